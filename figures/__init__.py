@@ -1,0 +1,1 @@
+"""One module per figure: data in, picture (pdf, png) and csv out."""

@@ -1,0 +1,161 @@
+"""Figure 1: trade-off curves of watermark strength against sampling efficiency, on the paper's P and Q.
+
+    python -m figures.figure_1                  pdf, png and csv in figures/results
+    python -m figures.figure_1 --as-published   with what the published figure shows, dotted
+    python -m figures.figure_1 --check          every reference value, beside what is computed
+
+The Gumbel-max curves are exact. SynthID is simulated; its standard errors are in the csv.
+
+The published figure ends Hu's class at 1.73 and Google's class with m = 30 at 1.64: the authors'
+simulation leaves the residual max(P-Q, 0) unnormalised, so that the target law sums to less than one and
+its entropy comes out too small. Normalised, the two are 1.449 and 1.656.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from matplotlib.axes import Axes
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from figures.panels import Planes, draw_planes, planes_table
+from figures.references import check_references, published_curves
+from tradeoff.classes import curve
+from tradeoff.decoders import Decoder, GumbelMax, SynthID
+from tradeoff.files import FileError, output_folder, write_table
+from tradeoff.paper import PAPER_P, PAPER_Q
+from tradeoff.pareto import Curve
+from tradeoff.plane import COLORS, save_figure
+from tradeoff.setting import Setting
+from tradeoff.simplex import entropy, overlap
+from tradeoff.simulation import DEFAULT_SEEDS
+
+__all__ = ["compute", "main"]
+
+RESULTS = Path("figures/results")
+GAMMA = np.linspace(0, 1, 41)
+_SETTINGS: list[tuple[str, Decoder, tuple[str, ...]]] = [
+    ("gumbel", GumbelMax(), ("linear", "time-sharing", "hu", "google")),
+    ("synthid-inf", SynthID(math.inf), ("linear", "time-sharing", "hu", "google")),
+    ("synthid-30", SynthID(30), ("hu", "google")),
+]
+
+
+def compute(
+    p: np.ndarray,
+    q: np.ndarray,
+    *,
+    seeds: int = DEFAULT_SEEDS,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> tuple[Planes, dict[str, float]]:
+    """All curves of both panels for one pair (P, Q).
+
+    Args:
+        p, q: target and draft [n].
+        seeds, seed: Monte Carlo seeds for SynthID, and the seed of their generator.
+        progress: a running Rich progress to report to.
+
+    Returns:
+        The curves, and the seconds spent on each decoder.
+    """
+    curves: dict[tuple[str, str], Curve] = {}
+    seconds: dict[str, float] = {}
+    task = progress.add_task("curves", total=None) if progress else None
+    for key, decoder, families in _SETTINGS:
+        start = time.perf_counter()
+        setting = Setting(p, q, decoder, decoder, seeds, seed)
+        for family in families:
+            if progress is not None and task is not None:
+                progress.update(task, description=f"{decoder.name}: {family}")
+            curves[family, key] = curve(family, setting, GAMMA)
+        seconds[decoder.name] = time.perf_counter() - start
+    # Chords first, so that the curves lie on top of them.
+    order = sorted(curves, key=lambda key: key[0] != "time-sharing")
+    return Planes({key: curves[key] for key in order}, float(overlap(p, q)), float(entropy(p))), seconds
+
+
+def draw(
+    out: Annotated[Path, typer.Option(help="Folder for the pdf, png and csv.")] = RESULTS,
+    seeds: Annotated[int, typer.Option(help="Monte Carlo seeds for SynthID.")] = DEFAULT_SEEDS,
+    seed: Annotated[int, typer.Option(help="Seed of their generator.")] = 0,
+    as_published: Annotated[
+        bool, typer.Option("--as-published", help="Overlay the published curves (unnormalised residual).")
+    ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Print every reference value and exit 1 if one is missed.")
+    ] = False,
+) -> None:
+    """Draw Figure 1, or check its reference values."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = 120
+    try:
+        if check:
+            raise typer.Exit(0 if check_references(console, seeds=seeds, seed=seed) else 1)
+        output_folder(out)
+        spinner = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+        with Progress(*spinner, console=Console(stderr=True), transient=True) as progress:
+            planes, seconds = compute(PAPER_P, PAPER_Q, seeds=seeds, seed=seed, progress=progress)
+            overlay = _published_overlay(seeds, seed) if as_published else None
+        written = write(planes, out, "figure_1_as_published" if as_published else "figure_1", seeds, overlay)
+    except (FileError, ValueError) as error:
+        Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+        raise typer.Exit(2) from error
+    for name, spent in seconds.items():
+        console.print(f"{name}: {spent:.3f} s", highlight=False)
+    worst = max(max(c.efficiency_error.max(), c.strength_error.max()) for c in planes.curves.values())
+    console.print(
+        f"largest standard error: {worst:.1e} ({seeds:,} seeds; Gumbel-max is exact)", highlight=False
+    )
+    console.print("wrote " + ", ".join(str(path) for path in written), highlight=False, soft_wrap=True)
+
+
+def write(
+    planes: Planes, out: Path, stem: str, seeds: int, overlay: Callable[[Axes], None] | None = None
+) -> list[Path]:
+    """Draw the panels and write pdf, png and csv into the existing folder `out`."""
+    worst = max(max(c.efficiency_error.max(), c.strength_error.max()) for c in planes.curves.values())
+    caption = (
+        f"P and Q of the paper, n = {len(PAPER_P)}. Gumbel-max exact; SynthID from {seeds:,} seeds, "
+        f"standard error below {math.ceil(worst * 1e4) / 1e4:.4f}.\n"
+        "Full lines: frontier. Pale lines: dominated. "
+        + (
+            "Dotted black: as published, with the residual (P − Q)₊ left unnormalised."
+            if overlay is not None
+            else "The residual (P − Q)₊ is normalised; in the published figure it is not (--as-published)."
+        )
+    )
+    figure = draw_planes(planes, caption, overlay)
+    paths = [out / f"{stem}.pdf", out / f"{stem}.png"]
+    save_figure(figure, paths)
+    table = out / f"{stem}.csv"
+    write_table(planes_table(planes), table)
+    return [*paths, table]
+
+
+def _published_overlay(seeds: int, seed: int) -> Callable[[Axes], None]:
+    published = published_curves(GAMMA, seeds=seeds, seed=seed)
+
+    def overlay(axes: Axes) -> None:
+        for k, (efficiency, strength) in enumerate(published.values()):
+            label = "as published: unnormalised residual" if k == 0 else "_"
+            axes.plot(efficiency, strength, ":", color=COLORS["black"], lw=1.2, label=label, zorder=4)
+
+    return overlay
+
+
+def main() -> None:
+    """Entry point."""
+    typer.run(draw)
+
+
+if __name__ == "__main__":
+    main()

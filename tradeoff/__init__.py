@@ -1,0 +1,1 @@
+"""Watermarking language models under speculative decoding: exact theory, engine, detectors."""

@@ -1,0 +1,173 @@
+"""Command line: `tradeoff curve ...`."""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import numpy as np
+import pandas as pd
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from tradeoff.classes import CLASSES, curve
+from tradeoff.decoders import Decoder, GumbelMax, Identity, SynthID
+from tradeoff.files import curve_table, output_folder, read_distribution, write_table
+from tradeoff.measures import google_end_point_strength, hu_end_point_strength
+from tradeoff.paper import PAPER_P, PAPER_Q
+from tradeoff.pareto import Curve
+from tradeoff.setting import Setting
+from tradeoff.simplex import entropy, overlap
+from tradeoff.simulation import DEFAULT_SEEDS
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Watermarking language models under speculative decoding.",
+)
+_out = Console()
+_err = Console(stderr=True)
+
+
+@app.callback()
+def _root() -> None:
+    """Keeps `curve` a subcommand while it is the only one."""
+
+
+@app.command("curve")
+def curve_command(
+    target: Annotated[
+        Path | None, typer.Argument(metavar="P", help="Target distribution: .json, .csv or .npy.")
+    ] = None,
+    draft: Annotated[
+        Path | None, typer.Argument(metavar="Q", help="Draft distribution: .json, .csv or .npy.")
+    ] = None,
+    paper: Annotated[bool, typer.Option("--paper", help="Use the paper's P and Q.")] = False,
+    family: Annotated[str, typer.Option("--class", help=f"One of {', '.join(CLASSES)}, or all.")] = "all",
+    decoder: Annotated[
+        str, typer.Option(help="gumbel, synthid:M, synthid:inf or none; on both sides.")
+    ] = "gumbel",
+    draft_decoder: Annotated[str | None, typer.Option(help="Another decoder for the draft model.")] = None,
+    points: Annotated[int, typer.Option(help="Points from gamma = 0 to 1, both included.")] = 41,
+    seeds: Annotated[int, typer.Option(help="Monte Carlo seeds, where needed.")] = DEFAULT_SEEDS,
+    seed: Annotated[int, typer.Option(help="Seed of the Monte Carlo generator.")] = 0,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="CSV file to write.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Picture to write (.png, .pdf or .svg).")] = None,
+) -> None:
+    """Trade-off curves of efficiency and strength for a target P and a draft Q."""
+    try:
+        p, q = _distributions(target, draft, paper)
+        if points < 2:
+            raise ValueError(f"points={points} must be at least 2: gamma = 0 and gamma = 1")
+        setting = Setting(p, q, parse_decoder(decoder), parse_decoder(draft_decoder or decoder), seeds, seed)
+        names = list(CLASSES) if family == "all" else [family]
+        gamma = [k / (points - 1) for k in range(points)]
+        with _err.status("computing curves"):
+            curves = {name: curve(name, setting, gamma) for name in names}
+        if output is not None:
+            output_folder(output.parent)
+            write_table(_table(curves), output)
+        if plot is not None:
+            _plot(setting, curves, plot)
+    except (ValueError, OSError) as error:
+        _fail(error)
+    _print_summary(setting, curves)
+    for path in (output, plot):
+        if path is not None:
+            _out.print(f"wrote {path}", soft_wrap=True, highlight=False)
+
+
+def parse_decoder(text: str) -> Decoder:
+    """ "gumbel", "synthid:30", "synthid:inf", "none" -> a decoder.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    kind, _, argument = text.lower().partition(":")
+    if kind == "gumbel" and not argument:
+        return GumbelMax()
+    if kind == "none" and not argument:
+        return Identity()
+    if kind == "synthid":
+        try:
+            rounds = math.inf if argument in ("inf", "infinity") else int(argument or 30)
+        except ValueError:
+            rounds = 0
+        if rounds >= 1:
+            return SynthID(rounds)
+    raise ValueError(f"decoder={text!r} is unknown; use gumbel, synthid:M with M >= 1, synthid:inf or none")
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()
+
+
+def _distributions(target: Path | None, draft: Path | None, paper: bool) -> tuple[np.ndarray, np.ndarray]:
+    if paper:
+        if target is not None or draft is not None:
+            raise ValueError("--paper brings its own P and Q; drop the files or the option")
+        return PAPER_P, PAPER_Q
+    if target is None or draft is None:
+        raise ValueError("two files P and Q are needed, or --paper for the paper's example")
+    return read_distribution(target, "P"), read_distribution(draft, "Q")
+
+
+def _table(curves: dict[str, Curve]) -> pd.DataFrame:
+    """One curve as it is; several with their class in a first column."""
+    tables = {name: curve_table(c) for name, c in curves.items()}
+    if len(tables) == 1:
+        return next(iter(tables.values()))
+    return pd.concat(tables, names=["class"]).reset_index("class")
+
+
+def _plot(setting: Setting, curves: dict[str, Curve], path: Path) -> None:
+    # Matplotlib takes half a second to import, which only those who plot should pay.
+    from tradeoff.plane import plot_curves
+
+    output_folder(path.parent)
+    plot_curves(setting, list(curves.values()), path)
+
+
+def _print_summary(setting: Setting, curves: dict[str, Curve]) -> None:
+    p, q = setting.p, setting.q
+    _out.print(
+        f"n = {len(p)}   1 - TV(Q, P) = {overlap(p, q):.6f}   Ent(P) = {entropy(p):.6f} nats   "
+        f"{setting.decoders}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    table = Table("class", "gamma = 0: efficiency", "strength", "gamma = 1: efficiency", "strength")
+    for name, c in curves.items():
+        ends = [f"{c.efficiency[0]:.6f}", f"{c.strength[0]:.6f}"]
+        ends += [f"{c.efficiency[-1]:.6f}", f"{c.strength[-1]:.6f}"]
+        table.add_row(name, *ends)
+    _out.print(table)
+    worst = max(max(c.efficiency_error.max(), c.strength_error.max()) for c in curves.values())
+    _out.print(
+        "exact: no random numbers were used"
+        if worst == 0
+        else f"largest standard error: {worst:.2g} ({setting.seeds:,} seeds)",
+        highlight=False,
+    )
+    if setting.target.degenerate and setting.draft.degenerate:
+        _out.print(
+            f"strength at full efficiency: Hu {float(hu_end_point_strength(p, q)):.6f}, "
+            f"Google {float(google_end_point_strength(p, q)):.6f}, "
+            f"pseudorandom acceptance {entropy(p):.6f} (the optimum)",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def _fail(error: Exception) -> NoReturn:
+    _err.print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""The Gumbel-max watermark (Aaronson 2023), as an exponential race."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from tradeoff._arrays import Array, like, namespace
+
+__all__ = ["GumbelMax"]
+
+
+@dataclass(frozen=True)
+class GumbelMax:
+    """Gumbel-max decoder (Eq. 2): token = argmax log(U_w)/P_w = argmin E_w/P_w, E_w = -log U_w ~ Exp(1).
+
+    Degenerate and unbiased: an exponential race with rates P is won by w with probability P_w.
+    zeta is the race E: [..., n]. Tokens with P_w = 0 never win.
+    """
+
+    name: ClassVar[str] = "Gumbel-max"
+    degenerate: ClassVar[bool] = True
+    randomness: ClassVar[str] = "race"
+
+    def draw(self, rng: np.random.Generator, batch: tuple[int, ...], n: int) -> np.ndarray:
+        """A race E ~ Exp(1)^n per seed: [*batch, n], strictly positive and finite."""
+        # rng.random() is k / 2^53. The half step keeps U above 0; next to 1 it is lost to rounding, so
+        # the smallest E is set to its exact value.
+        return np.maximum(-np.log(rng.random((*batch, n)) + 2.0**-54), 2.0**-54)
+
+    def antithetic(self, zeta: np.ndarray) -> np.ndarray:
+        """The race of 1 - U."""
+        # Two forms of -log(1 - exp(-E)), each accurate where the other would round to 0 or infinity.
+        small = zeta < np.log(2)
+        return np.where(small, -np.log(-np.expm1(-zeta)), -np.log1p(-np.exp(-np.where(small, 1.0, zeta))))
+
+    def token(self, p: Array, zeta: Array) -> Array:
+        """argmin E/P: `[...]` integers."""
+        xp = namespace(p)
+        race = like(zeta, p) if isinstance(zeta, np.ndarray) else zeta
+        wins = p > 0
+        # A quotient that overflows belongs to a token with P < 1e-300: infinity loses, as it should.
+        with np.errstate(over="ignore"):
+            time = race / xp.where(wins, p, xp.ones_like(p))
+        return xp.argmin(xp.where(wins, time, xp.inf), axis=-1)
+
+    def __call__(self, p: Array, zeta: Array) -> Array:
+        """The point mass on the winner: `[..., n]`."""
+        return one_hot(self.token(p, zeta), p)
+
+
+def one_hot(token: Array, p: Array) -> Array:
+    """Point masses on `token: [...]`, as an array of p's kind: `[..., n]`."""
+    xp = namespace(p)
+    ids = xp.arange(p.shape[-1], device=getattr(p, "device", None))
+    return xp.astype(token[..., None] == ids, p.dtype)

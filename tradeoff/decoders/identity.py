@@ -1,0 +1,33 @@
+"""No watermark."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tradeoff._arrays import Array
+
+__all__ = ["Identity"]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """S(P, zeta) = P: the identity decoder of Eq. 9, of strength 0."""
+
+    name: ClassVar[str] = "no watermark"
+    degenerate: ClassVar[bool] = False
+    randomness: ClassVar[str] = "none"
+
+    def draw(self, rng: np.random.Generator, batch: tuple[int, ...], n: int) -> np.ndarray:
+        """Nothing is random: an array of the batch shape that only carries the shape."""
+        return np.empty((*batch, 0))
+
+    def antithetic(self, zeta: Any) -> Any:
+        """Nothing to mirror."""
+        return zeta
+
+    def __call__(self, p: Array, zeta: Any) -> Array:
+        """P itself, `[..., n]`."""
+        return p

@@ -1,0 +1,139 @@
+"""SynthID's two-candidate tournament sampling (Dathathri et al. 2024)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from tradeoff._arrays import Array, like, namespace
+from tradeoff.decoders.gumbel import one_hot
+
+__all__ = ["SETTLED", "SynthID", "TournamentBits"]
+
+#: "m = infinity" stops once the top mass is within this of 1.
+SETTLED = 1e-9
+_WORD = 64
+#: The tournament of any distribution settles in about 40 rounds and 1e-5 of them need 150; a tournament
+#: still open after this many rounds means that its bits are not random.
+_ROUND_LIMIT = 64 * _WORD
+
+
+class TournamentBits:
+    """Fair bits g_1, g_2, ... per token, in words of 64 rounds drawn only when a round needs them.
+
+    Args:
+        word: the k-th word for all seeds and tokens, an int64 array [..., n] of 64 fair bits an entry.
+    """
+
+    def __init__(self, word: Callable[[int], Array]):
+        self._draw = word
+        self._words: list[Array] = []
+
+    def word(self, k: int) -> Array:
+        """Rounds 64 k to 64 k + 63: `[..., n]` int64."""
+        while len(self._words) <= k:
+            self._words.append(self._draw(len(self._words)))
+        return self._words[k]
+
+
+@dataclass(frozen=True)
+class SynthID:
+    """Tournament of m rounds (Eq. 3-4): P_zeta = T_gm o ... o T_g1 (P), with
+
+        T_g(p)(w) = p(w) (1 + g(w) - sum_v p(v) g(v)),   g iid fair bits.
+
+    Unbiased for every m. Degenerate only for m = infinity, the limit of a martingale (Theorem 3.3):
+    rounds are then run until the top mass reaches 1 - 1e-9. Taking the argmax after a fixed number of
+    rounds instead, as the authors of the trade-off paper do, is biased.
+
+    Args:
+        rounds: m >= 1, or math.inf.
+    """
+
+    rounds: int | float = 30
+    randomness: ClassVar[str] = "tournament bits"
+
+    def __post_init__(self) -> None:
+        if not (self.rounds == math.inf or (float(self.rounds).is_integer() and self.rounds >= 1)):
+            raise ValueError(f"rounds={self.rounds} must be a whole number >= 1, or math.inf")
+
+    @property
+    def name(self) -> str:
+        """ "SynthID (m = 30)"."""
+        return f"SynthID (m = {'∞' if self.rounds == math.inf else int(self.rounds)})"
+
+    @property
+    def degenerate(self) -> bool:
+        """Only for m = infinity."""
+        return self.rounds == math.inf
+
+    def draw(self, rng: np.random.Generator, batch: tuple[int, ...], n: int) -> TournamentBits:
+        """Fair bits for every round, token and seed."""
+        # A generator of its own, so that what else is drawn from `rng` does not depend on how many
+        # rounds a tournament happens to need.
+        own = np.random.Generator(np.random.SFC64(rng.integers(1 << 63)))
+        span = np.iinfo(np.int64)
+        return TournamentBits(
+            lambda _: own.integers(span.min, span.max, (*batch, n), dtype=np.int64, endpoint=True)
+        )
+
+    def antithetic(self, zeta: TournamentBits) -> TournamentBits:
+        """Every bit flipped."""
+        return TournamentBits(lambda k: ~zeta.word(k))
+
+    def __call__(self, p: Array, zeta: TournamentBits) -> Array:
+        """P_zeta: `[..., n]`."""
+        if self.degenerate:
+            return one_hot(self.token(p, zeta), p)
+        rounds = int(self.rounds)
+        law, word = _broadcast(p, zeta.word(0))
+        for level in range(rounds):
+            if level and level % _WORD == 0:
+                _, word = _broadcast(p, zeta.word(level // _WORD))
+            law = _tournament(law, word, level % _WORD)
+        return law
+
+    def token(self, p: Array, zeta: TournamentBits) -> Array:
+        """The token on which the tournament settles: `[...]` integers (m = infinity only)."""
+        if not self.degenerate:
+            raise ValueError(
+                f"{self.name} is not degenerate: it has a distribution, not a token; use SynthID(math.inf)"
+            )
+        law, word = _broadcast(p, zeta.word(0))
+        xp = namespace(law)
+        batch, n = law.shape[:-1], law.shape[-1]
+        law = xp.reshape(law, (-1, n))
+        device = getattr(law, "device", None)
+        open_rows = xp.arange(law.shape[0], device=device)
+        token = xp.zeros(law.shape[0], dtype=xp.int64, device=device)
+        for first in range(0, _ROUND_LIMIT, _WORD):
+            word = like(zeta.word(first // _WORD), law)
+            word = xp.reshape(xp.broadcast_to(word, (*batch, n)), (-1, n))[open_rows]
+            for shift in range(0, _WORD, 8):
+                settled = xp.max(law, axis=-1) >= 1 - SETTLED
+                token[open_rows[settled]] = xp.argmax(law[settled], axis=-1)
+                if bool(xp.all(settled)):
+                    return xp.reshape(token, batch)
+                law, word, open_rows = law[~settled], word[~settled], open_rows[~settled]
+                for level in range(shift, shift + 8):
+                    law = _tournament(law, word, level)
+        raise RuntimeError(
+            f"a tournament did not settle in {_ROUND_LIMIT} rounds; check that its bits are random"
+        )
+
+
+def _broadcast(p: Array, word: Array) -> tuple[Array, Array]:
+    xp = namespace(p)
+    law, word = xp.broadcast_arrays(p, like(word, p) if isinstance(word, np.ndarray) else word)
+    return law, word
+
+
+def _tournament(law: Array, word: Array, level: int) -> Array:
+    """One round T_g with g the `level`-th bits of `word`."""
+    xp = namespace(law)
+    g = xp.astype((word >> level) & 1, law.dtype)
+    return law * (1 - xp.vecdot(law, g)[..., None] + g)

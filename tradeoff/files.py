@@ -1,0 +1,112 @@
+"""Distributions in, curves out: JSON, CSV and npy files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tradeoff.pareto import Curve
+
+__all__ = ["FileError", "curve_table", "output_folder", "read_distribution", "write_table"]
+
+
+class FileError(ValueError):
+    """A file cannot be read or written; the message names it and the remedy."""
+
+
+def read_distribution(path: Path, name: str) -> np.ndarray:
+    """Read a list of probabilities: .json (a list), .csv or .txt (numbers), .npy (a 1-d array).
+
+    Args:
+        path: the file.
+        name: what it holds ("P", "Q"), for messages.
+
+    Returns:
+        The numbers as they stand, [n]; validate them with `tradeoff.simplex.distribution`.
+
+    Raises:
+        FileError: for a missing file, an unknown format, or content that is not a list of numbers.
+    """
+    readers = {".json": _read_json, ".csv": _read_csv, ".txt": _read_csv, ".npy": _read_npy}
+    suffix = path.suffix.lower()
+    if suffix not in readers:
+        raise FileError(
+            f"{name}: format {suffix or '(no suffix)'} of {path} is unknown; use one of {', '.join(readers)}"
+        )
+    try:
+        values = np.asarray(readers[suffix](path), dtype=float)
+    except FileNotFoundError as error:
+        raise FileError(f"{name}: {path} does not exist; check the path") from error
+    except OSError as error:
+        raise FileError(f"{name}: {path} cannot be read ({error.strerror or error})") from error
+    except (ValueError, TypeError) as error:
+        raise FileError(
+            f"{name}: {path} does not hold a list of numbers ({error}); "
+            "write them as one JSON list, as comma- or line-separated CSV, or as a 1-d npy array"
+        ) from error
+    if values.ndim != 1:
+        raise FileError(
+            f"{name}: {path} holds an array of shape {values.shape}; a curve takes one distribution [n]"
+        )
+    return values
+
+
+def curve_table(curve: Curve) -> pd.DataFrame:
+    """A curve as a table: one row a point, in order of gamma."""
+    return pd.DataFrame(
+        {
+            "gamma": curve.gamma,
+            "theta": curve.theta,
+            "efficiency": curve.efficiency,
+            "strength": curve.strength,
+            "frontier": curve.frontier,
+            "efficiency_error": curve.efficiency_error,
+            "strength_error": curve.strength_error,
+        }
+    )
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as CSV with every digit of its numbers.
+
+    Raises:
+        FileError: if the file cannot be written.
+    """
+    try:
+        table.to_csv(path, index=False)
+    except OSError as error:
+        raise FileError(f"{path} cannot be written ({error}); choose another place") from error
+
+
+def output_folder(path: Path) -> Path:
+    """`path` as an existing folder that can be written to.
+
+    Raises:
+        FileError: if it is a file, or cannot be made or written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / ".write-test"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise FileError(
+            f"output folder {path} cannot be written ({error.strerror or error}); choose another one"
+        ) from error
+    return path
+
+
+def _read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _read_csv(path: Path) -> list[float]:
+    return [float(cell) for cell in path.read_text(encoding="utf-8").replace(",", " ").split()]
+
+
+def _read_npy(path: Path) -> np.ndarray:
+    return np.load(path, allow_pickle=False)

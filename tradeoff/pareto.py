@@ -1,0 +1,355 @@
+"""Trade-off curves as constrained optimisation (Definition 3.2), frontiers and hulls.
+
+For the linear class (Eq. 9) the efficiency is
+
+    SE(gamma, theta) = sum_k w_k min((1-gamma) p_k + gamma e_k, (1-theta) q_k + theta f_k),
+
+a sum of minima of affine functions, hence jointly concave and piecewise linear. So three questions are
+linear programmes: the best theta for a given gamma (Eq. 10), and, because strength increases with
+gamma, Definition 3.2 itself: the largest gamma whose efficiency can meet a requirement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy.optimize import brentq
+
+from tradeoff.setting import Setting
+from tradeoff.simplex import entropy, plogp
+
+__all__ = [
+    "Curve",
+    "LinearEfficiency",
+    "OperatingPoint",
+    "SolverError",
+    "gamma_for_strength",
+    "linear_efficiency",
+    "linear_strength",
+    "most_efficient",
+    "non_dominated",
+    "strongest",
+    "upper_hull",
+]
+
+_TOLERANCES = {"tol_gap_abs": 1e-11, "tol_gap_rel": 1e-11, "tol_feas": 1e-11}
+
+
+class SolverError(RuntimeError):
+    """The convex solver did not reach an optimum; the message says which programme and its status."""
+
+
+@dataclass(frozen=True)
+class LinearEfficiency:
+    """SE(gamma, theta) = sum_k weight_k min((1-gamma) p_k + gamma e_k, (1-theta) q_k + theta f_k).
+
+    Attributes:
+        weight, p, e, q, f: [terms], weight >= 0. For sampled laws a term is one token of one seed; for
+            degenerate decoders `of_pairs` needs only four terms per token.
+    """
+
+    weight: np.ndarray
+    p: np.ndarray
+    e: np.ndarray
+    q: np.ndarray
+    f: np.ndarray
+    _lp: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @classmethod
+    def of_pairs(cls, p: np.ndarray, q: np.ndarray, diagonal: np.ndarray) -> LinearEfficiency:
+        """The linear class of two degenerate decoders with joint law pi, from pi_ii and the marginals.
+
+        A token is chosen by both decoders (pi_ii), by the target's only (P - pi_ii), by the draft's only
+        (Q - pi_ii) or by none; each case is one term. Zero-weight terms are dropped.
+
+        Args:
+            p, q, diagonal: [n].
+        """
+        one, zero = np.ones_like(p), np.zeros_like(p)
+        weight = np.concatenate([diagonal, p - diagonal, q - diagonal, 1 - p - q + diagonal])
+        e = np.concatenate([one, one, zero, zero])
+        f = np.concatenate([one, zero, one, zero])
+        p4, q4 = np.tile(p, 4), np.tile(q, 4)
+        keep = weight > 0
+        return cls(weight[keep], p4[keep], e[keep], q4[keep], f[keep])
+
+    @classmethod
+    def of_laws(
+        cls, p: np.ndarray, q: np.ndarray, p_zeta: np.ndarray, q_zeta: np.ndarray
+    ) -> LinearEfficiency:
+        """The sample average over seeds: p, q [n]; p_zeta, q_zeta [seeds, n]."""
+        seeds, n = p_zeta.shape
+        return cls(
+            np.full(seeds * n, 1 / seeds),
+            np.tile(p, seeds),
+            p_zeta.ravel(),
+            np.tile(q, seeds),
+            q_zeta.ravel(),
+        )
+
+    @classmethod
+    def average(cls, parts: list[LinearEfficiency]) -> LinearEfficiency:
+        """The mean of several efficiencies at a common gamma and theta."""
+        return cls(
+            np.concatenate([part.weight for part in parts]) / len(parts),
+            *[np.concatenate([getattr(part, name) for part in parts]) for name in ("p", "e", "q", "f")],
+        )
+
+    def __call__(self, gamma: float, theta: float) -> float:
+        """SE(gamma, theta)."""
+        target = (1 - gamma) * self.p + gamma * self.e
+        draft = (1 - theta) * self.q + theta * self.f
+        return float(self.weight @ np.minimum(target, draft))
+
+    def best_theta(self, gamma: float) -> tuple[float, float]:
+        """Exact direct search of the best theta for one gamma, in O(terms log terms).
+
+        The derivative in theta only falls, and only at the break points where a minimum changes sides:
+        theta* is the first one that brings it to zero.
+
+        Returns:
+            (theta, SE(gamma, theta)); the smallest maximiser if there are several.
+        """
+        target = (1 - gamma) * self.p + gamma * self.e
+        slope = self.f - self.q
+        moving = slope != 0
+        slope, level = slope[moving], (target - self.q)[moving]
+        weight = self.weight[moving]
+        with np.errstate(over="ignore"):
+            break_point = np.clip(level / slope, 0.0, 1.0)
+        # At theta = 0- every rising term still follows its draft side and no falling term does yet.
+        derivative = weight @ np.maximum(slope, 0.0)
+        order = np.argsort(break_point, kind="stable")
+        falling = np.cumsum((weight * np.abs(slope))[order])
+        k = int(np.searchsorted(falling, derivative * (1 - 1e-14)))
+        theta = float(break_point[order[k]]) if k < len(order) else 1.0
+        return theta, self(gamma, theta)
+
+    def best_theta_lp(self, gamma: float) -> tuple[float, float]:
+        """Eq. 10's inner maximisation over theta as a linear programme (CVXPY, CLARABEL).
+
+        Returns:
+            (theta, optimal value).
+
+        Raises:
+            SolverError: if the solver does not report an optimum.
+        """
+        problem = self._programme("theta", fixed=True)
+        problem.param_dict["gamma"].value = gamma
+        value = _solve(problem, f"max over theta at gamma = {gamma:g}")
+        return float(np.clip(problem.var_dict["theta"].value, 0, 1)), value
+
+    def largest_gamma(self, efficiency: float) -> tuple[float, float]:
+        """Definition 3.2: the largest gamma (hence strength) with max_theta SE(gamma, theta) >= efficiency.
+
+        Args:
+            efficiency: the requirement, in [0, 1 - TV(Q, P)].
+
+        Returns:
+            (gamma, theta).
+
+        Raises:
+            ValueError: if no scheme is that efficient (Lemma 3.1), naming the largest possible value.
+            SolverError: if the solver does not report an optimum.
+        """
+        most = self(0.0, 0.0)
+        if not 0 <= efficiency <= most + 1e-12:
+            raise ValueError(
+                f"efficiency={efficiency:g} is outside [0, 1 - TV(Q, P)] = [0, {most:.10g}]; "
+                "no kernel accepts more often (Lemma 3.1)"
+            )
+        problem = self._programme("gamma", fixed=False)
+        problem.param_dict["efficiency"].value = min(efficiency, most)
+        gamma = _solve(problem, f"max gamma with SE >= {efficiency:g}")
+        return float(np.clip(gamma, 0, 1)), float(np.clip(problem.var_dict["theta"].value, 0, 1))
+
+    def _programme(self, kind: str, *, fixed: bool) -> Any:
+        """The parametrised programme of one kind, compiled once."""
+        # CVXPY takes a second to import; the curves themselves do not need it.
+        import cvxpy as cp
+
+        if kind not in self._lp:
+            theta = cp.Variable(name="theta")
+            lower = cp.Variable(len(self.weight), name="minimum")
+            gamma = cp.Parameter(name="gamma") if fixed else cp.Variable(name="gamma")
+            constraints = [
+                lower <= self.p + gamma * (self.e - self.p),
+                lower <= self.q + theta * (self.f - self.q),
+                theta >= 0,
+                theta <= 1,
+            ]
+            if fixed:
+                problem = cp.Problem(cp.Maximize(self.weight @ lower), constraints)
+            else:
+                efficiency = cp.Parameter(name="efficiency")
+                constraints += [self.weight @ lower >= efficiency, gamma >= 0, gamma <= 1]
+                problem = cp.Problem(cp.Maximize(gamma), constraints)
+            self._lp[kind] = problem
+        return self._lp[kind]
+
+
+def _solve(problem: Any, what: str) -> float:
+    import cvxpy as cp
+
+    value = problem.solve(solver=cp.CLARABEL, **_TOLERANCES)
+    if problem.status not in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE):
+        raise SolverError(f"{what}: the solver stopped with status {problem.status}")
+    return float(value)
+
+
+def linear_strength(p: np.ndarray, gamma: Any) -> Any:
+    """Strength of the linear class with a degenerate decoder, for any n in O(n).
+
+    Ent(P) - sum_i P_i Ent((1-gamma) P + gamma delta_i), increasing and convex in gamma.
+
+    Args:
+        p: [n]; gamma: a number or an array.
+    """
+    gamma = np.asarray(gamma, dtype=float)[..., None]
+    scaled = (1 - gamma) * p
+    moved = p * (-plogp(scaled + gamma) + plogp(scaled))
+    strength = entropy(p) + plogp(scaled).sum(axis=-1) - moved.sum(axis=-1)
+    return np.maximum(strength, 0.0)
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """A scheme of the linear class: its parameters, efficiency and strength (nats)."""
+
+    gamma: float
+    theta: float
+    efficiency: float
+    strength: float
+
+
+def strongest(setting: Setting, efficiency: float) -> OperatingPoint:
+    """Definition 3.2: the largest strength of the linear class under an efficiency requirement.
+
+    SE(gamma, theta) is jointly concave and strength increases with gamma, so this non-convex looking
+    problem is one linear programme: the largest gamma that some theta makes efficient enough.
+
+    Args:
+        setting: both decoders degenerate, with an exact or sampled pair law.
+        efficiency: the requirement, in [0, 1 - TV(Q, P)].
+
+    Raises:
+        ValueError: if no scheme is that efficient, or a decoder is not degenerate.
+        SolverError: if the solver fails.
+    """
+    search = linear_efficiency(setting)
+    gamma, theta = search.largest_gamma(efficiency)
+    return OperatingPoint(gamma, theta, search(gamma, theta), float(linear_strength(setting.p, gamma)))
+
+
+def most_efficient(setting: Setting, strength: float) -> OperatingPoint:
+    """Eq. 10: the largest efficiency of the linear class under a strength requirement.
+
+    The requirement fixes gamma*, the unique gamma of that strength; theta then solves a linear
+    programme.
+
+    Args:
+        setting: both decoders degenerate, with an exact or sampled pair law.
+        strength: the requirement in nats, in [0, Ent(P)].
+
+    Raises:
+        ValueError: if the requirement cannot be met, or a decoder is not degenerate.
+        SolverError: if the solver fails.
+    """
+    search = linear_efficiency(setting)
+    gamma = gamma_for_strength(lambda g: float(linear_strength(setting.p, g)), strength)
+    theta, efficiency = search.best_theta_lp(gamma)
+    return OperatingPoint(gamma, theta, efficiency, float(linear_strength(setting.p, gamma)))
+
+
+def linear_efficiency(setting: Setting) -> LinearEfficiency:
+    """SE(gamma, theta) of the linear class with degenerate decoders, as a concave function.
+
+    Raises:
+        ValueError: if a decoder is not degenerate.
+    """
+    return LinearEfficiency.of_pairs(setting.p, setting.q, setting.diagonal)
+
+
+def gamma_for_strength(strength: Callable[[float], float], requirement: float) -> float:
+    """gamma*: the unique gamma with strength(gamma) = requirement (strength increases with gamma).
+
+    Raises:
+        ValueError: if the requirement is outside [strength(0), strength(1)].
+    """
+    low, high = strength(0.0), strength(1.0)
+    if not low - 1e-12 <= requirement <= high + 1e-12:
+        raise ValueError(
+            f"strength={requirement:g} is outside [{low:g}, {high:g}], the range of this class; "
+            "ask for less, or use a decoder of larger strength"
+        )
+    if requirement <= low:
+        return 0.0
+    if requirement >= high:
+        return 1.0
+    return float(brentq(lambda gamma: strength(gamma) - requirement, 0.0, 1.0, xtol=1e-14))
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A sampled trade-off curve of one class; points in order of gamma.
+
+    Attributes:
+        name: class and decoders, for legends.
+        gamma, theta: parameters of the target and the draft family, [points].
+        efficiency, strength: [points]; strength in nats.
+        efficiency_error, strength_error: standard errors, 0 where exact.
+    """
+
+    name: str
+    gamma: np.ndarray
+    theta: np.ndarray
+    efficiency: np.ndarray
+    strength: np.ndarray
+    efficiency_error: np.ndarray
+    strength_error: np.ndarray
+
+    @property
+    def frontier(self) -> np.ndarray:
+        """Which points no other point of the curve dominates: [points] of bool."""
+        return non_dominated(self.efficiency, self.strength)
+
+
+def non_dominated(efficiency: np.ndarray, strength: np.ndarray, tolerance: float = 1e-12) -> np.ndarray:
+    """The Pareto set: points such that no other is at least as good in both and better in one.
+
+    Args:
+        efficiency, strength: [points].
+        tolerance: differences below it are rounding, not dominance.
+
+    Returns:
+        [points] of bool.
+    """
+    order = np.lexsort((-strength, -efficiency))
+    keep = np.zeros(len(efficiency), dtype=bool)
+    best = -np.inf
+    for k in order:
+        if strength[k] > best + tolerance:
+            keep[k] = True
+            best = strength[k]
+    return keep
+
+
+def upper_hull(efficiency: np.ndarray, strength: np.ndarray) -> np.ndarray:
+    """Indices of the points on the upper concave hull, by rising efficiency: what time sharing between
+    the points of a curve can reach."""
+    order = np.lexsort((strength, efficiency))
+    hull: list[int] = []
+    for k in order:
+        while hull and efficiency[hull[-1]] == efficiency[k]:
+            hull.pop()
+        while len(hull) > 1 and _turn(efficiency, strength, hull[-2], hull[-1], int(k)) >= 0:
+            hull.pop()
+        hull.append(int(k))
+    return np.array(hull)
+
+
+def _turn(x: np.ndarray, y: np.ndarray, a: int, b: int, c: int) -> float:
+    return float((x[b] - x[a]) * (y[c] - y[a]) - (y[b] - y[a]) * (x[c] - x[a]))

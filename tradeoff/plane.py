@@ -1,0 +1,110 @@
+"""Drawing in the plane of sampling efficiency against watermark strength."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg", force=False)
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from tradeoff.files import FileError
+from tradeoff.pareto import Curve
+from tradeoff.setting import Setting
+from tradeoff.simplex import entropy, overlap
+
+__all__ = ["COLORS", "draw_curve", "draw_points", "plot_curves", "save_figure", "style_axes"]
+
+#: Okabe and Ito's palette, which stays apart under the common colour-vision deficiencies.
+COLORS = {
+    "black": "#000000",
+    "orange": "#E69F00",
+    "sky": "#56B4E9",
+    "green": "#009E73",
+    "blue": "#0072B2",
+    "vermilion": "#D55E00",
+    "purple": "#CC79A7",
+    "grey": "#7F7F7F",
+}
+
+
+def draw_curve(
+    axes: Axes, curve: Curve, *, color: str, label: str, style: str = "-", width: float = 2.0
+) -> None:
+    """Draw a curve: its non-dominated stretches in full, the dominated rest thin and pale."""
+    axes.plot(curve.efficiency, curve.strength, style, color=color, lw=0.6 * width, alpha=0.45, zorder=2)
+    keep = curve.frontier
+    x = np.where(keep, curve.efficiency, np.nan)
+    y = np.where(keep, curve.strength, np.nan)
+    axes.plot(x, y, style, color=color, lw=width, label=label, zorder=3)
+
+
+def draw_points(
+    axes: Axes, x: Sequence[float], y: Sequence[float], *, marker: str, color: str, label: str
+) -> None:
+    """Marked points on top of the curves, with a white rim that separates overlapping ones."""
+    size = {"*": 260, "+": 110, "x": 80}.get(marker, 64)
+    if marker in "+x":
+        axes.scatter(x, y, s=size, marker=marker, color=color, label=label, zorder=5, linewidths=2.2)
+    else:
+        axes.scatter(
+            x,
+            y,
+            s=size,
+            marker=marker,
+            color=color,
+            label=label,
+            zorder=5,
+            edgecolors="white",
+            linewidths=0.9,
+        )
+
+
+def style_axes(axes: Axes, title: str) -> None:
+    """Labels, title and grid of the plane."""
+    axes.set_xlabel("sampling efficiency (acceptance rate)")
+    axes.set_ylabel("watermark strength (nats per token)")
+    axes.set_title(title, fontsize=11)
+    axes.grid(alpha=0.25, lw=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def save_figure(figure: Figure, paths: Sequence[Path]) -> None:
+    """Save to every path and close the figure.
+
+    Raises:
+        FileError: if a format is unknown or a file cannot be written.
+    """
+    try:
+        for path in paths:
+            # Without a date in it, the file depends on its data only.
+            metadata = {"CreationDate": None} if path.suffix == ".pdf" else None
+            figure.savefig(path, dpi=160, metadata=metadata)
+    except (ValueError, OSError) as error:
+        raise FileError(f"{path} cannot be written ({error}); use .png, .pdf or .svg") from error
+    finally:
+        plt.close(figure)
+
+
+def plot_curves(setting: Setting, curves: Sequence[Curve], path: Path) -> None:
+    """One panel with the given curves of one setting and the optimum.
+
+    Raises:
+        FileError: if the picture cannot be written.
+    """
+    figure, axes = plt.subplots(figsize=(8.2, 4.6), layout="constrained")
+    colors = [COLORS[name] for name in ("blue", "orange", "green", "purple", "sky", "vermilion")]
+    for k, curve in enumerate(curves):
+        draw_curve(axes, curve, color=colors[k % len(colors)], label=curve.name)
+    sse, most = float(overlap(setting.p, setting.q)), float(entropy(setting.p))
+    draw_points(axes, [sse], [0], marker="x", color=COLORS["black"], label="standard speculative")
+    draw_points(axes, [sse], [most], marker="*", color=COLORS["vermilion"], label="optimum")
+    style_axes(axes, f"n = {len(setting.p)}, {setting.decoders}")
+    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=8.5)
+    save_figure(figure, [path])

@@ -1,0 +1,110 @@
+"""A setting: P, Q, a decoder for each side, and the joint law of what the two decoders draw."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from tradeoff.coupling import ExactPairs, SampledPairs, sample_pairs
+from tradeoff.decoders import Decoder, GumbelMax, is_degenerate
+from tradeoff.measures import exact_pairs, sampling_efficiency
+from tradeoff.simplex import acceptance_probability, distribution_pair, excess
+from tradeoff.simulation import DEFAULT_SEEDS, FULL_CONTROLS, Estimate, pair_mean
+
+__all__ = ["Setting"]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """P, Q, a decoder for each side, and how to estimate what has no closed form.
+
+    Args:
+        p, q: target and draft distributions, [n]; anything `tradeoff.simplex.distribution` accepts.
+        target, draft: decoders; they share zeta if they read the same kind of it.
+        seeds, seed: number of Monte Carlo seeds, and the seed of their generator.
+
+    Raises:
+        DistributionError: if p or q is not a distribution, or they differ in length.
+        ValueError: if they are batched, or there are fewer than 4 seeds.
+    """
+
+    p: np.ndarray
+    q: np.ndarray
+    target: Decoder = field(default_factory=GumbelMax)
+    draft: Decoder = field(default_factory=GumbelMax)
+    seeds: int = DEFAULT_SEEDS
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        p, q = distribution_pair(self.p, self.q)
+        if p.ndim != 1 or q.ndim != 1:
+            raise ValueError(
+                f"P and Q have shapes {tuple(p.shape)} and {tuple(q.shape)}; a curve is drawn for one "
+                "pair of distributions [n], loop over the batch"
+            )
+        if self.seeds < 4:
+            raise ValueError(f"seeds={self.seeds} is too few for a standard error; use at least 4")
+        object.__setattr__(self, "p", np.asarray(p))
+        object.__setattr__(self, "q", np.asarray(q))
+
+    @cached_property
+    def accept(self) -> np.ndarray:
+        """a = min(1, P/Q): [n]."""
+        return acceptance_probability(self.p, self.q)
+
+    @cached_property
+    def residual(self) -> np.ndarray:
+        """(P-Q)_+: [n], zeros where P = Q (it is then never drawn from)."""
+        return excess(self.p, self.q, empty="zero")
+
+    @cached_property
+    def pairs(self) -> ExactPairs | SampledPairs | None:
+        """The joint law of both draws, if both decoders are degenerate."""
+        exact = exact_pairs(self.p, self.q, self.target, self.draft)
+        if exact is None and is_degenerate(self.target) and is_degenerate(self.draft):
+            rng = np.random.default_rng(self.seed)
+            return sample_pairs(self.p, self.q, self.target, self.draft, seeds=self.seeds, rng=rng)
+        return exact
+
+    @cached_property
+    def agreement(self) -> Estimate:
+        """SE of both decoders fully on: sum_i pi_ii for degenerate ones."""
+        if isinstance(self.pairs, SampledPairs):
+            same = self.diagonal_mean(np.ones((1, len(self.p))))
+            return Estimate(float(same.value[0]), float(same.standard_error[0]))
+        return sampling_efficiency(self.p, self.q, self.target, self.draft, seeds=self.seeds, rng=self.seed)
+
+    @property
+    def decoders(self) -> str:
+        """Names of the decoders, for legends."""
+        if self.target == self.draft:
+            return self.target.name
+        return f"{self.target.name} on target, {self.draft.name} on draft"
+
+    @cached_property
+    def diagonal(self) -> np.ndarray:
+        """pi_ii of two degenerate draws, [n]: exact, or estimated and kept within its marginals.
+
+        Raises:
+            ValueError: if a decoder is not degenerate.
+        """
+        if self.pairs is None:
+            raise ValueError(f"{self.decoders}: both decoders must be degenerate; use gumbel or synthid:inf")
+        if isinstance(self.pairs, ExactPairs):
+            return self.pairs.diagonal
+        n = len(self.p)
+        if n <= FULL_CONTROLS:
+            estimate = self.diagonal_mean(np.eye(n)).value
+        else:
+            same = self.pairs.target[self.pairs.target == self.pairs.draft]
+            estimate = np.bincount(same, minlength=n) / self.pairs.target.size
+        return np.clip(estimate, 0, np.minimum(self.p, self.q))
+
+    def diagonal_mean(self, gain: np.ndarray) -> Estimate:
+        """sum_i pi_ii gain_i with its standard error, for gain [points, n] and degenerate decoders."""
+        if isinstance(self.pairs, SampledPairs):
+            return pair_mean(self.pairs, self.p, self.q, lambda i, j: (gain[:, i] * (i == j)).T)
+        value = gain @ self.diagonal
+        return Estimate(value, np.zeros_like(value))

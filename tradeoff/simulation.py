@@ -1,0 +1,198 @@
+"""Monte Carlo over pseudorandomness, with standard errors, antithetic pairs and control variates.
+
+The seeds come in antithetic pairs. E_zeta P_zeta = P is known exactly, so the part of any functional
+that is linear in P_zeta and Q_zeta is removed by regression. Sums are accumulated batch by batch, so
+that memory does not grow with the number of seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tradeoff.coupling import SampledPairs
+from tradeoff.decoders import Decoder, shares_randomness
+from tradeoff.decoders.base import draw_antithetic
+from tradeoff.simplex import acceptance_probability, excess
+
+__all__ = [
+    "DEFAULT_SEEDS",
+    "FULL_CONTROLS",
+    "ControlledMean",
+    "Estimate",
+    "pair_mean",
+    "simulate",
+]
+
+DEFAULT_SEEDS = 200_000
+#: Vocabularies up to this size use every token probability as a control variate; larger ones two sums.
+FULL_CONTROLS = 64
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its standard error, which is 0 exactly when the number is exact.
+
+    Attributes:
+        value, standard_error: floats, or arrays of one shape.
+    """
+
+    value: Any
+    standard_error: Any
+
+    def __str__(self) -> str:
+        return f"{self.value:.7g} ± {self.standard_error:.2g}"
+
+
+class ControlledMean:
+    """Streaming mean of `values` columns, regressed on control columns of known mean 0.
+
+    Args:
+        values, controls: numbers of columns.
+    """
+
+    def __init__(self, values: int, controls: int):
+        self._count = 0
+        self._shift: np.ndarray | None = None
+        self._sum = np.zeros(values)
+        self._squares = np.zeros(values)
+        self._control_sum = np.zeros(controls)
+        self._control_products = np.zeros((controls, controls))
+        self._cross = np.zeros((controls, values))
+
+    def add(self, values: np.ndarray, controls: np.ndarray) -> None:
+        """Add independent rows: values [rows, values], controls [rows, controls]."""
+        if self._shift is None:
+            self._shift = values.mean(axis=0)
+        # Centred on the first batch, the sums of squares lose no digits to cancellation.
+        values = values - self._shift
+        self._count += len(values)
+        self._sum += values.sum(axis=0)
+        self._squares += np.einsum("sv,sv->v", values, values)
+        self._control_sum += controls.sum(axis=0)
+        self._control_products += controls.T @ controls
+        self._cross += controls.T @ values
+
+    def estimate(self) -> Estimate:
+        """Means and standard errors, [values]; the regression costs a bias of order 1/rows."""
+        rows = self._count
+        if self._shift is None or rows < 2:
+            raise ValueError(f"seeds={2 * rows} is too few for a standard error; use at least 4")
+        mean, control_mean = self._sum / rows, self._control_sum / rows
+        covariance = self._control_products / rows - np.outer(control_mean, control_mean)
+        cross = self._cross / rows - np.outer(control_mean, mean)
+        # Controls of one distribution sum to zero, so their covariance is singular by construction.
+        beta = np.linalg.pinv(covariance, hermitian=True, rcond=1e-10) @ cross
+        explained = np.einsum("cv,cv->v", beta, cross)
+        variance = np.maximum(self._squares / rows - mean**2 - explained, 0.0)
+        degrees = max(rows - 1 - len(control_mean), 1)
+        return Estimate(
+            self._shift + mean - control_mean @ beta,
+            np.sqrt(variance / degrees),
+        )
+
+
+def simulate(
+    functional: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
+    p: np.ndarray,
+    q: np.ndarray,
+    target: Decoder,
+    draft: Decoder,
+    *,
+    seeds: int = DEFAULT_SEEDS,
+    rng: np.random.Generator | int = 0,
+    residual: bool = False,
+    batch_bytes: int = 1 << 20,
+) -> Estimate:
+    """E_zeta of a functional of the watermarked laws, by controlled Monte Carlo.
+
+    Args:
+        functional: (P_zeta, Q_zeta, R_zeta'), each [batch, n] -> [batch, columns].
+        p, q: target and draft [n] (validated by the caller).
+        target, draft: decoders; they read one zeta if it is of the same kind, else independent ones.
+        seeds: number of seeds, used in antithetic pairs.
+        rng: a generator or an integer seed.
+        residual: whether to draw R_zeta' = S_target((P-Q)_+, zeta') under an independent zeta'
+            (Google's class); otherwise the functional receives the plain (P-Q)_+.
+        batch_bytes: memory of one [batch, n] array; a few dozen of them are alive at once.
+
+    Returns:
+        Estimate with arrays [columns].
+    """
+    generator = np.random.default_rng(rng)
+    n = p.shape[-1]
+    rest = excess(p, q, empty="zero")
+    draw_residual = residual and bool(rest.any())
+    shared = shares_randomness(target, draft)
+    pairs = (seeds + 1) // 2
+    batch = max(1, batch_bytes // (8 * n))
+    total: ControlledMean | None = None
+    for start in range(0, pairs, batch):
+        shape = (min(batch, pairs - start),)
+        zetas = draw_antithetic(target, generator, shape, n)
+        draft_zetas = zetas if shared else draw_antithetic(draft, generator, shape, n)
+        rest_zetas = draw_antithetic(target, generator, shape, n) if draw_residual else (None, None)
+        sides = []
+        for zeta, draft_zeta, rest_zeta in zip(zetas, draft_zetas, rest_zetas, strict=True):
+            laws = [
+                np.broadcast_to(target(p, zeta), (*shape, n)),
+                np.broadcast_to(draft(q, draft_zeta), (*shape, n)),
+                np.broadcast_to(target(rest, rest_zeta) if draw_residual else rest, (*shape, n)),
+            ]
+            sides.append((functional(*laws), _controls(laws, (p, q, rest))))
+        (values, controls), (mirrored, mirrored_controls) = sides
+        if total is None:
+            total = ControlledMean(values.shape[1], controls.shape[1])
+        total.add((values + mirrored) / 2, (controls + mirrored_controls) / 2)
+    if total is None:
+        raise ValueError(f"seeds={seeds} must be at least 4")
+    return total.estimate()
+
+
+def _controls(laws: list[np.ndarray], means: tuple[np.ndarray, ...]) -> np.ndarray:
+    """Columns of known mean 0, [batch, columns]."""
+    n = means[0].shape[-1]
+    if n <= FULL_CONTROLS:
+        return np.concatenate([law - mean for law, mean in zip(laws, means, strict=True)], axis=-1)
+    p, q, _ = means
+    weights = (np.log(np.where(p > 0, p, 1.0)), acceptance_probability(p, q))
+    return np.stack([(laws[0] - p) @ weights[0], (laws[0] - p) @ q, (laws[1] - q) @ weights[1]], axis=-1)
+
+
+def pair_mean(
+    pairs: SampledPairs,
+    p: np.ndarray,
+    q: np.ndarray,
+    values: Callable[[np.ndarray, np.ndarray], np.ndarray],
+) -> Estimate:
+    """E values(i, j) over sampled pairs (i, j), with the known marginals as control variates.
+
+    Args:
+        pairs: the sample.
+        p, q: its marginals [n] (target, draft).
+        values: token ids i, j [pairs] -> [pairs, columns].
+
+    Returns:
+        Estimate with arrays [columns].
+    """
+    n = p.shape[-1]
+    codes, inverse = np.unique(pairs.target.ravel() * n + pairs.draft.ravel(), return_inverse=True)
+    i, j = np.divmod(codes, n)
+    # Each distinct pair is evaluated once.
+    table = values(i, j)
+    inverse = inverse.reshape(pairs.target.shape)
+    if n <= FULL_CONTROLS:
+        eye = np.eye(n)
+        controls = np.concatenate([eye[i] - p, eye[j] - q], axis=-1)
+    else:
+        accept = acceptance_probability(p, q)
+        controls = (accept[j] - accept @ q)[:, None]
+    total = ControlledMean(table.shape[1], controls.shape[1])
+    batch = max(1, (1 << 20) // (table.shape[1] + controls.shape[1]))
+    for start in range(0, len(inverse), batch):
+        rows = inverse[start : start + batch]
+        total.add(table[rows].mean(axis=1), controls[rows].mean(axis=1))
+    return total.estimate()
