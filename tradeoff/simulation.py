@@ -84,8 +84,7 @@ class ControlledMean:
         mean, control_mean = self._sum / rows, self._control_sum / rows
         covariance = self._control_products / rows - np.outer(control_mean, control_mean)
         cross = self._cross / rows - np.outer(control_mean, mean)
-        # Controls of one distribution sum to zero, so their covariance is singular by construction.
-        beta = np.linalg.pinv(covariance, hermitian=True, rcond=1e-10) @ cross
+        beta = _pseudo_inverse(covariance) @ cross
         explained = np.einsum("cv,cv->v", beta, cross)
         variance = np.maximum(self._squares / rows - mean**2 - explained, 0.0)
         degrees = max(rows - 1 - len(control_mean), 1)
@@ -93,6 +92,15 @@ class ControlledMean:
             self._shift + mean - control_mean @ beta,
             np.sqrt(variance / degrees),
         )
+
+
+def _pseudo_inverse(covariance: np.ndarray) -> np.ndarray:
+    """Inverse on the directions that vary: controls of one distribution sum to zero, and an antithetic
+    pair may cancel a control altogether, down to rounding noise that must not be regressed on."""
+    variance, directions = np.linalg.eigh(covariance)
+    keep = variance > max(1e-10 * variance.max(initial=0.0), 1e-20)
+    directions = directions[:, keep]
+    return (directions / variance[keep]) @ directions.T
 
 
 def simulate(

@@ -136,4 +136,6 @@ def _tournament(law: Array, word: Array, level: int) -> Array:
     """One round T_g with g the `level`-th bits of `word`."""
     xp = namespace(law)
     g = xp.astype((word >> level) & 1, law.dtype)
-    return law * (1 - xp.vecdot(law, g)[..., None] + g)
+    # A sum that rounds to just above 1 would make the losers negative.
+    ones_mass = xp.clip(xp.vecdot(law, g), max=1.0)[..., None]
+    return law * ((1 - ones_mass) + g)
