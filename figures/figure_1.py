@@ -133,7 +133,7 @@ def write(
             else "The residual (P − Q)₊ is normalised; in the published figure it is not (--as-published)."
         )
     )
-    figure = draw_planes(planes, caption, overlay)
+    figure = draw_planes([("", planes)], caption, overlay)
     paths = [out / f"{stem}.pdf", out / f"{stem}.png"]
     save_figure(figure, paths)
     table = out / f"{stem}.csv"

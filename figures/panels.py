@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
@@ -54,68 +54,26 @@ class Planes:
     most: float
 
 
-def draw_planes(planes: Planes, caption: str, overlay: Callable[[Axes], None] | None = None) -> Figure:
-    """Left: linear classes and chords. Right: Hu's and Google's classes. Frontiers are drawn in full,
-    dominated stretches thin and pale.
+def draw_planes(
+    rows: Sequence[tuple[str, Planes]], caption: str, overlay: Callable[[Axes], None] | None = None
+) -> Figure:
+    """One row of two panels for each set of curves. Left: linear classes and chords. Right: Hu's and
+    Google's classes. Frontiers are drawn in full, dominated stretches thin and pale.
 
     Args:
-        planes: the curves.
-        caption: text under the panels.
-        overlay: adds to the right panel before its legend is made.
+        rows: (what to add to the titles, curves); the legends are shared.
+        caption: text under the panels, two lines.
+        overlay: adds to the right panel of the first row before its legend is made.
     """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11.5, 6.1), sharey=True)
-    for key, curve in planes.curves.items():
-        color, style = _STYLES[key]
-        family, decoder = key
-        axes = left if family in ("linear", "time-sharing") else right
-        draw_curve(axes, curve, color=color, style=style, label=f"{_CLASSES[family]}, {_DECODERS[decoder]}")
-    if overlay is not None:
-        overlay(right)
-    for decoder, color in (("gumbel", COLORS["blue"]), ("synthid-inf", COLORS["orange"])):
-        kept = planes.curves.get(("linear", decoder))
-        if kept is not None:
-            draw_points(
-                left,
-                [kept.efficiency[-1]],
-                [kept.strength[-1]],
-                marker="o",
-                color=color,
-                label=f"strength maintained, {_DECODERS[decoder]}",
-            )
-    for family, color in (("hu", COLORS["vermilion"]), ("google", COLORS["green"])):
-        ends = [curve for key, curve in planes.curves.items() if key[0] == family]
-        if ends:
-            draw_points(
-                right,
-                [curve.efficiency[0] for curve in ends],
-                [curve.strength[0] for curve in ends],
-                marker="D",
-                color=color,
-                label=f"efficiency maintained, {_CLASSES[family]}",
-            )
-    for axes in (left, right):
-        draw_points(
-            axes,
-            [planes.sse],
-            [0.0],
-            marker="x",
-            color=COLORS["black"],
-            label="standard speculative sampling",
-        )
-        draw_points(
-            axes,
-            [planes.sse],
-            [planes.most],
-            marker="*",
-            color=COLORS["purple"],
-            label="optimum (1 − TV, Ent)",
-        )
-    style_axes(left, "Linearly watermarked classes and time sharing")
-    style_axes(right, "Hu's and Google's classes")
-    right.set_ylabel("")
-    right.tick_params(labelleft=True)
-    for axes in (left, right):
-        axes.set_ylim(-0.05 * planes.most, 1.08 * planes.most)
+    height = 3.9 * len(rows) + 2.1
+    figure, grid = plt.subplots(len(rows), 2, figsize=(11.5, height), sharey="row", squeeze=False)
+    for (title, planes), (left, right) in zip(rows, grid, strict=True):
+        _draw_row(planes, left, right, overlay if title == rows[0][0] else None)
+        style_axes(left, f"Linear classes and time sharing{title}")
+        style_axes(right, f"Hu's and Google's classes{title}")
+        right.set_ylabel("")
+        right.tick_params(labelleft=True)
+    for axes in grid[-1]:
         axes.legend(
             loc="upper center",
             bbox_to_anchor=(0.5, -0.15),
@@ -124,9 +82,45 @@ def draw_planes(planes: Planes, caption: str, overlay: Callable[[Axes], None] | 
             fontsize=7.6,
             handlelength=2.6,
         )
-    figure.subplots_adjust(left=0.06, right=0.985, top=0.94, bottom=0.325, wspace=0.11)
-    figure.text(0.5, 0.012, caption, ha="center", va="bottom", fontsize=8, color="#444444")
+    figure.subplots_adjust(
+        left=0.06,
+        right=0.985,
+        top=1 - 0.34 / height,
+        bottom=1.98 / height,
+        wspace=0.11,
+        hspace=0.3,
+    )
+    figure.text(0.5, 0.07 / height, caption, ha="center", va="bottom", fontsize=8, color="#444444")
     return figure
+
+
+def _draw_row(planes: Planes, left: Axes, right: Axes, overlay: Callable[[Axes], None] | None) -> None:
+    for (family, decoder), curve in planes.curves.items():
+        color, style = _STYLES[family, decoder]
+        axes = left if family in ("linear", "time-sharing") else right
+        draw_curve(axes, curve, color=color, style=style, label=f"{_CLASSES[family]}, {_DECODERS[decoder]}")
+    if overlay is not None:
+        overlay(right)
+    for decoder, color in (("gumbel", COLORS["blue"]), ("synthid-inf", COLORS["orange"])):
+        kept = planes.curves["linear", decoder]
+        label = f"strength maintained, {_DECODERS[decoder]}"
+        draw_points(left, kept.efficiency[-1:], kept.strength[-1:], marker="o", color=color, label=label)
+    for family, color in (("hu", COLORS["vermilion"]), ("google", COLORS["green"])):
+        ends = [curve for key, curve in planes.curves.items() if key[0] == family]
+        draw_points(
+            right,
+            [curve.efficiency[0] for curve in ends],
+            [curve.strength[0] for curve in ends],
+            marker="D",
+            color=color,
+            label=f"efficiency maintained, {_CLASSES[family]}",
+        )
+    for axes in (left, right):
+        plain = {"marker": "x", "color": COLORS["black"], "label": "standard speculative sampling"}
+        best = {"marker": "*", "color": COLORS["purple"], "label": "optimum (1 − TV, Ent)"}
+        draw_points(axes, [planes.sse], [0.0], **plain)
+        draw_points(axes, [planes.sse], [planes.most], **best)
+        axes.set_ylim(-0.05 * planes.most, 1.08 * planes.most)
 
 
 def planes_table(planes: Planes) -> pd.DataFrame:

@@ -97,7 +97,9 @@ def test_every_class_keeps_the_bounds(pair):
         assert c.efficiency[0] == pytest.approx(sse, abs=1e-12)
         assert c.efficiency[-1] == pytest.approx(np.trace(race_coupling(p, q)), abs=1e-10)
         assert c.strength[-1] == pytest.approx(most, abs=1e-10)
-    assert curve("hu", setting, [0]).strength[0] == pytest.approx(float(hu_end_point_strength(p, q)), abs=1e-10)
+    assert curve("hu", setting, [0]).strength[0] == pytest.approx(
+        float(hu_end_point_strength(p, q)), abs=1e-10
+    )
     assert curve("google", setting, [0]).strength[0] == pytest.approx(
         float(google_end_point_strength(p, q)), abs=1e-10
     )
@@ -126,9 +128,7 @@ def test_time_sharing_is_the_chord_and_does_not_always_dominate_the_linear_class
     linear = curve("linear", Setting(P, Q))
     inside = (linear.efficiency < 0.69) & (linear.gamma < 1)
     assert inside.sum() > 20
-    at_equal_efficiency = np.interp(
-        linear.efficiency[inside], chord.efficiency[::-1], chord.strength[::-1]
-    )
+    at_equal_efficiency = np.interp(linear.efficiency[inside], chord.efficiency[::-1], chord.strength[::-1])
     assert np.all(linear.strength[inside] < at_equal_efficiency)
 
     p, q = np.full(3, 1 / 3), np.array([0.665, 0.245, 0.09])

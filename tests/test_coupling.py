@@ -147,7 +147,13 @@ def test_sampled_pairs_have_the_exact_law():
 
 def test_sampling_in_small_batches_covers_every_seed():
     sample = sample_pairs(
-        P, Q, SynthID(math.inf), SynthID(math.inf), seeds=5_001, rng=np.random.default_rng(4), batch_bytes=8_000
+        P,
+        Q,
+        SynthID(math.inf),
+        SynthID(math.inf),
+        seeds=5_001,
+        rng=np.random.default_rng(4),
+        batch_bytes=8_000,
     )
     assert sample.target.shape == (2_501, 2)
     agreement = np.mean(sample.target == sample.draft)

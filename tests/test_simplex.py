@@ -110,7 +110,13 @@ def test_batches_are_rows():
 def test_extreme_probabilities_give_no_nan():
     p = np.array([1.0, 5e-324, 0.0, 1e-300])
     q = np.array([5e-324, 1.0, 1e-300, 0.0])
-    for value in (entropy(p), overlap(p, q), total_variation(p, q), excess(p, q), acceptance_probability(p, q)):
+    for value in (
+        entropy(p),
+        overlap(p, q),
+        total_variation(p, q),
+        excess(p, q),
+        acceptance_probability(p, q),
+    ):
         assert np.all(np.isfinite(value))
 
 

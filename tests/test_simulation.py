@@ -101,7 +101,9 @@ def test_large_vocabularies_use_few_controls_and_stay_unbiased():
     exact = np.trace(race_coupling(p, q))
     estimate = simulate(overlap_column, p, q, GumbelMax(), GumbelMax(), seeds=20_000)
     assert_within(estimate.value[0], exact, estimate.standard_error[0])
-    strength = simulate(lambda law, *_: kl_divergence(law, p)[:, None], p, q, GumbelMax(), GumbelMax(), seeds=4_000)
+    strength = simulate(
+        lambda law, *_: kl_divergence(law, p)[:, None], p, q, GumbelMax(), GumbelMax(), seeds=4_000
+    )
     # Here the functional, log 1/P of the drawn token, is itself one of the controls.
     assert strength.value[0] == pytest.approx(entropy(p), abs=1e-6)
     sample = sample_pairs(p, q, GumbelMax(), GumbelMax(), seeds=40_000, rng=rng)

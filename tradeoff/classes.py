@@ -30,7 +30,7 @@ from tradeoff.simplex import entropy, kl_divergence, overlap
 from tradeoff.simulation import Estimate, pair_mean, simulate
 from tradeoff.splicing import GoogleEntropy, HuEntropy, SplicedEntropy
 
-__all__ = ["CLASSES", "Setting", "curve", "google", "hu", "linear", "time_sharing"]
+__all__ = ["CLASSES", "Setting", "curve", "google", "hu", "linear", "linear_parts", "time_sharing"]
 
 #: Seeds on which theta is optimised when a decoder is not degenerate; the curve itself is then
 #: evaluated on other seeds, so that it is not optimistic.
@@ -50,29 +50,43 @@ def curve(name: str, setting: Setting, gamma: Any = None) -> Curve:
 
 def linear(setting: Setting, gamma: np.ndarray) -> Curve:
     """Linear class (Eq. 9-10): for every gamma the theta of largest efficiency, by exact search."""
-    p, q = setting.p, setting.q
     if setting.pairs is None:
         return _linear_of_laws(setting, gamma)
     search = linear_efficiency(setting)
     theta = np.array([search.best_theta(g)[0] for g in gamma])
-    c, d = 1 - gamma[:, None], 1 - theta[:, None]
-    on_p, on_q = gamma[:, None], theta[:, None]
-    neither = np.minimum(c * p, d * q)
-    only_p, only_q = np.minimum(c * p + on_p, d * q), np.minimum(c * p, d * q + on_q)
-    both = np.minimum(c * p + on_p, d * q + on_q)
-    # The marginals of the pair law are exact, so only its diagonal has to be averaged.
-    known = (neither * (1 - p - q) + only_p * p + only_q * q).sum(axis=-1)
-    gain = both - only_p - only_q + neither
+    known, gain = linear_parts(setting.p, setting.q, gamma, theta)
     matched = setting.diagonal_mean(gain)
     return Curve(
         f"linear, {setting.decoders}",
         gamma,
         theta,
         known + matched.value,
-        linear_strength(p, gamma),
+        linear_strength(setting.p, gamma),
         matched.standard_error,
         np.zeros_like(gamma),
     )
+
+
+def linear_parts(
+    p: np.ndarray, q: np.ndarray, gamma: np.ndarray, theta: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """SE(gamma, theta) of the linear class with degenerate decoders is known + sum_i pi_ii gain_i.
+
+    The marginals of the pair law are P and Q, so only its diagonal is left to be summed.
+
+    Args:
+        p, q: [n]; gamma, theta: [points].
+
+    Returns:
+        known [points] and gain [points, n].
+    """
+    c, d = 1 - gamma[:, None], 1 - theta[:, None]
+    on_p, on_q = gamma[:, None], theta[:, None]
+    neither = np.minimum(c * p, d * q)
+    only_p, only_q = np.minimum(c * p + on_p, d * q), np.minimum(c * p, d * q + on_q)
+    both = np.minimum(c * p + on_p, d * q + on_q)
+    known = neither @ (1 - p - q) + only_p @ p + only_q @ q
+    return known, both - only_p - only_q + neither
 
 
 def hu(setting: Setting, gamma: np.ndarray) -> Curve:
@@ -150,13 +164,15 @@ def _expected_entropy(setting: Setting, kernel: SplicedEntropy) -> Estimate:
     assert pairs is not None
     # Pairs off the diagonal count as if R_i = 0 first; the block of tokens i with R_i > 0 against
     # rejectable tokens j, where r_i > 1 > r_j makes pi_ij = P_i Q_j (row_i - column_j), is then added.
-    value = kernel.same(a) @ pairs.diagonal
-    value += kernel.apart(a, np.zeros_like(a)) @ (setting.q - pairs.diagonal)
     i, j = r > 0, (a < 1) & (setting.q > 0)
-    p_i, r_i, q_j, x_j = setting.p[i], r[i], setting.q[j], 1 - a[j]
+    p_i, r_i, q_j, a_j, same_j = setting.p[i], r[i], setting.q[j], a[j], pairs.diagonal[j]
+    value = kernel.same(a_j) @ same_j + kernel.apart(a_j, np.zeros_like(a_j)) @ (q_j - same_j)
+    # Tokens that are always accepted leave nothing random but whether i coincides.
+    certain = np.ones(1)
+    value += kernel.apart(certain, 0 * certain)[:, 0] * (setting.q[~j] - pairs.diagonal[~j]).sum()
     if i.any() and j.any():
-        value += kernel.block(p_i * pairs.row[i], r_i, q_j, x_j)
-        value -= kernel.block(p_i, r_i, q_j * pairs.column[j], x_j)
+        value += kernel.block(p_i * pairs.row[i], r_i, q_j, 1 - a_j)
+        value -= kernel.block(p_i, r_i, q_j * pairs.column[j], 1 - a_j)
     return Estimate(value, np.zeros_like(value))
 
 

@@ -136,6 +136,13 @@ class SampledPairs:
     target: np.ndarray
     draft: np.ndarray
 
+    def frequencies(self, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """How often each of n tokens is drawn by both decoders, by the target's and by the draft's."""
+        same = self.target[self.target == self.draft]
+        counts = (np.bincount(ids.ravel(), minlength=n) for ids in (same, self.target, self.draft))
+        both, target, draft = (count / self.target.size for count in counts)
+        return both, target, draft
+
 
 def sample_pairs(
     p: np.ndarray,

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import brentq
 
+from tradeoff.coupling import ExactPairs
 from tradeoff.setting import Setting
 from tradeoff.simplex import entropy, plogp
 
@@ -61,17 +62,28 @@ class LinearEfficiency:
     _lp: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
-    def of_pairs(cls, p: np.ndarray, q: np.ndarray, diagonal: np.ndarray) -> LinearEfficiency:
-        """The linear class of two degenerate decoders with joint law pi, from pi_ii and the marginals.
+    def of_pairs(
+        cls,
+        p: np.ndarray,
+        q: np.ndarray,
+        both: np.ndarray,
+        chosen: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> LinearEfficiency:
+        """The linear class of two degenerate decoders, from how often each token is chosen.
 
-        A token is chosen by both decoders (pi_ii), by the target's only (P - pi_ii), by the draft's only
-        (Q - pi_ii) or by none; each case is one term. Zero-weight terms are dropped.
+        A token is chosen by both decoders, by the target's only, by the draft's only or by none; each case
+        is one term. Terms of no weight are dropped.
 
         Args:
-            p, q, diagonal: [n].
+            p, q: target and draft, [n].
+            both: pi_ii, how often both decoders choose each token, [n].
+            chosen: how often the target's and the draft's decoder choose each token; p and q unless
+                sampled. Frequencies of one sample keep every weight non-negative, so that the sample
+                average stays concave.
         """
         one, zero = np.ones_like(p), np.zeros_like(p)
-        weight = np.concatenate([diagonal, p - diagonal, q - diagonal, 1 - p - q + diagonal])
+        by_target, by_draft = (p, q) if chosen is None else chosen
+        weight = np.concatenate([both, by_target - both, by_draft - both, 1 - by_target - by_draft + both])
         e = np.concatenate([one, one, zero, zero])
         f = np.concatenate([one, zero, one, zero])
         p4, q4 = np.tile(p, 4), np.tile(q, 4)
@@ -273,12 +285,21 @@ def most_efficient(setting: Setting, strength: float) -> OperatingPoint:
 
 
 def linear_efficiency(setting: Setting) -> LinearEfficiency:
-    """SE(gamma, theta) of the linear class with degenerate decoders, as a concave function.
+    """SE(gamma, theta) of the linear class with degenerate decoders, as a concave function: exact, or the
+    sample average where the joint law of the draws is sampled.
 
     Raises:
         ValueError: if a decoder is not degenerate.
     """
-    return LinearEfficiency.of_pairs(setting.p, setting.q, setting.diagonal)
+    p, q, pairs = setting.p, setting.q, setting.pairs
+    if pairs is None:
+        raise ValueError(
+            f"{setting.decoders}: Definition 3.2 is solved for degenerate decoders; use gumbel or synthid:inf"
+        )
+    if isinstance(pairs, ExactPairs):
+        return LinearEfficiency.of_pairs(p, q, pairs.diagonal)
+    both, by_target, by_draft = pairs.frequencies(len(p))
+    return LinearEfficiency.of_pairs(p, q, both, (by_target, by_draft))
 
 
 def gamma_for_strength(strength: Callable[[float], float], requirement: float) -> float:

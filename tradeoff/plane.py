@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -46,9 +46,10 @@ def draw_curve(
 
 
 def draw_points(
-    axes: Axes, x: Sequence[float], y: Sequence[float], *, marker: str, color: str, label: str
+    axes: Axes, x: Iterable[float], y: Iterable[float], *, marker: str, color: str, label: str
 ) -> None:
     """Marked points on top of the curves, with a white rim that separates overlapping ones."""
+    x, y = list(x), list(y)
     size = {"*": 260, "+": 110, "x": 80}.get(marker, 64)
     if marker in "+x":
         axes.scatter(x, y, s=size, marker=marker, color=color, label=label, zorder=5, linewidths=2.2)

@@ -11,7 +11,7 @@ from tradeoff.coupling import ExactPairs, SampledPairs, sample_pairs
 from tradeoff.decoders import Decoder, GumbelMax, is_degenerate
 from tradeoff.measures import exact_pairs, sampling_efficiency
 from tradeoff.simplex import acceptance_probability, distribution_pair, excess
-from tradeoff.simulation import DEFAULT_SEEDS, FULL_CONTROLS, Estimate, pair_mean
+from tradeoff.simulation import DEFAULT_SEEDS, Estimate, pair_mean
 
 __all__ = ["Setting"]
 
@@ -83,28 +83,10 @@ class Setting:
             return self.target.name
         return f"{self.target.name} on target, {self.draft.name} on draft"
 
-    @cached_property
-    def diagonal(self) -> np.ndarray:
-        """pi_ii of two degenerate draws, [n]: exact, or estimated and kept within its marginals.
-
-        Raises:
-            ValueError: if a decoder is not degenerate.
-        """
-        if self.pairs is None:
-            raise ValueError(f"{self.decoders}: both decoders must be degenerate; use gumbel or synthid:inf")
-        if isinstance(self.pairs, ExactPairs):
-            return self.pairs.diagonal
-        n = len(self.p)
-        if n <= FULL_CONTROLS:
-            estimate = self.diagonal_mean(np.eye(n)).value
-        else:
-            same = self.pairs.target[self.pairs.target == self.pairs.draft]
-            estimate = np.bincount(same, minlength=n) / self.pairs.target.size
-        return np.clip(estimate, 0, np.minimum(self.p, self.q))
-
     def diagonal_mean(self, gain: np.ndarray) -> Estimate:
         """sum_i pi_ii gain_i with its standard error, for gain [points, n] and degenerate decoders."""
         if isinstance(self.pairs, SampledPairs):
             return pair_mean(self.pairs, self.p, self.q, lambda i, j: (gain[:, i] * (i == j)).T)
-        value = gain @ self.diagonal
+        assert self.pairs is not None
+        value = gain @ self.pairs.diagonal
         return Estimate(value, np.zeros_like(value))

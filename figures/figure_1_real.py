@@ -1,0 +1,269 @@
+"""Figure 1 on a real draft/target pair: next-token distributions over the whole vocabulary.
+
+    python -m figures.figure_1_real                       the built-in pair, 200 positions
+    python -m figures.figure_1_real --target T --draft D  another pair
+    python -m figures.figure_1_real --redraw              from the saved pairs, without the model
+
+Writes to figures/results: figure_1_real (averaged planes) and figure_1_real_positions (the spread over
+positions) as pdf and png, both tables as csv, and next_token_pairs.npz with the full rows.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import typer
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from figures.panels import draw_planes, planes_table
+from figures.real_planes import AveragedPlane, average_plane
+from tradeoff.files import FileError, output_folder, write_table
+from tradeoff.plane import COLORS, save_figure
+
+if TYPE_CHECKING:
+    from tradeoff.llm.pairs import NextTokenPairs
+
+__all__ = ["draw_real_figure", "main"]
+
+RESULTS = Path("figures/results")
+TEMPERATURES = (1.0, 0.7, 0.5)
+
+
+def draw_real_figure(
+    out: Path = RESULTS,
+    *,
+    target: str = "builtin",
+    draft: str = "builtin",
+    positions: int = 200,
+    seeds: int = 8,
+    seed: int = 0,
+    processes: int | None = None,
+    redraw: bool = False,
+) -> list[Path]:
+    """Collect next-token pairs (unless the same ones are already saved in `out`), average, draw.
+
+    Args:
+        out: folder for everything that is written.
+        target, draft: as for `tradeoff.llm.models.load_pair`.
+        positions: how many, a multiple of 4; half in the target's own samples, half in human prose.
+        seeds: Monte Carlo seeds a position for SynthID.
+        seed: of the texts, the positions and the Monte Carlo.
+        processes: how many compute the curves (default: one a core).
+        redraw: use the saved pairs as they are and load no model.
+
+    Returns:
+        The files written.
+
+    Raises:
+        FileError: if a file cannot be read or written.
+    """
+    output_folder(out)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        pairs = _pairs(out / "next_token_pairs.npz", target, draft, positions, seed, redraw, progress)
+        averaged: dict[float, AveragedPlane] = {}
+        with _executor(processes) as executor:
+            for temperature in TEMPERATURES:
+                task = progress.add_task(f"curves at temperature {temperature}", total=2 * len(pairs))
+                averaged[temperature] = average_plane(
+                    len(pairs),
+                    lambda t=temperature: (pairs.probabilities(k, t) for k in range(len(pairs))),  # type: ignore[misc]
+                    seeds=seeds,
+                    seed=seed,
+                    executor=executor,
+                    advance=lambda task=task: progress.advance(task),  # type: ignore[misc]
+                )
+    return _write(pairs, averaged, seeds, out)
+
+
+@contextmanager
+def _executor(processes: int | None) -> Iterator[ProcessPoolExecutor | None]:
+    count = processes or os.cpu_count() or 1
+    if count == 1:
+        yield None
+        return
+    # Workers inherit the environment: each keeps to one BLAS thread, or they would fight for the cores.
+    names = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as executor:
+            yield executor
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _pairs(
+    path: Path, target: str, draft: str, positions: int, seed: int, redraw: bool, progress: Progress
+) -> NextTokenPairs:
+    # PyTorch and Transformers take seconds to import, which a worker process should not pay.
+    from tradeoff.llm.models import load_pair
+    from tradeoff.llm.pairs import collect_pairs, load_pairs, pair_settings, save_pairs
+
+    if redraw:
+        return load_pairs(path)
+    models = load_pair(target, draft)
+    if path.exists():
+        saved = load_pairs(path)
+        if saved.settings == pair_settings(models, positions=positions, seed=seed):
+            progress.console.print(f"using the next-token pairs in {path}", highlight=False)
+            return saved
+    tasks = {}
+
+    def report(what: str, done: int, total: int) -> None:
+        if what not in tasks:
+            tasks[what] = progress.add_task(what, total=total)
+        progress.update(tasks[what], completed=done)
+
+    pairs = collect_pairs(models, positions=positions, seed=seed, report=report)
+    save_pairs(pairs, path)
+    return pairs
+
+
+def _write(pairs: NextTokenPairs, averaged: dict[float, AveragedPlane], seeds: int, out: Path) -> list[Path]:
+    names = pairs.settings
+    rows = [(f", temperature {t}", plane.planes) for t, plane in averaged.items()]
+    caption = (
+        f"Target {names['target']}, draft {_short(str(names['draft']), str(names['target']))}; n = "
+        f"{pairs.target.shape[1]:,} tokens, mean over {len(pairs)} positions of text. Gumbel-max exact; "
+        f"SynthID from {seeds} seeds a position.\n"
+        "Full lines: frontier. Pale lines: dominated. One (gamma, theta) for all positions."
+    )
+    paths = [out / "figure_1_real.pdf", out / "figure_1_real.png"]
+    save_figure(draw_planes(rows, caption), paths)
+    spread = [out / "figure_1_real_positions.pdf", out / "figure_1_real_positions.png"]
+    save_figure(_draw_positions(pairs, averaged), spread)
+    curves = pd.concat(
+        {t: planes_table(plane.planes) for t, plane in averaged.items()}, names=["temperature"]
+    )
+    write_table(curves.reset_index("temperature"), out / "figure_1_real.csv")
+    index = pd.DataFrame({"source": pairs.source, "text": pairs.text, "position": pairs.position})
+    values = {t: pd.concat([index, plane.positions], axis=1) for t, plane in averaged.items()}
+    table = pd.concat(values, names=["temperature"]).reset_index("temperature")
+    write_table(table, out / "figure_1_real_positions.csv")
+    return [
+        *paths,
+        *spread,
+        out / "figure_1_real.csv",
+        out / "figure_1_real_positions.csv",
+        out / "next_token_pairs.npz",
+    ]
+
+
+def _draw_positions(pairs: NextTokenPairs, averaged: dict[float, AveragedPlane]) -> Figure:
+    """Every position: what keeping strength costs in efficiency (top), and the reverse (bottom)."""
+    figure, grid = plt.subplots(2, len(averaged), figsize=(11.5, 7.6), layout="constrained")
+    sources = (("model", "o", "the target's own text"), ("human", "^", "human prose"))
+    ends = (("google", COLORS["green"], "Google"), ("hu", COLORS["vermilion"], "Hu"))
+    for (temperature, plane), (above, below) in zip(averaged.items(), grid.T, strict=True):
+        table = plane.positions
+        for source, marker, label in sources:
+            here = pairs.source == source
+            dots = {"s": 16, "alpha": 0.65, "marker": marker, "linewidths": 0}
+            color = COLORS["blue"] if source == "model" else COLORS["orange"]
+            above.scatter(table["sse"][here], table["agreement"][here], color=color, label=label, **dots)
+            for name, end_color, class_name in ends:
+                below.scatter(
+                    table["entropy"][here],
+                    table[name][here],
+                    color=end_color,
+                    label=f"{class_name}'s class, {label}",
+                    **dots,
+                )
+        top = 1.03 * float(table["entropy"].max())
+        above.plot([0, 1], [0, 1], color=COLORS["grey"], lw=1, label="bound, 1 − TV (Lemma 3.1)", zorder=0)
+        below.plot(
+            [0, top], [0, top], color=COLORS["grey"], lw=1, label="bound, Ent(P) (Theorem 3.2)", zorder=0
+        )
+        means = table.mean(numeric_only=True)
+        above.set_title(
+            f"temperature {temperature}: mean 1 − TV {means['sse']:.3f},\nstrength maintained "
+            f"{means['agreement']:.3f}",
+            fontsize=10,
+        )
+        below.set_title(
+            f"mean Ent(P) {means['entropy']:.2f} nats, at full efficiency:\nGoogle {means['google']:.2f}, "
+            f"Hu {means['hu']:.2f}",
+            fontsize=10,
+        )
+        above.set_xlabel("1 − TV(Q, P)")
+        above.set_ylabel("efficiency at full strength, Σ π_ii")
+        below.set_xlabel("Ent(P) (nats)")
+        below.set_ylabel("strength at full efficiency (nats)")
+        for axes in (above, below):
+            axes.grid(alpha=0.25, lw=0.6)
+            axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(
+        *grid[0, 0].get_legend_handles_labels(),
+        loc="outside upper center",
+        ncols=3,
+        frameon=False,
+        fontsize=8.5,
+    )
+    figure.legend(
+        *grid[1, 0].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=3,
+        frameon=False,
+        fontsize=8.5,
+    )
+    return figure
+
+
+def _short(draft: str, target: str) -> str:
+    return draft.replace(f"{target} without", "the same without") if draft.startswith(target) else draft
+
+
+def draw(
+    out: Annotated[Path, typer.Option(help="Folder for everything that is written.")] = RESULTS,
+    target: Annotated[
+        str, typer.Option(help="builtin, a folder, a .gguf file or a Hugging Face id.")
+    ] = "builtin",
+    draft: Annotated[
+        str, typer.Option(help="The same, or skip:14,16 for the target less layers.")
+    ] = "builtin",
+    positions: Annotated[int, typer.Option(help="Positions of text, a multiple of 4.")] = 200,
+    seeds: Annotated[int, typer.Option(help="Monte Carlo seeds a position for SynthID.")] = 8,
+    seed: Annotated[int, typer.Option(help="Seed of texts, positions and Monte Carlo.")] = 0,
+    processes: Annotated[int | None, typer.Option(help="Processes (default: one a core).")] = None,
+    redraw: Annotated[bool, typer.Option("--redraw", help="Use the saved pairs; load no model.")] = False,
+) -> None:
+    """Draw Figure 1 for a real draft/target pair."""
+    try:
+        written = draw_real_figure(
+            out,
+            target=target,
+            draft=draft,
+            positions=positions,
+            seeds=seeds,
+            seed=seed,
+            processes=processes,
+            redraw=redraw,
+        )
+    except (FileError, ValueError, RuntimeError) as error:
+        Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+        raise typer.Exit(2) from error
+    Console().print("wrote " + ", ".join(str(path) for path in written), highlight=False, soft_wrap=True)
+
+
+def main() -> None:
+    """Entry point."""
+    typer.run(draw)
+
+
+if __name__ == "__main__":
+    main()
