@@ -22,14 +22,14 @@ from typing import Annotated
 import numpy as np
 import typer
 from matplotlib.axes import Axes
-from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from figures.panels import Planes, draw_planes, planes_table
 from figures.references import check_references, published_curves
 from tradeoff.classes import curve
+from tradeoff.console import exit_on_bad_input, print_written, stderr, stdout
 from tradeoff.decoders import Decoder, GumbelMax, SynthID
-from tradeoff.files import FileError, output_folder, write_table
+from tradeoff.files import output_folder, write_table
 from tradeoff.paper import PAPER_P, PAPER_Q
 from tradeoff.pareto import Curve
 from tradeoff.plane import COLORS, save_figure
@@ -37,7 +37,7 @@ from tradeoff.setting import Setting
 from tradeoff.simplex import entropy, overlap
 from tradeoff.simulation import DEFAULT_SEEDS
 
-__all__ = ["compute", "main"]
+__all__ = ["compute", "draw_figure_1", "main"]
 
 RESULTS = Path("figures/results")
 GAMMA = np.linspace(0, 1, 41)
@@ -82,47 +82,42 @@ def compute(
     return Planes({key: curves[key] for key in order}, float(overlap(p, q)), float(entropy(p))), seconds
 
 
-def draw(
-    out: Annotated[Path, typer.Option(help="Folder for the pdf, png and csv.")] = RESULTS,
-    seeds: Annotated[int, typer.Option(help="Monte Carlo seeds for SynthID.")] = DEFAULT_SEEDS,
-    seed: Annotated[int, typer.Option(help="Seed of their generator.")] = 0,
-    as_published: Annotated[
-        bool, typer.Option("--as-published", help="Overlay the published curves (unnormalised residual).")
-    ] = False,
-    check: Annotated[
-        bool, typer.Option("--check", help="Print every reference value and exit 1 if one is missed.")
-    ] = False,
-) -> None:
-    """Draw Figure 1, or check its reference values."""
-    console = Console()
-    if not console.is_terminal:
-        console.width = 120
-    try:
-        if check:
-            raise typer.Exit(0 if check_references(console, seeds=seeds, seed=seed) else 1)
-        output_folder(out)
-        spinner = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-        with Progress(*spinner, console=Console(stderr=True), transient=True) as progress:
-            planes, seconds = compute(PAPER_P, PAPER_Q, seeds=seeds, seed=seed, progress=progress)
-            overlay = _published_overlay(seeds, seed) if as_published else None
-        written = write(planes, out, "figure_1_as_published" if as_published else "figure_1", seeds, overlay)
-    except (FileError, ValueError) as error:
-        Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
-        raise typer.Exit(2) from error
+def draw_figure_1(
+    out: Path = RESULTS, *, seeds: int = DEFAULT_SEEDS, seed: int = 0, as_published: bool = False
+) -> list[Path]:
+    """Compute and draw Figure 1 on the paper's P and Q, and print what each decoder took.
+
+    Args:
+        out: folder for the pdf, png and csv.
+        seeds, seed: Monte Carlo seeds for SynthID, and the seed of their generator.
+        as_published: overlay the published curves, and call the files figure_1_as_published.
+
+    Returns:
+        The files written.
+
+    Raises:
+        FileError: if a file cannot be written.
+        ValueError: if there are fewer than 4 seeds.
+    """
+    output_folder(out)
+    console = stdout()
+    spinner = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*spinner, console=stderr(), transient=True) as progress:
+        planes, seconds = compute(PAPER_P, PAPER_Q, seeds=seeds, seed=seed, progress=progress)
+        overlay = _published_overlay(seeds, seed) if as_published else None
     for name, spent in seconds.items():
-        console.print(f"{name}: {spent:.3f} s", highlight=False)
-    worst = max(max(c.efficiency_error.max(), c.strength_error.max()) for c in planes.curves.values())
+        console.print(f"{name}: {spent:.3f} s")
     console.print(
-        f"largest standard error: {worst:.1e} ({seeds:,} seeds; Gumbel-max is exact)", highlight=False
+        f"largest standard error: {_largest_error(planes):.1e} ({seeds:,} seeds; Gumbel-max is exact)"
     )
-    console.print("wrote " + ", ".join(str(path) for path in written), highlight=False, soft_wrap=True)
+    return write(planes, out, "figure_1_as_published" if as_published else "figure_1", seeds, overlay)
 
 
 def write(
     planes: Planes, out: Path, stem: str, seeds: int, overlay: Callable[[Axes], None] | None = None
 ) -> list[Path]:
     """Draw the panels and write pdf, png and csv into the existing folder `out`."""
-    worst = max(max(c.efficiency_error.max(), c.strength_error.max()) for c in planes.curves.values())
+    worst = _largest_error(planes)
     caption = (
         f"P and Q of the paper, n = {len(PAPER_P)}. Gumbel-max exact; SynthID from {seeds:,} seeds, "
         f"standard error below {math.ceil(worst * 1e4) / 1e4:.4f}.\n"
@@ -150,6 +145,28 @@ def _published_overlay(seeds: int, seed: int) -> Callable[[Axes], None]:
             axes.plot(efficiency, strength, ":", color=COLORS["black"], lw=1.2, label=label, zorder=4)
 
     return overlay
+
+
+def _largest_error(planes: Planes) -> float:
+    return float(max(max(c.efficiency_error.max(), c.strength_error.max()) for c in planes.curves.values()))
+
+
+def draw(
+    out: Annotated[Path, typer.Option(help="Folder for the pdf, png and csv.")] = RESULTS,
+    seeds: Annotated[int, typer.Option(help="Monte Carlo seeds for SynthID.")] = DEFAULT_SEEDS,
+    seed: Annotated[int, typer.Option(help="Seed of their generator.")] = 0,
+    as_published: Annotated[
+        bool, typer.Option("--as-published", help="Overlay the published curves (unnormalised residual).")
+    ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Print every reference value and exit 1 if one is missed.")
+    ] = False,
+) -> None:
+    """Draw Figure 1, or check its reference values."""
+    with exit_on_bad_input():
+        if check:
+            raise typer.Exit(0 if check_references(stdout(), seeds=seeds, seed=seed) else 1)
+        print_written(stdout(), draw_figure_1(out, seeds=seeds, seed=seed, as_published=as_published))
 
 
 def main() -> None:

@@ -22,12 +22,12 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import typer
 from matplotlib.figure import Figure
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from figures.panels import draw_planes, planes_table
 from figures.real_planes import AveragedPlane, average_plane
-from tradeoff.files import FileError, output_folder, write_table
+from tradeoff.console import exit_on_bad_input, print_written, stderr, stdout
+from tradeoff.files import output_folder, write_table
 from tradeoff.plane import COLORS, save_figure
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def draw_real_figure(
     """
     output_folder(out)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*columns, console=stderr()) as progress:
         pairs = _pairs(out / "next_token_pairs.npz", target, draft, positions, seed, redraw, progress)
         averaged: dict[float, AveragedPlane] = {}
         with _executor(processes) as executor:
@@ -243,7 +243,7 @@ def draw(
     redraw: Annotated[bool, typer.Option("--redraw", help="Use the saved pairs; load no model.")] = False,
 ) -> None:
     """Draw Figure 1 for a real draft/target pair."""
-    try:
+    with exit_on_bad_input():
         written = draw_real_figure(
             out,
             target=target,
@@ -254,10 +254,7 @@ def draw(
             processes=processes,
             redraw=redraw,
         )
-    except (FileError, ValueError, RuntimeError) as error:
-        Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
-        raise typer.Exit(2) from error
-    Console().print("wrote " + ", ".join(str(path) for path in written), highlight=False, soft_wrap=True)
+        print_written(stdout(), written)
 
 
 def main() -> None:

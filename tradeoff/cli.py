@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from tradeoff.classes import CLASSES, curve
+from tradeoff.console import exit_on_bad_input, print_written, stderr, stdout
 from tradeoff.decoders import Decoder, GumbelMax, Identity, SynthID
 from tradeoff.files import curve_table, output_folder, read_distribution, write_table
 from tradeoff.measures import google_end_point_strength, hu_end_point_strength
@@ -29,8 +28,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Watermarking language models under speculative decoding.",
 )
-_out = Console()
-_err = Console(stderr=True)
 
 
 @app.callback()
@@ -59,26 +56,26 @@ def curve_command(
     plot: Annotated[Path | None, typer.Option(help="Picture to write (.png, .pdf or .svg).")] = None,
 ) -> None:
     """Trade-off curves of efficiency and strength for a target P and a draft Q."""
-    try:
+    with exit_on_bad_input():
         p, q = _distributions(target, draft, paper)
         if points < 2:
             raise ValueError(f"points={points} must be at least 2: gamma = 0 and gamma = 1")
         setting = Setting(p, q, parse_decoder(decoder), parse_decoder(draft_decoder or decoder), seeds, seed)
         names = list(CLASSES) if family == "all" else [family]
         gamma = [k / (points - 1) for k in range(points)]
-        with _err.status("computing curves"):
+        with stderr().status("computing curves"):
             curves = {name: curve(name, setting, gamma) for name in names}
+        written = []
         if output is not None:
             output_folder(output.parent)
             write_table(_table(curves), output)
+            written.append(output)
         if plot is not None:
             _plot(setting, curves, plot)
-    except (ValueError, OSError) as error:
-        _fail(error)
-    _print_summary(setting, curves)
-    for path in (output, plot):
-        if path is not None:
-            _out.print(f"wrote {path}", soft_wrap=True, highlight=False)
+            written.append(plot)
+        _print_summary(setting, curves)
+        if written:
+            print_written(stdout(), written)
 
 
 def parse_decoder(text: str) -> Decoder:
@@ -134,11 +131,10 @@ def _plot(setting: Setting, curves: dict[str, Curve], path: Path) -> None:
 
 
 def _print_summary(setting: Setting, curves: dict[str, Curve]) -> None:
-    p, q = setting.p, setting.q
-    _out.print(
+    p, q, out = setting.p, setting.q, stdout()
+    out.print(
         f"n = {len(p)}   1 - TV(Q, P) = {overlap(p, q):.6f}   Ent(P) = {entropy(p):.6f} nats   "
         f"{setting.decoders}",
-        highlight=False,
         soft_wrap=True,
     )
     table = Table("class", "gamma = 0: efficiency", "strength", "gamma = 1: efficiency", "strength")
@@ -146,27 +142,20 @@ def _print_summary(setting: Setting, curves: dict[str, Curve]) -> None:
         ends = [f"{c.efficiency[0]:.6f}", f"{c.strength[0]:.6f}"]
         ends += [f"{c.efficiency[-1]:.6f}", f"{c.strength[-1]:.6f}"]
         table.add_row(name, *ends)
-    _out.print(table)
+    out.print(table)
     worst = max(max(c.efficiency_error.max(), c.strength_error.max()) for c in curves.values())
-    _out.print(
+    out.print(
         "exact: no random numbers were used"
         if worst == 0
         else f"largest standard error: {worst:.2g} ({setting.seeds:,} seeds)",
-        highlight=False,
     )
     if setting.target.degenerate and setting.draft.degenerate:
-        _out.print(
+        out.print(
             f"strength at full efficiency: Hu {float(hu_end_point_strength(p, q)):.6f}, "
             f"Google {float(google_end_point_strength(p, q)):.6f}, "
             f"pseudorandom acceptance {entropy(p):.6f} (the optimum)",
-            highlight=False,
             soft_wrap=True,
         )
-
-
-def _fail(error: Exception) -> NoReturn:
-    _err.print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
-    sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""The papers' experiments, reproduced: `python -m paper_repro` runs all of them."""
