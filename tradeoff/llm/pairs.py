@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -191,7 +192,7 @@ def load_pairs(path: Path) -> NextTokenPairs:
         FileError: if the file is missing, is not such a file, or its rows are not log-probabilities.
     """
     try:
-        with np.load(path, allow_pickle=False) as data:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as data:
             pairs = NextTokenPairs(
                 data["target"],
                 data["draft"],
@@ -202,7 +203,7 @@ def load_pairs(path: Path) -> NextTokenPairs:
             )
     except FileNotFoundError as error:
         raise FileError(f"{path} does not exist; collect pairs first") from error
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
         raise FileError(
             f"{path} is not a file of next-token pairs ({error}); delete it and collect again"
         ) from error

@@ -1,0 +1,108 @@
+"""Averages over positions: exact for Gumbel-max, unbiased for SynthID, independent of the executor."""
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from figures.real_planes import GAMMA, average_plane
+from tests.support import assert_within
+from tradeoff.classes import curve
+from tradeoff.coupling import race_diagonal
+from tradeoff.decoders import SynthID
+from tradeoff.measures import google_end_point_strength, hu_end_point_strength
+from tradeoff.pareto import LinearEfficiency, linear_strength
+from tradeoff.setting import Setting
+from tradeoff.simplex import entropy, overlap
+
+
+@pytest.fixture(scope="module")
+def rows():
+    rng = np.random.default_rng(0)
+    p = rng.dirichlet(np.full(30, 0.3), 12)
+    return list(zip(p, (p + rng.dirichlet(np.full(30, 0.3), 12)) / 2, strict=True))
+
+
+@pytest.fixture(scope="module")
+def averaged(rows):
+    return average_plane(len(rows), lambda: rows, seeds=400)
+
+
+def test_positions_are_exact(rows, averaged):
+    for k, (p, q) in enumerate(rows):
+        row = averaged.positions.iloc[k]
+        assert row["sse"] == pytest.approx(overlap(p, q), abs=1e-12)
+        assert row["agreement"] == pytest.approx(race_diagonal(p, q).sum(), abs=1e-12)
+        assert row["entropy"] == pytest.approx(entropy(p), abs=1e-12)
+        assert row["hu"] == pytest.approx(float(hu_end_point_strength(p, q)), abs=1e-12)
+        assert row["google"] == pytest.approx(float(google_end_point_strength(p, q)), abs=1e-12)
+
+
+@pytest.mark.parametrize("family", ["hu", "google"])
+def test_gumbel_curves_are_means_of_exact_curves(rows, averaged, family):
+    mean = averaged.planes.curves[family, "gumbel"]
+    curves = [curve(family, Setting(p, q), GAMMA) for p, q in rows]
+    assert mean.efficiency == pytest.approx(np.mean([c.efficiency for c in curves], axis=0), abs=1e-12)
+    assert mean.strength == pytest.approx(np.mean([c.strength for c in curves], axis=0), abs=1e-12)
+    assert mean.efficiency_error.max() == mean.strength_error.max() == 0
+
+
+def test_the_common_theta_maximises_the_mean_efficiency(rows, averaged):
+    c = averaged.planes.curves["linear", "gumbel"]
+    parts = [LinearEfficiency.of_pairs(p, q, race_diagonal(p, q)) for p, q in rows]
+    for k, gamma in enumerate(GAMMA):
+        mean = np.mean([part(gamma, c.theta[k]) for part in parts])
+        assert c.efficiency[k] == pytest.approx(mean, abs=1e-12)
+        others = [np.mean([part(gamma, t) for part in parts]) for t in np.linspace(0, 1, 41)]
+        assert c.efficiency[k] >= max(others) - 1e-4
+    assert c.strength == pytest.approx(
+        np.mean([linear_strength(p, GAMMA) for p, _ in rows], axis=0), abs=1e-12
+    )
+
+
+@pytest.mark.parametrize(("decoder", "rounds"), [("synthid-inf", math.inf), ("synthid-30", 30)])
+@pytest.mark.parametrize("family", ["hu", "google"])
+def test_tournament_curves_are_unbiased(rows, averaged, family, decoder, rounds):
+    """Against the library's own simulation of every position with other seeds (10 comparisons each; the
+    1e-4 of mass that is left out may add as much)."""
+    c = averaged.planes.curves[family, decoder]
+    points = [0, 3, 7]
+    curves = [
+        curve(family, Setting(p, q, SynthID(rounds), SynthID(rounds), seeds=2_000, seed=9), GAMMA[points])
+        for p, q in rows
+    ]
+    for m, k in enumerate(points):
+        for name in ("efficiency", "strength"):
+            reference = np.mean([getattr(d, name)[m] for d in curves])
+            error = math.sqrt(sum(getattr(d, f"{name}_error")[m] ** 2 for d in curves)) / len(curves)
+            own = getattr(c, f"{name}_error")[k]
+            value = getattr(c, name)[k]
+            assert (
+                abs(value - reference) < 1e-3
+                or assert_within(value, reference, math.hypot(error, own)) is None
+            )
+
+
+def test_tournament_linear_class_reaches_both_ends(rows, averaged):
+    c = averaged.planes.curves["linear", "synthid-inf"]
+    assert c.efficiency[0] == pytest.approx(averaged.planes.sse, abs=1e-9)
+    settled = averaged.planes.curves["hu", "synthid-inf"]
+    assert c.efficiency[-1] == pytest.approx(settled.efficiency[-1], abs=2e-3)
+    assert np.all(np.diff(c.efficiency) < 5e-3)
+
+
+def test_threads_and_processes_do_not_change_anything(rows):
+    few = rows[:3]
+    alone = average_plane(3, lambda: few, seeds=8, seed=4)
+    with ThreadPoolExecutor(2) as executor:
+        spread = average_plane(3, lambda: few, seeds=8, seed=4, executor=executor)
+    for key, c in alone.planes.curves.items():
+        assert np.array_equal(c.efficiency, spread.planes.curves[key].efficiency)
+        assert np.array_equal(c.strength, spread.planes.curves[key].strength)
+
+
+@pytest.mark.parametrize("seeds", [2, 5])
+def test_bad_seeds(rows, seeds):
+    with pytest.raises(ValueError, match=f"seeds={seeds}"):
+        average_plane(1, lambda: rows[:1], seeds=seeds)

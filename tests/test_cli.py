@@ -1,0 +1,116 @@
+"""`tradeoff curve` as a user runs it."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from tests.support import P, Q
+from tradeoff.cli import app, parse_decoder
+from tradeoff.decoders import GumbelMax, Identity, SynthID
+
+runner = CliRunner()
+
+
+@pytest.fixture
+def files(tmp_path):
+    (tmp_path / "P.json").write_text(json.dumps(P.tolist()))
+    np.save(tmp_path / "Q.npy", Q)
+    return [str(tmp_path / "P.json"), str(tmp_path / "Q.npy")]
+
+
+def test_paper_summary():
+    result = runner.invoke(app, ["curve", "--paper"])
+    assert result.exit_code == 0
+    for number in ("0.700000", "2.146621", "0.625738", "1.448576", "1.921687", "exact"):
+        assert number in result.output
+
+
+def test_files_to_csv_and_picture(files, tmp_path):
+    out, picture = tmp_path / "new" / "curve.csv", tmp_path / "new" / "curve.png"
+    arguments = ["--class", "google", "--decoder", "gumbel", "-o", str(out), "--plot", str(picture)]
+    result = runner.invoke(app, ["curve", *files, *arguments])
+    assert result.exit_code == 0
+    assert "curve.csv" in result.output.replace("\n", "")
+    table = pd.read_csv(out)
+    assert list(table.columns[:5]) == ["gamma", "theta", "efficiency", "strength", "frontier"]
+    assert table["gamma"].iloc[[0, -1]].tolist() == [0, 1]
+    assert table["strength"].iloc[0] == pytest.approx(1.9216865363805793, abs=1e-12)
+    assert table["frontier"].dtype == bool
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_all_classes_share_one_file(files, tmp_path):
+    out = tmp_path / "curves.csv"
+    assert runner.invoke(app, ["curve", *files, "-o", str(out), "--points", "3"]).exit_code == 0
+    table = pd.read_csv(out)
+    assert table.groupby("class").size().to_dict() == {"linear": 3, "hu": 3, "google": 3, "time-sharing": 3}
+
+
+def test_other_decoders(files):
+    arguments = ["--decoder", "synthid:30", "--seeds", "2000", "--points", "2"]
+    result = runner.invoke(app, ["curve", *files, *arguments])
+    assert result.exit_code == 0
+    assert "largest standard error" in result.output
+    mixed = ["--decoder", "gumbel", "--draft-decoder", "synthid:inf", "--points", "2"]
+    result = runner.invoke(app, ["curve", *files, *mixed])
+    assert "Gumbel-max on target, SynthID (m = ∞) on draft" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--paper", "--class", "pareto"], ["'pareto'", "choose one of linear"]),
+        (["--paper", "--decoder", "synthid:0"], ["'synthid:0'", "M >= 1"]),
+        (["--paper", "--decoder", "gumbel:3"], ["'gumbel:3'"]),
+        (["--paper", "--points", "1"], ["points=1", "at least 2"]),
+        (["--paper", "--decoder", "synthid:2", "--seeds", "1"], ["seeds=1", "at least 4"]),
+        (["--paper", "P.json"], ["drop the files"]),
+        ([], ["two files P and Q", "--paper"]),
+        (["missing.json", "missing.json"], ["missing.json does not exist"]),
+        (["--paper", "--plot", "curve.xyz"], ["curve.xyz", ".png, .pdf or .svg"]),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_status_2(arguments, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = runner.invoke(app, ["curve", *arguments])
+    assert result.exit_code == 2
+    for word in words:
+        assert word in result.output
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("p", "q", "words"),
+    [
+        ("[0.5, 0.5]", "[0.2, 0.3, 0.5]", "P has 2 tokens and Q has 3"),
+        ("[0.5, 0.6]", "[0.5, 0.5]", "P sums to 1.1"),
+        ("[1.5, -0.5]", "[0.5, 0.5]", "P[1] = -0.5 is negative"),
+        ("[0.5, 0.5]", "[NaN, 1.0]", "Q[0] = nan is not finite"),
+        ("[]", "[]", "P is empty"),
+    ],
+)
+def test_bad_distributions_name_argument_and_value(p, q, words, tmp_path):
+    (tmp_path / "P.json").write_text(p)
+    (tmp_path / "Q.json").write_text(q)
+    result = runner.invoke(app, ["curve", str(tmp_path / "P.json"), str(tmp_path / "Q.json")])
+    assert result.exit_code == 2
+    assert words in result.output
+
+
+@pytest.mark.parametrize(("p", "q"), [("[1]", "[1]"), ("[0.5, 0.5]", "[0.5, 0.5]"), ("[1, 0]", "[0, 1]")])
+def test_corner_cases_print_a_curve(p, q, tmp_path):
+    (tmp_path / "P.json").write_text(p)
+    (tmp_path / "Q.json").write_text(q)
+    result = runner.invoke(app, ["curve", str(tmp_path / "P.json"), str(tmp_path / "Q.json")])
+    assert result.exit_code == 0
+    assert "nan" not in result.output.lower()
+
+
+def test_decoder_names():
+    assert parse_decoder("Gumbel") == GumbelMax()
+    assert parse_decoder("none") == Identity()
+    assert parse_decoder("synthid") == SynthID(30)
+    assert parse_decoder("synthid:inf").degenerate

@@ -1,0 +1,93 @@
+"""Reading distributions, writing curves, and errors that name the file and the remedy."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.support import P, Q
+from tradeoff.classes import curve
+from tradeoff.files import FileError, curve_table, output_folder, read_distribution, write_table
+from tradeoff.setting import Setting
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("p.json", "[0.25, 0.75]"),
+        ("p.csv", "0.25,0.75\n"),
+        ("p.CSV", "0.25\n0.75\n"),
+        ("p.txt", " 0.25 0.75 "),
+    ],
+)
+def test_text_formats(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    assert read_distribution(tmp_path / name, "P").tolist() == [0.25, 0.75]
+
+
+def test_npy(tmp_path):
+    np.save(tmp_path / "p.npy", np.float32([0.25, 0.75]))
+    assert read_distribution(tmp_path / "p.npy", "P").tolist() == [0.25, 0.75]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("p.json", "{not json", ["Q: ", "p.json", "JSON list"]),
+        ("p.json", '{"a": 1}', ["does not hold a list of numbers"]),
+        ("p.json", "[[0.5, 0.5], [0.5, 0.5]]", ["shape (2, 2)", "one distribution"]),
+        ("p.json", "[0.5, [0.5]]", ["does not hold a list of numbers"]),
+        ("p.csv", "a,b\n0.5,0.5\n", ["does not hold a list of numbers"]),
+        ("p.npy", "not an array", ["does not hold a list of numbers"]),
+        ("p.parquet", "", ["format .parquet", "use one of .json, .csv"]),
+        ("p", "", ["format (no suffix)"]),
+    ],
+)
+def test_bad_files_are_named_with_a_remedy(tmp_path, name, content, words):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(FileError) as caught:
+        read_distribution(tmp_path / name, "Q")
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_missing_files_and_folders(tmp_path):
+    with pytest.raises(FileError, match=r"none\.json does not exist"):
+        read_distribution(tmp_path / "none.json", "P")
+    (tmp_path / "folder.json").mkdir()
+    with pytest.raises(FileError, match="cannot be read"):
+        read_distribution(tmp_path / "folder.json", "P")
+
+
+def test_pickles_are_never_loaded(tmp_path):
+    np.save(tmp_path / "p.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(FileError):
+        read_distribution(tmp_path / "p.npy", "P")
+
+
+def test_output_folders_are_made_or_refused(tmp_path):
+    folder = output_folder(tmp_path / "a" / "b")
+    assert folder.is_dir()
+    assert list(folder.iterdir()) == []
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FileError, match="choose another"):
+        output_folder(tmp_path / "file")
+    with pytest.raises(FileError, match="choose another"):
+        output_folder(tmp_path / "file" / "below")
+
+
+def test_tables_keep_every_digit(tmp_path):
+    c = curve("google", Setting(P, Q))
+    write_table(curve_table(c), tmp_path / "curve.csv")
+    table = pd.read_csv(tmp_path / "curve.csv")
+    assert list(table.columns[:5]) == ["gamma", "theta", "efficiency", "strength", "frontier"]
+    for name in ("gamma", "theta", "efficiency", "strength", "frontier"):
+        assert np.array_equal(table[name], getattr(c, name))
+    with pytest.raises(FileError, match="cannot be written"):
+        write_table(curve_table(c), tmp_path / "none" / "curve.csv")
+
+
+def test_json_of_the_paper_round_trips(tmp_path):
+    (tmp_path / "p.json").write_text(json.dumps(P.tolist()))
+    assert np.array_equal(read_distribution(tmp_path / "p.json", "P"), P)
