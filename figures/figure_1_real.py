@@ -23,6 +23,7 @@ import pandas as pd
 import typer
 from matplotlib.figure import Figure
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 from figures.panels import draw_planes, planes_table
 from figures.real_planes import AveragedPlane, average_plane
@@ -83,7 +84,22 @@ def draw_real_figure(
                     executor=executor,
                     advance=lambda task=task: progress.advance(task),  # type: ignore[misc]
                 )
+    _print_means(averaged)
     return _write(pairs, averaged, seeds, out)
+
+
+def _print_means(averaged: dict[float, AveragedPlane]) -> None:
+    """What the README quotes: exact means over positions."""
+    table = Table("temperature", "1 - TV(Q, P)", "sum pi_ii", "Ent(P)", "Google", "Hu")
+    for temperature, plane in averaged.items():
+        means = plane.positions.mean()
+        columns = ("sse", "agreement", "entropy", "google", "hu")
+        table.add_row(str(temperature), *(f"{means[name]:.3f}" for name in columns))
+    console = stdout()
+    console.print(table)
+    console.print(
+        "sum pi_ii: efficiency when strength is kept; Google, Hu: strength (nats) when efficiency is kept"
+    )
 
 
 @contextmanager

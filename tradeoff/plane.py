@@ -38,11 +38,12 @@ def draw_curve(
     axes: Axes, curve: Curve, *, color: str, label: str, style: str = "-", width: float = 2.0
 ) -> None:
     """Draw a curve: its non-dominated stretches in full, the dominated rest thin and pale."""
-    axes.plot(curve.efficiency, curve.strength, style, color=color, lw=0.6 * width, alpha=0.45, zorder=2)
     keep = curve.frontier
-    x = np.where(keep, curve.efficiency, np.nan)
-    y = np.where(keep, curve.strength, np.nan)
-    axes.plot(x, y, style, color=color, lw=width, label=label, zorder=3)
+    inside = keep & np.append(True, keep[:-1]) & np.append(keep[1:], True)
+    for drawn, alpha, thickness, name in ((~inside, 0.45, 0.6 * width, "_"), (keep, 1.0, width, label)):
+        x = np.where(drawn, curve.efficiency, np.nan)
+        y = np.where(drawn, curve.strength, np.nan)
+        axes.plot(x, y, style, color=color, lw=thickness, alpha=alpha, label=name, zorder=2 + alpha)
 
 
 def draw_points(
