@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -277,3 +278,10 @@ def test_default_curve_has_both_end_points():
     assert c.name == "Google, Gumbel-max"
     mixed = curve("google", Setting(P, Q, GumbelMax(), INFINITE), [0, 1])
     assert mixed.name == "Google, Gumbel-max on target, SynthID (m = ∞) on draft"
+
+
+def test_settings_take_torch_tensors_and_lists():
+    for p, q in ((torch.tensor(P), torch.tensor(Q)), (P.tolist(), Q.tolist())):
+        setting = Setting(p, q)
+        assert isinstance(setting.p, np.ndarray)
+        assert setting.agreement.value == pytest.approx(0.6257382074030019, abs=1e-12)

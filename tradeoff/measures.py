@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tradeoff._arrays import to_numpy
 from tradeoff.coupling import ExactPairs
 from tradeoff.decoders import Decoder, GumbelMax, Identity, shares_randomness
 from tradeoff.simplex import (
@@ -168,7 +169,7 @@ def _single(p: Any, name: str) -> np.ndarray:
             f"{name} has shape {tuple(p.shape)}; this measure takes one distribution [n], "
             "loop over the batch or use the closed forms"
         )
-    return np.asarray(p)
+    return to_numpy(p)
 
 
 def _scalar(estimate: Estimate) -> Estimate:

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
+from tradeoff._arrays import to_numpy
 from tradeoff.coupling import ExactPairs, SampledPairs, sample_pairs
 from tradeoff.decoders import Decoder, GumbelMax, is_degenerate
 from tradeoff.measures import exact_pairs, sampling_efficiency
@@ -46,8 +47,8 @@ class Setting:
             )
         if self.seeds < 4:
             raise ValueError(f"seeds={self.seeds} is too few for a standard error; use at least 4")
-        object.__setattr__(self, "p", np.asarray(p))
-        object.__setattr__(self, "q", np.asarray(q))
+        object.__setattr__(self, "p", to_numpy(p))
+        object.__setattr__(self, "q", to_numpy(q))
 
     @cached_property
     def accept(self) -> np.ndarray:
