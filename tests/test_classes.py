@@ -24,9 +24,10 @@ from tradeoff.simplex import (
     kl_divergence,
     overlap,
 )
+from tradeoff.simulation import simulate
 
 INFINITE = SynthID(math.inf)
-GAMMA = np.array([0.0, 0.03, 0.3, 0.7, 1.0])
+GAMMA = np.array([0.0, 0.005, 0.3, 0.7, 1.0])
 
 
 def brute_force(name, p, q, joint, gamma, theta):
@@ -224,6 +225,8 @@ def test_linear_strength_is_its_definition(pair, gamma):
     laws = (1 - gamma) * p + gamma * np.eye(len(p))
     expected = sum(p[i] * kl_divergence(laws[i], p) for i in range(len(p)) if p[i] > 0)
     assert linear_strength(p, gamma) == pytest.approx(expected, abs=1e-9)
+    assert linear_strength(p, gamma) >= 0
+    assert linear_strength(p, 0.0) == pytest.approx(0, abs=1e-15)
 
 
 def test_corner_cases_work():
@@ -285,3 +288,26 @@ def test_settings_take_torch_tensors_and_lists():
         setting = Setting(p, q)
         assert isinstance(setting.p, np.ndarray)
         assert setting.agreement.value == pytest.approx(0.6257382074030019, abs=1e-12)
+
+
+def test_time_sharing_uses_gamma_on_both_sides_and_carries_errors():
+    c = curve("time-sharing", Setting(P, Q, SynthID(3), SynthID(3), seeds=2_000), [0, 0.5, 1])
+    assert np.array_equal(c.theta, c.gamma)
+    for error in (c.efficiency_error, c.strength_error):
+        assert error[2] > 0
+        assert error == pytest.approx(error[2] * c.gamma)
+
+
+def test_theta_is_found_on_other_seeds_than_the_curve(monkeypatch):
+    """An optimum evaluated on the seeds it was found on would be optimistic."""
+    from tradeoff import classes
+
+    states = []
+
+    def spy(*arguments, rng, **options):
+        states.append(np.random.default_rng(rng).bit_generator.state["state"]["state"])
+        return simulate(*arguments, rng=rng, **options)
+
+    monkeypatch.setattr(classes, "simulate", spy)
+    curve("linear", Setting(P, Q, SynthID(3), SynthID(3), seeds=200, seed=5), [0.5])
+    assert len(set(states)) == len(states) == 2

@@ -8,8 +8,15 @@ import torch
 from hypothesis import given, settings
 from scipy import integrate
 
-from tests.support import ALPHA, P, Q, assert_within, chi_square_p, pairs
-from tradeoff.coupling import ExactPairs, race_coupling, race_diagonal, race_potential, sample_pairs
+from tests.support import ALPHA, P, Q, Z, assert_within, chi_square_p, pairs
+from tradeoff.coupling import (
+    ExactPairs,
+    SampledPairs,
+    race_coupling,
+    race_diagonal,
+    race_potential,
+    sample_pairs,
+)
 from tradeoff.decoders import GumbelMax, SynthID
 
 
@@ -158,3 +165,20 @@ def test_sampling_in_small_batches_covers_every_seed():
     assert sample.target.shape == (2_501, 2)
     agreement = np.mean(sample.target == sample.draft)
     assert_within(agreement, 0.5865, math.hypot(0.001, math.sqrt(0.5865 * 0.4135 / 5_002)))
+
+
+def test_the_two_columns_of_a_sample_are_antithetic():
+    """One column mirrors the other: they agree less often than independent draws (probability sum P^2)."""
+    sample = sample_pairs(P, Q, GumbelMax(), GumbelMax(), seeds=100_000, rng=np.random.default_rng(5))
+    for ids, law in ((sample.target, P), (sample.draft, Q)):
+        independent = float((law**2).sum())
+        error = math.sqrt(independent * (1 - independent) / len(ids))
+        assert np.mean(ids[:, 0] == ids[:, 1]) < independent - Z * error
+
+
+def test_frequencies_count_tokens():
+    sample = SampledPairs(np.array([[0, 1], [2, 2]]), np.array([[0, 0], [2, 1]]))
+    both, target, draft = sample.frequencies(4)
+    assert both.tolist() == [0.25, 0, 0.25, 0]
+    assert target.tolist() == [0.25, 0.25, 0.5, 0]
+    assert draft.tolist() == [0.5, 0.25, 0.25, 0]

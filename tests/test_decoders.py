@@ -201,3 +201,32 @@ def test_one_token_vocabularies():
     for decoder in ALL:
         law = decoder(np.ones(1), decoder.draw(np.random.default_rng(0), (3,), 1))
         assert np.broadcast_to(law, (3, 1)).tolist() == [[1.0]] * 3
+
+
+def test_the_most_extreme_uniforms_give_a_positive_finite_race():
+    """numpy draws k / 2^53: its ends are 0 and 1 - 2^-53."""
+
+    class Extreme:
+        def random(self, shape):
+            return np.array([0.0, 1 - 2.0**-53])
+
+    race = GumbelMax().draw(Extreme(), (), 2)
+    assert race == pytest.approx([54 * math.log(2), 2.0**-54], rel=1e-12)
+
+
+def test_all_64_bits_of_a_word_are_fair_and_the_antithesis_flips_every_one():
+    bits = SynthID(1).draw(np.random.default_rng(14), (20_000,), 4)
+    mirrored = SynthID(1).antithetic(bits)
+    for k in (0, 1):
+        rounds = (bits.word(k)[..., None] >> np.arange(64)) & 1
+        flipped = (mirrored.word(k)[..., None] >> np.arange(64)) & 1
+        assert np.array_equal(rounds + flipped, np.ones_like(rounds))
+        assert np.all(np.abs(rounds.mean(axis=(0, 1)) - 0.5) < Z * 0.5 / math.sqrt(80_000))
+
+
+def test_a_tournament_that_looks_decided_may_still_turn():
+    """Bits that favour the second token in every round make it win from a mass of 1e-8, so a tournament
+    may stop only within 1e-9 of certainty."""
+    uphill = TournamentBits(lambda _: np.array([0, -1]))
+    assert SynthID(math.inf).token(np.array([1 - 1e-8, 1e-8]), uphill) == 1
+    assert SynthID(math.inf).token(np.array([1 - 1e-10, 1e-10]), uphill) == 0

@@ -167,3 +167,12 @@ def test_hus_left_part_is_dominated_by_its_efficient_end():
     assert not c.frontier.all()
     stronger = c.strength > c.strength[0]
     assert np.array_equal(c.frontier[1:], stronger[1:])
+
+
+def test_where_theta_changes_nothing_it_is_0():
+    assert LinearEfficiency.of_pairs(np.ones(1), np.ones(1), np.ones(1)).best_theta(0.5) == (0.0, 1.0)
+
+
+def test_the_smallest_best_theta_is_reported():
+    """At gamma = 0 every theta up to the first change of sides keeps 1 - TV; 0 is the plain draft."""
+    assert linear_efficiency(Setting(P, Q)).best_theta(0.0) == (0.0, pytest.approx(0.7, abs=1e-12))

@@ -159,3 +159,11 @@ def test_pairs_must_share_a_vocabulary_and_a_batch():
         distribution_pair(np.full((2, 2), 0.5), np.full((3, 2), 0.5))
     with pytest.raises(DistributionError, match=r"Q\[0\] = -1"):
         distribution_pair([0.5, 0.5], [-1, 2])
+
+
+def test_the_tolerance_on_the_sum_is_1e_6():
+    assert distribution([0.5, 0.5 + 9e-7]).sum() == pytest.approx(1, abs=1e-15)
+    assert distribution([0.5, 0.5 - 9e-7]).sum() == pytest.approx(1, abs=1e-15)
+    for off in (2e-6, -2e-6):
+        with pytest.raises(DistributionError, match="further than 1e-06 from 1"):
+            distribution([0.5, 0.5 + off])

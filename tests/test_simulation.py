@@ -139,3 +139,11 @@ def test_too_few_seeds_are_refused():
 
 def test_estimates_print_with_their_error():
     assert str(Estimate(0.58650001, 0.00055)) == "0.5865 ± 0.00055"
+
+
+def test_a_large_offset_costs_no_digits():
+    values = np.random.default_rng(4).normal(0, 1, (2_000, 1))
+    mean = ControlledMean(1, 0)
+    for part in np.array_split(values + 1e9, 4):
+        mean.add(part, np.zeros((len(part), 0)))
+    assert mean.estimate().standard_error == pytest.approx(values.std(axis=0) / math.sqrt(1999), rel=1e-6)

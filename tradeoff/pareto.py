@@ -132,14 +132,17 @@ class LinearEfficiency:
         moving = slope != 0
         slope, level = slope[moving], (target - self.q)[moving]
         weight = self.weight[moving]
+        if not moving.any():
+            return 0.0, self(gamma, 0.0)
         with np.errstate(over="ignore"):
             break_point = np.clip(level / slope, 0.0, 1.0)
         # At theta = 0- every rising term still follows its draft side and no falling term does yet.
         derivative = weight @ np.maximum(slope, 0.0)
         order = np.argsort(break_point, kind="stable")
         falling = np.cumsum((weight * np.abs(slope))[order])
-        k = int(np.searchsorted(falling, derivative * (1 - 1e-14)))
-        theta = float(break_point[order[k]]) if k < len(order) else 1.0
+        # The total fall is at least the derivative, but for the rounding of the two sums.
+        k = min(int(np.searchsorted(falling, derivative * (1 - 1e-14))), len(order) - 1)
+        theta = float(break_point[order[k]])
         return theta, self(gamma, theta)
 
     def best_theta_lp(self, gamma: float) -> tuple[float, float]:

@@ -18,7 +18,7 @@ from tradeoff.llm.pairs import (
     sample_continuations,
     save_pairs,
 )
-from tradeoff.simplex import distribution, entropy, overlap
+from tradeoff.simplex import distribution, overlap
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,13 @@ def test_rows_are_whole_distributions(pairs, builtin_pair):
             assert p.dtype == np.float64
             assert np.allclose(distribution(p), p, atol=1e-12)
             assert np.allclose(distribution(q), q, atol=1e-12)
-    assert entropy(pairs.probabilities(0, 0.5)[0]) < entropy(pairs.probabilities(0, 1.0)[0])
+
+
+def test_one_softmax_at_the_temperature_for_both_models(pairs):
+    for temperature in (1.0, 0.7, 0.5):
+        for rows, law in zip((pairs.target, pairs.draft), pairs.probabilities(5, temperature), strict=True):
+            expected = torch.softmax(torch.from_numpy(rows[5]).double() / temperature, dim=-1)
+            assert law == pytest.approx(expected.numpy(), rel=1e-9, abs=1e-15)
 
 
 def test_both_sources_two_positions_a_text(pairs):
