@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from figures.real_planes import GAMMA, average_plane
+from figures.real_planes import GAMMA, _reduce, average_plane
 from tests.support import assert_within
 from tradeoff.classes import curve
 from tradeoff.coupling import race_diagonal
@@ -55,7 +55,7 @@ def test_the_common_theta_maximises_the_mean_efficiency(rows, averaged):
         mean = np.mean([part(gamma, c.theta[k]) for part in parts])
         assert c.efficiency[k] == pytest.approx(mean, abs=1e-12)
         others = [np.mean([part(gamma, t) for part in parts]) for t in np.linspace(0, 1, 41)]
-        assert c.efficiency[k] >= max(others) - 1e-4
+        assert c.efficiency[k] >= max(others) - 1e-6
     assert c.strength == pytest.approx(
         np.mean([linear_strength(p, GAMMA) for p, _ in rows], axis=0), abs=1e-12
     )
@@ -82,6 +82,28 @@ def test_tournament_curves_are_unbiased(rows, averaged, family, decoder, rounds)
                 abs(value - reference) < 1e-3
                 or assert_within(value, reference, math.hypot(error, own)) is None
             )
+
+
+def test_reported_errors_are_the_spread_over_seeds(rows):
+    """40 runs with other seeds: the variance of their values against the mean of the reported ones. The
+    ratio of a chi-square on 39 degrees of freedom to 39 is within a factor of 3 but for 1e-9."""
+    few = rows[:4]
+    runs = [average_plane(4, lambda: few, seeds=16, seed=s).planes.curves for s in range(40)]
+    for key in (("hu", "synthid-inf"), ("google", "synthid-30")):
+        for name in ("efficiency", "strength"):
+            spread = np.var([getattr(run[key], name)[4] for run in runs], ddof=1)
+            reported = np.mean([getattr(run[key], f"{name}_error")[4] ** 2 for run in runs])
+            assert 1 / 3 < spread / reported < 3
+
+
+def test_what_the_simulation_leaves_out_is_1e_4_of_the_mass():
+    rng = np.random.default_rng(3)
+    p, q = rng.dirichlet(np.full(5_000, 0.01), 2)
+    reduced = _reduce(Setting(p, q))
+    for side, kept in ((p, reduced.p), (q, reduced.q)):
+        assert 1 - 1e-4 <= side[reduced.ids].sum() <= 1
+        assert kept == pytest.approx(side[reduced.ids] / side[reduced.ids].sum(), abs=1e-15)
+    assert len(reduced.ids) < 5_000
 
 
 def test_tournament_linear_class_reaches_both_ends(rows, averaged):

@@ -18,6 +18,7 @@ from tradeoff.llm.pairs import (
     sample_continuations,
     save_pairs,
 )
+from tradeoff.llm.text import human_paragraphs
 from tradeoff.simplex import distribution, overlap
 
 
@@ -42,6 +43,21 @@ def test_one_softmax_at_the_temperature_for_both_models(pairs):
         for rows, law in zip((pairs.target, pairs.draft), pairs.probabilities(5, temperature), strict=True):
             expected = torch.softmax(torch.from_numpy(rows[5]).double() / temperature, dim=-1)
             assert law == pytest.approx(expected.numpy(), rel=1e-9, abs=1e-15)
+
+
+def test_rows_are_each_models_own_at_its_position(pairs, builtin_pair):
+    """Human texts are known, so that their rows can be recomputed one text at a time."""
+    texts = [
+        builtin_pair.tokenizer(text, add_special_tokens=False)["input_ids"] for text in human_paragraphs()
+    ]
+    texts = [ids[:TEXT_TOKENS] for ids in texts if len(ids) >= TEXT_TOKENS]
+    for k in (8, 11, 15):
+        ids = torch.tensor([texts[pairs.text[k] - 4]])
+        for model, rows in ((builtin_pair.target, pairs.target), (builtin_pair.draft, pairs.draft)):
+            with torch.no_grad():
+                logits = model(input_ids=ids).logits[0, pairs.position[k]]
+            expected = torch.log_softmax(logits[: builtin_pair.vocabulary_size], dim=-1)
+            assert rows[k] == pytest.approx(expected.numpy(), abs=1e-3)
 
 
 def test_both_sources_two_positions_a_text(pairs):

@@ -1,0 +1,61 @@
+"""What is drawn is what was computed: frontiers in full, dominated stretches pale, points in place."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from tests.support import P, Q
+from tradeoff.classes import curve
+from tradeoff.files import FileError
+from tradeoff.plane import draw_curve, draw_points, plot_curves, save_figure
+from tradeoff.setting import Setting
+
+
+@pytest.fixture
+def axes():
+    figure, axes = plt.subplots()
+    yield axes
+    plt.close(figure)
+
+
+def drawn(line):
+    x, y = line.get_data()
+    return {(a, b) for a, b in zip(x, y, strict=True) if not np.isnan(a)}
+
+
+def test_frontier_in_full_and_everything_somewhere(axes):
+    c = curve("hu", Setting(P, Q))
+    draw_curve(axes, c, color="k", label="Hu")
+    pale, full = axes.get_lines()
+    assert (full.get_label(), full.get_alpha()) == ("Hu", 1.0)
+    assert pale.get_alpha() < 0.5
+    assert pale.get_linewidth() < full.get_linewidth()
+    points = list(zip(c.efficiency, c.strength, strict=True))
+    assert drawn(full) == {point for point, keep in zip(points, c.frontier, strict=True) if keep}
+    assert drawn(full) | drawn(pale) == set(points)
+    # The pale line reaches the neighbours of dominated points, so that no gap opens between the two.
+    assert {points[k] for k in range(len(points)) if not c.frontier[k]} < drawn(pale)
+
+
+def test_points_lie_where_they_are_put(axes):
+    draw_points(axes, [0.7], [2.1], marker="*", color="k", label="optimum")
+    draw_points(axes, np.array([0.7, 0.6]), np.array([0.0, 1.0]), marker="x", color="k", label="others")
+    first, second = axes.collections
+    assert first.get_offsets().tolist() == [[0.7, 2.1]]
+    assert second.get_offsets().tolist() == [[0.7, 0.0], [0.6, 1.0]]
+
+
+def test_pictures_depend_on_their_data_only(tmp_path):
+    setting = Setting(P, Q)
+    for name in ("a.png", "b.png", "a.pdf", "b.pdf"):
+        plot_curves(setting, [curve("google", setting)], tmp_path / name)
+    for suffix in ("png", "pdf"):
+        assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
+    assert plt.get_fignums() == []
+
+
+def test_a_picture_that_cannot_be_written_closes_its_figure(tmp_path):
+    figure, _ = plt.subplots()
+    with pytest.raises(FileError, match=r"picture\.xyz cannot be written"):
+        save_figure(figure, [tmp_path / "picture.xyz"])
+    assert plt.get_fignums() == []
