@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import pandas as pd
 import typer
 from matplotlib.axes import Axes
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -41,6 +41,7 @@ __all__ = ["compute", "draw_figure_1", "main"]
 
 RESULTS = Path("figures/results")
 GAMMA = np.linspace(0, 1, 41)
+Published = dict[str, tuple[np.ndarray, np.ndarray]]
 _SETTINGS: list[tuple[str, Decoder, tuple[str, ...]]] = [
     ("gumbel", GumbelMax(), ("linear", "time-sharing", "hu", "google")),
     ("synthid-inf", SynthID(math.inf), ("linear", "time-sharing", "hu", "google")),
@@ -104,47 +105,46 @@ def draw_figure_1(
     spinner = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*spinner, console=stderr(), transient=True) as progress:
         planes, seconds = compute(PAPER_P, PAPER_Q, seeds=seeds, seed=seed, progress=progress)
-        overlay = _published_overlay(seeds, seed) if as_published else None
+        published = published_curves(GAMMA, seeds=seeds, seed=seed) if as_published else None
     for name, spent in seconds.items():
         console.print(f"{name}: {spent:.3f} s")
     console.print(
         f"largest standard error: {_largest_error(planes):.1e} ({seeds:,} seeds; Gumbel-max is exact)"
     )
-    return write(planes, out, "figure_1_as_published" if as_published else "figure_1", seeds, overlay)
+    return write(planes, out, "figure_1_as_published" if as_published else "figure_1", seeds, published)
 
 
-def write(
-    planes: Planes, out: Path, stem: str, seeds: int, overlay: Callable[[Axes], None] | None = None
-) -> list[Path]:
+def write(planes: Planes, out: Path, stem: str, seeds: int, published: Published | None = None) -> list[Path]:
     """Draw the panels and write pdf, png and csv into the existing folder `out`."""
     worst = _largest_error(planes)
     caption = (
         f"P and Q of the paper, n = {len(PAPER_P)}. Gumbel-max exact; SynthID from {seeds:,} seeds, "
         f"standard error below {math.ceil(worst * 1e4) / 1e4:.4f}.\n"
-        "Full lines: frontier. Pale lines: dominated. "
+        "Full lines: each curve's frontier. Pale lines: dominated. "
         + (
-            "Dotted black: as published, with the residual (P − Q)₊ left unnormalised."
-            if overlay is not None
+            "Dotted black: Hu (1.73) and Google, m = 30 (1.64), with (P − Q)₊ left unnormalised."
+            if published
             else "The residual (P − Q)₊ is normalised; in the published figure it is not (--as-published)."
         )
     )
+
+    def overlay(axes: Axes) -> None:
+        for k, (efficiency, strength) in enumerate((published or {}).values()):
+            label = "published curves, reconstructed" if k == 0 else "_"
+            axes.plot(efficiency, strength, ":", color=COLORS["black"], lw=1.2, label=label, zorder=4)
+            end = (efficiency[0], strength[0])
+            axes.annotate(f"{strength[0]:.2f}", end, (7, 3), textcoords="offset points", fontsize=7.5)
+
     figure = draw_planes([("", planes)], caption, overlay)
     paths = [out / f"{stem}.pdf", out / f"{stem}.png"]
     save_figure(figure, paths)
-    table = out / f"{stem}.csv"
-    write_table(planes_table(planes), table)
-    return [*paths, table]
-
-
-def _published_overlay(seeds: int, seed: int) -> Callable[[Axes], None]:
-    published = published_curves(GAMMA, seeds=seeds, seed=seed)
-
-    def overlay(axes: Axes) -> None:
-        for k, (efficiency, strength) in enumerate(published.values()):
-            label = "as published: unnormalised residual" if k == 0 else "_"
-            axes.plot(efficiency, strength, ":", color=COLORS["black"], lw=1.2, label=label, zorder=4)
-
-    return overlay
+    table = planes_table(planes)
+    for family, (efficiency, strength) in (published or {}).items():
+        decoder = "gumbel" if family == "hu" else "synthid-30"
+        rows = {"class": f"{family}, as published", "decoder": decoder, "gamma": GAMMA}
+        table = pd.concat([table, pd.DataFrame({**rows, "efficiency": efficiency, "strength": strength})])
+    write_table(table, out / f"{stem}.csv")
+    return [*paths, out / f"{stem}.csv"]
 
 
 def _largest_error(planes: Planes) -> float:

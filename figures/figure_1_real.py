@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import typer
 from matplotlib.figure import Figure
@@ -67,7 +68,10 @@ def draw_real_figure(
 
     Raises:
         FileError: if a file cannot be read or written.
+        ValueError: for sizes that cannot be used.
+        ModelUnavailableError: if a model is not to be had.
     """
+    check_sizes(positions, seeds)
     output_folder(out)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=stderr()) as progress:
@@ -84,20 +88,35 @@ def draw_real_figure(
                     executor=executor,
                     advance=lambda task=task: progress.advance(task),  # type: ignore[misc]
                 )
-    _print_means(averaged)
+    _print_means(averaged, pairs.text)
     return _write(pairs, averaged, seeds, out)
 
 
-def _print_means(averaged: dict[float, AveragedPlane]) -> None:
+def check_sizes(positions: int, seeds: int) -> None:
+    """Refuse sizes that the steps after the models have run would refuse.
+
+    Raises:
+        ValueError: if positions is not a positive multiple of 4, or seeds is odd or below 4.
+    """
+    if positions < 4 or positions % 4:
+        raise ValueError(f"positions={positions} must be a positive multiple of 4 (two sources, two a text)")
+    if seeds < 4 or seeds % 2:
+        raise ValueError(f"seeds={seeds} must be an even number of at least 4")
+
+
+def _print_means(averaged: dict[float, AveragedPlane], text: np.ndarray) -> None:
     """What the README quotes: exact means over positions."""
     table = Table("temperature", "1 - TV(Q, P)", "sum pi_ii", "Ent(P)", "Google", "Hu")
     for temperature, plane in averaged.items():
-        means = plane.positions.mean()
+        # Two positions of one text are not independent: the texts are what was sampled.
+        texts = plane.positions.groupby(text).mean()
+        means, errors = plane.positions.mean(), texts.sem()
         columns = ("sse", "agreement", "entropy", "google", "hu")
-        table.add_row(str(temperature), *(f"{means[name]:.3f}" for name in columns))
+        table.add_row(str(temperature), *(f"{means[name]:.3f} ± {errors[name]:.3f}" for name in columns))
     console = stdout()
     console.print(table)
     console.print(
+        "Mean over positions ± standard error over texts; every position's value is exact.\n"
         "sum pi_ii: efficiency when strength is kept; Google, Hu: strength (nats) when efficiency is kept"
     )
 
@@ -114,7 +133,12 @@ def _executor(processes: int | None) -> Iterator[ProcessPoolExecutor | None]:
     os.environ.update(dict.fromkeys(names, "1"))
     try:
         with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as executor:
-            yield executor
+            try:
+                yield executor
+            except BaseException:
+                # An interrupted run must not wait for hundreds of positions that are still queued.
+                executor.shutdown(wait=False, cancel_futures=True)
+                raise
     finally:
         for name, value in before.items():
             if value is None:
@@ -152,12 +176,15 @@ def _pairs(
 
 def _write(pairs: NextTokenPairs, averaged: dict[float, AveragedPlane], seeds: int, out: Path) -> list[Path]:
     names = pairs.settings
+    worst = max(c.efficiency_error.max() for plane in averaged.values() for c in plane.planes.curves.values())
     rows = [(f", temperature {t}", plane.planes) for t, plane in averaged.items()]
     caption = (
         f"Target {names['target']}, draft {_short(str(names['draft']), str(names['target']))}; n = "
         f"{pairs.target.shape[1]:,} tokens, mean over {len(pairs)} positions of text. Gumbel-max exact; "
-        f"SynthID from {seeds} seeds a position.\n"
-        "Full lines: frontier. Pale lines: dominated. One (gamma, theta) for all positions."
+        f"SynthID from {seeds} seeds a position. "
+        f"Bars: standard error of SynthID at its strongest point (at most {worst:.3f} in efficiency). "
+        "Full lines: each curve's frontier; pale: dominated.\n"
+        "One (γ, θ) for all positions; texts sampled at temperature 1."
     )
     paths = [out / "figure_1_real.pdf", out / "figure_1_real.png"]
     save_figure(draw_planes(rows, caption), paths)

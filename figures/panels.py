@@ -30,6 +30,8 @@ _STYLES = {
     ("google", "synthid-inf"): (COLORS["green"], "--"),
     ("google", "synthid-30"): (COLORS["green"], "-."),
 }
+#: Errors below this are narrower than a line.
+_VISIBLE_ERROR = 2e-3
 _DECODERS = {"gumbel": "Gumbel-max", "synthid-inf": "SynthID, m = ∞", "synthid-30": "SynthID, m = 30"}
 _CLASSES = {
     "linear": "linear class",
@@ -99,19 +101,31 @@ def _draw_row(planes: Planes, left: Axes, right: Axes, overlay: Callable[[Axes],
         color, style = _STYLES[family, decoder]
         axes = left if family in ("linear", "time-sharing") else right
         draw_curve(axes, curve, color=color, style=style, label=f"{_CLASSES[family]}, {_DECODERS[decoder]}")
+        if curve.efficiency_error[-1] > _VISIBLE_ERROR:
+            axes.errorbar(
+                curve.efficiency[-1],
+                curve.strength[-1],
+                xerr=curve.efficiency_error[-1],
+                yerr=curve.strength_error[-1],
+                color=color,
+                lw=1,
+                capsize=2,
+                zorder=4,
+            )
     if overlay is not None:
         overlay(right)
     for decoder, color in (("gumbel", COLORS["blue"]), ("synthid-inf", COLORS["orange"])):
         kept = planes.curves["linear", decoder]
         label = f"strength maintained, {_DECODERS[decoder]}"
         draw_points(left, kept.efficiency[-1:], kept.strength[-1:], marker="o", color=color, label=label)
-    for family, color in (("hu", COLORS["vermilion"]), ("google", COLORS["green"])):
+    # Different shapes, the smaller one on top: where the two coincide both are seen.
+    for family, color, marker in (("hu", COLORS["vermilion"], "D"), ("google", COLORS["green"], "s")):
         ends = [curve for key, curve in planes.curves.items() if key[0] == family]
         draw_points(
             right,
             [curve.efficiency[0] for curve in ends],
             [curve.strength[0] for curve in ends],
-            marker="D",
+            marker=marker,
             color=color,
             label=f"efficiency maintained, {_CLASSES[family]}",
         )

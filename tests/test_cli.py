@@ -70,7 +70,8 @@ def test_other_decoders(files):
         (["--paper", "P.json"], ["drop the files"]),
         ([], ["two files P and Q", "--paper"]),
         (["missing.json", "missing.json"], ["missing.json does not exist"]),
-        (["--paper", "--plot", "curve.xyz"], ["curve.xyz", ".png, .pdf or .svg"]),
+        (["--paper", "--plot", "curve.xyz"], ["curve.xyz", ".png or .pdf or .svg"]),
+        (["--paper", "-o", "curve.json"], ["curve.json", ".csv"]),
     ],
 )
 def test_bad_input_is_one_line_and_exit_status_2(arguments, words, tmp_path, monkeypatch):
@@ -114,3 +115,23 @@ def test_decoder_names():
     assert parse_decoder("none") == Identity()
     assert parse_decoder("synthid") == SynthID(30)
     assert parse_decoder("synthid:inf").degenerate
+
+
+def test_normalise(tmp_path):
+    np.save(tmp_path / "P.npy", 3 * P)
+    np.save(tmp_path / "Q.npy", Q.astype(np.float16))
+    files = [str(tmp_path / "P.npy"), str(tmp_path / "Q.npy")]
+    assert runner.invoke(app, ["curve", *files]).exit_code == 2
+    result = runner.invoke(app, ["curve", *files, "--normalise"])
+    assert result.exit_code == 0
+    assert "2.146621" in result.output
+    np.save(tmp_path / "P.npy", np.zeros(10))
+    result = runner.invoke(app, ["curve", *files, "--normalise"])
+    assert result.exit_code == 2
+    assert "P sums to 0 and cannot be normalised" in result.output
+
+
+def test_a_certain_token_prints_no_negative_zero(tmp_path):
+    (tmp_path / "P.json").write_text("[1, 0]")
+    result = runner.invoke(app, ["curve", str(tmp_path / "P.json"), str(tmp_path / "P.json")])
+    assert "-0.000000" not in result.output

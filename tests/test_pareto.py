@@ -76,7 +76,8 @@ def test_definition_3_2_the_strongest_scheme_is_feasible_and_unbeaten(pair, shar
     least, most = search.best_theta(1.0)[1], search(0.0, 0.0)
     requirement = least + share * (most - least)
     point = strongest(setting, requirement)
-    assert point.efficiency >= requirement - 1e-8
+    assert point.efficiency >= requirement - 1e-12
+    assert point.efficiency == pytest.approx(search.best_theta(point.gamma)[1], abs=1e-12)
     assert point.strength == pytest.approx(float(linear_strength(p, point.gamma)), abs=1e-12)
     # Every stronger scheme misses the requirement; best_theta is the independent direct search.
     slope = max(most - least, 1e-3)
@@ -108,6 +109,14 @@ def test_requirements_out_of_reach_say_what_is_possible():
         strongest(Setting(P, Q, SynthID(30), SynthID(30)), 0.65)
 
 
+def test_a_slack_requirement_still_gets_the_most_efficient_scheme():
+    setting = Setting(P, Q)
+    for requirement in (0.0, 0.3, 0.6, float(setting.agreement.value) - 1e-9):
+        point = strongest(setting, requirement)
+        assert point.strength == pytest.approx(entropy(P), abs=1e-7)
+        assert point.efficiency == pytest.approx(setting.agreement.value, abs=1e-8)
+
+
 def test_ends_of_definition_3_2():
     setting = Setting(P, Q)
     assert strongest(setting, 0.0).strength == pytest.approx(entropy(P), abs=1e-7)
@@ -125,7 +134,7 @@ def test_ends_of_definition_3_2():
 def test_settled_tournaments_solve_definition_3_2_too():
     setting = Setting(P, Q, SynthID(math.inf), SynthID(math.inf), seeds=20_000)
     point = strongest(setting, 0.65)
-    assert point.efficiency == pytest.approx(0.65, abs=1e-8)
+    assert 0.65 - 1e-12 <= point.efficiency < 0.65 + 1e-8
     assert 0.4 < point.strength < 0.7
 
 

@@ -51,13 +51,21 @@ def curve_command(
     draft_decoder: Annotated[str | None, typer.Option(help="Another decoder for the draft model.")] = None,
     points: Annotated[int, typer.Option(help="Points from gamma = 0 to 1, both included.")] = 41,
     seeds: Annotated[int, typer.Option(help="Monte Carlo seeds, where needed.")] = DEFAULT_SEEDS,
-    seed: Annotated[int, typer.Option(help="Seed of the Monte Carlo generator.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the Monte Carlo generator.", min=0)] = 0,
+    normalise: Annotated[
+        bool,
+        typer.Option("--normalise", help="Divide P and Q by their sums (float32 softmax, rounded numbers)."),
+    ] = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="CSV file to write.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Picture to write (.png, .pdf or .svg).")] = None,
 ) -> None:
     """Trade-off curves of efficiency and strength for a target P and a draft Q."""
     with exit_on_bad_input():
         p, q = _distributions(target, draft, paper)
+        if normalise:
+            p, q = _normalised(p, "P"), _normalised(q, "Q")
+        _check_suffix(output, (".csv",))
+        _check_suffix(plot, (".png", ".pdf", ".svg"))
         if points < 2:
             raise ValueError(f"points={points} must be at least 2: gamma = 0 and gamma = 1")
         setting = Setting(p, q, parse_decoder(decoder), parse_decoder(draft_decoder or decoder), seeds, seed)
@@ -112,6 +120,18 @@ def _distributions(target: Path | None, draft: Path | None, paper: bool) -> tupl
     if target is None or draft is None:
         raise ValueError("two files P and Q are needed, or --paper for the paper's example")
     return read_distribution(target, "P"), read_distribution(draft, "Q")
+
+
+def _normalised(values: np.ndarray, name: str) -> np.ndarray:
+    total = values.sum()
+    if not total > 0:
+        raise ValueError(f"{name} sums to {total:g} and cannot be normalised; pass probabilities or counts")
+    return values / total
+
+
+def _check_suffix(path: Path | None, known: tuple[str, ...]) -> None:
+    if path is not None and path.suffix.lower() not in known:
+        raise ValueError(f"{path}: this output is written as {' or '.join(known)}; change the name")
 
 
 def _table(curves: dict[str, Curve]) -> pd.DataFrame:

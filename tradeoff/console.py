@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +13,9 @@ import typer
 from rich.console import Console
 
 __all__ = ["exit_on_bad_input", "print_written", "stderr", "stdout"]
+
+
+_LLM_PACKAGES = {"accelerate", "gguf", "platformdirs", "safetensors", "torch", "transformers"}
 
 
 def stdout() -> Console:
@@ -30,16 +36,33 @@ def exit_on_bad_input() -> Iterator[None]:
     """Print a foreseeable error in one line and exit with status 2.
 
     ValueError covers bad arguments and files, RuntimeError models and solvers that are not to be had, and
-    OSError what the system refuses.
+    OSError what the system refuses. A missing package of the `llm` extra is named too. SIGTERM unwinds like
+    an exit, so that worker processes and temporary folders are cleaned up.
     """
+    previous = None
+    if threading.current_thread() is threading.main_thread():
+        previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         yield
+    except ModuleNotFoundError as error:
+        if error.name not in _LLM_PACKAGES:
+            raise
+        stderr().print(
+            f"error: running models needs {error.name}; install it with pip install -e '.[llm]'",
+            style="red",
+            markup=False,
+            soft_wrap=True,
+        )
+        raise typer.Exit(2) from error
     except (ValueError, RuntimeError, OSError) as error:
         # Typer's own exits are RuntimeErrors, and not errors.
         if isinstance(error, typer.Exit | typer.Abort):
             raise
         stderr().print(f"error: {error}", style="red", markup=False, soft_wrap=True)
         raise typer.Exit(2) from error
+    finally:
+        if previous is not None:
+            signal.signal(signal.SIGTERM, previous)
 
 
 def print_written(console: Console, paths: Sequence[Path]) -> None:

@@ -263,8 +263,15 @@ def strongest(setting: Setting, efficiency: float) -> OperatingPoint:
         SolverError: if the solver fails.
     """
     search = linear_efficiency(setting)
-    gamma, theta = search.largest_gamma(efficiency)
-    return OperatingPoint(gamma, theta, search(gamma, theta), float(linear_strength(setting.p, gamma)))
+    gamma, _ = search.largest_gamma(efficiency)
+    # A slack requirement leaves theta free in the programme; the best one costs nothing. The solver's last
+    # digits must not miss the requirement either.
+    theta, reached = search.best_theta(gamma)
+    step = 1e-10
+    while reached < min(efficiency, search(0.0, 0.0)) - 1e-12 and gamma > 0:
+        gamma, step = max(gamma - step, 0.0), 2 * step
+        theta, reached = search.best_theta(gamma)
+    return OperatingPoint(gamma, theta, reached, float(linear_strength(setting.p, gamma)))
 
 
 def most_efficient(setting: Setting, strength: float) -> OperatingPoint:
@@ -283,8 +290,8 @@ def most_efficient(setting: Setting, strength: float) -> OperatingPoint:
     """
     search = linear_efficiency(setting)
     gamma = gamma_for_strength(lambda g: float(linear_strength(setting.p, g)), strength)
-    theta, efficiency = search.best_theta_lp(gamma)
-    return OperatingPoint(gamma, theta, efficiency, float(linear_strength(setting.p, gamma)))
+    theta, _ = search.best_theta_lp(gamma)
+    return OperatingPoint(gamma, theta, search(gamma, theta), float(linear_strength(setting.p, gamma)))
 
 
 def linear_efficiency(setting: Setting) -> LinearEfficiency:

@@ -33,6 +33,14 @@ COLORS = {
     "grey": "#7F7F7F",
 }
 
+#: Colour and line of every class, by the first word of a curve's name.
+_CLASS_STYLES = {
+    "linear": ("blue", "-"),
+    "time sharing": ("blue", ":"),
+    "Hu": ("vermilion", "-"),
+    "Google": ("green", "--"),
+}
+
 
 def draw_curve(
     axes: Axes, curve: Curve, *, color: str, label: str, style: str = "-", width: float = 2.0
@@ -50,22 +58,9 @@ def draw_points(
     axes: Axes, x: Iterable[float], y: Iterable[float], *, marker: str, color: str, label: str
 ) -> None:
     """Marked points on top of the curves, with a white rim that separates overlapping ones."""
-    x, y = list(x), list(y)
-    size = {"*": 260, "+": 110, "x": 80}.get(marker, 64)
-    if marker in "+x":
-        axes.scatter(x, y, s=size, marker=marker, color=color, label=label, zorder=5, linewidths=2.2)
-    else:
-        axes.scatter(
-            x,
-            y,
-            s=size,
-            marker=marker,
-            color=color,
-            label=label,
-            zorder=5,
-            edgecolors="white",
-            linewidths=0.9,
-        )
+    size = {"*": 260, "x": 80, "D": 90, "s": 34}.get(marker, 64)
+    rim = {"linewidths": 2.2} if marker == "x" else {"linewidths": 0.9, "edgecolors": "white"}
+    axes.scatter(list(x), list(y), s=size, marker=marker, color=color, label=label, zorder=5, **rim)
 
 
 def style_axes(axes: Axes, title: str) -> None:
@@ -100,13 +95,18 @@ def plot_curves(setting: Setting, curves: Sequence[Curve], path: Path) -> None:
     Raises:
         FileError: if the picture cannot be written.
     """
-    figure, axes = plt.subplots(figsize=(8.2, 4.6), layout="constrained")
-    colors = [COLORS[name] for name in ("blue", "orange", "green", "purple", "sky", "vermilion")]
-    for k, curve in enumerate(curves):
-        draw_curve(axes, curve, color=colors[k % len(colors)], label=curve.name)
+    figure, axes = plt.subplots(figsize=(7.6, 4.8), layout="constrained")
+    for curve in curves:
+        family, _, _ = curve.name.partition(",")
+        color, style = _CLASS_STYLES[family]
+        draw_curve(axes, curve, color=COLORS[color], style=style, label=family)
+        if family in ("Hu", "Google"):
+            end = {"marker": "D" if family == "Hu" else "s", "color": COLORS[color], "label": "_"}
+            draw_points(axes, curve.efficiency[:1], curve.strength[:1], **end)
     sse, most = float(overlap(setting.p, setting.q)), float(entropy(setting.p))
     draw_points(axes, [sse], [0], marker="x", color=COLORS["black"], label="standard speculative")
-    draw_points(axes, [sse], [most], marker="*", color=COLORS["vermilion"], label="optimum")
-    style_axes(axes, f"n = {len(setting.p)}, {setting.decoders}")
+    draw_points(axes, [sse], [most], marker="*", color=COLORS["purple"], label="optimum")
+    style_axes(axes, f"n = {len(setting.p):,}, {setting.decoders}")
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=8.5)
+    figure.supxlabel("Full lines: frontier. Pale lines: dominated.", fontsize=8, color="#444444")
     save_figure(figure, [path])

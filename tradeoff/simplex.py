@@ -77,7 +77,7 @@ def distribution(values: Any, name: str = "P") -> Array:
         row = f"{name}[{', '.join(map(str, where))}]" if where else name
         raise DistributionError(
             f"{row} sums to {float(total[(*where, 0)]):.9g}, further than {SUM_TOLERANCE:g} from 1; "
-            f"divide it by its sum if that is what you mean"
+            "divide it by its sum if that is what you mean (a float32 softmax of many tokens needs it)"
         )
     return p / total
 
@@ -109,7 +109,8 @@ def plogp(p: Array) -> Array:
 def entropy(p: Array) -> Array:
     """Shannon entropy Ent(P) = -sum P log P in nats: `[..., n] -> [...]`."""
     xp = namespace(p)
-    return -xp.sum(plogp(p), axis=-1)
+    # Adding 0 turns the -0.0 of a point mass into 0.0.
+    return -xp.sum(plogp(p), axis=-1) + 0.0
 
 
 def binary_entropy(a: Array) -> Array:

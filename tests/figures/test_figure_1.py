@@ -138,6 +138,7 @@ def test_files(tmp_path):
     table = pd.read_csv(stem.with_suffix(".csv"))
     curves = table.groupby(["class", "decoder"]).size()
     assert (curves.loc[["linear", "hu", "google", "time-sharing"]] == 41).all()
+    table = table[~table["class"].str.contains("published")]
     assert set(table["decoder"]) == {"gumbel", "synthid-inf", "synthid-30", "none", "any degenerate"}
     optimum = table[table["class"] == "optimum"].iloc[0]
     assert (optimum["efficiency"], optimum["strength"]) == pytest.approx((0.7, 2.1466205942281027))

@@ -1,6 +1,7 @@
 """The two panels: every curve on its side, points at their values, the overlay only when asked for."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from figures import figure_1
@@ -59,8 +60,11 @@ def test_the_published_curves_are_drawn_only_when_asked_for(tmp_path, monkeypatc
     monkeypatch.setattr(figure_1, "save_figure", lambda figure, paths: drawn.append(figure))
     for as_published in (False, True):
         figure_1.draw_figure_1(tmp_path, seeds=400, as_published=as_published)
+    table = pd.read_csv(tmp_path / "figure_1_as_published.csv").set_index("class")
+    assert table.loc["hu, as published", "strength"].iloc[0] == pytest.approx(1.73181, abs=5e-6)
+    assert len(table) == len(pd.read_csv(tmp_path / "figure_1.csv")) + 2 * 41
     without, with_overlay = (labels(figure.axes[1]) for figure in drawn)
-    assert set(with_overlay) - set(without) == {"as published: unnormalised residual"}
+    assert set(with_overlay) - set(without) == {"published curves, reconstructed"}
     published = [line for line in drawn[1].axes[1].get_lines() if line.get_linestyle() == ":"]
     assert len(published) == 2
     assert published[0].get_ydata()[0] == pytest.approx(1.73181, abs=5e-6)

@@ -72,6 +72,14 @@ def test_a_missing_model_leaves_what_was_finished(app, fast, tmp_path):
     assert (tmp_path / "figure_1.csv").exists()
 
 
+def test_bad_sizes_are_refused_before_anything_runs(app, tmp_path):
+    for arguments, words in ((["--positions", "6"], "positions=6"), (["--seeds", "3"], "seeds=3")):
+        result = runner.invoke(app, ["--out", str(tmp_path), *arguments])
+        assert result.exit_code == 2
+        assert words in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_bad_output_folder(app, tmp_path):
     (tmp_path / "file").write_text("")
     result = runner.invoke(app, ["--out", str(tmp_path / "file")])

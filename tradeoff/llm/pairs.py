@@ -202,7 +202,7 @@ def load_pairs(path: Path) -> NextTokenPairs:
                 json.loads(str(data["settings"])),
             )
     except FileNotFoundError as error:
-        raise FileError(f"{path} does not exist; collect pairs first") from error
+        raise FileError(f"{path} does not exist; collect the pairs first (run without --redraw)") from error
     except (OSError, ValueError, KeyError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
         raise FileError(
             f"{path} is not a file of next-token pairs ({error}); delete it and collect again"

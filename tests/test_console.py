@@ -1,0 +1,55 @@
+"""Errors in one line with exit status 2, missing extras named, SIGTERM unwinding like an exit."""
+
+import os
+import signal
+import time
+
+import pytest
+import typer
+
+from tradeoff.console import exit_on_bad_input
+
+
+@pytest.mark.parametrize("error", [ValueError("bad p"), RuntimeError("no model"), OSError("no space")])
+def test_foreseeable_errors_exit_with_status_2(error, capsys):
+    with pytest.raises(typer.Exit) as caught, exit_on_bad_input():
+        raise error
+    assert caught.value.exit_code == 2
+    assert capsys.readouterr().err.strip() == f"error: {error}"
+
+
+def test_programming_errors_are_not_hidden():
+    with pytest.raises(ZeroDivisionError), exit_on_bad_input():
+        raise ZeroDivisionError
+    with pytest.raises(ModuleNotFoundError), exit_on_bad_input():
+        raise ModuleNotFoundError("No module named 'elsewhere'", name="elsewhere")
+
+
+def test_exit_statuses_pass_through():
+    with pytest.raises(typer.Exit) as caught, exit_on_bad_input():
+        raise typer.Exit(1)
+    assert caught.value.exit_code == 1
+
+
+def test_a_missing_extra_says_what_to_install(capsys):
+    with pytest.raises(typer.Exit), exit_on_bad_input():
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+    assert "needs torch; install it with pip install -e '.[llm]'" in capsys.readouterr().err
+
+
+def test_sigterm_runs_the_clean_up():
+    before = signal.getsignal(signal.SIGTERM)
+    cleaned = []
+
+    def terminated():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        finally:
+            cleaned.append(True)
+
+    with pytest.raises(SystemExit) as caught, exit_on_bad_input():
+        terminated()
+    assert caught.value.code == 128 + signal.SIGTERM
+    assert cleaned == [True]
+    assert signal.getsignal(signal.SIGTERM) is before
