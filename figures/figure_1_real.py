@@ -181,7 +181,7 @@ def _write(pairs: NextTokenPairs, averaged: dict[float, AveragedPlane], seeds: i
     caption = (
         f"Target {names['target']}, draft {_short(str(names['draft']), str(names['target']))}; n = "
         f"{pairs.target.shape[1]:,} tokens, mean over {len(pairs)} positions of text. Gumbel-max exact; "
-        f"SynthID from {seeds} seeds a position. "
+        f"SynthID from {seeds} seeds a position.\n"
         f"Bars: standard error of SynthID at its strongest point (at most {worst:.3f} in efficiency). "
         "Full lines: each curve's frontier; pale: dominated.\n"
         "One (γ, θ) for all positions; texts sampled at temperature 1."

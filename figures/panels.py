@@ -67,7 +67,7 @@ def draw_planes(
         caption: text under the panels, two lines.
         overlay: adds to the right panel of the first row before its legend is made.
     """
-    height = 3.9 * len(rows) + 2.1
+    height = 3.9 * len(rows) + 2.4
     figure, grid = plt.subplots(len(rows), 2, figsize=(11.5, height), sharey="row", squeeze=False)
     for (title, planes), (left, right) in zip(rows, grid, strict=True):
         _draw_row(planes, left, right, overlay if title == rows[0][0] else None)
@@ -88,7 +88,7 @@ def draw_planes(
         left=0.06,
         right=0.985,
         top=1 - 0.34 / height,
-        bottom=1.98 / height,
+        bottom=2.28 / height,
         wspace=0.11,
         hspace=0.3,
     )

@@ -58,7 +58,7 @@ def draw_points(
     axes: Axes, x: Iterable[float], y: Iterable[float], *, marker: str, color: str, label: str
 ) -> None:
     """Marked points on top of the curves, with a white rim that separates overlapping ones."""
-    size = {"*": 260, "x": 80, "D": 90, "s": 34}.get(marker, 64)
+    size = {"*": 260, "x": 80, "D": 110, "s": 46}.get(marker, 64)
     rim = {"linewidths": 2.2} if marker == "x" else {"linewidths": 0.9, "edgecolors": "white"}
     axes.scatter(list(x), list(y), s=size, marker=marker, color=color, label=label, zorder=5, **rim)
 
