@@ -72,6 +72,8 @@ def draw_real_figure(
         ModelUnavailableError: if a model is not to be had.
     """
     check_sizes(positions, seeds)
+    if processes is not None and processes < 1:
+        raise ValueError(f"processes={processes} must be at least 1")
     output_folder(out)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=stderr()) as progress:

@@ -36,12 +36,14 @@ class Reference:
         reference: what it should be.
         tolerance: the largest allowed difference: half a unit of the reference's last digit (at most
             1e-9 where it has that many), or 4 standard errors of the difference.
+        error: standard error of the value, 0 where it is exact.
     """
 
     name: str
     value: float
     reference: float
     tolerance: float
+    error: float = 0.0
 
     @property
     def holds(self) -> bool:
@@ -129,7 +131,7 @@ def check_references(console: Console, *, seeds: int = DEFAULT_SEEDS, seed: int 
     for row in rows:
         table.add_row(
             row.name,
-            f"{row.value:.10f}",
+            f"{row.value:.10f}" if row.error == 0 else f"{row.value:.4f} ± {row.error:.4f}",
             f"{row.reference:.10g}",
             f"{row.value - row.reference:+.1e}",
             f"{row.tolerance:.1e}",
@@ -182,7 +184,8 @@ def _deficient_entropy(gamma: float, deficient: np.ndarray, accept: np.ndarray, 
 
 
 def _sampled(name: str, estimate: Estimate, reference: float, error: float) -> Reference:
-    return Reference(name, estimate.value, reference, 4 * math.hypot(estimate.standard_error, error))
+    tolerance = 4 * math.hypot(estimate.standard_error, error)
+    return Reference(name, estimate.value, reference, tolerance, estimate.standard_error)
 
 
 def _at(value: np.ndarray, error: np.ndarray) -> Estimate:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -24,8 +25,15 @@ from tradeoff.files import output_folder
 RESULTS = Path("paper_repro/results")
 
 
+class Size(StrEnum):
+    """How much to run; every size runs every experiment there is."""
+
+    QUICK = "quick"
+
+
 def run(
     out: Annotated[Path, typer.Option(help="Folder for everything that is written.")] = RESULTS,
+    size: Annotated[Size, typer.Option(help="How much to run.")] = Size.QUICK,
     target: Annotated[
         str, typer.Option(help="builtin, a folder, a .gguf file or a Hugging Face id.")
     ] = "builtin",
@@ -37,6 +45,7 @@ def run(
 ) -> None:
     """Reproduce the paper on its own numbers and on a real model pair."""
     console = stdout()
+    console.print(f"size {size}")
     written: list[Path] = []
     steps: list[tuple[str, Callable[[], list[Path]]]] = [
         ("Figure 1, on the paper's P and Q", lambda: draw_figure_1(out)),

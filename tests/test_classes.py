@@ -267,6 +267,14 @@ def test_bad_input():
         curve("pareto", Setting(P, Q))
     with pytest.raises(ValueError, match=r"gamma=\[0, 1.5\]"):
         curve("linear", Setting(P, Q), [0, 1.5])
+    with pytest.raises(ValueError, match=r"gamma=\['a'\]"):
+        curve("linear", Setting(P, Q), ["a"])
+    with pytest.raises(ValueError, match="seed=-1"):
+        Setting(P, Q, seed=-1)
+    with pytest.raises(ValueError, match="target='gumbel' is not a decoder"):
+        Setting(P, Q, "gumbel")
+    with pytest.raises(DistributionError, match="different libraries"):
+        Setting(torch.tensor(P), Q)
     with pytest.raises(ValueError, match="seeds=3"):
         Setting(P, Q, seeds=3)
     with pytest.raises(DistributionError, match="P has 10 tokens and Q has 9"):

@@ -96,6 +96,19 @@ def test_a_million_races_agree():
         assert chi_square_p(counts, 1e6 * race_coupling(p, q)) > ALPHA
 
 
+def test_ratios_that_overflow_are_the_limit():
+    """Q = 1e-310 behaves as Q = 0 does, without a warning."""
+    tiny = race_coupling(np.array([0.5, 0.5]), np.array([1e-310, 1.0]))
+    zero = race_coupling(np.array([0.5, 0.5]), np.array([0.0, 1.0]))
+    assert tiny == pytest.approx(zero, abs=1e-15)
+    rng = np.random.default_rng(6)
+    for _ in range(20):
+        p, q = rng.dirichlet(np.full(1500, 0.01), 2)
+        joint = race_coupling(p, q)
+        assert np.abs(joint.sum(axis=1) - p).max() <= 1e-12
+        assert np.abs(joint.sum(axis=0) - q).max() <= 1e-12
+
+
 def test_equal_distributions_always_agree():
     assert race_coupling(P, P) == pytest.approx(np.diag(P), abs=1e-15)
 

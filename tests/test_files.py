@@ -40,6 +40,10 @@ def test_npy(tmp_path):
         ("p.json", "[0.5, [0.5]]", ["does not hold a list of numbers"]),
         ("p.csv", "a,b\n0.5,0.5\n", ["does not hold a list of numbers"]),
         ("p.npy", "not an array", ["does not hold a list of numbers"]),
+        ("p.json", '["0.5", "0.5"]', ["does not hold a list of numbers"]),
+        ("p.json", "[1" + "0" * 400 + ", 0.5]", ["does not hold a list of numbers"]),
+        ("p.npy", "", ["does not hold a list of numbers"]),
+        ("p.npy", "PK\x03\x04 damaged", ["does not hold a list of numbers"]),
         ("p.parquet", "", ["format .parquet", "use one of .json, .csv"]),
         ("p", "", ["format (no suffix)"]),
     ],
@@ -91,3 +95,10 @@ def test_tables_keep_every_digit(tmp_path):
 def test_json_of_the_paper_round_trips(tmp_path):
     (tmp_path / "p.json").write_text(json.dumps(P.tolist()))
     assert np.array_equal(read_distribution(tmp_path / "p.json", "P"), P)
+
+
+@pytest.mark.parametrize("values", [np.array([0.5, 0.5j]), np.array(["2020-01-01"], dtype="datetime64[D]")])
+def test_arrays_of_other_types_are_refused(tmp_path, values):
+    np.save(tmp_path / "p.npy", values)
+    with pytest.raises(FileError, match="does not hold a list of numbers"):
+        read_distribution(tmp_path / "p.npy", "P")

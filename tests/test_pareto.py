@@ -13,6 +13,7 @@ from tradeoff.coupling import race_coupling
 from tradeoff.decoders import GumbelMax, SynthID
 from tradeoff.pareto import (
     LinearEfficiency,
+    SolverError,
     gamma_for_strength,
     linear_efficiency,
     linear_strength,
@@ -152,10 +153,7 @@ def test_frontier_is_what_no_point_dominates(cloud):
     keep = non_dominated(x, y)
     for k in range(len(x)):
         dominated = np.any((x >= x[k]) & (y >= y[k]) & ((x > x[k]) | (y > y[k])))
-        if keep[k]:
-            assert not dominated
-        else:
-            assert dominated or np.any((x == x[k]) & (y == y[k]) & keep)
+        assert keep[k] == (not dominated)
 
 
 @given(points)
@@ -185,3 +183,33 @@ def test_where_theta_changes_nothing_it_is_0():
 def test_the_smallest_best_theta_is_reported():
     """At gamma = 0 every theta up to the first change of sides keeps 1 - TV; 0 is the plain draft."""
     assert linear_efficiency(Setting(P, Q)).best_theta(0.0) == (0.0, pytest.approx(0.7, abs=1e-12))
+
+
+def test_rounding_of_equal_efficiencies_is_not_dominance():
+    """P = Q keeps efficiency 1 at every strength: only the strongest point of the linear class survives."""
+    linear = curve("linear", Setting(P, P), np.linspace(0, 1, 11))
+    assert linear.frontier.tolist() == [False] * 10 + [True]
+    assert curve("hu", Setting(P, P), np.linspace(0, 1, 11)).frontier.all()
+    assert non_dominated(np.array([0.7 + 2e-16, 0.7]), np.array([1.0, 2.0])).tolist() == [False, True]
+
+
+def test_definition_3_2_at_vocabulary_size():
+    """Thousands of tokens: feasible to rounding, and no larger gamma is."""
+    rng = np.random.default_rng(7)
+    p = rng.dirichlet(np.full(2_000, 0.05))
+    q = (p + rng.dirichlet(np.full(2_000, 0.05))) / 2
+    search = linear_efficiency(Setting(p, q))
+    requirement = (search.best_theta(1.0)[1] + search(0.0, 0.0)) / 2
+    point = strongest(Setting(p, q), requirement)
+    assert requirement - 1e-12 <= point.efficiency < requirement + 1e-9
+    assert search.best_theta(point.gamma + 1e-9)[1] < requirement
+
+
+def test_a_failing_solver_does_not_fail_definition_3_2(monkeypatch):
+    expected = strongest(Setting(P, Q), 0.65)
+
+    def fail(*_):
+        raise SolverError("no luck")
+
+    monkeypatch.setattr(LinearEfficiency, "largest_gamma", fail)
+    assert strongest(Setting(P, Q), 0.65).gamma == pytest.approx(expected.gamma, abs=1e-12)

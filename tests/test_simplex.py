@@ -135,6 +135,7 @@ def test_extreme_probabilities_give_no_nan():
         (["a", "b"], ["cannot be read"]),
         ([1j, 0], ["cannot be read"]),
         (None, ["cannot be read"]),
+        (np.ma.masked_array([0.5, 0.5, 0.1], [0, 0, 1]), ["masked array"]),
     ],
 )
 def test_bad_distributions_name_argument_value_and_remedy(values, words):

@@ -25,6 +25,8 @@ def namespace(*arrays: Array) -> Any:
 
 def as_float64(values: Any) -> Array:
     """`values` as a float64 array of its own library and device; anything array-like becomes NumPy."""
+    if isinstance(values, np.ma.MaskedArray):
+        raise TypeError("expected plain numbers, got a masked array")
     if not is_array_api_obj(values):
         values = np.asarray(values)
         if values.dtype == object or values.dtype.kind in "USV":

@@ -53,7 +53,7 @@ def linear(setting: Setting, gamma: np.ndarray) -> Curve:
     if setting.pairs is None:
         return _linear_of_laws(setting, gamma)
     search = linear_efficiency(setting)
-    theta = np.array([search.best_theta(g)[0] for g in gamma])
+    theta = search.best_thetas(gamma)
     known, gain = linear_parts(setting.p, setting.q, gamma, theta)
     matched = setting.diagonal_mean(gain)
     return Curve(
@@ -124,7 +124,10 @@ CLASSES: dict[str, Callable[[Setting, np.ndarray], Curve]] = {
 
 
 def _gammas(gamma: Any) -> np.ndarray:
-    values = np.linspace(0, 1, 41) if gamma is None else np.atleast_1d(np.asarray(gamma, float))
+    try:
+        values = np.linspace(0, 1, 41) if gamma is None else np.atleast_1d(np.asarray(gamma, float))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"gamma={gamma!r} must be numbers in [0, 1]") from error
     if values.ndim != 1 or not np.all((values >= 0) & (values <= 1)):
         raise ValueError(f"gamma={gamma} must be numbers in [0, 1]")
     return values
@@ -252,7 +255,7 @@ def _pilot_theta(setting: Setting, gamma: np.ndarray) -> np.ndarray:
     simulate(keep, setting.p, setting.q, setting.target, setting.draft, seeds=seeds, rng=pilot)
     p_z, q_z = (np.concatenate(side) for side in zip(*laws, strict=True))
     search = LinearEfficiency.of_laws(setting.p, setting.q, p_z, q_z)
-    return np.array([search.best_theta(g)[0] for g in gamma])
+    return search.best_thetas(gamma)
 
 
 def _split(both: Estimate) -> tuple[Estimate, Estimate]:

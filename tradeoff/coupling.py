@@ -46,7 +46,10 @@ def race_potential(p: Array, q: Array) -> tuple[Array, Array]:
     zero, one = xp.zeros_like(p), xp.ones_like(p)
     drafted = q > 0
     # A token without draft mass changes sides at u = infinity; one without any mass never does.
-    ratio = xp.where(drafted, p / xp.where(drafted, q, one), xp.where(p > 0, xp.inf * one, zero))
+    # So does one whose ratio overflows.
+    with np.errstate(over="ignore"):
+        ratio = p / xp.where(drafted, q, one)
+    ratio = xp.where(drafted, ratio, xp.where(p > 0, xp.inf * one, zero))
     order = xp.argsort(ratio, axis=-1, stable=True)
     p_sorted = xp.take_along_axis(p, order, axis=-1)
     q_sorted = xp.take_along_axis(q, order, axis=-1)
@@ -62,7 +65,8 @@ def race_potential(p: Array, q: Array) -> tuple[Array, Array]:
     m_high = p_tail + finite_high * q_head
     # integral_l^h dv/(A + B v)^2 = (h-l) / ((A+Bl)(A+Bh)), and 1/(B (A+Bl)) for h = infinity.
     m_low_safe = xp.where(m_low > 0, m_low, one)
-    within = (finite_high - finite_low) / xp.where(m_high > 0, m_high, one) / m_low_safe
+    length = xp.where(bounded, finite_high - finite_low, zero)
+    within = length / xp.where(m_high > 0, m_high, one) / m_low_safe
     last = 1 / (xp.where(q_head > 0, q_head, one) * m_low_safe)
     piece = xp.where(bounded, within, xp.where(xp.isfinite(low), last, zero))
     potential_sorted = xp.cumulative_sum(piece, axis=-1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +39,15 @@ def read_distribution(path: Path, name: str) -> np.ndarray:
             f"{name}: format {suffix or '(no suffix)'} of {path} is unknown; use one of {', '.join(readers)}"
         )
     try:
-        values = np.asarray(readers[suffix](path), dtype=float)
+        values = np.asarray(readers[suffix](path))
+        if values.size and values.dtype.kind not in "biuf":
+            raise TypeError(f"its entries are of type {values.dtype}")
+        values = values.astype(float)
     except FileNotFoundError as error:
         raise FileError(f"{name}: {path} does not exist; check the path") from error
     except OSError as error:
         raise FileError(f"{name}: {path} cannot be read ({error.strerror or error})") from error
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError, EOFError, zipfile.BadZipFile) as error:
         raise FileError(
             f"{name}: {path} does not hold a list of numbers ({error}); "
             "write them as one JSON list, as comma- or line-separated CSV, or as a 1-d npy array"
@@ -109,4 +113,5 @@ def _read_csv(path: Path) -> list[float]:
 
 
 def _read_npy(path: Path) -> np.ndarray:
-    return np.load(path, allow_pickle=False)
+    with path.open("rb") as stream:
+        return np.load(stream, allow_pickle=False)

@@ -11,6 +11,7 @@ gamma, Definition 3.2 itself: the largest gamma whose efficiency can meet a requ
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -37,6 +38,8 @@ __all__ = [
     "upper_hull",
 ]
 
+#: How far around the solver's gamma the exact search looks first.
+_POLISHED = 1e-4
 #: Solver tolerances, tightest first: CLARABEL cannot always reach 1e-9 on badly scaled distributions.
 _TOLERANCES = (1e-9, 1e-8)
 
@@ -45,7 +48,7 @@ class SolverError(RuntimeError):
     """The convex solver did not reach an optimum; the message says which programme and its status."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LinearEfficiency:
     """SE(gamma, theta) = sum_k weight_k min((1-gamma) p_k + gamma e_k, (1-theta) q_k + theta f_k).
 
@@ -145,19 +148,27 @@ class LinearEfficiency:
         theta = float(break_point[order[k]])
         return theta, self(gamma, theta)
 
+    def best_thetas(self, gamma: np.ndarray) -> np.ndarray:
+        """The best theta for every gamma, [points].
+
+        At gamma = 0 it is 0, the plain draft (Lemma 3.1), whatever a sample average may prefer.
+        """
+        return np.array([0.0 if g == 0 else self.best_theta(g)[0] for g in gamma])
+
     def best_theta_lp(self, gamma: float) -> tuple[float, float]:
         """Eq. 10's inner maximisation over theta as a linear programme (CVXPY, CLARABEL).
 
         Returns:
-            (theta, optimal value).
+            (theta, SE(gamma, theta)).
 
         Raises:
             SolverError: if the solver does not report an optimum.
         """
         problem = self._programme("theta", fixed=True)
         problem.param_dict["gamma"].value = gamma
-        value = _solve(problem, f"max over theta at gamma = {gamma:g}")
-        return float(np.clip(problem.var_dict["theta"].value, 0, 1)), value
+        _solve(problem, f"max over theta at gamma = {gamma:g}")
+        theta = float(np.clip(problem.var_dict["theta"].value, 0, 1))
+        return theta, self(gamma, theta)
 
     def largest_gamma(self, efficiency: float) -> tuple[float, float]:
         """Definition 3.2: the largest gamma (hence strength) with max_theta SE(gamma, theta) >= efficiency.
@@ -260,18 +271,29 @@ def strongest(setting: Setting, efficiency: float) -> OperatingPoint:
 
     Raises:
         ValueError: if no scheme is that efficient, or a decoder is not degenerate.
-        SolverError: if the solver fails.
     """
     search = linear_efficiency(setting)
-    gamma, _ = search.largest_gamma(efficiency)
-    # A slack requirement leaves theta free in the programme; the best one costs nothing. The solver's last
-    # digits must not miss the requirement either.
-    theta, reached = search.best_theta(gamma)
-    step = 1e-10
-    while reached < min(efficiency, search(0.0, 0.0)) - 1e-12 and gamma > 0:
-        gamma, step = max(gamma - step, 0.0), 2 * step
-        theta, reached = search.best_theta(gamma)
-    return OperatingPoint(gamma, theta, reached, float(linear_strength(setting.p, gamma)))
+    low, high = 0.0, 1.0
+    with contextlib.suppress(SolverError):
+        gamma, _ = search.largest_gamma(efficiency)
+        low, high = max(gamma - _POLISHED, 0.0), min(gamma + _POLISHED, 1.0)
+    # Interior-point solutions stop at about 1e-9 a term, which adds up over a vocabulary. The best efficiency
+    # only falls with gamma, so bisection on the exact search gives the last digits.
+    required = min(efficiency, search(0.0, 0.0)) - 1e-13
+    low = low if search.best_theta(low)[1] >= required else 0.0
+    high = high if search.best_theta(high)[1] < required else 1.0
+    if search.best_theta(high)[1] >= required:
+        low = high
+    while high - low > 1e-15:
+        middle = (low + high) / 2
+        if middle in (low, high):
+            break
+        if search.best_theta(middle)[1] >= required:
+            low = middle
+        else:
+            high = middle
+    theta, reached = search.best_theta(low)
+    return OperatingPoint(low, theta, reached, float(linear_strength(setting.p, low)))
 
 
 def most_efficient(setting: Setting, strength: float) -> OperatingPoint:
@@ -331,7 +353,7 @@ def gamma_for_strength(strength: Callable[[float], float], requirement: float) -
     return float(brentq(lambda gamma: strength(gamma) - requirement, 0.0, 1.0, xtol=1e-14))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Curve:
     """A sampled trade-off curve of one class; points in order of gamma.
 
@@ -359,6 +381,8 @@ class Curve:
 def non_dominated(efficiency: np.ndarray, strength: np.ndarray, tolerance: float = 1e-12) -> np.ndarray:
     """The Pareto set: points such that no other is at least as good in both and better in one.
 
+    Equal points are all kept.
+
     Args:
         efficiency, strength: [points].
         tolerance: differences below it are rounding, not dominance.
@@ -366,14 +390,10 @@ def non_dominated(efficiency: np.ndarray, strength: np.ndarray, tolerance: float
     Returns:
         [points] of bool.
     """
-    order = np.lexsort((-strength, -efficiency))
-    keep = np.zeros(len(efficiency), dtype=bool)
-    best = -np.inf
-    for k in order:
-        if strength[k] > best + tolerance:
-            keep[k] = True
-            best = strength[k]
-    return keep
+    gain = efficiency[:, None] - efficiency, strength[:, None] - strength
+    no_worse = (gain[0] >= -tolerance) & (gain[1] >= -tolerance)
+    better = (gain[0] > tolerance) | (gain[1] > tolerance)
+    return ~np.any(no_worse & better, axis=0)
 
 
 def upper_hull(efficiency: np.ndarray, strength: np.ndarray) -> np.ndarray:

@@ -12,12 +12,12 @@ from tradeoff.coupling import ExactPairs, SampledPairs, sample_pairs
 from tradeoff.decoders import Decoder, GumbelMax, is_degenerate
 from tradeoff.measures import exact_pairs, sampling_efficiency
 from tradeoff.simplex import acceptance_probability, distribution_pair, excess
-from tradeoff.simulation import DEFAULT_SEEDS, Estimate, pair_mean
+from tradeoff.simulation import DEFAULT_SEEDS, Estimate, check_seeds, pair_mean
 
 __all__ = ["Setting"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Setting:
     """P, Q, a decoder for each side, and how to estimate what has no closed form.
 
@@ -28,7 +28,7 @@ class Setting:
 
     Raises:
         DistributionError: if p or q is not a distribution, or they differ in length.
-        ValueError: if they are batched, or there are fewer than 4 seeds.
+        ValueError: if they are batched, or a decoder, seeds or seed cannot be used.
     """
 
     p: np.ndarray
@@ -45,8 +45,15 @@ class Setting:
                 f"P and Q have shapes {tuple(p.shape)} and {tuple(q.shape)}; a curve is drawn for one "
                 "pair of distributions [n], loop over the batch"
             )
-        if self.seeds < 4:
-            raise ValueError(f"seeds={self.seeds} is too few for a standard error; use at least 4")
+        check_seeds(self.seeds)
+        if not isinstance(self.seed, int | np.integer) or self.seed < 0:
+            raise ValueError(f"seed={self.seed} must be a whole number of at least 0")
+        for name in ("target", "draft"):
+            if not isinstance(getattr(self, name), Decoder):
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} is not a decoder; pass one of tradeoff.decoders, "
+                    "such as GumbelMax()"
+                )
         object.__setattr__(self, "p", to_numpy(p))
         object.__setattr__(self, "q", to_numpy(q))
 

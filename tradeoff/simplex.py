@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from array_api_compat import is_torch_array
 
 from tradeoff._arrays import Array, as_float64, namespace, to_numpy
 
@@ -85,6 +86,11 @@ def distribution(values: Any, name: str = "P") -> Array:
 def distribution_pair(p: Any, q: Any, names: tuple[str, str] = ("P", "Q")) -> tuple[Array, Array]:
     """Validate a target and a draft distribution over one vocabulary (DistributionError otherwise)."""
     p, q = distribution(p, names[0]), distribution(q, names[1])
+    if is_torch_array(p) != is_torch_array(q):
+        raise DistributionError(
+            f"{names[0]} and {names[1]} are of different libraries ({type(p).__name__}, {type(q).__name__}); "
+            "convert one of them"
+        )
     if p.shape[-1] != q.shape[-1]:
         raise DistributionError(
             f"{names[0]} has {p.shape[-1]} tokens and {names[1]} has {q.shape[-1]}; "

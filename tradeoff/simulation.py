@@ -20,9 +20,11 @@ from tradeoff.simplex import acceptance_probability, excess
 
 __all__ = [
     "DEFAULT_SEEDS",
+    "FEWEST_SEEDS",
     "FULL_CONTROLS",
     "ControlledMean",
     "Estimate",
+    "check_seeds",
     "pair_mean",
     "simulate",
 ]
@@ -30,6 +32,20 @@ __all__ = [
 DEFAULT_SEEDS = 200_000
 #: Vocabularies up to this size use every token probability as a control variate; larger ones two sums.
 FULL_CONTROLS = 64
+
+
+#: Two antithetic pairs, the fewest that have a spread.
+FEWEST_SEEDS = 4
+_ROWS_PER_CONTROL = 10
+
+
+def check_seeds(seeds: int) -> None:
+    """Raise ValueError unless `seeds` is a whole number of at least FEWEST_SEEDS."""
+    if not isinstance(seeds, int | np.integer) or seeds < FEWEST_SEEDS:
+        raise ValueError(
+            f"seeds={seeds} must be a whole number of at least {FEWEST_SEEDS}: a standard error needs two "
+            "antithetic pairs"
+        )
 
 
 @dataclass(frozen=True)
@@ -77,30 +93,41 @@ class ControlledMean:
         self._cross += controls.T @ values
 
     def estimate(self) -> Estimate:
-        """Means and standard errors, [values]; the regression costs a bias of order 1/rows."""
+        """Means and standard errors, [values].
+
+        The regression costs a bias of order 1/rows, and with few rows it would explain noise: it is left
+        out below _ROWS_PER_CONTROL rows for every independent control.
+
+        Raises:
+            ValueError: for fewer than 2 rows, which have no standard error.
+        """
         rows = self._count
         if self._shift is None or rows < 2:
-            raise ValueError(f"seeds={2 * rows} is too few for a standard error; use at least 4")
+            raise ValueError(
+                f"{rows} pairs of seeds are too few for a standard error; use seeds >= {FEWEST_SEEDS}"
+            )
         mean, control_mean = self._sum / rows, self._control_sum / rows
         covariance = self._control_products / rows - np.outer(control_mean, control_mean)
         cross = self._cross / rows - np.outer(control_mean, mean)
-        beta = _pseudo_inverse(covariance) @ cross
+        inverse, rank = _pseudo_inverse(covariance)
+        if rows < _ROWS_PER_CONTROL * rank:
+            inverse, rank = np.zeros_like(covariance), 0
+        beta = inverse @ cross
         explained = np.einsum("cv,cv->v", beta, cross)
         variance = np.maximum(self._squares / rows - mean**2 - explained, 0.0)
-        degrees = max(rows - 1 - len(control_mean), 1)
         return Estimate(
             self._shift + mean - control_mean @ beta,
-            np.sqrt(variance / degrees),
+            np.sqrt(variance / (rows - 1 - rank)),
         )
 
 
-def _pseudo_inverse(covariance: np.ndarray) -> np.ndarray:
-    """Inverse on the directions that vary: controls of one distribution sum to zero, and an antithetic
-    pair may cancel a control altogether, down to rounding noise that must not be regressed on."""
+def _pseudo_inverse(covariance: np.ndarray) -> tuple[np.ndarray, int]:
+    """Inverse on the directions that vary, and their number: controls of one distribution sum to zero, and
+    an antithetic pair may cancel a control altogether, down to rounding noise."""
     variance, directions = np.linalg.eigh(covariance)
     keep = variance > max(1e-10 * variance.max(initial=0.0), 1e-20)
     directions = directions[:, keep]
-    return (directions / variance[keep]) @ directions.T
+    return (directions / variance[keep]) @ directions.T, int(keep.sum())
 
 
 def simulate(
@@ -129,7 +156,11 @@ def simulate(
 
     Returns:
         Estimate with arrays [columns].
+
+    Raises:
+        ValueError: if there are fewer than FEWEST_SEEDS seeds.
     """
+    check_seeds(seeds)
     generator = np.random.default_rng(rng)
     n = p.shape[-1]
     rest = excess(p, q, empty="zero")
@@ -155,8 +186,7 @@ def simulate(
         if total is None:
             total = ControlledMean(values.shape[1], controls.shape[1])
         total.add((values + mirrored) / 2, (controls + mirrored_controls) / 2)
-    if total is None:
-        raise ValueError(f"seeds={seeds} must be at least 4")
+    assert total is not None
     return total.estimate()
 
 

@@ -10,10 +10,11 @@ from scipy import integrate, optimize
 from typer.testing import CliRunner
 
 from figures import figure_1
-from figures.references import published_curves, references
+from figures.references import Reference, _sampled, published_curves, references
 from tests.support import P, Q
 from tradeoff.classes import curve
 from tradeoff.setting import Setting
+from tradeoff.simulation import Estimate
 
 runner = CliRunner()
 
@@ -163,3 +164,24 @@ def test_unwritable_folder_is_an_error_with_exit_status_2(tmp_path):
     result = runner.invoke(app(), ["--out", str(tmp_path / "file")])
     assert result.exit_code == 2
     assert "choose another" in result.output
+
+
+def test_sampled_references_allow_four_standard_errors():
+    row = _sampled("x", Estimate(1.0, 0.003), 1.0, 0.004)
+    assert row.tolerance == pytest.approx(4 * 0.005)
+
+
+@pytest.mark.parametrize(("off", "status"), [(0.0, 0), (1.0, 1)])
+def test_check_exits_1_when_a_reference_is_missed(monkeypatch, off, status):
+    monkeypatch.setattr(
+        "figures.references.references", lambda **_: [Reference("one value", 1.0 + off, 1.0, 1e-9)]
+    )
+    result = runner.invoke(app(), ["--check"])
+    assert result.exit_code == status
+    assert f"{1 - status} of 1 reference values" in result.output
+
+
+def test_the_largest_error_is_the_largest():
+    planes, _ = figure_1.compute(P, Q, seeds=400)
+    errors = [e.max() for c in planes.curves.values() for e in (c.efficiency_error, c.strength_error)]
+    assert figure_1._largest_error(planes) == max(errors) > min(errors)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from figures.real_planes import GAMMA, _reduce, average_plane
-from tests.support import assert_within
+from tests.support import Z, assert_within
 from tradeoff.classes import curve
 from tradeoff.coupling import race_diagonal
 from tradeoff.decoders import SynthID
@@ -94,6 +94,23 @@ def test_reported_errors_are_the_spread_over_seeds(rows):
             spread = np.var([getattr(run[key], name)[4] for run in runs], ddof=1)
             reported = np.mean([getattr(run[key], f"{name}_error")[4] ** 2 for run in runs])
             assert 1 / 3 < spread / reported < 3
+
+
+def test_each_decoder_has_its_own_best_theta():
+    """A draft that repeats the target's head: theta* is far from gamma, and differs between decoders."""
+    p, q = np.array([0.5, 0.3, 0.2]), np.array([0.9, 0.05, 0.05])
+    plane = average_plane(1, lambda: [(p, q)], seeds=4_000).planes
+    exact = LinearEfficiency.of_pairs(p, q, race_diagonal(p, q))
+    gumbel = plane.curves["linear", "gumbel"]
+    for k, gamma in enumerate(GAMMA):
+        assert gumbel.theta[k] == pytest.approx(exact.best_theta(gamma)[0], abs=1e-9)
+    settled = SynthID(math.inf)
+    sampled = curve("linear", Setting(p, q, settled, settled, seeds=200_000), GAMMA)
+    tournament = plane.curves["linear", "synthid-inf"]
+    for k in range(len(GAMMA)):
+        error = math.hypot(sampled.efficiency_error[k], tournament.efficiency_error[k])
+        assert abs(tournament.efficiency[k] - sampled.efficiency[k]) < Z * error + 1e-3
+    assert np.abs(gumbel.theta - GAMMA).max() > 0.02
 
 
 def test_what_the_simulation_leaves_out_is_1e_4_of_the_mass():

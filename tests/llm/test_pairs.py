@@ -93,6 +93,8 @@ def test_saved_pairs_come_back_bit_for_bit(pairs, tmp_path):
 def test_settings_tell_when_saved_pairs_fit(pairs, builtin_pair):
     assert pairs.settings == pair_settings(builtin_pair, positions=16, seed=3)
     assert pairs.settings != pair_settings(builtin_pair, positions=16, seed=4)
+    other = replace(builtin_pair, draft=builtin_pair.target)
+    assert pairs.settings["weights"] != pair_settings(other, positions=16, seed=3)["weights"]
 
 
 def small_pairs():
@@ -112,10 +114,18 @@ def test_damaged_files_are_refused(tmp_path):
     with pytest.raises(FileError, match="delete it"):
         load_pairs(path)
     # Only the top of each row kept: the rest of the mass is missing.
-    truncated = replace(small_pairs(), draft=small_pairs().draft[:, :2])
+    half = np.float32([[np.log(0.25)] * 2, [np.log(0.25)] * 2])
+    truncated = replace(small_pairs(), target=half + np.float32(np.log(2)), draft=half)
     save_pairs(truncated, path)
     with pytest.raises(FileError, match=r"draft are not log-probabilities .*worst sum 0\.5"):
         load_pairs(path)
+    for shapes in (((4,), (4,)), ((2, 4), (1, 4)), ((0, 4), (0, 4))):
+        target, draft = (np.full(shape, np.log(0.25), dtype=np.float32) for shape in shapes)
+        save_pairs(replace(small_pairs(), target=target, draft=draft), path)
+        with pytest.raises(FileError, match="must be rows"):
+            load_pairs(path)
+    with pytest.raises(ValueError, match=r"temperature=0\.0 must be positive"):
+        small_pairs().probabilities(0, 0.0)
     with pytest.raises(FileError, match="cannot be written"):
         save_pairs(small_pairs(), tmp_path / "none" / "pairs.npz")
 

@@ -52,6 +52,9 @@ class SynthID:
 
     Args:
         rounds: m >= 1, or math.inf.
+
+    Raises:
+        ValueError: for any other number of rounds.
     """
 
     rounds: int | float = 30
@@ -60,6 +63,11 @@ class SynthID:
     def __post_init__(self) -> None:
         if not (self.rounds == math.inf or (float(self.rounds).is_integer() and self.rounds >= 1)):
             raise ValueError(f"rounds={self.rounds} must be a whole number >= 1, or math.inf")
+        if _ROUND_LIMIT < self.rounds < math.inf:
+            raise ValueError(
+                f"rounds={self.rounds} is beyond {_ROUND_LIMIT}, long after every tournament has settled; "
+                "use math.inf"
+            )
 
     @property
     def name(self) -> str:
@@ -98,7 +106,12 @@ class SynthID:
         return law
 
     def token(self, p: Array, zeta: TournamentBits) -> Array:
-        """The token on which the tournament settles: `[...]` integers (m = infinity only)."""
+        """The token on which the tournament settles: `[...]` integers (m = infinity only).
+
+        Raises:
+            ValueError: for finite m, which has a distribution and no token.
+            RuntimeError: if a tournament does not settle, because its bits are not random.
+        """
         if not self.degenerate:
             raise ValueError(
                 f"{self.name} is not degenerate: it has a distribution, not a token; use SynthID(math.inf)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import zipfile
@@ -51,7 +52,13 @@ class NextTokenPairs:
         return len(self.target)
 
     def probabilities(self, k: int, temperature: float) -> tuple[np.ndarray, np.ndarray]:
-        """P and Q at position k and a sampling temperature: float64 [n] each, both from one softmax."""
+        """P and Q at position k and a sampling temperature: float64 [n] each, both from one softmax.
+
+        Raises:
+            ValueError: unless the temperature is positive (at 0 there is no distribution to watermark).
+        """
+        if not temperature > 0:
+            raise ValueError(f"temperature={temperature} must be positive")
         return _softmax(self.target[k], temperature), _softmax(self.draft[k], temperature)
 
 
@@ -126,7 +133,24 @@ def pair_settings(models: ModelPair, *, positions: int, seed: int) -> dict[str, 
         "vocabulary": models.vocabulary_size,
         "positions": positions,
         "seed": seed,
+        "texts": [PROMPT_TOKENS, TEXT_TOKENS, FIRST_POSITION, _texts_fingerprint()],
+        "weights": [_weights_fingerprint(models.target), _weights_fingerprint(models.draft)],
     }
+
+
+def _texts_fingerprint() -> str:
+    """The prose differs between Python versions."""
+    texts = [*(text for _, text in builtin_prompts("continuation")), *human_paragraphs()]
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
+
+
+def _weights_fingerprint(model: torch.nn.Module) -> str:
+    """Of the first numbers of every tensor: tells models apart that were saved under one path."""
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        digest.update(f"{name} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.flatten()[:64].float().cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 @torch.no_grad()
@@ -207,10 +231,15 @@ def load_pairs(path: Path) -> NextTokenPairs:
         raise FileError(
             f"{path} is not a file of next-token pairs ({error}); delete it and collect again"
         ) from error
+    if pairs.target.ndim != 2 or not len(pairs) or pairs.target.shape != pairs.draft.shape:
+        raise FileError(
+            f"{path}: target {pairs.target.shape} and draft {pairs.draft.shape} must be rows [positions, n] "
+            "of one shape; collect again"
+        )
     for name in ("target", "draft"):
         rows = getattr(pairs, name)
         totals = np.exp(rows.astype(np.float64)).sum(axis=-1)
-        if rows.ndim != 2 or not np.allclose(totals, 1, atol=1e-4):
+        if not np.allclose(totals, 1, atol=1e-4):
             raise FileError(
                 f"{path}: rows of {name} are not log-probabilities over a whole vocabulary "
                 f"(worst sum {totals[np.argmax(np.abs(totals - 1))]:.6g}); collect again"
