@@ -30,8 +30,8 @@ from tradeoff.classes import curve
 from tradeoff.console import exit_on_bad_input, print_written, stderr, stdout
 from tradeoff.decoders import Decoder, GumbelMax, SynthID
 from tradeoff.files import output_folder, write_table
+from tradeoff.frontier import Curve
 from tradeoff.paper import PAPER_P, PAPER_Q
-from tradeoff.pareto import Curve
 from tradeoff.plane import COLORS, save_figure
 from tradeoff.setting import Setting
 from tradeoff.simplex import entropy, overlap

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tradeoff.files import curve_table
-from tradeoff.pareto import Curve
+from tradeoff.frontier import Curve
 from tradeoff.plane import COLORS, draw_curve, draw_points, style_axes
 
 __all__ = ["Planes", "draw_planes", "planes_table"]

@@ -24,8 +24,9 @@ from tradeoff.classes import curve, linear_parts
 from tradeoff.coupling import ExactPairs, SampledPairs, sample_pairs
 from tradeoff.decoders import SynthID
 from tradeoff.decoders.base import draw_antithetic
+from tradeoff.frontier import Curve
 from tradeoff.measures import google_end_point_strength, hu_end_point_strength
-from tradeoff.pareto import Curve, LinearEfficiency, linear_strength
+from tradeoff.pareto import LinearEfficiency, linear_strength
 from tradeoff.setting import Setting
 from tradeoff.simplex import acceptance_probability, entropy, excess, kl_divergence, overlap
 from tradeoff.splicing import GoogleEntropy, HuEntropy

@@ -23,8 +23,9 @@ from typing import Any
 import numpy as np
 
 from tradeoff.coupling import SampledPairs
+from tradeoff.frontier import Curve
 from tradeoff.measures import watermark_strength
-from tradeoff.pareto import Curve, LinearEfficiency, linear_efficiency, linear_strength
+from tradeoff.pareto import LinearEfficiency, linear_efficiency, linear_strength
 from tradeoff.setting import Setting
 from tradeoff.simplex import entropy, kl_divergence, overlap
 from tradeoff.simulation import Estimate, pair_mean, simulate

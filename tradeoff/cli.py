@@ -15,9 +15,9 @@ from tradeoff.classes import CLASSES, curve
 from tradeoff.console import exit_on_bad_input, print_written, stderr, stdout
 from tradeoff.decoders import Decoder, GumbelMax, Identity, SynthID
 from tradeoff.files import curve_table, output_folder, read_distribution, write_table
+from tradeoff.frontier import Curve
 from tradeoff.measures import google_end_point_strength, hu_end_point_strength
 from tradeoff.paper import PAPER_P, PAPER_Q
-from tradeoff.pareto import Curve
 from tradeoff.setting import Setting
 from tradeoff.simplex import entropy, overlap
 from tradeoff.simulation import DEFAULT_SEEDS

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tradeoff.pareto import Curve
+from tradeoff.frontier import Curve
 
 __all__ = ["FileError", "curve_table", "output_folder", "read_distribution", "write_table"]
 

@@ -1,4 +1,4 @@
-"""Trade-off curves as constrained optimisation (Definition 3.2), frontiers and hulls.
+"""Trade-off curves as constrained optimisation (Definition 3.2).
 
 For the linear class (Eq. 9) the efficiency is
 
@@ -25,7 +25,6 @@ from tradeoff.setting import Setting
 from tradeoff.simplex import entropy, plogp
 
 __all__ = [
-    "Curve",
     "LinearEfficiency",
     "OperatingPoint",
     "SolverError",
@@ -33,13 +32,13 @@ __all__ = [
     "linear_efficiency",
     "linear_strength",
     "most_efficient",
-    "non_dominated",
     "strongest",
-    "upper_hull",
 ]
 
 #: How far around the solver's gamma the exact search looks first.
 _POLISHED = 1e-4
+#: The largest problem that is worth an interior-point solution first.
+_PROGRAMME_TERMS = 4_096
 #: Solver tolerances, tightest first: CLARABEL cannot always reach 1e-9 on badly scaled distributions.
 _TOLERANCES = (1e-9, 1e-8)
 
@@ -170,6 +169,20 @@ class LinearEfficiency:
         theta = float(np.clip(problem.var_dict["theta"].value, 0, 1))
         return theta, self(gamma, theta)
 
+    def check_requirement(self, efficiency: float) -> float:
+        """1 - TV(Q, P), the largest possible efficiency.
+
+        Raises:
+            ValueError: if `efficiency` is outside [0, 1 - TV(Q, P)] (Lemma 3.1).
+        """
+        most = self(0.0, 0.0)
+        if not 0 <= efficiency <= most + 1e-12:
+            raise ValueError(
+                f"efficiency={efficiency:g} is outside [0, 1 - TV(Q, P)] = [0, {most:.10g}]; "
+                "no kernel accepts more often (Lemma 3.1)"
+            )
+        return most
+
     def largest_gamma(self, efficiency: float) -> tuple[float, float]:
         """Definition 3.2: the largest gamma (hence strength) with max_theta SE(gamma, theta) >= efficiency.
 
@@ -183,12 +196,7 @@ class LinearEfficiency:
             ValueError: if no scheme is that efficient (Lemma 3.1), naming the largest possible value.
             SolverError: if the solver does not report an optimum.
         """
-        most = self(0.0, 0.0)
-        if not 0 <= efficiency <= most + 1e-12:
-            raise ValueError(
-                f"efficiency={efficiency:g} is outside [0, 1 - TV(Q, P)] = [0, {most:.10g}]; "
-                "no kernel accepts more often (Lemma 3.1)"
-            )
+        most = self.check_requirement(efficiency)
         problem = self._programme("gamma", fixed=False)
         problem.param_dict["efficiency"].value = min(efficiency, most)
         gamma = _solve(problem, f"max gamma with SE >= {efficiency:g}")
@@ -273,25 +281,26 @@ def strongest(setting: Setting, efficiency: float) -> OperatingPoint:
         ValueError: if no scheme is that efficient, or a decoder is not degenerate.
     """
     search = linear_efficiency(setting)
+    search.check_requirement(efficiency)
     low, high = 0.0, 1.0
-    with contextlib.suppress(SolverError):
-        gamma, _ = search.largest_gamma(efficiency)
-        low, high = max(gamma - _POLISHED, 0.0), min(gamma + _POLISHED, 1.0)
-    # Interior-point solutions stop at about 1e-9 a term, which adds up over a vocabulary. The best efficiency
-    # only falls with gamma, so bisection on the exact search gives the last digits.
+    # Interior-point solutions stop at about 1e-9 a term, which adds up, and over a vocabulary they take a
+    # minute. The best efficiency only falls with gamma, so bisection on the exact search, from the solver's
+    # neighbourhood where there is one, gives every digit.
+    if len(search.weight) <= _PROGRAMME_TERMS:
+        with contextlib.suppress(SolverError):
+            gamma, _ = search.largest_gamma(efficiency)
+            low, high = max(gamma - _POLISHED, 0.0), min(gamma + _POLISHED, 1.0)
     required = min(efficiency, search(0.0, 0.0)) - 1e-13
-    low = low if search.best_theta(low)[1] >= required else 0.0
-    high = high if search.best_theta(high)[1] < required else 1.0
-    if search.best_theta(high)[1] >= required:
+
+    def feasible(gamma: float) -> bool:
+        return search.best_theta(gamma)[1] >= required
+
+    low = low if feasible(low) else 0.0
+    high = 1.0 if feasible(high) else high
+    if feasible(high):
         low = high
-    while high - low > 1e-15:
-        middle = (low + high) / 2
-        if middle in (low, high):
-            break
-        if search.best_theta(middle)[1] >= required:
-            low = middle
-        else:
-            high = middle
+    while low < (middle := (low + high) / 2) < high:
+        low, high = (middle, high) if feasible(middle) else (low, middle)
     theta, reached = search.best_theta(low)
     return OperatingPoint(low, theta, reached, float(linear_strength(setting.p, low)))
 
@@ -351,64 +360,3 @@ def gamma_for_strength(strength: Callable[[float], float], requirement: float) -
     if requirement >= high:
         return 1.0
     return float(brentq(lambda gamma: strength(gamma) - requirement, 0.0, 1.0, xtol=1e-14))
-
-
-@dataclass(frozen=True, eq=False)
-class Curve:
-    """A sampled trade-off curve of one class; points in order of gamma.
-
-    Attributes:
-        name: class and decoders, for legends.
-        gamma, theta: parameters of the target and the draft family, [points].
-        efficiency, strength: [points]; strength in nats.
-        efficiency_error, strength_error: standard errors, 0 where exact.
-    """
-
-    name: str
-    gamma: np.ndarray
-    theta: np.ndarray
-    efficiency: np.ndarray
-    strength: np.ndarray
-    efficiency_error: np.ndarray
-    strength_error: np.ndarray
-
-    @property
-    def frontier(self) -> np.ndarray:
-        """Which points no other point of the curve dominates: [points] of bool."""
-        return non_dominated(self.efficiency, self.strength)
-
-
-def non_dominated(efficiency: np.ndarray, strength: np.ndarray, tolerance: float = 1e-12) -> np.ndarray:
-    """The Pareto set: points such that no other is at least as good in both and better in one.
-
-    Equal points are all kept.
-
-    Args:
-        efficiency, strength: [points].
-        tolerance: differences below it are rounding, not dominance.
-
-    Returns:
-        [points] of bool.
-    """
-    gain = efficiency[:, None] - efficiency, strength[:, None] - strength
-    no_worse = (gain[0] >= -tolerance) & (gain[1] >= -tolerance)
-    better = (gain[0] > tolerance) | (gain[1] > tolerance)
-    return ~np.any(no_worse & better, axis=0)
-
-
-def upper_hull(efficiency: np.ndarray, strength: np.ndarray) -> np.ndarray:
-    """Indices of the points on the upper concave hull, by rising efficiency: what time sharing between
-    the points of a curve can reach."""
-    order = np.lexsort((strength, efficiency))
-    hull: list[int] = []
-    for k in order:
-        while hull and efficiency[hull[-1]] == efficiency[k]:
-            hull.pop()
-        while len(hull) > 1 and _turn(efficiency, strength, hull[-2], hull[-1], int(k)) >= 0:
-            hull.pop()
-        hull.append(int(k))
-    return np.array(hull)
-
-
-def _turn(x: np.ndarray, y: np.ndarray, a: int, b: int, c: int) -> float:
-    return float((x[b] - x[a]) * (y[c] - y[a]) - (y[b] - y[a]) * (x[c] - x[a]))

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tradeoff.files import FileError
-from tradeoff.pareto import Curve
+from tradeoff.frontier import Curve
 from tradeoff.setting import Setting
 from tradeoff.simplex import entropy, overlap
 

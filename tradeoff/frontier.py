@@ -1,0 +1,70 @@
+"""Sampled trade-off curves, their non-dominated points and their concave hulls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["Curve", "non_dominated", "upper_hull"]
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """A sampled trade-off curve of one class; points in order of gamma.
+
+    Attributes:
+        name: class and decoders, for legends.
+        gamma, theta: parameters of the target and the draft family, [points].
+        efficiency, strength: [points]; strength in nats.
+        efficiency_error, strength_error: standard errors, 0 where exact.
+    """
+
+    name: str
+    gamma: np.ndarray
+    theta: np.ndarray
+    efficiency: np.ndarray
+    strength: np.ndarray
+    efficiency_error: np.ndarray
+    strength_error: np.ndarray
+
+    @property
+    def frontier(self) -> np.ndarray:
+        """Which points no other point of the curve dominates: [points] of bool."""
+        return non_dominated(self.efficiency, self.strength)
+
+
+def non_dominated(efficiency: np.ndarray, strength: np.ndarray, tolerance: float = 1e-12) -> np.ndarray:
+    """The Pareto set: points such that no other is at least as good in both and better in one.
+
+    Equal points are all kept.
+
+    Args:
+        efficiency, strength: [points].
+        tolerance: differences below it are rounding, not dominance.
+
+    Returns:
+        [points] of bool.
+    """
+    gain = efficiency[:, None] - efficiency, strength[:, None] - strength
+    no_worse = (gain[0] >= -tolerance) & (gain[1] >= -tolerance)
+    better = (gain[0] > tolerance) | (gain[1] > tolerance)
+    return ~np.any(no_worse & better, axis=0)
+
+
+def upper_hull(efficiency: np.ndarray, strength: np.ndarray) -> np.ndarray:
+    """Indices of the points on the upper concave hull, by rising efficiency: what time sharing between
+    the points of a curve can reach."""
+    order = np.lexsort((strength, efficiency))
+    hull: list[int] = []
+    for k in order:
+        while hull and efficiency[hull[-1]] == efficiency[k]:
+            hull.pop()
+        while len(hull) > 1 and _turn(efficiency, strength, hull[-2], hull[-1], int(k)) >= 0:
+            hull.pop()
+        hull.append(int(k))
+    return np.array(hull)
+
+
+def _turn(x: np.ndarray, y: np.ndarray, a: int, b: int, c: int) -> float:
+    return float((x[b] - x[a]) * (y[c] - y[a]) - (y[b] - y[a]) * (x[c] - x[a]))
