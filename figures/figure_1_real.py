@@ -27,7 +27,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from figures.panels import draw_planes, planes_table
-from figures.real_planes import AveragedPlane, average_plane
+from figures.real_planes import AveragedPlane, average_plane, check_paired_seeds
 from tradeoff.console import exit_on_bad_input, print_written, stderr, stdout
 from tradeoff.files import output_folder, write_table
 from tradeoff.plane import COLORS, save_figure
@@ -39,6 +39,13 @@ __all__ = ["draw_real_figure", "main"]
 
 RESULTS = Path("figures/results")
 TEMPERATURES = (1.0, 0.7, 0.5)
+
+
+#: Options that `python -m paper_repro` shares.
+TargetOption = Annotated[str, typer.Option(help="builtin, a folder, a .gguf file or a Hugging Face id.")]
+DraftOption = Annotated[str, typer.Option(help="The same, or skip:14,16 for the target less layers.")]
+PositionsOption = Annotated[int, typer.Option(help="Positions of text, a multiple of 4.")]
+SeedsOption = Annotated[int, typer.Option(help="Monte Carlo seeds a position for SynthID.")]
 
 
 def draw_real_figure(
@@ -102,8 +109,7 @@ def check_sizes(positions: int, seeds: int) -> None:
     """
     if positions < 4 or positions % 4:
         raise ValueError(f"positions={positions} must be a positive multiple of 4 (two sources, two a text)")
-    if seeds < 4 or seeds % 2:
-        raise ValueError(f"seeds={seeds} must be an even number of at least 4")
+    check_paired_seeds(seeds)
 
 
 def _print_means(averaged: dict[float, AveragedPlane], text: np.ndarray) -> None:
@@ -275,14 +281,10 @@ def _short(draft: str, target: str) -> str:
 
 def draw(
     out: Annotated[Path, typer.Option(help="Folder for everything that is written.")] = RESULTS,
-    target: Annotated[
-        str, typer.Option(help="builtin, a folder, a .gguf file or a Hugging Face id.")
-    ] = "builtin",
-    draft: Annotated[
-        str, typer.Option(help="The same, or skip:14,16 for the target less layers.")
-    ] = "builtin",
-    positions: Annotated[int, typer.Option(help="Positions of text, a multiple of 4.")] = 200,
-    seeds: Annotated[int, typer.Option(help="Monte Carlo seeds a position for SynthID.")] = 8,
+    target: TargetOption = "builtin",
+    draft: DraftOption = "builtin",
+    positions: PositionsOption = 200,
+    seeds: SeedsOption = 8,
     seed: Annotated[int, typer.Option(help="Seed of texts, positions and Monte Carlo.")] = 0,
     processes: Annotated[int | None, typer.Option(help="Processes (default: one a core).")] = None,
     redraw: Annotated[bool, typer.Option("--redraw", help="Use the saved pairs; load no model.")] = False,

@@ -29,9 +29,9 @@ from tradeoff.measures import google_end_point_strength, hu_end_point_strength
 from tradeoff.pareto import LinearEfficiency, linear_strength
 from tradeoff.setting import Setting
 from tradeoff.simplex import acceptance_probability, entropy, excess, kl_divergence, overlap
-from tradeoff.splicing import GoogleEntropy, HuEntropy
+from tradeoff.splicing import GoogleEntropy, HuEntropy, spliced_law
 
-__all__ = ["GAMMA", "AveragedPlane", "average_plane"]
+__all__ = ["GAMMA", "AveragedPlane", "average_plane", "check_paired_seeds"]
 
 GAMMA = np.array([0, 0.1, 0.25, 0.4, 0.6, 0.8, 0.9, 1])
 _SETTLED = SynthID(math.inf)
@@ -105,6 +105,12 @@ class _Mean:
         return np.sqrt(np.sum(self._variances, axis=0)) / len(self._values)
 
 
+def check_paired_seeds(seeds: int) -> None:
+    """Raise ValueError unless `seeds` is even and at least 4: whole antithetic pairs, two of them."""
+    if seeds < 4 or seeds % 2:
+        raise ValueError(f"seeds={seeds} must be an even number of at least 4")
+
+
 def average_plane(
     count: int,
     pairs: Callable[[], Iterable[Pair]],
@@ -128,8 +134,7 @@ def average_plane(
     Raises:
         ValueError: if seeds is odd or below 4.
     """
-    if seeds < 4 or seeds % 2:
-        raise ValueError(f"seeds={seeds} must be an even number of at least 4")
+    check_paired_seeds(seeds)
     run = map if executor is None else executor.map
     rows: list[dict[str, float]] = []
     means: dict[tuple[str, str], tuple[_Mean, _Mean]] = {}
@@ -242,13 +247,12 @@ def _finite(reduced: _Reduced, seeds: int, rng: np.random.Generator) -> Values:
     zetas, rest_zetas = (draw_antithetic(_FINITE, rng, (seeds // 2,), len(p)) for _ in range(2))
     for zeta, rest_zeta in zip(zetas, rest_zetas, strict=True):
         p_z, q_z = _FINITE(p, zeta), _FINITE(q, zeta)
-        keep = q_z * accept
-        rejected = 1 - keep.sum(axis=-1, keepdims=True)
         r_z = _FINITE(rest, rest_zeta) if rest.any() else rest
         for family, tail in (("hu", rest), ("google", r_z)):
-            laws = [(1 - g) * (keep + rejected * tail) + g * p_z for g in GAMMA]
+            spliced = spliced_law(q_z, accept, tail)
+            laws = [(1 - g) * spliced + g * p_z for g in GAMMA]
             # Accepted draft mass has the known mean 1 - TV: a control variate that fades with gamma.
-            off = keep.sum(axis=-1) - overlap(p, q)
+            off = q_z @ accept - overlap(p, q)
             efficiency = [overlap(law, q_z) - (1 - g) * off for g, law in zip(GAMMA, laws, strict=True)]
             values[family].append(np.stack([efficiency, [kl_divergence(law, p) for law in laws]]))
     for family, (first, second) in values.items():

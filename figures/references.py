@@ -22,6 +22,7 @@ from tradeoff.pareto import linear_efficiency, most_efficient
 from tradeoff.setting import Setting
 from tradeoff.simplex import acceptance_probability, entropy, overlap, plogp
 from tradeoff.simulation import DEFAULT_SEEDS, Estimate, simulate
+from tradeoff.splicing import spliced_law
 
 __all__ = ["Reference", "check_references", "published_curves", "references"]
 
@@ -164,8 +165,7 @@ def published_curves(
 
     def functional(p_z: np.ndarray, q_z: np.ndarray, _: np.ndarray) -> np.ndarray:
         r_z = tournament(deficient, tournament.draw(rest, p_z.shape[:1], len(p)))
-        kept = q_z * accept
-        spliced = kept + (1 - kept.sum(axis=-1, keepdims=True)) * r_z
+        spliced = spliced_law(q_z, accept, r_z)
         laws = [(1 - g) * spliced + g * p_z for g in gamma]
         columns = [overlap(law, q_z) for law in laws] + [entropy(p) - entropy(law) for law in laws]
         return np.stack(columns, axis=-1)

@@ -17,7 +17,14 @@ from typing import Annotated
 import typer
 
 from figures.figure_1 import draw_figure_1
-from figures.figure_1_real import check_sizes, draw_real_figure
+from figures.figure_1_real import (
+    DraftOption,
+    PositionsOption,
+    SeedsOption,
+    TargetOption,
+    check_sizes,
+    draw_real_figure,
+)
 from figures.references import check_references
 from tradeoff.console import exit_on_bad_input, stdout
 from tradeoff.files import output_folder
@@ -34,14 +41,10 @@ class Size(StrEnum):
 def run(
     out: Annotated[Path, typer.Option(help="Folder for everything that is written.")] = RESULTS,
     size: Annotated[Size, typer.Option(help="How much to run.")] = Size.QUICK,
-    target: Annotated[
-        str, typer.Option(help="builtin, a folder, a .gguf file or a Hugging Face id.")
-    ] = "builtin",
-    draft: Annotated[
-        str, typer.Option(help="The same, or skip:14,16 for the target less layers.")
-    ] = "builtin",
-    positions: Annotated[int, typer.Option(help="Positions of text, a multiple of 4.")] = 200,
-    seeds: Annotated[int, typer.Option(help="Monte Carlo seeds a position for SynthID.")] = 8,
+    target: TargetOption = "builtin",
+    draft: DraftOption = "builtin",
+    positions: PositionsOption = 200,
+    seeds: SeedsOption = 8,
 ) -> None:
     """Reproduce the paper on its own numbers and on a real model pair."""
     console = stdout()

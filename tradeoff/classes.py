@@ -28,8 +28,8 @@ from tradeoff.measures import watermark_strength
 from tradeoff.pareto import LinearEfficiency, linear_efficiency, linear_strength
 from tradeoff.setting import Setting
 from tradeoff.simplex import entropy, kl_divergence, overlap
-from tradeoff.simulation import Estimate, pair_mean, simulate
-from tradeoff.splicing import GoogleEntropy, HuEntropy, SplicedEntropy
+from tradeoff.simulation import FEWEST_SEEDS, Estimate, pair_mean, simulate
+from tradeoff.splicing import GoogleEntropy, HuEntropy, SplicedEntropy, spliced_law
 
 __all__ = ["CLASSES", "Setting", "curve", "google", "hu", "linear", "linear_parts", "time_sharing"]
 
@@ -187,8 +187,7 @@ def _spliced_of_laws(setting: Setting, gamma: np.ndarray, google_residual: bool)
     p, accept = setting.p, setting.accept
 
     def functional(p_z: np.ndarray, q_z: np.ndarray, r_z: np.ndarray) -> np.ndarray:
-        kept = q_z * accept
-        spliced = kept + (1 - kept.sum(axis=-1, keepdims=True)) * r_z
+        spliced = spliced_law(q_z, accept, r_z)
         laws = [(1 - g) * spliced + g * p_z for g in gamma]
         return np.stack(
             [overlap(law, q_z) for law in laws] + [kl_divergence(law, p) for law in laws], axis=-1
@@ -251,7 +250,7 @@ def _pilot_theta(setting: Setting, gamma: np.ndarray) -> np.ndarray:
         return np.zeros((len(p_z), 1))
 
     n = setting.p.shape[-1]
-    seeds = max(4, min(_PILOT_SEEDS, (1 << 22) // n))
+    seeds = max(FEWEST_SEEDS, min(_PILOT_SEEDS, (1 << 22) // n))
     pilot = np.random.default_rng((setting.seed, 1))
     simulate(keep, setting.p, setting.q, setting.target, setting.draft, seeds=seeds, rng=pilot)
     p_z, q_z = (np.concatenate(side) for side in zip(*laws, strict=True))

@@ -30,10 +30,8 @@ __all__ = [
 ]
 
 DEFAULT_SEEDS = 200_000
-#: Vocabularies up to this size use every token probability as a control variate; larger ones two sums.
+#: Vocabularies up to this size use every token probability as a control variate; larger ones a few sums.
 FULL_CONTROLS = 64
-
-
 #: Two antithetic pairs, the fewest that have a spread.
 FEWEST_SEEDS = 4
 _ROWS_PER_CONTROL = 10

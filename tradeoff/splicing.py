@@ -14,11 +14,26 @@ from scipy.linalg import eigh_tridiagonal
 
 from tradeoff.simplex import entropy, plogp
 
-__all__ = ["GoogleEntropy", "HuEntropy", "SplicedEntropy"]
+__all__ = ["GoogleEntropy", "HuEntropy", "SplicedEntropy", "spliced_law"]
 
 #: Above this many (i, j) cells the interior of Hu's class is summed by quadrature.
 _DIRECT_CELLS = 1 << 16
 _NODES = 32
+
+
+def spliced_law(q_zeta: np.ndarray, accept: np.ndarray, rest: np.ndarray) -> np.ndarray:
+    """Q_zeta∘A (Eq. 5 and 14): accepted draft mass stays, the rejected mass goes to the residual.
+
+    Args:
+        q_zeta: watermarked draft, [..., n].
+        accept: min(1, P/Q), [n].
+        rest: the residual's law, [n] or [..., n].
+
+    Returns:
+        [..., n].
+    """
+    kept = q_zeta * accept
+    return kept + (1 - kept.sum(axis=-1, keepdims=True)) * rest
 
 
 @dataclass(frozen=True)
