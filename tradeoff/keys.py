@@ -1,0 +1,167 @@
+"""Secret watermark keys: made, read and written without ever being shown."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import re
+import secrets
+from pathlib import Path
+from typing import NoReturn
+
+__all__ = ["FEWEST_KEY_BYTES", "Key", "KeyFormatError"]
+
+FEWEST_KEY_BYTES = 16
+_NEW_KEY_BYTES = 32
+_REMEDY = "make a key with `tradeoff key new`"
+
+
+class KeyFormatError(ValueError):
+    """A key is unusable, or its file cannot be read or written; names the remedy, never the content."""
+
+
+class Key:
+    """A watermark key of at least 16 secret random bytes; immutable.
+
+    Shown as its fingerprint only; equal in constant time; hashed by its fingerprint. It refuses to be
+    pickled, so that no cache, queue or log of objects carries the secret.
+
+    Args:
+        secret: the bytes.
+
+    Raises:
+        KeyFormatError: if `secret` is not bytes, or shorter than 16 of them.
+    """
+
+    __slots__ = ("_secret",)
+    _secret: bytes
+
+    def __init__(self, secret: bytes):
+        if not isinstance(secret, bytes):
+            raise KeyFormatError(f"a key is made of bytes, got {type(secret).__name__}; {_REMEDY}")
+        if len(secret) < FEWEST_KEY_BYTES:
+            raise KeyFormatError(
+                f"the key has {len(secret)} bytes, at least {FEWEST_KEY_BYTES} are needed; {_REMEDY}"
+            )
+        object.__setattr__(self, "_secret", secret)
+
+    @classmethod
+    def new(cls) -> Key:
+        """A fresh key of 32 random bytes from the operating system."""
+        return cls(secrets.token_bytes(_NEW_KEY_BYTES))
+
+    @classmethod
+    def from_hex(cls, text: str) -> Key:
+        """The key that `text` spells in hex digits; white space around them is ignored.
+
+        Raises:
+            KeyFormatError: if it is not an even number of hex digits, or too short.
+        """
+        digits = text.strip()
+        # bytes.fromhex would also take spaces between the digits, and quote a wrong position.
+        if not re.fullmatch(r"([0-9a-fA-F]{2})*", digits):
+            raise KeyFormatError(
+                f"the key is not an even number of hex digits ({len(digits)} characters); {_REMEDY}"
+            )
+        return cls(bytes.fromhex(digits))
+
+    @classmethod
+    def read(cls, path: Path) -> Key:
+        """The key in the file `path`, which holds hex digits and perhaps a newline.
+
+        Raises:
+            KeyFormatError: if the file is missing, unreadable, not hex, or too short.
+        """
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError as error:
+            raise KeyFormatError(f"key file {path} does not exist; check the path, or {_REMEDY}") from error
+        except OSError as error:
+            raise KeyFormatError(
+                f"key file {path} cannot be read ({error.strerror or error}); check its permissions, "
+                f"or {_REMEDY}"
+            ) from error
+        try:
+            # latin-1 decodes any bytes: an error of the decoder would quote some of them.
+            return cls.from_hex(content.decode("latin-1"))
+        except KeyFormatError as error:
+            raise KeyFormatError(f"key file {path}: {error}") from None
+
+    @classmethod
+    def from_environment(cls, name: str = "TRADEOFF_KEY") -> Key:
+        """The key in the environment variable `name`, in hex digits.
+
+        Raises:
+            KeyFormatError: if the variable is unset or empty, not hex, or too short.
+        """
+        text = os.environ.get(name, "")
+        if not text.strip():
+            raise KeyFormatError(f"environment variable {name} holds no key; {_REMEDY} and set it")
+        try:
+            return cls.from_hex(text)
+        except KeyFormatError as error:
+            raise KeyFormatError(f"environment variable {name}: {error}") from None
+
+    def write(self, path: Path) -> None:
+        """Write the key to a new file that only its owner can read (mode 0600).
+
+        Raises:
+            KeyFormatError: if `path` exists (a key is never overwritten) or cannot be written; no partly
+                written file is left behind.
+        """
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError as error:
+            raise KeyFormatError(
+                f"{path} exists and a key is never overwritten; choose another path, or remove the file if "
+                "no text under its key will be detected again"
+            ) from error
+        except OSError as error:
+            raise KeyFormatError(
+                f"key file {path} cannot be created ({error.strerror or error}); choose another path"
+            ) from error
+        try:
+            with os.fdopen(descriptor, "w", encoding="ascii") as stream:
+                stream.write(self._secret.hex() + "\n")
+        except BaseException as error:
+            path.unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise KeyFormatError(
+                    f"key file {path} cannot be written ({error.strerror or error}); choose another path"
+                ) from error
+            raise
+
+    @property
+    def secret(self) -> bytes:
+        """The secret itself: for key derivation only."""
+        return self._secret
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits that name the key and do not reveal it."""
+        return hashlib.blake2b(self._secret, digest_size=8, person=b"key-fingerprint").hexdigest()
+
+    def __repr__(self) -> str:
+        return f"Key(fingerprint={self.fingerprint!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Key) and hmac.compare_digest(self._secret, other._secret)
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError("a key cannot be changed; make another one")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError("a key cannot be changed; make another one")
+
+    def __copy__(self) -> Key:
+        return self
+
+    def __deepcopy__(self, memo: dict) -> Key:
+        return self
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("a key cannot be pickled; write it with Key.write and read it with Key.read")

@@ -1,0 +1,356 @@
+"""Keyed pseudorandom functions of (stream, context, token): the randomness of a watermark.
+
+A watermarked position reads its randomness from the key and the `context_width` tokens before it, so a
+detector that holds the key recomputes it at the tokens it sees, at O(1) work per token. Values are
+addressed by index: those of a whole vocabulary and those of single tokens agree bit for bit, and so do
+the uniforms and bits of NumPy, torch CPU and torch CUDA (races differ in the last place where the
+logarithms of the libraries do).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+from array_api_compat import device as device_of
+from array_api_compat import is_array_api_obj
+
+from tradeoff._arrays import Array, like, namespace, to_numpy
+from tradeoff.keys import Key
+
+__all__ = [
+    "PAD",
+    "PRF_NAMES",
+    "KeyedPrf",
+    "Prf",
+    "Stream",
+    "check_contexts",
+    "check_tokens",
+    "check_width",
+    "expand",
+    "minus_log",
+    "on_host",
+    "open_unit",
+    "parse_prf",
+]
+
+#: Fills contexts near the start of a text.
+PAD = -1
+_WIDEST_CONTEXT = 64
+# Tokens worked on at a time (at least one row): 0.25 MiB an array, so that a block stays in the cache.
+_BLOCK = 1 << 15
+
+
+class Stream(StrEnum):
+    """Who draws; different streams are independent under one key and context."""
+
+    #: The one race that draft and target share.
+    SHARED = "shared"
+    DRAFT = "draft"
+    TARGET = "target"
+    ACCEPTANCE = "acceptance"
+    COMPLETION = "completion"
+
+
+@runtime_checkable
+class Prf(Protocol):
+    """A keyed pseudorandom function.
+
+    In all methods `contexts: [..., context_width]` are NumPy integers, the token ids before the position,
+    oldest first, and `tokens: [n]` or `[..., m]` are NumPy or torch integers >= 0 whose leading axes
+    broadcast against the batch `[...]` of the contexts. Results `[..., m]` are in the library and on the
+    device of `tokens`.
+    """
+
+    @property
+    def name(self) -> str:
+        """Name and version of the format."""
+
+    @property
+    def context_width(self) -> int:
+        """How many tokens before the position a value depends on."""
+
+    @property
+    def pads_contexts(self) -> bool:
+        """Whether positions with fewer than `context_width` generated tokens before them are watermarked.
+
+        If so, with contexts padded on the left by PAD; otherwise they carry no watermark. The function
+        only states this rule; generation and detection follow it.
+        """
+
+    @property
+    def fingerprint(self) -> str:
+        """A few hex digits that name the key and do not reveal it."""
+
+    def uniform(self, stream: Stream, contexts: np.ndarray, tokens: Array) -> Array:
+        """U: `[..., m]` float64, uniform and strictly inside (0, 1)."""
+
+    def race(self, stream: Stream, contexts: np.ndarray, tokens: Array) -> Array:
+        """E = -log U ~ Exp(1): `[..., m]` float64, finite and > 0; from the same U as `uniform`."""
+
+    def coin(self, contexts: np.ndarray) -> np.ndarray:
+        """The acceptance coin: `[...]` float64, uniform and strictly inside (0, 1)."""
+
+    def bits(self, stream: Stream, contexts: np.ndarray, tokens: Array, word: int = 0) -> Array:
+        """64 fair bits per token: `[..., m]` int64; `word` k holds rounds 64 k .. 64 k + 63."""
+
+
+@dataclass(frozen=True)
+class KeyedPrf:
+    """The default function, in two steps.
+
+    1. BLAKE2b, keyed by a 64-byte subkey of the key, hashes (word, context) as little-endian int64 to 128
+       bits (k0, k1). Its salt names the stream and its personalisation the purpose (race, coin or layers),
+       so that these are independent of each other.
+    2. Token t gets the 64 bits f(f(t g + k0) + k1), where f is the SplitMix64 finaliser, g its odd
+       increment, and arithmetic is modulo 2^64: a bijection of t, so one context never gives two tokens
+       the same 64 bits. The secrecy rests on step 1; step 2 only has to be statistically sound.
+
+    Uniforms are `open_unit` of these bits. The coin is `open_unit` of k0 and has no second step. A PAD in
+    a context is hashed like any other number.
+
+    Args:
+        key: the key.
+        context_width: 1 to 64.
+
+    Raises:
+        ValueError: for another context width.
+    """
+
+    key: Key
+    context_width: int = 4
+
+    name: ClassVar[str] = "blake2b-splitmix-v1"
+    pads_contexts: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.key, Key):
+            raise ValueError(f"key is {type(self.key).__name__}; {self.name} takes a tradeoff.keys.Key")
+        check_width(self.context_width)
+
+    @property
+    def fingerprint(self) -> str:
+        """The key's."""
+        return self.key.fingerprint
+
+    def uniform(self, stream: Stream, contexts: np.ndarray, tokens: Array) -> Array:
+        """See `Prf.uniform`. Raises ValueError for malformed arguments."""
+        contexts, tokens = check_contexts(contexts, self.context_width), check_tokens(tokens)
+        keys = self._context_keys("race", stream, contexts)
+        return expand(lambda k, t: open_unit(_mix(k, t)), keys, tokens)
+
+    def race(self, stream: Stream, contexts: np.ndarray, tokens: Array) -> Array:
+        """See `Prf.race`. Raises ValueError for malformed arguments."""
+        contexts, tokens = check_contexts(contexts, self.context_width), check_tokens(tokens)
+        keys = self._context_keys("race", stream, contexts)
+        return expand(lambda k, t: minus_log(open_unit(_mix(k, t))), keys, tokens)
+
+    def coin(self, contexts: np.ndarray) -> np.ndarray:
+        """See `Prf.coin`. Raises ValueError for malformed contexts."""
+        contexts = check_contexts(contexts, self.context_width)
+        keys = self._context_keys("coin", Stream.ACCEPTANCE, contexts)
+        return np.asarray(open_unit(keys[..., :1])[..., 0])
+
+    def bits(self, stream: Stream, contexts: np.ndarray, tokens: Array, word: int = 0) -> Array:
+        """See `Prf.bits`. Raises ValueError for malformed arguments."""
+        contexts, tokens = check_contexts(contexts, self.context_width), check_tokens(tokens)
+        if not 0 <= operator.index(word) < 1 << 63:
+            raise ValueError(f"word={word} must be in 0 .. 2^63 - 1; word k holds rounds 64 k to 64 k + 63")
+        return expand(_mix, self._context_keys("layers", stream, contexts, word), tokens)
+
+    def _context_keys(self, purpose: str, stream: Stream, contexts: np.ndarray, word: int = 0) -> np.ndarray:
+        """The 128 secret bits (k0, k1) of every context: `[..., 2]` int64."""
+        # Keys of any length become BLAKE2b keys, and those of another version would be unrelated.
+        subkey = hashlib.blake2b(self.key.secret, digest_size=64, person=b"tradeoff-prf-v1").digest()
+        keyed = hashlib.blake2b(
+            operator.index(word).to_bytes(8, "little"),
+            key=subkey,
+            digest_size=16,
+            salt=Stream(stream).encode(),
+            person=purpose.encode(),
+        )
+        data, size = contexts.astype("<i8").tobytes(), 8 * self.context_width
+        digests = bytearray()
+        for first in range(0, len(data), size):
+            state = keyed.copy()
+            state.update(data[first : first + size])
+            digests += state.digest()
+        return np.frombuffer(digests, dtype="<i8").astype(np.int64).reshape(*contexts.shape[:-1], 2)
+
+
+PRF_NAMES = (KeyedPrf.name, "vllm-philox-v1")
+
+
+def parse_prf(name: str, key: Key | int, context_width: int | None = None) -> Prf:
+    """The function called `name`, with its default context width unless one is given.
+
+    Args:
+        name: one of PRF_NAMES.
+        key: a Key for the default function, an integer below 2^64 for vLLM's.
+        context_width: 1 to 64, or None.
+
+    Raises:
+        ValueError: for an unknown name, a key of the wrong kind, or a bad width.
+    """
+    # It builds on this module.
+    from tradeoff.philox import VllmPhilox
+
+    width = {} if context_width is None else {"context_width": context_width}
+    if name == KeyedPrf.name:
+        if not isinstance(key, Key):
+            raise ValueError(
+                f"{name} takes a key of secret bytes, not an integer; make one with `tradeoff key new`, "
+                f"or use {VllmPhilox.name}"
+            )
+        return KeyedPrf(key, **width)
+    if name == VllmPhilox.name:
+        if isinstance(key, Key):
+            raise ValueError(
+                f"{name} takes the integer master key of vLLM, below 2^64, not a key of secret bytes; "
+                f"give the integer, or use {KeyedPrf.name}"
+            )
+        return VllmPhilox(key, **width)
+    raise ValueError(f"prf {name!r} is unknown; use one of {', '.join(PRF_NAMES)}")
+
+
+def check_width(width: int) -> None:
+    """Raise ValueError unless `width` is a whole number of 1 to 64."""
+    if not isinstance(width, int | np.integer) or not 1 <= width <= _WIDEST_CONTEXT:
+        raise ValueError(
+            f"context_width={width!r} must be a whole number of 1 to {_WIDEST_CONTEXT}; 4 is usual"
+        )
+
+
+def check_contexts(contexts: np.ndarray, width: int) -> np.ndarray:
+    """`contexts` as an integer array `[..., width]`; ValueError otherwise."""
+    contexts = np.asarray(contexts)
+    if contexts.dtype.kind not in "iu":
+        raise ValueError(f"contexts hold {contexts.dtype} values; pass integer token ids")
+    if contexts.ndim < 1 or contexts.shape[-1] != width:
+        raise ValueError(
+            f"contexts have shape {contexts.shape}; the last axis must hold the {width} token ids before "
+            "the position (context_width)"
+        )
+    return contexts
+
+
+def check_tokens(tokens: Array) -> Array:
+    """`tokens` as an int64 array `[..., m]` of ids >= 0; ValueError otherwise.
+
+    Ids on an accelerator are not looked at: to wait for them would stall every generated token.
+    """
+    if not is_array_api_obj(tokens):
+        raise ValueError(f"tokens are {type(tokens).__name__}; pass a NumPy or torch array of token ids")
+    xp = namespace(tokens)
+    if not xp.isdtype(tokens.dtype, "integral"):
+        raise ValueError(f"tokens hold {tokens.dtype} values; pass integer token ids")
+    if tokens.ndim < 1:
+        raise ValueError("tokens have no axis; pass [m] token ids, as in tokens[..., None]")
+    if on_host(tokens) and 0 not in tokens.shape and (lowest := int(to_numpy(tokens).min())) < 0:
+        raise ValueError(f"tokens hold the id {lowest}; pass ids >= 0 and drop padding first")
+    return xp.astype(tokens, xp.int64, copy=False)
+
+
+def expand(function: Callable[[Array, Array], Array], state: np.ndarray, tokens: Array) -> Array:
+    """`function(state, tokens)` for all contexts at once: `[..., m']`.
+
+    Args:
+        function: takes states `[..., k]` and tokens `[..., m]` whose leading axes broadcast, and gives
+            `[..., m']`, in the library of its arguments.
+        state: `[..., k]` int64, on the host.
+        tokens: `[..., m]` int64.
+
+    Returns:
+        The values, in the library and on the device of `tokens`.
+    """
+    if not on_host(tokens):
+        return function(like(state, tokens), tokens)
+    # CPU tensors are worked on in NumPy, which shares their memory and needs two thirds of
+    # torch's time; in blocks, because arrays that leave the cache cost up to twice as much.
+    ids = to_numpy(tokens)
+    m = ids.shape[-1]
+    batch = np.broadcast_shapes(state.shape[:-1], ids.shape[:-1])
+    if max(m, 1) * int(np.prod(batch)) <= _BLOCK:
+        return like(function(state, ids), tokens)
+    rows = np.broadcast_to(state, (*batch, state.shape[-1])).reshape(-1, state.shape[-1])
+    one_row = ids.size == m
+    ids = ids.reshape(1, m) if one_row else np.broadcast_to(ids, (*batch, m)).reshape(-1, m)
+    step = max(1, _BLOCK // m)
+    result = np.empty(0)
+    for first in range(0, len(rows), step):
+        part = slice(first, first + step)
+        values = function(rows[part], ids if one_row else ids[part])
+        if first == 0:
+            result = np.empty((len(rows), values.shape[-1]), values.dtype)
+        result[part] = values
+    return like(result.reshape(*batch, result.shape[-1]), tokens)
+
+
+def open_unit(bits: Array) -> Array:
+    """Uniforms strictly inside (0, 1) from the top 53 of 64 bits: float64 of the shape of `bits` (1-d+).
+
+    With m the top 53 bits as an integer, u = (m + 1) (2^-53 - 2^-106). The factor is (1 - 2^-53) / 2^53,
+    an exact float64. It takes from (m + 1) / 2^53 at least half and less than all of its last place, so
+    the product rounds to the float just below (m + 1) / 2^53: to (m + 1) / (2^53 + 1) within a last
+    place. So floor(2^53 u) = m: different m give different u, of which the least is just below 2^-53 and
+    the greatest is 1 - 2^-53.
+    """
+    m = bits >> 11
+    # The shift is arithmetic: the mask removes the copies of the sign.
+    m &= (1 << 53) - 1
+    m += 1
+    xp = namespace(m)
+    u = xp.astype(m, xp.float64)
+    u *= 2.0**-53 - 2.0**-106
+    return u
+
+
+def minus_log(u: Array) -> Array:
+    """E = -log u."""
+    race = namespace(u).log(u)
+    race *= -1.0
+    return race
+
+
+def on_host(tokens: Array) -> bool:
+    """Whether `tokens` can be looked at without waiting for an accelerator."""
+    return str(device_of(tokens)) == "cpu"
+
+
+def _signed(word: int) -> int:
+    return word - (word >> 63 << 64)
+
+
+_INCREMENT = _signed(0x9E3779B97F4A7C15)
+_FACTORS = (_signed(0xBF58476D1CE4E5B9), _signed(0x94D049BB133111EB))
+
+
+def _mix(keys: Array, tokens: Array) -> Array:
+    """The 64 bits f(f(t g + k0) + k1) of every token: `[..., m]` int64, from keys (k0, k1): `[..., 2]`."""
+    # Signed products and sums wrap to the same 64 bits as unsigned ones; torch has no others.
+    z = tokens * _INCREMENT + keys[..., :1]
+    _finalise(z)
+    z += keys[..., 1:]
+    _finalise(z)
+    return z
+
+
+def _finalise(z: Array) -> None:
+    """The SplitMix64 finaliser (Steele, Lea and Flood 2014; Stafford's variant 13), in place."""
+    _fold(z, 30)
+    z *= _FACTORS[0]
+    _fold(z, 27)
+    z *= _FACTORS[1]
+    _fold(z, 31)
+
+
+def _fold(z: Array, shift: int) -> None:
+    """z ^= z >> shift with a logical shift, in place."""
+    high = z >> shift
+    high &= (1 << 64 - shift) - 1
+    z ^= high
