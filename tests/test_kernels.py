@@ -1,0 +1,503 @@
+"""Every kernel: unbiased, as efficient and as strong as its formula says."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from tests.support import ALPHA, P, Q, Z, assert_within, chi_square_p, distributions, pairs
+from tradeoff.decoders import GumbelMax, Identity, SynthID
+from tradeoff.decoders.gumbel import one_hot
+from tradeoff.kernels import (
+    METHODS,
+    Algorithm1,
+    Basic,
+    KeepEfficiency,
+    KeepStrength,
+    Method,
+    OneRace,
+    OneRaceTree,
+    SingleKey,
+    Standard,
+    TwoKeys,
+    categorical,
+    make_method,
+    one_race_candidates,
+    one_race_tree,
+)
+from tradeoff.measures import (
+    google_end_point_strength,
+    hu_end_point_strength,
+    sampling_efficiency,
+)
+from tradeoff.prf import Stream
+from tradeoff.randomness import SimulatedRandomness
+from tradeoff.simplex import acceptance_probability, entropy, excess, overlap
+
+SEEDS = 1_000_000
+#: The example of specification 1, section 5.
+TREE_P = np.array([0.24, 0.35, 0.15, 0.13, 0.13])
+TREE_Q = np.array([0.1, 0.2, 0.05, 0.48, 0.17])
+
+SYNTHID = SynthID(math.inf)
+SHORT_SYNTHID = SynthID(3)
+SPECULATIVE: list[Method] = [
+    Standard(),
+    KeepStrength(GumbelMax()),
+    KeepStrength(SYNTHID),
+    KeepStrength(SHORT_SYNTHID),
+    KeepEfficiency(GumbelMax()),
+    KeepEfficiency(SHORT_SYNTHID),
+    TwoKeys(GumbelMax()),
+    TwoKeys(SYNTHID),
+    TwoKeys(SHORT_SYNTHID),
+    Algorithm1(GumbelMax()),
+    Algorithm1(SYNTHID),
+    Algorithm1(SHORT_SYNTHID),
+    SingleKey(),
+    OneRace(),
+    OneRaceTree(width=1),
+    OneRaceTree(width=2),
+    OneRaceTree(width=3),
+]
+#: Methods whose token is a function of the key alone.
+DETERMINISTIC: list[Method] = [
+    Basic(GumbelMax()),
+    Basic(SYNTHID),
+    KeepStrength(GumbelMax()),
+    KeepStrength(SYNTHID),
+    Algorithm1(GumbelMax()),
+    Algorithm1(SYNTHID),
+    SingleKey(),
+    OneRace(),
+    OneRaceTree(width=2),
+    OneRaceTree(width=3),
+]
+
+
+def describe(method: Method) -> str:
+    width = f" {method.width}" if method.width > 1 else ""
+    return f"{method.name}{width}, {method.decoder.name}"
+
+
+def spread(law: np.ndarray, seeds: int) -> np.ndarray:
+    return np.broadcast_to(law, (seeds, len(law)))
+
+
+@pytest.mark.parametrize("method", SPECULATIVE, ids=describe)
+@pytest.mark.parametrize(("p", "q"), [(TREE_P, TREE_Q), (TREE_Q, TREE_P)], ids=["spec", "swapped"])
+def test_step_is_unbiased_with_the_efficiency_of_its_formula(
+    method: Method, p: np.ndarray, q: np.ndarray
+) -> None:
+    """Draft, verify: the token has law P, and the acceptance rate is the method's formula."""
+    seeds = SEEDS if method.decoder.randomness != "tournament bits" else SEEDS // 4
+    rng = np.random.default_rng(1)
+    counts, accepted = np.zeros(len(p)), 0
+    for _ in range(4):
+        chunk = seeds // 4
+        randomness = SimulatedRandomness(rng, (chunk,), len(p))
+        draft = method.draft(spread(q, chunk), randomness)
+        verdict = method(spread(p, chunk), spread(q, chunk), draft, randomness)
+        assert (verdict.token[verdict.accepted] == draft[verdict.accepted]).all()
+        counts += np.bincount(verdict.token, minlength=len(p))
+        accepted += int(verdict.accepted.sum())
+    assert chi_square_p(counts, seeds * p) > ALPHA
+    formula = method.efficiency(p, q)
+    if formula is None and isinstance(method, KeepStrength):
+        estimate = sampling_efficiency(p, q, method.decoder, method.decoder, seeds=SEEDS // 4, rng=9)
+        spread_of_both = math.hypot(math.sqrt(1 / 4 / seeds), estimate.standard_error)
+        assert_within(accepted / seeds, estimate.value, spread_of_both)
+    else:
+        # Of a tree this is its first candidate.
+        reference = float(overlap(p, q)) if formula is None else float(formula)
+        assert_within(accepted / seeds, reference, math.sqrt(reference * (1 - reference) / seeds))
+
+
+@pytest.mark.parametrize(
+    "method",
+    [Basic(Identity()), Basic(GumbelMax()), Basic(SYNTHID), *SPECULATIVE],
+    ids=describe,
+)
+def test_bonus_token_has_the_law_of_the_target(method: Method) -> None:
+    seeds = SEEDS // 4
+    randomness = SimulatedRandomness(np.random.default_rng(2), (seeds,), len(P))
+    token = method.bonus(spread(P, seeds), randomness)
+    assert chi_square_p(np.bincount(token, minlength=len(P)), seeds * P) > ALPHA
+
+
+@pytest.mark.parametrize("method", SPECULATIVE, ids=describe)
+def test_draft_token_has_the_law_of_the_draft(method: Method) -> None:
+    seeds = SEEDS // 4
+    randomness = SimulatedRandomness(np.random.default_rng(3), (seeds,), len(Q))
+    token = method.draft(spread(Q, seeds), randomness)
+    assert chi_square_p(np.bincount(token, minlength=len(Q)), seeds * Q) > ALPHA
+
+
+class Scripted:
+    """Randomness read from a script: every true uniform, keyed coin and zeta is given."""
+
+    def __init__(self, uniforms: list[np.ndarray], coin: np.ndarray, zeta: dict[Stream, np.ndarray]):
+        self._uniforms, self._coin, self._zeta = iter(uniforms), coin, zeta
+
+    def zeta(self, stream, decoder):
+        return self._zeta[stream]
+
+    def race_at(self, stream, token):
+        return np.take_along_axis(self._zeta[stream], token[..., None], axis=-1)[..., 0]
+
+    def coin(self):
+        return self._coin
+
+    def uniform(self):
+        return next(self._uniforms)
+
+
+@dataclass(frozen=True)
+class InverseCdf:
+    """A degenerate decoder whose law can be enumerated: zeta is one uniform number."""
+
+    name = "inverse distribution function"
+    degenerate = True
+    randomness = "uniform"
+
+    def draw(self, rng, batch, n):
+        return rng.random(batch)
+
+    def antithetic(self, zeta):
+        return 1 - zeta
+
+    def token(self, p, zeta):
+        return categorical(p, zeta)
+
+    def __call__(self, p, zeta):
+        return one_hot(self.token(p, zeta), p)
+
+
+def quantiles(law: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Uniform numbers that `categorical` maps to each token of positive mass, and these masses."""
+    end = np.cumsum(law)
+    return ((end - law / 2) / end[-1])[law > 0], law[law > 0]
+
+
+@pytest.mark.parametrize("kind", [Standard, KeepEfficiency, TwoKeys, Algorithm1])
+@given(pair=pairs())
+def test_exact_law_by_enumeration(kind: type[Method], pair: tuple[np.ndarray, np.ndarray]) -> None:
+    """Sum over draft token, coin on both sides of its threshold, and every replacement: exactly P."""
+    p, q = pair
+    method = kind() if kind is Standard else kind(InverseCdf())
+    a, residual = acceptance_probability(p, q), excess(p, q, empty="zero")
+    law = np.zeros_like(p)
+    for j in np.flatnonzero(q > 0):
+        draft = np.array([j])
+        cells = [(np.array([a[j] * (1 - 1e-12)]), a[j], True)] if a[j] > 0 else []
+        if a[j] < 1:
+            cells.append((np.array([a[j]]), 1 - a[j], False))
+        for coin, weight, expected in cells:
+            for u, mass in zip(*quantiles(residual), strict=True) if not expected else [(0.5, 1.0)]:
+                u = np.array([u])
+                random_coin = [] if kind is Algorithm1 else [coin]
+                residual_is_random = kind in (Standard, KeepEfficiency)
+                script = Scripted(
+                    random_coin + ([u] if residual_is_random else []),
+                    coin,
+                    {Stream.TARGET: u, Stream.DRAFT: np.array([0.5])},
+                )
+                verdict = method(p[None], q[None], draft, script)
+                assert bool(verdict.accepted[0]) is expected
+                law[verdict.token[0]] += q[j] * weight * mass
+    np.testing.assert_allclose(law, p, atol=1e-12)
+
+
+@given(pair=pairs(), seed=st.integers(0, 2**32))
+def test_rejected_token_is_replaced_by_one_with_excess(
+    pair: tuple[np.ndarray, np.ndarray], seed: int
+) -> None:
+    """Whatever the method: a replacement has P > 0, and P > Q unless both laws are watermarked."""
+    p, q = pair
+    assume(overlap(p, q) < 1 - 1e-9)
+    for method in SPECULATIVE:
+        randomness = SimulatedRandomness(np.random.default_rng(seed), (50,), len(p))
+        draft = method.draft(spread(q, 50), randomness)
+        assert (q[draft] > 0).all()
+        accepted, token = method(spread(p, 50), spread(q, 50), draft, randomness)
+        assert (p[token] > 0).all()
+        if not isinstance(method, KeepStrength | OneRaceTree):
+            assert (p[token[~accepted]] > q[token[~accepted]]).all()
+
+
+@pytest.mark.parametrize("method", DETERMINISTIC, ids=describe)
+def test_strongest_methods_are_functions_of_the_key(method: Method) -> None:
+    """A degenerate unbiased law given zeta has strength Ent(P) (Theorem 3.2)."""
+    tokens = []
+    for true_seed in (0, 1):
+        randomness = SimulatedRandomness(
+            np.random.default_rng(4), (20_000,), len(P), np.random.default_rng(true_seed)
+        )
+        p, q = spread(P, 20_000), spread(Q, 20_000)
+        if isinstance(method, Basic):
+            tokens.append(method.bonus(p, randomness))
+        else:
+            tokens.append(method(p, q, method.draft(q, randomness), randomness).token)
+    np.testing.assert_array_equal(tokens[0], tokens[1])
+
+
+def law_given_zeta(method: Method, seeds: int) -> np.ndarray:
+    """Exact law of the token given zeta and a random coin, for two point-mass draws: [seeds, n]."""
+    p, q = spread(P, seeds), spread(Q, seeds)
+    simulated = SimulatedRandomness(np.random.default_rng(5), (seeds,), len(P))
+    zeta = {s: simulated.zeta(s, GumbelMax()) for s in (Stream.DRAFT, Stream.TARGET)}
+    draft = method.draft(q, Scripted([], np.empty(0), zeta))
+    low, high = np.zeros(seeds), np.full(seeds, 1 - 1e-12)
+    fill = np.full(seeds, 0.5)
+    kept = method(p, q, draft, Scripted([low, fill], np.empty(0), zeta))
+    assert (kept.token == draft).all()
+    lost = method(p, q, draft, Scripted([high, fill], np.empty(0), zeta))
+    a = acceptance_probability(P, Q)[draft][:, None]
+    assert (lost.accepted == (a[:, 0] == 1)).all()
+    if isinstance(method, TwoKeys):
+        rest = np.eye(len(P))[lost.token]
+    else:
+        rest = excess(P, Q)
+    return a * np.eye(len(P))[draft] + (1 - a) * rest
+
+
+@pytest.mark.parametrize(
+    ("method", "formula"),
+    [(KeepEfficiency(GumbelMax()), hu_end_point_strength), (TwoKeys(GumbelMax()), google_end_point_strength)],
+    ids=["keep efficiency", "two keys"],
+)
+def test_strength_of_methods_with_a_random_coin(method: Method, formula) -> None:
+    """WS = Ent(P) - E Ent(P_zeta), with the exact law of the token given zeta."""
+    law = law_given_zeta(method, 200_000)
+    np.testing.assert_allclose(law.mean(axis=0), P, atol=Z * 0.5 / math.sqrt(len(law)))
+    lost = entropy(law)
+    assert_within(
+        float(entropy(P) - lost.mean()), float(formula(P, Q)), float(lost.std() / math.sqrt(len(law)))
+    )
+
+
+@pytest.mark.parametrize("decoder", [SHORT_SYNTHID, SynthID(1)], ids=lambda d: d.name)
+def test_keep_strength_keeps_the_law_given_zeta(decoder: SynthID) -> None:
+    """Given zeta the token has law P_zeta, hence the decoder's own strength, whatever the draft."""
+    draws = 200_000
+    zeta_rng = np.random.default_rng(6)
+    bits = decoder.draw(zeta_rng, (), len(P))
+    law = decoder(P, bits)
+
+    class Fixed(SimulatedRandomness):
+        def zeta(self, stream, decoder):
+            return bits
+
+    method = KeepStrength(decoder)
+    randomness = Fixed(np.random.default_rng(7), (draws,), len(P))
+    draft = method.draft(spread(Q, draws), randomness)
+    verdict = method(spread(P, draws), spread(Q, draws), draft, randomness)
+    assert chi_square_p(np.bincount(verdict.token, minlength=len(P)), draws * law) > ALPHA
+    efficiency = float(overlap(law, decoder(Q, bits)))
+    assert_within(verdict.accepted.mean(), efficiency, math.sqrt(efficiency * (1 - efficiency) / draws))
+
+
+def test_coin_of_one_race_is_uniform_and_independent_of_the_winner() -> None:
+    seeds = SEEDS
+    randomness = SimulatedRandomness(np.random.default_rng(9), (seeds,), len(TREE_Q))
+    draft = OneRace().draft(spread(TREE_Q, seeds), randomness)
+    coin = 1 - np.exp(-randomness.race_at(Stream.SHARED, draft) / TREE_Q[draft])
+    cells = np.histogram2d(draft, coin, bins=[np.arange(6) - 0.5, np.linspace(0, 1, 21)])[0]
+    assert chi_square_p(cells, seeds * TREE_Q[:, None] / 20 * np.ones(20)) > ALPHA
+
+
+def test_one_race_accepts_the_small_entries() -> None:
+    """Accepted tokens have E = t Q with small t: the detector's statistic is smaller than in single key."""
+    seeds = SEEDS
+    scores = {}
+    for method in (SingleKey(), OneRace()):
+        randomness = SimulatedRandomness(np.random.default_rng(10), (seeds,), len(P))
+        draft = method.draft(spread(Q, seeds), randomness)
+        token = method(spread(P, seeds), spread(Q, seeds), draft, randomness).token
+        scores[method.name] = randomness.race_at(Stream.SHARED, token)
+    gap = scores["single-key"] - scores["one-race"]
+    assert gap.mean() > Z * gap.std() / math.sqrt(seeds)
+
+
+def tree_efficiency(p: np.ndarray, q: np.ndarray, width: int) -> float:
+    """Exact acceptance probability of a tree, by recursion over the order of the candidates."""
+    if width == 0 or q.sum() == 0:
+        return 0.0
+    q = q / q.sum()
+    total = 0.0
+    rest = np.maximum(p - q, 0)
+    for j in np.flatnonzero(q > 0):
+        a = min(1.0, p[j] / q[j])
+        below = tree_efficiency(rest / rest.sum(), np.where(np.arange(len(q)) == j, 0, q), width - 1)
+        total += q[j] * (a + (1 - a) * below)
+    return total
+
+
+@pytest.mark.parametrize(("width", "reference"), [(1, 0.610), (2, 0.863), (3, 0.928)])
+def test_tree_accepts_as_often_as_the_specification_says(width: int, reference: float) -> None:
+    rng, accepted = np.random.default_rng(11), 0
+    counts = np.zeros(5)
+    for _ in range(4):
+        race = rng.standard_exponential((SEEDS // 4, 5))
+        rank, token = one_race_tree(spread(TREE_P, SEEDS // 4), spread(TREE_Q, SEEDS // 4), race, width)
+        candidates = one_race_candidates(spread(TREE_Q, SEEDS // 4), race, width)
+        won = rank < width
+        chosen = np.take_along_axis(candidates, np.minimum(rank, width - 1)[:, None], axis=1)[:, 0]
+        assert (token[won] == chosen[won]).all()
+        accepted += int(won.sum())
+        counts += np.bincount(token, minlength=5)
+    rate = accepted / SEEDS
+    error = math.sqrt(rate * (1 - rate) / SEEDS)
+    assert abs(rate - reference) < 4 * error + 0.0005  # the reference is rounded to three digits
+    assert_within(rate, tree_efficiency(TREE_P, TREE_Q, width), error)
+    assert chi_square_p(counts, SEEDS * TREE_P) > ALPHA
+
+
+def test_candidates_are_a_sample_without_replacement() -> None:
+    """Law of ordered pairs: Q_i Q_j / (1 - Q_i)."""
+    race = np.random.default_rng(12).standard_exponential((SEEDS, 5))
+    first, second = one_race_candidates(spread(TREE_Q, SEEDS), race, 2).T
+    law = np.outer(1 / (1 - TREE_Q), np.ones(5)) * np.outer(TREE_Q, TREE_Q)
+    np.fill_diagonal(law, 0)
+    assert chi_square_p(np.bincount(5 * first + second, minlength=25), SEEDS * law.ravel()) > ALPHA
+
+
+@given(pair=pairs(), width=st.integers(1, 5), seed=st.integers(0, 2**32))
+def test_tree_survives_drafts_with_fewer_tokens_than_candidates(
+    pair: tuple[np.ndarray, np.ndarray], width: int, seed: int
+) -> None:
+    p, q = pair
+    race = np.random.default_rng(seed).standard_exponential((200, len(p)))
+    rank, token = one_race_tree(spread(p, 200), spread(q, 200), race, width)
+    available = int((q > 0).sum())
+    assert ((rank == width) | (rank < available)).all()
+    assert (p[token] > 0).all()
+    candidates = one_race_candidates(spread(q, 200), race, width)
+    assert (q[candidates] > 0).all()
+    for row in candidates[:, : min(available, width)]:
+        assert len(set(row)) == len(row)
+
+
+def test_wide_tree_on_a_narrow_draft_stays_unbiased() -> None:
+    q = np.array([0.6, 0.4, 0, 0, 0])
+    race = np.random.default_rng(13).standard_exponential((SEEDS // 4, 5))
+    _, token = one_race_tree(spread(TREE_P, len(race)), spread(q, len(race)), race, 4)
+    assert chi_square_p(np.bincount(token, minlength=5), len(race) * TREE_P) > ALPHA
+
+
+def test_replacement_of_a_tree_tests_the_other_candidates() -> None:
+    """As a kernel of one draft token the tree agrees with the whole tree of that level."""
+    method, seeds = OneRaceTree(width=3), 50_000
+    randomness = SimulatedRandomness(np.random.default_rng(14), (seeds,), len(P))
+    p, q = spread(P, seeds), spread(Q, seeds)
+    draft = method.draft(q, randomness)
+    verdict = method(p, q, draft, randomness)
+    rank, token = method.choose(p, q, randomness)
+    np.testing.assert_array_equal(verdict.token, token)
+    np.testing.assert_array_equal(verdict.accepted, rank == 0)
+    np.testing.assert_array_equal(method.candidates(q, randomness)[:, 0], draft)
+
+
+@given(p=distributions(), u=st.floats(1e-16, 1 - 2**-53))
+def test_categorical_inverts_the_distribution_function(p: np.ndarray, u: float) -> None:
+    token = int(categorical(p, np.array(u)))
+    assert p[token] > 0
+    end = np.cumsum(p)
+    assert end[token] >= u * end[-1] * (1 - 1e-15)
+    assert end[token] - p[token] <= u * end[-1] * (1 + 1e-15)
+
+
+def test_categorical_at_the_ends() -> None:
+    p = np.array([0.0, 0.3, 0.0, 0.7, 0.0])
+    assert categorical(p, np.array(2.0**-53)) == 1
+    assert categorical(p, np.array(1 - 2.0**-53)) == 3
+
+
+@pytest.mark.parametrize("method", SPECULATIVE, ids=describe)
+def test_torch_agrees_with_numpy(method: Method) -> None:
+    """One code path: the same numbers give the same tokens."""
+    seeds = 500
+    simulated = SimulatedRandomness(np.random.default_rng(15), (seeds,), len(P))
+    streams = (Stream.SHARED, Stream.DRAFT, Stream.TARGET)
+    zeta = {s: simulated.zeta(s, method.decoder) for s in streams} if method.name != "standard" else {}
+    coin, uniforms = simulated.coin(), [simulated.uniform() for _ in range(6)]
+    numpy = Scripted(uniforms, coin, zeta)
+    races = {s: torch.from_numpy(z) if isinstance(z, np.ndarray) else z for s, z in zeta.items()}
+
+    class ScriptedTorch(Scripted):
+        def race_at(self, stream, token):
+            return torch.gather(self._zeta[stream], -1, token[..., None])[..., 0]
+
+    pytorch = ScriptedTorch([torch.from_numpy(u) for u in uniforms], torch.from_numpy(coin), races)
+    p, q = spread(P, seeds), spread(Q, seeds)
+    tp, tq = torch.from_numpy(p.copy()), torch.from_numpy(q.copy())
+    draft = method.draft(q, numpy)
+    torch_draft = method.draft(tq, pytorch)
+    np.testing.assert_array_equal(draft, torch_draft)
+    for ours, theirs in itertools.zip_longest(
+        method(p, q, draft, numpy), method(tp, tq, torch_draft, pytorch)
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_make_method_knows_all_methods() -> None:
+    assert list(METHODS) == [
+        "basic",
+        "standard",
+        "keep-strength",
+        "keep-efficiency",
+        "two-keys",
+        "algorithm-1",
+        "single-key",
+        "one-race",
+        "one-race-tree",
+    ]
+    for name in METHODS:
+        decoder = Identity() if name == "standard" else GumbelMax()
+        assert make_method(name, decoder).name == name
+    assert make_method("one-race-tree", GumbelMax(), 4).width == 4
+    assert make_method("basic", Identity()).decoder == Identity()
+
+
+@pytest.mark.parametrize(
+    ("name", "decoder", "width", "message"),
+    [
+        ("two-races", GumbelMax(), None, "'two-races' is unknown; use one of basic"),
+        ("standard", GumbelMax(), None, "carries no watermark"),
+        ("two-keys", Identity(), None, "needs a watermark"),
+        ("one-race", SynthID(30), None, "needs Gumbel-max"),
+        ("single-key", SynthID(30), None, "algorithm-1 works with any decoder"),
+        ("one-race", GumbelMax(), 3, "width=3 is for one-race-tree"),
+        ("one-race-tree", GumbelMax(), 0, "width=0 must be at least 1"),
+    ],
+)
+def test_impossible_methods_are_refused(name: str, decoder, width: int | None, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_method(name, decoder, width)
+
+
+def test_detection_names_the_streams_that_were_read() -> None:
+    """What a detector is told is what the method did: only those streams decide the token."""
+    seeds = 5_000
+    for method in SPECULATIVE:
+        if method.decoder.randomness != "race":
+            continue
+        read: set[Stream] = set()
+
+        class Recording(SimulatedRandomness):
+            def zeta(self, stream, decoder, read=read):
+                read.add(stream)
+                return super().zeta(stream, decoder)
+
+        randomness = Recording(np.random.default_rng(16), (seeds,), len(P))
+        draft = method.draft(spread(Q, seeds), randomness)
+        method(spread(P, seeds), spread(Q, seeds), draft, randomness)
+        method.bonus(spread(P, seeds), randomness)
+        assert read == {method.detection.drafted, method.detection.replaced} - {None}
