@@ -376,7 +376,8 @@ def one_race_candidates(q: Array, race: Array, width: int) -> Array:
         [..., width] token ids; where Q has fewer tokens, the last of them stands in for the missing.
     """
     xp = namespace(q)
-    left, chosen = q, []
+    left: Array = q
+    chosen: list[Array] = []
     for rank in range(width):
         token = GumbelMax().token(left, race)
         if rank:

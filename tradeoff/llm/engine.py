@@ -1,0 +1,242 @@
+"""Watermarked speculative decoding of many texts at once, on any draft/target pair.
+
+Each round drafts K tokens per text, verifies all of them in one pass of the target, emits what the method
+accepts plus one more token, and goes on: every text advances by its own count. Finished texts leave the
+batch and new prompts take their slots. The text of a prompt depends on (prompt, key, seed, method) only.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from tradeoff.kernels import Basic, Method
+from tradeoff.llm.models import ModelPair
+from tradeoff.llm.rounds import Speculator
+from tradeoff.llm.rows import ContextWindow, GeneratedText, Prompt, Row, prompt_generator
+from tradeoff.llm.sampling import Sampling
+from tradeoff.llm.slots import Feeder, longest_context
+from tradeoff.prf import Prf
+
+__all__ = ["Engine", "EngineSettings"]
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """How texts are generated.
+
+    Args:
+        method: kernel and watermark.
+        prf: keyed pseudorandom function; None for methods without a watermark.
+        sampling: temperature, top-k and top-p, for both models.
+        lookahead: K, draft tokens a step; at least 1 (ignored by `basic`, which drafts nothing).
+        max_tokens: longest text.
+        seed: of the true randomness.
+        ignore_eos: go on to max_tokens, whatever the model says.
+        measure: keep 1 - TV, entropy and expected acceptance of every position.
+
+    Raises:
+        ValueError: for values out of range, or a watermark without a key.
+    """
+
+    method: Method
+    prf: Prf | None
+    sampling: Sampling = field(default_factory=Sampling)
+    lookahead: int = 3
+    max_tokens: int = 200
+    seed: int = 0
+    ignore_eos: bool = False
+    measure: bool = False
+
+    def __post_init__(self) -> None:
+        if self.drafts and self.lookahead < 1:
+            raise ValueError(
+                f"lookahead={self.lookahead} must be at least 1 draft token a step; "
+                "for no speculation use the method basic"
+            )
+        if self.max_tokens < 1:
+            raise ValueError(f"max_tokens={self.max_tokens} must be at least 1")
+        if self.seed < 0:
+            raise ValueError(f"seed={self.seed} must not be negative")
+        if self.prf is None and self.marked:
+            raise ValueError(
+                f"method {self.method.name} with {self.method.decoder.name} needs a key: pass prf"
+            )
+
+    @property
+    def drafts(self) -> bool:
+        """Whether there is any speculation."""
+        return not isinstance(self.method, Basic)
+
+    @property
+    def marked(self) -> bool:
+        """Whether anything is watermarked."""
+        return self.method.decoder.randomness != "none"
+
+
+class Engine:
+    """Generates texts with one pair of models and one method.
+
+    Args:
+        pair: draft, target and tokenizer.
+        settings: how.
+        batch: texts at a time, at least 1. It is halved, with a message, if the device runs out of memory.
+        report: called with a line for the user when something noteworthy happens.
+
+    Raises:
+        ValueError: for a batch below 1, or models whose caches cannot be rolled back.
+    """
+
+    def __init__(
+        self,
+        pair: ModelPair,
+        settings: EngineSettings,
+        batch: int = 1,
+        report: Callable[[str], None] = lambda _: None,
+    ):
+        if batch < 1:
+            raise ValueError(f"batch={batch} must be at least 1 text")
+        self.pair, self.settings, self.batch = pair, settings, batch
+        self._report = report
+        self._k = settings.lookahead if settings.drafts else 0
+        self._eos = frozenset() if settings.ignore_eos else _eos_ids(pair)
+        self._rows: list[Row] = []
+        self._open()
+
+    def _open(self) -> None:
+        """Empty slots for `batch` texts."""
+        n, settings = self.pair.vocabulary_size, self.settings
+        target = Feeder(self.pair.target, self.batch, n)
+        draft = Feeder(self.pair.draft, self.batch, n) if self._k else None
+        self._feeders = [target] if draft is None else [target, draft]
+        self._speculator = Speculator(
+            settings.method, settings.prf, settings.sampling, target, draft, self._k, n, settings.measure
+        )
+        self._rows = []
+
+    def check(self, prompts: Sequence[Prompt]) -> None:
+        """Raise ValueError, naming the prompt, for one that is empty or does not fit the context window."""
+        nodes = self._k * self.settings.method.width
+        limits = [longest_context(f.model) for f in self._feeders]
+        limit = min((limit for limit in limits if limit), default=None)
+        for prompt in prompts:
+            if not prompt.token_ids:
+                raise ValueError(f"prompt {prompt.id!r} has no tokens; give it at least one word")
+            needed = len(prompt.token_ids) + self.settings.max_tokens + nodes
+            if limit is not None and needed > limit:
+                raise ValueError(
+                    f"prompt {prompt.id!r} has {len(prompt.token_ids)} tokens; with max_tokens="
+                    f"{self.settings.max_tokens} and {nodes} draft tokens that is {needed}, beyond the "
+                    f"context window of {limit}; shorten the prompt or lower max_tokens"
+                )
+
+    def warm_up(self, prompt: Prompt) -> None:
+        """Run a few rounds on `prompt` and discard them, so that timings start warm."""
+        self._rows = []
+        self._admit(deque([prompt]))
+        for _ in range(3):
+            if self._rows[0].finish is None:
+                self._speculator.round(self._rows)
+        self._rows = []
+
+    def generate(self, prompts: Sequence[Prompt]) -> Iterator[GeneratedText]:
+        """One text for every prompt, in the order in which they are finished.
+
+        Raises:
+            ValueError: for prompts that are empty or do not fit the context window, before anything runs.
+            RuntimeError: if the device runs out of memory with a single text.
+        """
+        self.check(prompts)
+        queue = deque(prompts)
+        self._rows = []
+        while queue or self._rows:
+            try:
+                self._admit(queue)
+                self._speculator.round(self._rows)
+            except RuntimeError as error:
+                if not _out_of_memory(error):
+                    raise
+                self._retreat(queue, error)
+                continue
+            yield from self._retire()
+
+    def _retreat(self, queue: deque[Prompt], error: RuntimeError) -> None:
+        """Start the texts in progress again, half as many at a time: they come out the same."""
+        if self.batch == 1:
+            raise RuntimeError(
+                "the device runs out of memory with a single text; lower max_tokens or lookahead, "
+                "or use a smaller dtype"
+            ) from error
+        queue.extendleft(row.prompt for row in reversed(self._rows))
+        self.batch //= 2
+        self._report(f"out of memory: going on with {self.batch} texts at a time")
+        self._open()
+        if self.pair.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    @torch.inference_mode()
+    def _admit(self, queue: deque[Prompt]) -> None:
+        """Fill free slots with new prompts, all but the last token of each."""
+        first = len(self._rows)
+        prf = self.settings.prf
+        while queue and len(self._rows) < self.batch:
+            prompt = queue.popleft()
+            width, pads = (prf.context_width, prf.pads_contexts) if prf else (1, True)
+            self._rows.append(
+                Row(
+                    prompt,
+                    prompt_generator(self.settings.seed, prompt),
+                    ContextWindow(width, pads),
+                    self.settings.max_tokens,
+                    self._eos,
+                    self._now(),
+                )
+            )
+        new = self._rows[first:]
+        longest = max((len(row.prompt.token_ids) for row in new), default=0) - 1
+        for feeder in self._feeders:
+            feeder.filled[first : len(self._rows)] = [len(row.prompt.token_ids) - 1 for row in new]
+            if longest > 0:
+                # Short prompts are filled up on the right, where later tokens overwrite the filling.
+                tokens = np.zeros((len(new), longest), dtype=np.int64)
+                for row, line in zip(new, tokens, strict=True):
+                    line[: len(row.prompt.token_ids) - 1] = row.prompt.token_ids[:-1]
+                where = np.broadcast_to(np.arange(longest), tokens.shape).copy()
+                feeder.logits(first, tokens, where, 1)
+
+    def _now(self) -> float:
+        """Wall time, after all that was asked of the device is done."""
+        if self.pair.device.type == "cuda":
+            torch.cuda.synchronize(self.pair.device)
+        return time.perf_counter()
+
+    def _retire(self) -> Iterator[GeneratedText]:
+        """Take finished rows out; the last row moves into each gap."""
+        for slot in reversed(range(len(self._rows))):
+            row = self._rows[slot]
+            if row.finish is None:
+                continue
+            last = self._rows.pop()
+            if last is not row:
+                self._rows[slot] = last
+                for feeder in self._feeders:
+                    feeder.move(len(self._rows), slot)
+            yield row.result(self._now() - row.started, self.settings.measure)
+
+
+def _eos_ids(pair: ModelPair) -> frozenset[int]:
+    """End-of-text tokens of the target, or of the tokenizer if the target names none."""
+    config = pair.target.generation_config
+    ids = config.eos_token_id if config is not None else None
+    ids = pair.tokenizer.eos_token_id if ids is None else ids
+    return frozenset([] if ids is None else [ids] if isinstance(ids, int) else ids)
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    """CUDA has a class for it; the CPU allocator only a message."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

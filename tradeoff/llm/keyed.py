@@ -1,0 +1,133 @@
+"""Random numbers of a batch of text positions: keyed by the context where the watermark may act."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+
+from tradeoff.decoders import Decoder
+from tradeoff.decoders.synthid import TournamentBits
+from tradeoff.prf import Prf, Stream
+
+__all__ = ["PositionRandomness", "vocabulary_ids"]
+
+
+class PositionRandomness:
+    """Pseudorandom numbers addressed by (key, stream, context, token), one position a row.
+
+    At masked positions, and where there is no key, every number is truly random instead. All kernels are
+    unbiased with such numbers too, so they need not know.
+
+    Args:
+        prf: the keyed pseudorandom function; None without a watermark.
+        contexts: context token ids, [rows, context width].
+        masked: positions that carry no watermark, [rows] booleans.
+        generators: the true randomness of every row's text.
+        n: vocabulary size.
+        device: of the tensors that are returned.
+    """
+
+    def __init__(
+        self,
+        prf: Prf | None,
+        contexts: np.ndarray,
+        masked: np.ndarray,
+        generators: Sequence[np.random.Generator],
+        n: int,
+        device: torch.device,
+    ):
+        self._prf, self._contexts, self._generators = prf, contexts, generators
+        self._free = np.flatnonzero(masked if prf is not None else np.ones(len(contexts), dtype=bool))
+        self._n, self._device = n, device
+        self._drawn: dict[tuple[Stream, str], Any] = {}
+        self._coin: torch.Tensor | None = None
+
+    def uniform(self) -> torch.Tensor:
+        """True random numbers in [0, 1): [rows], new ones at every call."""
+        return torch.tensor([g.random() for g in self._generators], dtype=torch.float64, device=self._device)
+
+    def coin(self) -> torch.Tensor:
+        """The acceptance coin in (0, 1): [rows]."""
+        if self._coin is None:
+            if self._prf is None or len(self._free) == len(self._contexts):
+                self._coin = self.uniform()
+            else:
+                coin = np.array(self._prf.coin(self._contexts))
+                for row in map(int, self._free):
+                    coin[row] = self._generators[row].random()
+                self._coin = torch.from_numpy(coin).to(self._device)
+        return self._coin
+
+    def zeta(self, stream: Stream, decoder: Decoder) -> Any:
+        """What the decoder reads: a race [rows, n], tournament bits, or None if it reads nothing."""
+        kind = decoder.randomness
+        if (stream, kind) not in self._drawn:
+            if kind == "race":
+                self._drawn[stream, kind] = self._race(stream, decoder)
+            elif kind == "tournament bits":
+                self._drawn[stream, kind] = TournamentBits(lambda word: self._bits(stream, word))
+            else:
+                return None
+        return self._drawn[stream, kind]
+
+    def race_at(self, stream: Stream, token: torch.Tensor) -> torch.Tensor:
+        """The entries of the race at `token: [rows]`; the race has been drawn by then."""
+        return torch.gather(self._drawn[stream, "race"], -1, token[..., None])[..., 0]
+
+    def take(self, rows: np.ndarray) -> PositionRandomness:
+        """The same numbers for some of the rows; true random numbers go on from where they are."""
+        if len(rows) == len(self._contexts):
+            return self
+        masked = np.zeros(len(self._contexts), dtype=bool)
+        masked[self._free] = True
+        part = PositionRandomness(
+            self._prf,
+            self._contexts[rows],
+            masked[rows],
+            [self._generators[int(row)] for row in rows],
+            self._n,
+            self._device,
+        )
+        index = torch.from_numpy(rows).to(self._device)
+        for (stream, kind), drawn in self._drawn.items():
+            part._drawn[stream, kind] = _rows_of(drawn, index)
+        if self._coin is not None:
+            part._coin = self._coin[index]
+        return part
+
+    def _race(self, stream: Stream, decoder: Decoder) -> torch.Tensor:
+        if self._prf is None or len(self._free) == len(self._contexts):
+            race = torch.empty((len(self._contexts), self._n), dtype=torch.float64, device=self._device)
+        else:
+            race = self._prf.race(stream, self._contexts, vocabulary_ids(self._n, self._device))
+        for row in map(int, self._free):
+            drawn = decoder.draw(self._generators[row], (), self._n)
+            race[row] = torch.from_numpy(drawn).to(self._device)
+        return race
+
+    def _bits(self, stream: Stream, word: int) -> torch.Tensor:
+        if self._prf is None or len(self._free) == len(self._contexts):
+            bits = torch.empty((len(self._contexts), self._n), dtype=torch.int64, device=self._device)
+        else:
+            bits = self._prf.bits(stream, self._contexts, vocabulary_ids(self._n, self._device), word)
+        span = np.iinfo(np.int64)
+        for row in map(int, self._free):
+            drawn = self._generators[row].integers(span.min, span.max, self._n, np.int64, endpoint=True)
+            bits[row] = torch.from_numpy(drawn).to(self._device)
+        return bits
+
+
+def _rows_of(drawn: Any, index: torch.Tensor) -> Any:
+    if isinstance(drawn, TournamentBits):
+        return TournamentBits(lambda word: drawn.word(word)[index])
+    return drawn[index]
+
+
+@lru_cache(maxsize=4)
+def vocabulary_ids(n: int, device: torch.device) -> torch.Tensor:
+    """All token ids, [n] int64; made once."""
+    return torch.arange(n, device=device)

@@ -1,0 +1,66 @@
+"""From logits to probabilities: one function for draft, target, acceptance ratio and residual."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+__all__ = ["Sampling"]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Temperature, top-k and top-p, applied in this order.
+
+    Args:
+        temperature: > 0; logits are divided by it.
+        top_k: keep the k most probable tokens (those that tie with the k-th stay too); 0 keeps all.
+        top_p: keep the smallest set of most probable tokens whose mass reaches it; 1 keeps all.
+
+    Raises:
+        ValueError: for values out of range. At temperature 0 the text is a function of the prompt: there is
+            no choice left in which a watermark could hide.
+    """
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.temperature == 0:
+            raise ValueError(
+                "temperature=0 is greedy decoding, which leaves no entropy to carry a watermark; "
+                "use a temperature above 0 (0.3 is already close to greedy)"
+            )
+        if not 0 < self.temperature < float("inf"):
+            raise ValueError(f"temperature={self.temperature} must be a positive number")
+        if self.top_k < 0 or self.top_k != int(self.top_k):
+            raise ValueError(f"top_k={self.top_k} must be a whole number of tokens, or 0 to keep all")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p={self.top_p} must be above 0 and at most 1 (1 keeps all tokens)")
+
+    @property
+    def plain(self) -> bool:
+        """Whether this is the model's own distribution: temperature 1, nothing cut."""
+        return self.temperature == 1 and self.top_k == 0 and self.top_p == 1
+
+    def probabilities(self, logits: torch.Tensor) -> torch.Tensor:
+        """Next-token laws in float64: `[..., n] -> [..., n]`.
+
+        The acceptance rule is exact for what this returns, so it must be applied to both models alike.
+        """
+        scaled = logits.double()
+        if self.temperature != 1:
+            scaled = scaled / self.temperature
+        if 0 < self.top_k < scaled.shape[-1]:
+            least = torch.topk(scaled, self.top_k, dim=-1).values[..., -1:]
+            scaled = scaled.masked_fill(scaled < least, -torch.inf)
+        p = torch.softmax(scaled, dim=-1)
+        if self.top_p < 1:
+            ordered, order = torch.sort(p, dim=-1, descending=True, stable=True)
+            before = torch.cumsum(ordered, dim=-1) - ordered
+            ordered = ordered.masked_fill(before >= self.top_p, 0.0)
+            p = torch.zeros_like(p).scatter_(-1, order, ordered)
+            p = p / p.sum(dim=-1, keepdim=True)
+        return p
