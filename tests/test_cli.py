@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.support import P, Q
-from tradeoff.cli import app, parse_decoder
-from tradeoff.decoders import GumbelMax, Identity, SynthID
+from tradeoff.cli import app
+from tradeoff.decoders import GumbelMax, Identity, SynthID, parse_decoder
 
 runner = CliRunner()
 

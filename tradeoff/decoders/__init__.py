@@ -3,6 +3,7 @@
 from tradeoff.decoders.base import Decoder, DegenerateDecoder, is_degenerate, shares_randomness
 from tradeoff.decoders.gumbel import GumbelMax
 from tradeoff.decoders.identity import Identity
+from tradeoff.decoders.names import decoder_name, parse_decoder
 from tradeoff.decoders.synthid import SynthID
 
 __all__ = [
@@ -11,6 +12,8 @@ __all__ = [
     "GumbelMax",
     "Identity",
     "SynthID",
+    "decoder_name",
     "is_degenerate",
+    "parse_decoder",
     "shares_randomness",
 ]

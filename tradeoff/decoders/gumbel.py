@@ -40,11 +40,10 @@ class GumbelMax:
         """argmin E/P: `[...]` integers."""
         xp = namespace(p)
         race = like(zeta, p) if isinstance(zeta, np.ndarray) else zeta
-        wins = p > 0
-        # A quotient that overflows belongs to a token with P < 1e-300: infinity loses, as it should.
-        with np.errstate(over="ignore"):
-            time = race / xp.where(wins, p, xp.ones_like(p))
-        return xp.argmin(xp.where(wins, time, xp.inf), axis=-1)
+        # A token with P = 0 is replaced whatever its quotient; one that overflows has P < 1e-300 and loses.
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            time = race / p
+        return xp.argmin(xp.where(p > 0, time, xp.inf), axis=-1)
 
     def __call__(self, p: Array, zeta: Array) -> Array:
         """The point mass on the winner: `[..., n]`."""

@@ -1,8 +1,7 @@
-"""Command line: `tradeoff curve ...`."""
+"""`tradeoff curve`: trade-off curves of two distributions."""
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +12,7 @@ from rich.table import Table
 
 from tradeoff.classes import CLASSES, curve
 from tradeoff.console import exit_on_bad_input, print_written, stderr, stdout
-from tradeoff.decoders import Decoder, GumbelMax, Identity, SynthID
+from tradeoff.decoders import parse_decoder
 from tradeoff.files import curve_table, output_folder, read_distribution, write_table
 from tradeoff.frontier import Curve
 from tradeoff.measures import google_end_point_strength, hu_end_point_strength
@@ -22,20 +21,7 @@ from tradeoff.setting import Setting
 from tradeoff.simplex import entropy, overlap
 from tradeoff.simulation import DEFAULT_SEEDS
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="Watermarking language models under speculative decoding.",
-)
 
-
-@app.callback()
-def _root() -> None:
-    """Keeps `curve` a subcommand while it is the only one."""
-
-
-@app.command("curve")
 def curve_command(
     target: Annotated[
         Path | None, typer.Argument(metavar="P", help="Target distribution: .json, .csv or .npy.")
@@ -84,32 +70,6 @@ def curve_command(
         _print_summary(setting, curves)
         if written:
             print_written(stdout(), written)
-
-
-def parse_decoder(text: str) -> Decoder:
-    """ "gumbel", "synthid:30", "synthid:inf", "none" -> a decoder.
-
-    Raises:
-        ValueError: for anything else.
-    """
-    kind, _, argument = text.lower().partition(":")
-    if kind == "gumbel" and not argument:
-        return GumbelMax()
-    if kind == "none" and not argument:
-        return Identity()
-    if kind == "synthid":
-        try:
-            rounds = math.inf if argument in ("inf", "infinity") else int(argument or 30)
-        except ValueError:
-            rounds = 0
-        if rounds >= 1:
-            return SynthID(rounds)
-    raise ValueError(f"decoder={text!r} is unknown; use gumbel, synthid:M with M >= 1, synthid:inf or none")
-
-
-def main() -> None:
-    """Entry point of the console script."""
-    app()
 
 
 def _distributions(target: Path | None, draft: Path | None, paper: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -176,7 +136,3 @@ def _print_summary(setting: Setting, curves: dict[str, Curve]) -> None:
             f"pseudorandom acceptance {entropy(p):.6f} (the optimum)",
             soft_wrap=True,
         )
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,200 @@
+"""Generate the texts of a preset and tabulate them: AATPS, PTT, LOGPPL, acceptance against theory.
+
+    python -m paper_repro.generate --preset builtin
+
+Every text is kept (`texts/<prompts>/<method>-<watermark>-T<temperature>-K<lookahead>.jsonl`), so that a run
+that was stopped goes on, and the table can be made again without a model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import typer
+from rich.box import SIMPLE
+from rich.table import Table
+
+from paper_repro.presets import Cell, Preset, load_preset, preset_names
+from tradeoff.console import exit_on_bad_input, print_written, stdout
+from tradeoff.decoders import Identity, parse_decoder
+from tradeoff.files import output_folder, write_table
+from tradeoff.kernels import make_method
+from tradeoff.keys import Key
+from tradeoff.llm.engine import EngineSettings
+from tradeoff.llm.measurements import (
+    aatps,
+    acceptance,
+    log_perplexity,
+    paired_log_perplexity,
+    per_token_time,
+)
+from tradeoff.llm.models import ModelPair, load_pair
+from tradeoff.llm.prompts import encode_prompts
+from tradeoff.llm.records import read_records
+from tradeoff.llm.rows import Prompt
+from tradeoff.llm.runs import generate_to_file
+from tradeoff.llm.sampling import Sampling
+from tradeoff.prf import KeyedPrf
+
+RESULTS = Path("paper_repro/results/texts")
+
+
+def experiment_key(seed: int) -> Key:
+    """The key of an experiment: reproducible, so it protects nothing."""
+    return Key(hashlib.blake2b(b"paper_repro experiment %d" % seed, digest_size=32).digest())
+
+
+def cell_settings(preset: Preset, cell: Cell, *, measure: bool) -> EngineSettings:
+    """Engine settings of one cell."""
+    decoder = parse_decoder(cell.watermark)
+    return EngineSettings(
+        make_method(cell.method, decoder),
+        None if isinstance(decoder, Identity) else KeyedPrf(experiment_key(preset.seed)),
+        Sampling(cell.temperature),
+        cell.lookahead or 1,
+        preset.max_tokens,
+        preset.seed,
+        preset.ignore_eos,
+        measure,
+    )
+
+
+def generate_cells(preset: Preset, cells: Sequence[Cell], folder: Path, pair: ModelPair) -> None:
+    """Generate what is missing of every cell, and the batch-1 texts that PTT is read from."""
+    prompts: dict[str, list[Prompt]] = {}
+    for cell in cells:
+        source = cell.prompts
+        if source.name not in prompts:
+            prompts[source.name] = encode_prompts(pair.tokenizer, source.read(preset.texts), chat=source.chat)
+        generate_to_file(
+            pair,
+            cell_settings(preset, cell, measure=True),
+            prompts[source.name],
+            folder / f"{cell.name}.jsonl",
+            batch=preset.batch,
+            title=cell.name,
+        )
+        if preset.ptt_texts:
+            generate_to_file(
+                pair,
+                cell_settings(preset, cell, measure=False),
+                prompts[source.name][: preset.ptt_texts],
+                folder / f"{cell.name}.ptt.jsonl",
+                batch=1,
+                title=f"{cell.name}, one at a time",
+            )
+
+
+def tabulate(preset: Preset, cells: Sequence[Cell], folder: Path) -> pd.DataFrame:
+    """One row a cell; standard errors beside every estimate. Differences are to the target alone.
+
+    Raises:
+        FileError: if the texts of a cell are missing.
+    """
+    rows = []
+    for cell in cells:
+        records = read_records(folder / f"{cell.name}.jsonl")
+        row: dict[str, Any] = {
+            "prompts": cell.prompts.name,
+            "temperature": cell.temperature,
+            "watermark": cell.watermark,
+            "method": cell.method,
+            "lookahead": cell.lookahead,
+            "texts": len(records),
+            "tokens": sum(len(record["token_ids"]) for record in records),
+        }
+        _add(row, "aatps", aatps(records) if cell.lookahead else None)
+        timing = folder / f"{cell.name}.ptt.jsonl"
+        _add(row, "ptt_ms", per_token_time(read_records(timing)) if timing.exists() else None)
+        _add(row, "logppl", log_perplexity(records))
+        plain = replace(cell, method="basic", watermark="none", lookahead=0)
+        if plain in cells and plain != cell:
+            reference = read_records(folder / f"{plain.name}.jsonl")
+            _add(row, "logppl_difference", paired_log_perplexity(records, reference))
+        else:
+            _add(row, "logppl_difference", None)
+        measured = acceptance(records) if cell.lookahead and cell.method != "one-race-tree" else None
+        row["acceptance"] = measured.rate if measured else None
+        row["expected"] = measured.expected if measured else None
+        row["acceptance_error"] = measured.standard_error if measured else None
+        row["overlap"] = measured.overlap if measured else None
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _add(row: dict[str, Any], name: str, estimate: Any) -> None:
+    row[name] = estimate.value if estimate else None
+    row[f"{name}_error"] = estimate.standard_error if estimate else None
+
+
+def print_table(table: pd.DataFrame, title: str) -> None:
+    """The table as the README shows it."""
+    for (prompts, temperature), part in table.groupby(["prompts", "temperature"], sort=False):
+        columns = ("method", "K", "AATPS", "PTT (ms)", "LOGPPL", "minus basic", "accepted", "expected", "z")
+        shown = Table(*columns, title=f"{title}: {prompts}, temperature {temperature:g}", box=SIMPLE)
+        for row in part.to_dict("records"):
+            shown.add_row(
+                f"{row['method']}, {row['watermark']}",
+                str(row["lookahead"] or ""),
+                _shown(row, "aatps", 2),
+                _shown(row, "ptt_ms", 0),
+                _shown(row, "logppl", 3),
+                _shown(row, "logppl_difference", 3),
+                *_acceptance(row),
+            )
+        stdout().print(shown)
+
+
+def _shown(row: dict[str, Any], name: str, digits: int) -> str:
+    if pd.isna(row[name]):
+        return ""
+    return f"{row[name]:.{digits}f} ± {row[f'{name}_error']:.{digits}f}"
+
+
+def _acceptance(row: dict[str, Any]) -> tuple[str, str, str]:
+    if pd.isna(row["acceptance"]):
+        return "", "", ""
+    z = (row["acceptance"] - row["expected"]) / row["acceptance_error"]
+    return f"{row['acceptance']:.3f} ± {row['acceptance_error']:.3f}", f"{row['expected']:.3f}", f"{z:+.1f}"
+
+
+def main(
+    preset: Annotated[
+        str, typer.Option(help=f"{', '.join(preset_names())}, or the path of a .toml file.")
+    ] = "builtin",
+    out: Annotated[Path, typer.Option(help="Folder for texts and tables.")] = RESULTS,
+    texts: Annotated[int | None, typer.Option(help="Texts a cell, instead of the preset's.", min=1)] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Tokens a text.", min=1)] = None,
+    lookahead: Annotated[list[int] | None, typer.Option(help="Only these lookaheads.", min=1)] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Only these methods.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Texts at a time.", min=1)] = None,
+) -> None:
+    """Generate the texts of a preset with every method, and print the table."""
+    with exit_on_bad_input():
+        chosen = load_preset(preset)
+        chosen = replace(
+            chosen,
+            texts=texts or chosen.texts,
+            max_tokens=max_tokens or chosen.max_tokens,
+            batch=batch or chosen.batch,
+            lookahead=tuple(lookahead or chosen.lookahead),
+        )
+        cells = [cell for cell in chosen.cells() if not only or cell.method in only]
+        if not cells:
+            raise ValueError(f"only={only} names no method of the preset {preset!r}")
+        folder = output_folder(out / Path(preset).stem)
+        pair = load_pair(chosen.target, chosen.draft, dtype=chosen.dtype)
+        generate_cells(chosen, cells, folder, pair)
+        table = tabulate(chosen, cells, folder)
+        write_table(table, folder / "table.csv")
+        print_table(table, chosen.title)
+        print_written(stdout(), [folder / "table.csv"])
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,192 @@
+"""Presets: what an experiment generates, as TOML files beside this module or anywhere else."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from tradeoff.decoders import parse_decoder
+from tradeoff.files import FileError
+from tradeoff.kernels import make_method
+from tradeoff.llm.prompts import read_prompts
+
+__all__ = ["Arm", "Cell", "Preset", "PromptSet", "load_preset", "preset_names"]
+
+_FOLDER = Path(__file__).parent / "presets"
+
+
+@dataclass(frozen=True)
+class PromptSet:
+    """Where prompts come from: a file or built-in set (`source`), or a Hugging Face dataset.
+
+    Args:
+        name: in file names and tables.
+        source: as `tradeoff generate --prompts` takes it.
+        dataset, config, split, field: a dataset of the Hugging Face hub and its text field; streamed.
+        words: keep only this many words of each text (0 keeps all).
+        chat: ask in the chat format of the tokenizer.
+
+    Raises:
+        ValueError: unless exactly one of `source` and `dataset` is given.
+    """
+
+    name: str
+    source: str = ""
+    dataset: str = ""
+    config: str = ""
+    split: str = "train"
+    field: str = ""
+    words: int = 0
+    chat: bool = False
+
+    def __post_init__(self) -> None:
+        if bool(self.source) == bool(self.dataset):
+            raise ValueError(f"prompts {self.name!r} need either source or dataset")
+        if self.dataset and not self.field:
+            raise ValueError(f"prompts {self.name!r}: name the field of {self.dataset} that holds the text")
+
+    def read(self, count: int) -> list[tuple[str, str]]:
+        """The first `count` (id, prompt) pairs, or all there are.
+
+        Raises:
+            FileError: if a file is missing or malformed.
+            ValueError: if the package `datasets` is missing.
+        """
+        pairs = read_prompts(self.source)[:count] if self.source else self._streamed(count)
+        if self.words:
+            pairs = [(name, " ".join(text.split()[: self.words])) for name, text in pairs]
+        return pairs
+
+    def _streamed(self, count: int) -> list[tuple[str, str]]:
+        try:
+            from datasets import load_dataset
+        except ModuleNotFoundError as error:
+            raise ValueError(
+                f"prompts {self.name!r} come from the dataset {self.dataset}, which needs the package "
+                "datasets: pip install datasets; or put them into a JSON lines file and name it as source"
+            ) from error
+        rows = load_dataset(self.dataset, self.config or None, split=self.split, streaming=True)
+        found: list[tuple[str, str]] = []
+        for number, row in enumerate(rows):
+            text = str(row[self.field]).strip()
+            if text:
+                found.append((f"{self.name}-{number}", text))
+            if len(found) == count:
+                break
+        return found
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Methods that share a watermark and a temperature."""
+
+    watermark: str
+    temperature: float
+    methods: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for name in self.methods:
+            make_method(name, parse_decoder(self.watermark))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One file of texts: prompts, method, watermark, temperature, lookahead (0 without speculation)."""
+
+    prompts: PromptSet
+    method: str
+    watermark: str
+    temperature: float
+    lookahead: int
+
+    @property
+    def name(self) -> str:
+        """File name without suffix."""
+        mark = self.watermark.replace(":", "-")
+        speculation = f"-K{self.lookahead}" if self.lookahead else ""
+        return f"{self.prompts.name}/{self.method}-{mark}-T{self.temperature:g}{speculation}"
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Models, sizes, prompts and arms of an experiment; see `paper_repro/presets/builtin.toml`."""
+
+    title: str
+    target: str
+    draft: str
+    prompts: tuple[PromptSet, ...]
+    arms: tuple[Arm, ...]
+    dtype: str | None = None
+    texts: int = 64
+    max_tokens: int = 200
+    lookahead: tuple[int, ...] = (2, 3, 4)
+    batch: int = 16
+    seed: int = 0
+    ignore_eos: bool = True
+    ptt_texts: int = 0
+
+    def cells(self) -> list[Cell]:
+        """Every combination that is generated; methods without speculation once, not once a lookahead."""
+        return [
+            Cell(prompts, method, arm.watermark, arm.temperature, k)
+            for prompts in self.prompts
+            for arm in self.arms
+            for method in arm.methods
+            for k in ((0,) if method == "basic" else self.lookahead)
+        ]
+
+
+def preset_names() -> list[str]:
+    """The presets that come with the package."""
+    return sorted(path.stem for path in _FOLDER.glob("*.toml"))
+
+
+def load_preset(name: str) -> Preset:
+    """A preset by its name, or from the path of a .toml file.
+
+    Raises:
+        FileError: if there is none, or it is not valid; the message names the entry.
+    """
+    path = Path(name) if name.endswith(".toml") else _FOLDER / f"{name}.toml"
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise FileError(
+            f"preset={name!r} does not exist; use one of {', '.join(preset_names())}, "
+            "or the path of a .toml file"
+        ) from error
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise FileError(f"preset {path} cannot be read ({error})") from error
+    flat: dict[str, Any] = {
+        **{key: value for key, value in data.items() if not isinstance(value, dict)},
+        **data.get("models", {}),
+        **data.get("generation", {}),
+    }
+    try:
+        for table in set(data) - {"models", "generation"}:
+            if isinstance(data[table], dict):
+                raise ValueError(f"unknown table [{table}]")
+        flat["prompts"] = tuple(_build(PromptSet, entry, "[[prompts]]") for entry in flat.get("prompts", []))
+        flat["arms"] = tuple(_build(Arm, entry, "[[arms]]") for entry in flat.get("arms", []))
+        preset = _build(Preset, flat, "the preset")
+        if not preset.prompts or not preset.arms:
+            raise ValueError("a preset needs at least one [[prompts]] and one [[arms]]")
+    except (TypeError, ValueError) as error:
+        raise FileError(f"preset {path}: {error}") from error
+    return preset
+
+
+def _build(kind: type, entry: Any, where: str) -> Any:
+    """An instance of a dataclass from a table, with errors that name the entry."""
+    if not isinstance(entry, dict):
+        raise ValueError(f"{where} must be a table")
+    known = {field.name: field for field in fields(kind)}
+    unknown = sorted(set(entry) - set(known))
+    if unknown:
+        raise ValueError(f"unknown entry {unknown[0]!r} in {where}; known are {', '.join(known)}")
+    missing = [name for name, field in known.items() if field.default is MISSING and name not in entry]
+    if missing:
+        raise ValueError(f"{where} needs {missing[0]!r}")
+    return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in entry.items()})

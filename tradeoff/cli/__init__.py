@@ -1,0 +1,26 @@
+"""Command line: `tradeoff curve | generate | key`, one module each."""
+
+from __future__ import annotations
+
+import typer
+
+from tradeoff.cli.curve import curve_command
+from tradeoff.cli.generate import generate_command
+from tradeoff.cli.key import key_app
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Watermarking language models under speculative decoding.",
+)
+app.command("curve")(curve_command)
+app.command("generate")(generate_command)
+app.add_typer(key_app, name="key")
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()

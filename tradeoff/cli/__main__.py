@@ -1,0 +1,5 @@
+"""`python -m tradeoff.cli`: the command without the console script."""
+
+from tradeoff.cli import main
+
+main()

@@ -1,0 +1,142 @@
+"""`tradeoff generate`: watermarked text from a draft/target pair."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tradeoff.cli.key import read_key
+from tradeoff.console import exit_on_bad_input, print_written, stdout
+from tradeoff.decoders import Identity, parse_decoder
+from tradeoff.kernels import METHODS, Method, Standard, make_method
+from tradeoff.prf import PRF_NAMES, Prf, parse_prf
+
+if TYPE_CHECKING:
+    from tradeoff.llm.engine import EngineSettings
+    from tradeoff.llm.runs import Run
+
+__all__ = ["generate_command"]
+
+
+def generate_command(
+    prompts: Annotated[
+        str,
+        typer.Option(
+            help="Text file with one prompt a line, JSON lines with id and prompt, or builtin:question, "
+            "builtin:continuation."
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="JSON lines to write, or to go on with.")],
+    method: Annotated[str, typer.Option(help=f"One of {', '.join(METHODS)}.")] = "one-race",
+    watermark: Annotated[
+        str | None,
+        typer.Option(
+            help="gumbel, synthid:M, synthid:inf or none. [default: gumbel; none for the method standard]"
+        ),
+    ] = None,
+    width: Annotated[
+        int | None, typer.Option(help="Candidates a level of one-race-tree. [default: 2]")
+    ] = None,
+    key_file: Annotated[
+        Path | None, typer.Option(help="Key file, as made by `tradeoff key new`. [default: TRADEOFF_KEY]")
+    ] = None,
+    key: Annotated[str | None, typer.Option(help="Integer key, for --prf vllm-philox-v1 only.")] = None,
+    prf: Annotated[str, typer.Option(help=f"One of {', '.join(PRF_NAMES)}.")] = PRF_NAMES[0],
+    context_width: Annotated[int, typer.Option(help="Tokens before a position that seed it.")] = 4,
+    target: Annotated[
+        str, typer.Option(help="builtin, a folder, a .gguf file or a Hugging Face id.")
+    ] = "builtin",
+    draft: Annotated[str, typer.Option(help="The same, or skip:LAYERS, or jump.")] = "builtin",
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or mps. [default: the best there is]")] = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="float32, bfloat16 or float16. [default: by device]")
+    ] = None,
+    lookahead: Annotated[int, typer.Option(help="Draft tokens a step, K.")] = 3,
+    temperature: Annotated[float, typer.Option(help="Sampling temperature, above 0.")] = 1.0,
+    top_k: Annotated[int, typer.Option(help="Keep the k most probable tokens; 0 keeps all.")] = 0,
+    top_p: Annotated[float, typer.Option(help="Keep the most probable tokens up to this mass.")] = 1.0,
+    max_tokens: Annotated[int, typer.Option(help="Longest text.")] = 200,
+    batch: Annotated[int, typer.Option(help="Texts at a time.")] = 8,
+    seed: Annotated[int, typer.Option(help="Seed of the true randomness.")] = 0,
+    limit: Annotated[int | None, typer.Option(help="Use only this many prompts.")] = None,
+    chat: Annotated[bool, typer.Option("--chat", help="Ask in the tokenizer's chat format.")] = False,
+    ignore_eos: Annotated[bool, typer.Option("--ignore-eos", help="Always go on to --max-tokens.")] = False,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Record 1 - TV, entropy and log P of every token.")
+    ] = False,
+) -> None:
+    """Generate text with a watermark under speculative decoding.
+
+    Every finished text is appended to the output at once; the same command goes on after a kill.
+    """
+    with exit_on_bad_input():
+        chosen = _method(method, watermark, width)
+        # A run that cannot start should say so before models are loaded.
+        function = _prf(chosen, key_file, key, prf, context_width)
+        if limit is not None and limit < 1:
+            raise ValueError(f"limit={limit} must be at least 1 prompt")
+        from tradeoff.llm.engine import EngineSettings
+        from tradeoff.llm.models import load_pair
+        from tradeoff.llm.prompts import encode_prompts, read_prompts
+        from tradeoff.llm.runs import generate_to_file
+        from tradeoff.llm.sampling import Sampling
+
+        settings = EngineSettings(
+            chosen,
+            function,
+            Sampling(temperature, top_k, top_p),
+            lookahead,
+            max_tokens,
+            seed,
+            ignore_eos,
+            measure,
+        )
+        if batch < 1:
+            raise ValueError(f"batch={batch} must be at least 1 text")
+        named = read_prompts(prompts)[:limit]
+        pair = load_pair(target, draft, device=device, dtype=dtype)
+        encoded = encode_prompts(pair.tokenizer, named, chat=chat)
+        run = generate_to_file(pair, settings, encoded, output, batch=batch)
+        _print_summary(run, settings)
+        print_written(stdout(), [output])
+
+
+def _method(name: str, watermark: str | None, width: int | None) -> Method:
+    if watermark is None:
+        watermark = "none" if name == Standard.name else "gumbel"
+    return make_method(name, parse_decoder(watermark), width)
+
+
+def _prf(method: Method, key_file: Path | None, key: str | None, prf: str, context_width: int) -> Prf | None:
+    if isinstance(method.decoder, Identity):
+        return None
+    if prf not in PRF_NAMES:
+        raise ValueError(f"prf={prf!r} is unknown; use one of {', '.join(PRF_NAMES)}")
+    return parse_prf(prf, read_key(key_file, key, prf), context_width)
+
+
+def _print_summary(run: Run, settings: EngineSettings) -> None:
+    from tradeoff.llm.measurements import aatps, acceptance, log_perplexity
+
+    out = stdout()
+    parts = [f"{len(run.records)} texts"]
+    if run.new:
+        parts.append(f"{run.new} new, {run.tokens} tokens in {run.seconds:.1f} s")
+        parts.append(f"{run.tokens / run.seconds:.1f} tokens/s")
+    if settings.drafts:
+        steps = aatps(run.records)
+        half = 1.96 * steps.standard_error
+        low, high = max(steps.value - half, 1.0), min(steps.value + half, settings.lookahead + 1.0)
+        parts.append(f"AATPS {steps.value:.3f} (95% interval {low:.3f} to {high:.3f})")
+    perplexity = log_perplexity(run.records)
+    parts.append(f"LOGPPL {perplexity.value:.3f} ± {perplexity.standard_error:.3f}")
+    out.print("   ".join(parts), soft_wrap=True, markup=False)
+    if settings.measure and settings.drafts and settings.method.width == 1:
+        found = acceptance(run.records)
+        out.print(
+            f"acceptance {found.rate:.4f}, expected {found.expected:.4f} ± {found.standard_error:.4f} "
+            f"({found.verified} drafts verified, mean 1 - TV {found.overlap:.4f})",
+            soft_wrap=True,
+        )

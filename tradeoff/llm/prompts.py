@@ -1,0 +1,91 @@
+"""Prompts from files: one a line, or JSON lines with `id` and `prompt`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, get_args
+
+from transformers import PreTrainedTokenizerBase
+
+from tradeoff.files import FileError
+from tradeoff.llm.rows import Prompt
+from tradeoff.llm.text import PromptKind, builtin_prompts, chat_prompt
+
+__all__ = ["BUILTIN_PROMPTS", "encode_prompts", "read_prompts"]
+
+#: What can be named in place of a file.
+BUILTIN_PROMPTS = tuple(f"builtin:{kind}" for kind in get_args(PromptKind))
+
+
+def read_prompts(source: str | Path) -> list[tuple[str, str]]:
+    """(id, prompt) pairs from a file or a built-in set.
+
+    Args:
+        source: "builtin:question", "builtin:continuation", a .jsonl file with `prompt` and perhaps `id` on
+            every line, or any other text file with one prompt a line. Lines without an id are named by their
+            number; empty lines are left out.
+
+    Raises:
+        FileError: for a file that is missing, unreadable, empty or malformed, or an id that occurs twice.
+    """
+    if str(source) in BUILTIN_PROMPTS:
+        return builtin_prompts(str(source).removeprefix("builtin:"))  # type: ignore[arg-type]
+    path = Path(source)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise FileError(
+            f"prompts {path} cannot be read ({reason}); pass a text file with one prompt a line, JSON lines, "
+            f"or one of {', '.join(BUILTIN_PROMPTS)}"
+        ) from error
+    is_json = path.suffix.lower() in (".jsonl", ".json", ".ndjson")
+    found: dict[str, str] = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        name, prompt = _parsed(path, number, line) if is_json else (str(number), line)
+        if name in found:
+            raise FileError(f"{path} line {number}: the id {name!r} occurs twice; ids must be unique")
+        found[name] = prompt
+    if not found:
+        raise FileError(f"prompts {path} is empty; write one prompt a line")
+    return list(found.items())
+
+
+def encode_prompts(
+    tokenizer: PreTrainedTokenizerBase, prompts: list[tuple[str, str]], *, chat: bool = False
+) -> list[Prompt]:
+    """Token ids of (id, prompt) pairs.
+
+    Args:
+        tokenizer: of the model pair.
+        prompts: as from `read_prompts`.
+        chat: ask in the tokenizer's chat format instead of continuing the plain words.
+
+    Raises:
+        ValueError: for `chat` with a tokenizer that has no chat format.
+    """
+    if chat and not tokenizer.chat_template:
+        raise ValueError("chat=True, but this tokenizer has no chat format; leave --chat out")
+    encoded = []
+    for name, text in prompts:
+        ids: list[int] = chat_prompt(tokenizer, text) if chat else list(tokenizer(text)["input_ids"])
+        encoded.append(Prompt(name, text, tuple(ids)))
+    return encoded
+
+
+def _parsed(path: Path, number: int, line: str) -> tuple[str, str]:
+    try:
+        record: Any = json.loads(line)
+        prompt = record["prompt"]
+        name = record.get("id", str(number))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FileError(
+            f'{path} line {number} is not a JSON object with a "prompt"; write '
+            '{"id": "a-1", "prompt": "..."} on every line, or use a .txt file with one prompt a line'
+        ) from error
+    if not isinstance(prompt, str) or not prompt.strip() or not isinstance(name, str | int):
+        raise FileError(f'{path} line {number}: "prompt" must be text and "id" text or a number')
+    return str(name), prompt

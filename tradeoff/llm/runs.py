@@ -1,0 +1,92 @@
+"""A run: texts for a list of prompts, appended to a file as they are finished, with a progress bar."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from tradeoff.console import stderr
+from tradeoff.llm.engine import Engine, EngineSettings
+from tradeoff.llm.measurements import aatps
+from tradeoff.llm.models import ModelPair
+from tradeoff.llm.records import RecordFile, run_settings, text_record
+from tradeoff.llm.rows import Prompt
+
+__all__ = ["Run", "generate_to_file"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run left behind.
+
+    Attributes:
+        records: all texts of the file.
+        new: how many of them this run generated.
+        tokens, seconds: what this run generated, and in what time (without loading and warming up).
+    """
+
+    records: list[dict[str, Any]]
+    new: int
+    tokens: int
+    seconds: float
+
+
+def generate_to_file(
+    pair: ModelPair,
+    settings: EngineSettings,
+    prompts: Sequence[Prompt],
+    path: Path,
+    *,
+    batch: int = 8,
+    title: str = "generating",
+) -> Run:
+    """Generate the texts that `path` does not hold yet.
+
+    Every finished text is appended at once, so a run that is killed goes on where it stopped, with the same
+    texts as if it had not been; at the end the records stand in the order of the prompts.
+
+    Args:
+        pair, settings: models and method.
+        prompts: with unique ids.
+        path: JSON lines, made or continued.
+        batch: texts at a time.
+        title: of the progress bar.
+
+    Raises:
+        FileError: if `path` cannot be used, or belongs to another run.
+        ValueError: for prompts that cannot be continued, before anything is generated.
+    """
+    console = stderr()
+    engine = Engine(
+        pair, settings, batch, lambda line: console.print(line, style="yellow", markup=False, soft_wrap=True)
+    )
+    engine.check(prompts)
+    file = RecordFile(path, run_settings(pair, settings))
+    missing = file.missing(prompts)
+    tokens, seconds = 0, 0.0
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[speed]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(title, total=len(prompts), completed=len(prompts) - len(missing), speed="")
+        if missing:
+            engine.warm_up(missing[0])
+        start = time.perf_counter()
+        for text in engine.generate(missing):
+            words = str(pair.tokenizer.decode(text.token_ids, skip_special_tokens=True))
+            file.append(text_record(text, run_settings(pair, settings), words))
+            tokens += len(text.token_ids)
+            seconds = time.perf_counter() - start
+            speed = f"{tokens / seconds:.1f} tokens/s, AATPS {aatps(file.records).value:.2f}"
+            progress.update(task, advance=1, speed=speed)
+    file.finish(prompts)
+    return Run(file.records, len(missing), tokens, seconds)
