@@ -118,6 +118,7 @@ def tabulate(preset: Preset, cells: Sequence[Cell], folder: Path) -> pd.DataFram
             _add(row, "logppl_difference", paired_log_perplexity(records, reference))
         else:
             _add(row, "logppl_difference", None)
+        # A tree accepts other candidates too, which no single rate describes.
         measured = acceptance(records) if cell.lookahead and cell.method != "one-race-tree" else None
         row["acceptance"] = measured.rate if measured else None
         row["expected"] = measured.expected if measured else None
@@ -157,8 +158,8 @@ def _shown(row: dict[str, Any], name: str, digits: int) -> str:
 
 
 def _acceptance(row: dict[str, Any]) -> tuple[str, str, str]:
-    if pd.isna(row["acceptance"]):
-        return "", "", ""
+    if pd.isna(row["expected"]):
+        return "" if pd.isna(row["acceptance"]) else f"{row['acceptance']:.3f}", "", ""
     z = (row["acceptance"] - row["expected"]) / row["acceptance_error"]
     return f"{row['acceptance']:.3f} ± {row['acceptance_error']:.3f}", f"{row['expected']:.3f}", f"{z:+.1f}"
 

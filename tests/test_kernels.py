@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tests.support import ALPHA, P, Q, Z, assert_within, chi_square_p, distributions, pairs
 from tradeoff.decoders import GumbelMax, Identity, SynthID
 from tradeoff.decoders.gumbel import one_hot
+from tradeoff.draws import categorical
 from tradeoff.kernels import (
     METHODS,
     Algorithm1,
@@ -27,10 +28,7 @@ from tradeoff.kernels import (
     SingleKey,
     Standard,
     TwoKeys,
-    categorical,
     make_method,
-    one_race_candidates,
-    one_race_tree,
 )
 from tradeoff.measures import (
     google_end_point_strength,
@@ -38,6 +36,7 @@ from tradeoff.measures import (
     sampling_efficiency,
 )
 from tradeoff.prf import Stream
+from tradeoff.race_tree import one_race_candidates, one_race_tree
 from tradeoff.randomness import SimulatedRandomness
 from tradeoff.simplex import acceptance_probability, entropy, excess, overlap
 
@@ -261,10 +260,7 @@ def law_given_zeta(method: Method, seeds: int) -> np.ndarray:
     lost = method(p, q, draft, Scripted([high, fill], np.empty(0), zeta))
     a = acceptance_probability(P, Q)[draft][:, None]
     assert (lost.accepted == (a[:, 0] == 1)).all()
-    if isinstance(method, TwoKeys):
-        rest = np.eye(len(P))[lost.token]
-    else:
-        rest = excess(P, Q)
+    rest = np.eye(len(P))[lost.token] if isinstance(method, TwoKeys) else excess(P, Q)
     return a * np.eye(len(P))[draft] + (1 - a) * rest
 
 
@@ -500,4 +496,4 @@ def test_detection_names_the_streams_that_were_read() -> None:
         draft = method.draft(spread(Q, seeds), randomness)
         method(spread(P, seeds), spread(Q, seeds), draft, randomness)
         method.bonus(spread(P, seeds), randomness)
-        assert read == {method.detection.drafted, method.detection.replaced} - {None}
+        assert read == method.detection.streams

@@ -30,9 +30,11 @@ from typing import ClassVar, NamedTuple
 from tradeoff._arrays import Array, namespace
 from tradeoff.coupling import race_diagonal
 from tradeoff.decoders import Decoder, GumbelMax, Identity, is_degenerate
+from tradeoff.draws import at, categorical, draft_acceptance, residual, uniform_of
 from tradeoff.prf import Stream
+from tradeoff.race_tree import TreeVerdict, one_race_candidates, one_race_tree
 from tradeoff.randomness import Randomness
-from tradeoff.simplex import acceptance_probability, excess, overlap
+from tradeoff.simplex import overlap
 
 __all__ = [
     "METHODS",
@@ -48,10 +50,7 @@ __all__ = [
     "Standard",
     "TwoKeys",
     "Verdict",
-    "categorical",
     "make_method",
-    "one_race_candidates",
-    "one_race_tree",
 ]
 
 
@@ -62,56 +61,27 @@ class Verdict(NamedTuple):
     token: Array
 
 
-class TreeVerdict(NamedTuple):
-    """Which candidate was accepted (its rank from 0; the width of the tree if none), and the token, [...]."""
-
-    rank: Array
-    token: Array
-
-
 @dataclass(frozen=True)
 class Detection:
     """What a detector must know of a method: which pseudorandom stream drew a token.
 
     Attributes:
-        drafted: stream of accepted draft tokens; None if they carry no watermark.
-        replaced: stream of replacement and bonus tokens; None if replacements carry no watermark.
+        drafted: stream of accepted draft tokens; None if there are none, or without a watermark.
+        replaced: stream of the tokens that replace rejected ones; None likewise.
+        bonus: stream of bonus tokens, and of all tokens without speculation; None likewise.
         coin: what decided acceptance: "none" (nothing is drafted), "random" (lost), "keyed" (the
             ACCEPTANCE stream), or "winning time" (a function of the same race).
     """
 
     drafted: Stream | None
     replaced: Stream | None
+    bonus: Stream | None
     coin: str
 
-
-def categorical(p: Array, u: Array) -> Array:
-    """A token of law p by the inverse of its distribution function, with uniform u in (0, 1).
-
-    Args:
-        p: [..., n].
-        u: [...].
-
-    Returns:
-        [...] token ids; never one of probability 0.
-    """
-    xp = namespace(p)
-    cdf = xp.cumulative_sum(p, axis=-1)
-    total = cdf[..., -1:]
-    # Where u * total rounds to total, the token that completes the total is the last one with mass.
-    below = (cdf <= u[..., None] * total) & (cdf < total)
-    return xp.sum(xp.astype(below, xp.int64), axis=-1)
-
-
-def at(values: Array, token: Array) -> Array:
-    """values[..., token]: `[..., n], [...] -> [...]`."""
-    xp = namespace(values)
-    return xp.take_along_axis(values, token[..., None], axis=-1)[..., 0]
-
-
-def draft_acceptance(p: Array, q: Array, draft: Array) -> Array:
-    """a = min(1, P/Q) at the draft token alone: `[...]`, in O(1) a row."""
-    return acceptance_probability(at(p, draft), at(q, draft))
+    @property
+    def streams(self) -> frozenset[Stream]:
+        """All streams that draw tokens."""
+        return frozenset(s for s in (self.drafted, self.replaced, self.bonus) if s is not None)
 
 
 def draw(decoder: Decoder, p: Array, stream: Stream, randomness: Randomness) -> Array:
@@ -175,7 +145,7 @@ class Basic(Method):
 
     name = "basic"
     title = "no speculation"
-    detection = Detection(None, Stream.SHARED, "none")
+    detection = Detection(None, None, Stream.SHARED, "none")
 
     def bonus(self, p: Array, randomness: Randomness) -> Array:
         return draw(self.decoder, p, Stream.SHARED, randomness)
@@ -191,7 +161,7 @@ class Standard(Method):
     decoder: Decoder = field(default_factory=Identity)
     name = "standard"
     title = "standard"
-    detection = Detection(None, None, "random")
+    detection = Detection(None, None, None, "random")
 
     def draft(self, q: Array, randomness: Randomness) -> Array:
         return categorical(q, randomness.uniform())
@@ -200,7 +170,7 @@ class Standard(Method):
         return randomness.uniform() < draft_acceptance(p, q, draft)
 
     def replacement(self, p: Array, q: Array, draft: Array, randomness: Randomness) -> Array:
-        return categorical(_residual(p, q), randomness.uniform())
+        return categorical(residual(p, q), randomness.uniform())
 
     def bonus(self, p: Array, randomness: Randomness) -> Array:
         return categorical(p, randomness.uniform())
@@ -212,7 +182,7 @@ class KeepStrength(Method):
 
     name = "keep-strength"
     title = "keep strength"
-    detection = Detection(Stream.SHARED, Stream.SHARED, "random")
+    detection = Detection(Stream.SHARED, Stream.SHARED, Stream.SHARED, "random")
 
     def draft(self, q: Array, randomness: Randomness) -> Array:
         return draw(self.decoder, q, Stream.SHARED, randomness)
@@ -228,7 +198,7 @@ class KeepStrength(Method):
         zeta = randomness.zeta(Stream.SHARED, self.decoder)
         if is_degenerate(self.decoder):
             return self.decoder.token(p, zeta)
-        return categorical(_residual(self.decoder(p, zeta), self.decoder(q, zeta)), randomness.uniform())
+        return categorical(residual(self.decoder(p, zeta), self.decoder(q, zeta)), randomness.uniform())
 
     def bonus(self, p: Array, randomness: Randomness) -> Array:
         return draw(self.decoder, p, Stream.SHARED, randomness)
@@ -247,7 +217,7 @@ class KeepEfficiency(Standard):
     decoder: Decoder = field(default_factory=GumbelMax)
     name = "keep-efficiency"
     title = "keep efficiency"
-    detection = Detection(Stream.DRAFT, None, "random")
+    detection = Detection(Stream.DRAFT, None, Stream.DRAFT, "random")
 
     def draft(self, q: Array, randomness: Randomness) -> Array:
         return draw(self.decoder, q, Stream.DRAFT, randomness)
@@ -262,10 +232,10 @@ class TwoKeys(KeepEfficiency):
 
     name = "two-keys"
     title = "two keys, random coin"
-    detection = Detection(Stream.DRAFT, Stream.TARGET, "random")
+    detection = Detection(Stream.DRAFT, Stream.TARGET, Stream.TARGET, "random")
 
     def replacement(self, p: Array, q: Array, draft: Array, randomness: Randomness) -> Array:
-        return draw(self.decoder, _residual(p, q), Stream.TARGET, randomness)
+        return draw(self.decoder, residual(p, q), Stream.TARGET, randomness)
 
     def bonus(self, p: Array, randomness: Randomness) -> Array:
         return draw(self.decoder, p, Stream.TARGET, randomness)
@@ -277,7 +247,7 @@ class Algorithm1(TwoKeys):
 
     name = "algorithm-1"
     title = "Algorithm 1"
-    detection = Detection(Stream.DRAFT, Stream.TARGET, "keyed")
+    detection = Detection(Stream.DRAFT, Stream.TARGET, Stream.TARGET, "keyed")
 
     def accepts(self, p: Array, q: Array, draft: Array, randomness: Randomness) -> Array:
         return randomness.coin() < draft_acceptance(p, q, draft)
@@ -290,7 +260,7 @@ class SingleKey(Method):
     decoder: Decoder = field(default_factory=GumbelMax)
     name = "single-key"
     title = "single key"
-    detection = Detection(Stream.SHARED, Stream.SHARED, "keyed")
+    detection = Detection(Stream.SHARED, Stream.SHARED, Stream.SHARED, "keyed")
 
     def __post_init__(self) -> None:
         if not isinstance(self.decoder, GumbelMax):
@@ -307,7 +277,7 @@ class SingleKey(Method):
 
     def replacement(self, p: Array, q: Array, draft: Array, randomness: Randomness) -> Array:
         race = randomness.zeta(Stream.SHARED, self.decoder)
-        return GumbelMax().token(_residual(p, q), _remainders(race, q, draft))
+        return GumbelMax().token(residual(p, q), _remainders(race, q, draft))
 
     def bonus(self, p: Array, randomness: Randomness) -> Array:
         return draw(self.decoder, p, Stream.SHARED, randomness)
@@ -319,11 +289,11 @@ class OneRace(SingleKey):
 
     name = "one-race"
     title = "one race"
-    detection = Detection(Stream.SHARED, Stream.SHARED, "winning time")
+    detection = Detection(Stream.SHARED, Stream.SHARED, Stream.SHARED, "winning time")
 
     def accepts(self, p: Array, q: Array, draft: Array, randomness: Randomness) -> Array:
         # Small t is accepted, not large: accepted tokens then have small E, which is what detectors read.
-        return _uniform_of(randomness.race_at(Stream.SHARED, draft) / at(q, draft)) < draft_acceptance(
+        return uniform_of(randomness.race_at(Stream.SHARED, draft) / at(q, draft)) < draft_acceptance(
             p, q, draft
         )
 
@@ -364,83 +334,9 @@ class OneRaceTree(OneRace):
         return overlap(p, q) if self.width == 1 else None
 
 
-def one_race_candidates(q: Array, race: Array, width: int) -> Array:
-    """The `width` smallest E/Q in order: a sample from Q without replacement (Gumbel top-k).
-
-    Args:
-        q: draft laws [..., n].
-        race: E ~ Exp(1)^n, [..., n].
-        width: how many.
-
-    Returns:
-        [..., width] token ids; where Q has fewer tokens, the last of them stands in for the missing.
-    """
-    xp = namespace(q)
-    left: Array = q
-    chosen: list[Array] = []
-    for rank in range(width):
-        token = GumbelMax().token(left, race)
-        if rank:
-            token = xp.where(xp.sum(left, axis=-1) > 0, token, chosen[-1])
-        chosen.append(token)
-        left = _without(left, token)
-    return xp.stack(chosen, axis=-1)
-
-
-def one_race_tree(p: Array, q: Array, race: Array, width: int) -> TreeVerdict:
-    """Test the `width` first candidates of one race in turn; if none is accepted, race for the residual.
-
-    With P_1 = P, Q_1 = Q, candidate i has winning time t_i = min E_i/Q_i and is accepted if
-    1 - exp(-t_i) < min(1, P_i/Q_i); else P_{i+1} = (P_i - Q_i)_+, Q_{i+1} is Q_i without the candidate,
-    renormalised, and E_{i+1} = E_i - t_i Q_i. After `width` rejections the remainders race with P_{width+1}.
-    Unbiased for every width.
-
-    Args:
-        p, q: target and draft laws [..., n].
-        race: E ~ Exp(1)^n, [..., n].
-        width: number of candidates.
-
-    Returns:
-        rank of the accepted candidate (`width` if none) and the token, each [...].
-    """
-    xp = namespace(p)
-    p, q = xp.broadcast_arrays(p, q)
-    one = xp.ones_like(p[..., :1])
-    rank = xp.full_like(xp.astype(p[..., 0], xp.int64), width)
-    token = xp.zeros_like(rank)
-    for level in range(width):
-        mass = xp.sum(q, axis=-1, keepdims=True)
-        # A row that has run out of draft tokens has no further candidate; its residual stays as it is.
-        left = mass[..., 0] > 0
-        q = q / xp.where(mass > 0, mass, one)
-        candidate = GumbelMax().token(q, race)
-        time = at(race, candidate) / xp.where(left, at(q, candidate), one[..., 0])
-        accepted = left & (_uniform_of(time) < draft_acceptance(p, q, candidate)) & (rank == width)
-        rank = xp.where(accepted, level, rank)
-        token = xp.where(accepted, candidate, token)
-        p, race, q = excess(p, q, empty="zero"), race - time[..., None] * q, _without(q, candidate)
-    return TreeVerdict(rank, xp.where(rank == width, GumbelMax().token(p, race), token))
-
-
-def _residual(p: Array, q: Array) -> Array:
-    return excess(p, q, empty="zero")
-
-
 def _remainders(race: Array, q: Array, draft: Array) -> Array:
     """E - t Q with t = E/Q at the draft token."""
     return race - (at(race, draft) / at(q, draft))[..., None] * q
-
-
-def _uniform_of(time: Array) -> Array:
-    """1 - exp(-t): a uniform coin from a winning time t ~ Exp(1)."""
-    return -namespace(time).expm1(-time)
-
-
-def _without(q: Array, token: Array) -> Array:
-    """q with the entry of `token` set to 0."""
-    xp = namespace(q)
-    ids = xp.arange(q.shape[-1], device=getattr(q, "device", None))
-    return xp.where(ids == token[..., None], xp.zeros_like(q), q)
 
 
 #: All methods by name, in the order of tables.

@@ -18,6 +18,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from tradeoff.llm import builtin
+from tradeoff.llm.models import ModelPair
 
 SPECIAL = ["<unk>", "<s>", "</s>"]
 MERGES = [("t", "h"), ("th", "e"), ("a", "n")]
@@ -68,6 +69,54 @@ def make_llama() -> Callable[..., LlamaForCausalLM]:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             return LlamaForCausalLM(config).eval()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_pair(make_tokenizer: Callable[..., PreTrainedTokenizerFast]) -> Callable[..., ModelPair]:
+    """Two different random Llamas in float64 over a vocabulary of any size.
+
+    In float64 the order of additions decides nothing, so texts can be compared token by token.
+    """
+
+    def model(seed: int, width: int, layers: int, eos: int | None, positions: int, attention: str):
+        config = LlamaConfig(
+            vocab_size=width,
+            hidden_size=16,
+            intermediate_size=24,
+            num_hidden_layers=layers,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            max_position_embeddings=positions,
+            initializer_range=0.4,
+            eos_token_id=eos,
+            bos_token_id=None,
+            attn_implementation=attention,
+        )
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return LlamaForCausalLM(config).eval().requires_grad_(False).double()
+
+    def make(
+        vocabulary: int = 8,
+        *,
+        seed: int = 0,
+        padding: tuple[int, int] = (0, 0),
+        eos: int | None = None,
+        positions: int = 256,
+        attention: str = "sdpa",
+    ) -> ModelPair:
+        return ModelPair(
+            draft=model(seed + 100, vocabulary + padding[0], 1, eos, positions, attention),
+            target=model(seed, vocabulary + padding[1], 2, eos, positions, attention),
+            tokenizer=make_tokenizer(),
+            draft_name="draft",
+            target_name="target",
+            device=torch.device("cpu"),
+            dtype=torch.float64,
+            vocabulary_size=vocabulary,
+        )
 
     return make
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -135,8 +136,11 @@ def _print_summary(run: Run, settings: EngineSettings) -> None:
     out.print("   ".join(parts), soft_wrap=True, markup=False)
     if settings.measure and settings.drafts and settings.method.width == 1:
         found = acceptance(run.records)
+        theory = f"expected {found.expected:.4f} ± {found.standard_error:.4f} "
+        if math.isnan(found.expected):
+            theory = ""
         out.print(
-            f"acceptance {found.rate:.4f}, expected {found.expected:.4f} ± {found.standard_error:.4f} "
-            f"({found.verified} drafts verified, mean 1 - TV {found.overlap:.4f})",
+            f"acceptance {found.rate:.4f}, {theory}({found.verified} drafts verified, "
+            f"mean 1 - TV {found.overlap:.4f})",
             soft_wrap=True,
         )

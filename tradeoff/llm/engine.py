@@ -61,12 +61,24 @@ class EngineSettings:
             )
         if self.max_tokens < 1:
             raise ValueError(f"max_tokens={self.max_tokens} must be at least 1")
-        if self.seed < 0:
-            raise ValueError(f"seed={self.seed} must not be negative")
+        if not 0 <= self.seed < 1 << 63:
+            raise ValueError(f"seed={self.seed} must be in 0 .. 2^63 - 1")
         if self.prf is None and self.marked:
             raise ValueError(
                 f"method {self.method.name} with {self.method.decoder.name} needs a key: pass prf"
             )
+        if self.prf is not None and self.marked:
+            self._check_prf(self.prf)
+
+    def _check_prf(self, prf: Prf) -> None:
+        """Ask for one number of every kind that the method reads, so that a function that lacks it says so
+        before any text is begun."""
+        context = np.zeros((1, prf.context_width), dtype=np.int64)
+        if self.method.detection.coin == "keyed":
+            prf.coin(context)
+        draw = prf.bits if self.method.decoder.randomness == "tournament bits" else prf.race
+        for stream in self.method.detection.streams:
+            draw(stream, context, np.zeros(1, dtype=np.int64))
 
     @property
     def drafts(self) -> bool:
@@ -104,6 +116,7 @@ class Engine:
         self.pair, self.settings, self.batch = pair, settings, batch
         self._report = report
         self._k = settings.lookahead if settings.drafts else 0
+        self._prf = settings.prf if settings.marked else None
         self._eos = frozenset() if settings.ignore_eos else _eos_ids(pair)
         self._rows: list[Row] = []
         self._open()
@@ -115,18 +128,24 @@ class Engine:
         draft = Feeder(self.pair.draft, self.batch, n) if self._k else None
         self._feeders = [target] if draft is None else [target, draft]
         self._speculator = Speculator(
-            settings.method, settings.prf, settings.sampling, target, draft, self._k, n, settings.measure
+            settings.method, self._prf, settings.sampling, target, draft, self._k, n, settings.measure
         )
         self._rows = []
 
     def check(self, prompts: Sequence[Prompt]) -> None:
-        """Raise ValueError, naming the prompt, for one that is empty or does not fit the context window."""
+        """Raise ValueError, naming the prompt, for one that is empty, of another tokenizer, or too long for
+        the context window."""
         nodes = self._k * self.settings.method.width
         limits = [longest_context(f.model) for f in self._feeders]
         limit = min((limit for limit in limits if limit), default=None)
         for prompt in prompts:
             if not prompt.token_ids:
                 raise ValueError(f"prompt {prompt.id!r} has no tokens; give it at least one word")
+            if not all(0 <= token < self.pair.vocabulary_size for token in prompt.token_ids):
+                raise ValueError(
+                    f"prompt {prompt.id!r} has token ids outside 0 .. {self.pair.vocabulary_size - 1}; "
+                    "encode it with the tokenizer of this pair"
+                )
             needed = len(prompt.token_ids) + self.settings.max_tokens + nodes
             if limit is not None and needed > limit:
                 raise ValueError(
@@ -136,7 +155,8 @@ class Engine:
                 )
 
     def warm_up(self, prompt: Prompt) -> None:
-        """Run a few rounds on `prompt` and discard them, so that timings start warm."""
+        """Run a few rounds on `prompt` and discard them, so that timings start warm (raises as `check`)."""
+        self.check([prompt])
         self._rows = []
         self._admit(deque([prompt]))
         for _ in range(3):
@@ -145,7 +165,7 @@ class Engine:
         self._rows = []
 
     def generate(self, prompts: Sequence[Prompt]) -> Iterator[GeneratedText]:
-        """One text for every prompt, in the order in which they are finished.
+        """One text for every prompt, in the order in which they are finished. One call at a time.
 
         Raises:
             ValueError: for prompts that are empty or do not fit the context window, before anything runs.
@@ -155,23 +175,28 @@ class Engine:
         queue = deque(prompts)
         self._rows = []
         while queue or self._rows:
+            failure = None
             try:
                 self._admit(queue)
                 self._speculator.round(self._rows)
             except RuntimeError as error:
                 if not _out_of_memory(error):
                     raise
-                self._retreat(queue, error)
+                failure = str(error)
+            if failure is not None:
+                # Not while the exception is alive: its traceback holds what ran out of memory.
+                self._retreat(queue, failure)
                 continue
-            yield from self._retire()
+            # As a list: the caller's time between two texts is not theirs.
+            yield from list(self._retire())
 
-    def _retreat(self, queue: deque[Prompt], error: RuntimeError) -> None:
+    def _retreat(self, queue: deque[Prompt], failure: str) -> None:
         """Start the texts in progress again, half as many at a time: they come out the same."""
         if self.batch == 1:
             raise RuntimeError(
                 "the device runs out of memory with a single text; lower max_tokens or lookahead, "
-                "or use a smaller dtype"
-            ) from error
+                f"or use a smaller dtype ({failure})"
+            )
         queue.extendleft(row.prompt for row in reversed(self._rows))
         self.batch //= 2
         self._report(f"out of memory: going on with {self.batch} texts at a time")
@@ -183,15 +208,16 @@ class Engine:
     def _admit(self, queue: deque[Prompt]) -> None:
         """Fill free slots with new prompts, all but the last token of each."""
         first = len(self._rows)
-        prf = self.settings.prf
+        prf = self._prf
         while queue and len(self._rows) < self.batch:
             prompt = queue.popleft()
-            width, pads = (prf.context_width, prf.pads_contexts) if prf else (1, True)
             self._rows.append(
                 Row(
                     prompt,
                     prompt_generator(self.settings.seed, prompt),
-                    ContextWindow(width, pads),
+                    ContextWindow(prf.context_width, prf.pads_contexts)
+                    if prf
+                    else ContextWindow(1, marked=False),
                     self.settings.max_tokens,
                     self._eos,
                     self._now(),
@@ -238,5 +264,6 @@ def _eos_ids(pair: ModelPair) -> frozenset[int]:
 
 
 def _out_of_memory(error: RuntimeError) -> bool:
-    """CUDA has a class for it; the CPU allocator only a message."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    """CUDA's allocator has a class for it; cuBLAS and the CPU's allocator only have messages."""
+    messages = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in messages)

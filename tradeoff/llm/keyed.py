@@ -69,7 +69,7 @@ class PositionRandomness:
             if kind == "race":
                 self._drawn[stream, kind] = self._race(stream, decoder)
             elif kind == "tournament bits":
-                self._drawn[stream, kind] = TournamentBits(lambda word: self._bits(stream, word))
+                self._drawn[stream, kind] = self._tournament_bits(stream, decoder)
             else:
                 return None
         return self._drawn[stream, kind]
@@ -109,16 +109,21 @@ class PositionRandomness:
             race[row] = torch.from_numpy(drawn).to(self._device)
         return race
 
-    def _bits(self, stream: Stream, word: int) -> torch.Tensor:
-        if self._prf is None or len(self._free) == len(self._contexts):
-            bits = torch.empty((len(self._contexts), self._n), dtype=torch.int64, device=self._device)
-        else:
-            bits = self._prf.bits(stream, self._contexts, vocabulary_ids(self._n, self._device), word)
-        span = np.iinfo(np.int64)
-        for row in map(int, self._free):
-            drawn = self._generators[row].integers(span.min, span.max, self._n, np.int64, endpoint=True)
-            bits[row] = torch.from_numpy(drawn).to(self._device)
-        return bits
+    def _tournament_bits(self, stream: Stream, decoder: Decoder) -> TournamentBits:
+        # A source of its own for every free row, made now: how many words are drawn later depends on the
+        # other rows of the batch, and must not move what this text draws next.
+        free = {row: decoder.draw(self._generators[row], (), self._n) for row in map(int, self._free)}
+
+        def word(k: int) -> torch.Tensor:
+            if self._prf is None or len(free) == len(self._contexts):
+                bits = torch.empty((len(self._contexts), self._n), dtype=torch.int64, device=self._device)
+            else:
+                bits = self._prf.bits(stream, self._contexts, vocabulary_ids(self._n, self._device), k)
+            for row, own in free.items():
+                bits[row] = torch.from_numpy(own.word(k)).to(self._device)
+            return bits
+
+        return TournamentBits(word)
 
 
 def _rows_of(drawn: Any, index: torch.Tensor) -> Any:

@@ -49,7 +49,8 @@ class Acceptance:
 
     Attributes:
         rate: share of verified drafts that were accepted.
-        expected: mean over the same positions of the method's own formula (1 - TV for most).
+        expected: mean over the same positions of the method's own formula (1 - TV for most); NaN, like the
+            standard error, for methods without one.
         overlap: mean over the same positions of 1 - TV(Q, P), the most that is possible.
         standard_error: of rate - expected, if the formula holds: at every position, given all before it,
             acceptance is a coin of the expected probability, so the differences are uncorrelated.
@@ -83,7 +84,7 @@ def acceptance(records: Sequence[Record]) -> Acceptance:
         for source, efficiency, overlap in lists:
             if overlap is not None:
                 accepted.append(source == "d")
-                expected.append(efficiency)
+                expected.append(math.nan if efficiency is None else efficiency)
                 overlaps.append(overlap)
     if not accepted:
         raise ValueError(

@@ -162,7 +162,7 @@ class RecordFile:
             if size is not None:
                 os.truncate(self.path, size)
             raise FileError(
-                f"{self.path} cannot be appended to ({error.strerror or error}); its {len(self)} texts are "
+                f"{self.path} cannot be appended to ({error.strerror or error}); the texts it holds are "
                 "safe: make room and run the same command again"
             ) from error
         self._done[_identity(record["id"], record["prompt"])] = record

@@ -34,13 +34,13 @@ class GeneratedText:
         sources: one letter a token: d (accepted draft), r (replacement of a rejected one), b (bonus, or no
             speculation).
         unmarked: tokens sampled with true randomness because their context had occurred before or was too
-            short.
+            short, or because there is no watermark.
         log_p: log P(token) under the target as it was sampled from (temperature, top-k, top-p), a token.
         log_p_model: the same at temperature 1 with nothing cut.
         seconds: wall time from admission to the last token (the whole batch shares the machine).
         entropy: Ent(P) at every token, if asked for.
         overlap: 1 - TV(Q, P) wherever a draft was verified, None at bonus tokens; if asked for.
-        efficiency: expected acceptance of the method there; if asked for.
+        efficiency: expected acceptance of the method there, None also where it has no formula; if asked for.
     """
 
     prompt: Prompt
@@ -87,10 +87,15 @@ class ContextWindow:
     one with fewer generated tokens than its width, unless the pseudorandom function pads contexts. Positions
     further ahead count as used only if what lies before them in the look-ahead is emitted, which is why they
     are committed one by one.
+
+    Args:
+        width: tokens of a context.
+        pads: whether contexts with fewer generated tokens may be used.
+        marked: False if there is no watermark at all.
     """
 
-    def __init__(self, width: int, pads: bool):
-        self._width, self._pads = width, pads
+    def __init__(self, width: int, pads: bool = False, *, marked: bool = True):
+        self._width, self._pads, self._marked = width, pads, marked
         self._tail = [PAD] * width
         self._generated = 0
         self._used: set[bytes] = set()
@@ -107,7 +112,7 @@ class ContextWindow:
         for offset, context in enumerate(contexts):
             key = context.tobytes()
             short = not self._pads and self._generated + offset < self._width
-            flags.append(short or key in self._used or key in seen)
+            flags.append(not self._marked or short or key in self._used or key in seen)
             seen.add(key)
         return flags
 

@@ -35,7 +35,7 @@ class Sampling:
             )
         if not 0 < self.temperature < float("inf"):
             raise ValueError(f"temperature={self.temperature} must be a positive number")
-        if self.top_k < 0 or self.top_k != int(self.top_k):
+        if not isinstance(self.top_k, int) or self.top_k < 0:
             raise ValueError(f"top_k={self.top_k} must be a whole number of tokens, or 0 to keep all")
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p={self.top_p} must be above 0 and at most 1 (1 keeps all tokens)")
@@ -52,7 +52,8 @@ class Sampling:
         """
         scaled = logits.double()
         if self.temperature != 1:
-            scaled = scaled / self.temperature
+            # Differences first: a tiny temperature may overflow the logits, but not their order.
+            scaled = (scaled - scaled.amax(dim=-1, keepdim=True)) / self.temperature
         if 0 < self.top_k < scaled.shape[-1]:
             least = torch.topk(scaled, self.top_k, dim=-1).values[..., -1:]
             scaled = scaled.masked_fill(scaled < least, -torch.inf)

@@ -133,7 +133,8 @@ class Feeder:
         vocabulary: tokens to keep of the logits; columns beyond are padding.
 
     Raises:
-        ValueError: for models with state that cannot be rolled back (recurrent or linear attention).
+        ValueError: for models with state that cannot be rolled back (recurrent or linear attention), and
+            attention kernels that take no mask for every row.
     """
 
     def __init__(self, model: PreTrainedModel, slots: int, vocabulary: int):
@@ -143,6 +144,12 @@ class Feeder:
             raise ValueError(
                 f"{type(model).__name__} keeps state that cannot be rolled back ({', '.join(unfit)}); "
                 "speculative decoding here needs key/value caches in every layer"
+            )
+        attention = model.config.get_text_config()._attn_implementation
+        if attention not in ("sdpa", "eager"):
+            raise ValueError(
+                f"{type(model).__name__} uses the attention {attention!r}, which takes no mask of its own for "
+                'every row; load it with attn_implementation="sdpa" or "eager"'
             )
         self.model, self.vocabulary = model, vocabulary
         self.cache = SlotCache(model.config.get_text_config().num_hidden_layers, slots)
@@ -181,12 +188,20 @@ class Feeder:
         output = self.model(
             input_ids=torch.from_numpy(tokens).to(device),
             position_ids=torch.from_numpy(where).to(device),
-            attention_mask=torch.from_numpy(reads).to(device)[:, None],
+            attention_mask=self._attention_mask(torch.from_numpy(reads).to(device)[:, None]),
             past_key_values=self.cache,
             use_cache=True,
             logits_to_keep=keep,
         )
         return output.logits[..., : self.vocabulary]
+
+    def _attention_mask(self, reads: torch.Tensor) -> torch.Tensor:
+        """Booleans as the attention of the model takes them."""
+        if self.model.config.get_text_config()._attn_implementation == "sdpa":
+            return reads
+        # Eager attention adds its mask to the scores: added booleans would mask nothing.
+        dtype = self.model.dtype
+        return torch.zeros_like(reads, dtype=dtype).masked_fill(~reads, torch.finfo(dtype).min)
 
     @torch.inference_mode()
     def move(self, source: int, target: int) -> None:

@@ -1,0 +1,195 @@
+"""`tradeoff generate` and `tradeoff key` as a user runs them, on a tiny model in a folder."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from tradeoff.cli import app
+from tradeoff.keys import Key
+from tradeoff.philox import VllmPhilox
+from tradeoff.prf import KeyedPrf, Stream
+
+runner = CliRunner()
+
+
+@pytest.fixture
+def folder(tiny_folder: Path, tmp_path: Path) -> Path:
+    """Prompts and a key; the tiny model is beside them."""
+    (tmp_path / "prompts.txt").write_text("the man\nand then\n")
+    Key(bytes(range(32))).write(tmp_path / "key")
+    return tmp_path
+
+
+def generate(folder: Path, tiny_folder: Path, *options: str, key: bool = True):
+    arguments = ["generate", "--prompts", str(folder / "prompts.txt"), "-o", str(folder / "out.jsonl")]
+    arguments += ["--target", str(tiny_folder), "--draft", "skip:1", "--max-tokens", "12", "--ignore-eos"]
+    arguments += ["--key-file", str(folder / "key")] if key else []
+    return runner.invoke(app, [*arguments, *options])
+
+
+def records(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "out.jsonl").read_text().splitlines()]
+
+
+def contexts(ids: list[int], width: int) -> np.ndarray:
+    padded = np.array([-1] * width + ids)
+    return np.lib.stride_tricks.sliding_window_view(padded, width)[: len(ids)]
+
+
+def test_text_is_generated_and_marked(folder: Path, tiny_folder: Path) -> None:
+    result = generate(folder, tiny_folder, "--measure", "--max-tokens", "60", "--temperature", "0.9")
+    assert result.exit_code == 0, result.output
+    assert "2 texts" in result.output
+    assert "AATPS" in result.output
+    assert "acceptance" in result.output
+    assert "wrote" in result.output.splitlines()[-1]
+    first, second = records(folder)
+    assert (first["id"], first["prompt"], second["id"]) == ("1", "the man", "2")
+    prf = KeyedPrf(Key(bytes(range(32))))
+    for record in (first, second):
+        assert len(record["token_ids"]) == len(record["sources"]) == 60
+        ids = np.array(record["token_ids"])
+        race = prf.race(Stream.SHARED, contexts(record["token_ids"], 4), ids[:, None])[:, 0]
+        # Under the key the races are won (Exp(1) would have mean 1).
+        assert race[4:].mean() < 0.6
+        assert record["run"]["key"] == prf.fingerprint
+        assert bytes(range(32)).hex() not in json.dumps(record)
+
+
+def test_same_command_is_a_no_op(folder: Path, tiny_folder: Path) -> None:
+    generate(folder, tiny_folder)
+    before = (folder / "out.jsonl").read_bytes()
+    result = generate(folder, tiny_folder)
+    assert result.exit_code == 0
+    assert " new" not in result.output
+    assert (folder / "out.jsonl").read_bytes() == before
+
+
+def test_vllm_format_with_an_integer_key(folder: Path, tiny_folder: Path) -> None:
+    options = ["--prf", "vllm-philox-v1", "--key", "42", "--max-tokens", "60"]
+    result = generate(folder, tiny_folder, *options, key=False)
+    assert result.exit_code == 0, result.output
+    prf = VllmPhilox(42)
+    for record in records(folder):
+        ids = record["token_ids"]
+        race = prf.race(Stream.SHARED, contexts(ids, 4), np.array(ids)[:, None])[:, 0]
+        assert race.mean() < 0.6
+        assert record["run"]["key"] == prf.fingerprint
+
+
+def test_key_file_of_vllm_holds_an_integer(folder: Path, tiny_folder: Path) -> None:
+    (folder / "vllm.key").write_text("42\n")
+    options = ["--prf", "vllm-philox-v1", "--key-file", str(folder / "vllm.key")]
+    assert generate(folder, tiny_folder, *options, key=False).exit_code == 0
+    assert records(folder)[0]["run"]["key"] == VllmPhilox(42).fingerprint
+
+
+def test_key_from_the_environment(folder: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRADEOFF_KEY", bytes(range(32)).hex())
+    assert generate(folder, tiny_folder, key=False).exit_code == 0
+    assert records(folder)[0]["run"]["key"] == Key(bytes(range(32))).fingerprint
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--method", "basic"],
+        ["--method", "basic", "--watermark", "none"],
+        ["--method", "standard"],
+        ["--method", "keep-strength"],
+        ["--method", "keep-efficiency"],
+        ["--method", "two-keys"],
+        ["--method", "algorithm-1", "--watermark", "synthid:30"],
+        ["--method", "algorithm-1", "--watermark", "synthid:inf"],
+        ["--method", "single-key"],
+        ["--method", "one-race-tree", "--width", "3"],
+    ],
+    ids=" ".join,
+)
+def test_every_method_runs(folder: Path, tiny_folder: Path, options: list[str]) -> None:
+    result = generate(folder, tiny_folder, *options, "--max-tokens", "5", "--lookahead", "2")
+    assert result.exit_code == 0, result.output
+    run = records(folder)[0]["run"]
+    assert run["method"] == options[1]
+    assert (run["key"] is None) == (run["watermark"] == "none")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--temperature", "0"], "temperature=0 is greedy decoding"),
+        (["--temperature", "-1"], "temperature=-1.0 must be a positive number"),
+        (["--top-p", "0"], "top_p=0.0"),
+        (["--top-k", "-2"], "top_k=-2"),
+        (["--lookahead", "0"], "lookahead=0 must be at least 1"),
+        (["--batch", "0"], "batch=0 must be at least 1"),
+        (["--max-tokens", "0"], "max_tokens=0"),
+        (["--max-tokens", "500"], "beyond the context window"),
+        (["--seed", "-1"], "seed=-1"),
+        (["--limit", "0"], "limit=0"),
+        (["--method", "magic"], "method='magic' is unknown"),
+        (["--watermark", "magic"], "decoder='magic' is unknown"),
+        (["--method", "standard", "--watermark", "gumbel"], "carries no watermark"),
+        (["--method", "one-race", "--watermark", "synthid:30"], "needs Gumbel-max"),
+        (["--width", "3"], "width=3 is for one-race-tree"),
+        (["--prf", "magic"], "prf='magic' is unknown"),
+        (["--prf", "vllm-philox-v1"], "is not an integer"),
+        (["--key", "42"], "--key and --key-file name two keys"),
+        (["--context-width", "0"], "context_width=0"),
+        (["--draft", "jump"], "jump"),
+        (["--dtype", "int8"], "dtype='int8'"),
+        (["--chat"], "no chat format"),
+        (["--prompts", "gone.txt"], "gone.txt cannot be read"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_exits_with_status_2(
+    folder: Path, tiny_folder: Path, options: list[str], message: str
+) -> None:
+    result = generate(folder, tiny_folder, *options)
+    assert result.exit_code == 2
+    assert message in result.output.replace("\n", "")
+    assert not (folder / "out.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "TRADEOFF_KEY holds no key; make a key with `tradeoff key new`"),
+        (["--key", "42"], "--key takes the integer keys of --prf vllm-philox-v1"),
+        (["--prf", "vllm-philox-v1"], "needs the integer key of vLLM"),
+        (["--prf", "vllm-philox-v1", "--key", "x"], "is not an integer"),
+        (["--prf", "vllm-philox-v1", "--key", str(1 << 64)], "65 bits long"),
+        (["--prf", "vllm-philox-v1", "--key", "1", "--method", "algorithm-1"], "acceptance coin"),
+        (["--prf", "vllm-philox-v1", "--key", "1", "--method", "basic", "--watermark", "synthid:5"], "bits"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_missing_and_unfit_keys(
+    folder: Path, tiny_folder: Path, options: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TRADEOFF_KEY", raising=False)
+    result = generate(folder, tiny_folder, *options, key=False)
+    assert result.exit_code == 2
+    assert message in result.output.replace("\n", "")
+
+
+def test_key_new_is_secret_and_never_overwrites(tmp_path: Path) -> None:
+    path = tmp_path / "k"
+    result = runner.invoke(app, ["key", "new", "-o", str(path)])
+    assert result.exit_code == 0
+    key = Key.read(path)
+    assert key.fingerprint in result.output
+    assert key.secret.hex() not in result.output
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    again = runner.invoke(app, ["key", "new", "-o", str(path)])
+    assert again.exit_code == 2
+    assert Key.read(path) == key
+    named = runner.invoke(app, ["key", "fingerprint", str(path)])
+    assert named.output.strip() == key.fingerprint

@@ -1,0 +1,113 @@
+"""Measurements: right values on records made by hand, right error bars on simulated ones."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from tests.support import Z
+from tradeoff.llm.measurements import (
+    aatps,
+    acceptance,
+    log_perplexity,
+    paired_log_perplexity,
+    per_token_time,
+)
+
+
+def test_aatps_counts_every_step_with_its_last_token() -> None:
+    records = [{"accepted": [3, 0, 1]}, {"accepted": [2]}]
+    estimate = aatps(records)
+    assert estimate.value == pytest.approx((3 + 0 + 1 + 2) / 4 + 1)
+    # Ratio estimator by hand: residuals tokens - ratio * steps of the two texts.
+    residuals = np.array([7 - 2.5 * 3, 3 - 2.5 * 1])
+    expected = residuals.std(ddof=1) / math.sqrt(2) / 2
+    assert estimate.standard_error == pytest.approx(expected)
+    assert aatps([{"accepted": [1]}]).standard_error == math.inf
+
+
+def test_aatps_error_covers_the_truth() -> None:
+    """Texts of one kind each: the error must see that steps within a text are alike."""
+    rng = np.random.default_rng(0)
+    z = []
+    for _ in range(300):
+        kinds = rng.random(60)
+        records = [{"accepted": rng.binomial(3, p, rng.integers(5, 30)).tolist()} for p in kinds]
+        estimate = aatps(records)
+        z.append((estimate.value - 2.5) / estimate.standard_error)
+    # A mean of 300 standardised deviations, and their spread: 1 up to sampling and small-sample bias.
+    assert abs(np.mean(z)) < 0.4
+    assert 0.75 < np.std(z) < 1.3
+
+
+def measured(sources: str, efficiency: list, overlap: list) -> dict:
+    return {"sources": sources, "efficiency": efficiency, "overlap": overlap}
+
+
+def test_acceptance_by_hand() -> None:
+    found = acceptance(
+        [
+            measured("drb", [0.5, 0.25, None], [0.6, 0.3, None]),
+            measured("d", [1.0], [1.0]),
+        ]
+    )
+    assert found.rate == pytest.approx(2 / 3)
+    assert found.expected == pytest.approx(1.75 / 3)
+    assert found.overlap == pytest.approx(1.9 / 3)
+    assert found.verified == 3
+    assert found.standard_error == pytest.approx(math.sqrt(0.25 + 0.1875) / 3)
+    assert found.z == pytest.approx((2 / 3 - 1.75 / 3) / found.standard_error)
+
+
+def test_acceptance_without_a_formula_is_not_compared() -> None:
+    found = acceptance([measured("dr", [None, None], [0.5, 0.5])])
+    assert found.rate == 0.5
+    assert found.overlap == 0.5
+    assert math.isnan(found.expected)
+    assert math.isnan(found.z)
+
+
+def test_acceptance_is_a_fair_test() -> None:
+    """With coins of the expected probability, z is standard normal; with worse coins it is not."""
+    rng = np.random.default_rng(1)
+
+    def z(bias: float) -> float:
+        p = rng.uniform(0.1, 0.9, 20_000)
+        sources = "".join(np.where(rng.random(len(p)) < p + bias, "d", "r"))
+        return acceptance([measured(sources, p.tolist(), p.tolist())]).z
+
+    assert abs(z(0.0)) < Z
+    assert z(-0.05) < -Z
+
+
+def test_log_perplexity_and_its_pairs() -> None:
+    ours = [{"id": k, "logppl": v, "logppl_model": 2 * v} for k, v in (("a", 1.0), ("b", 2.0), ("c", 6.0))]
+    theirs = [{"id": k, "logppl": v} for k, v in (("b", 1.0), ("a", 3.0), ("x", 9.0))]
+    assert log_perplexity(ours).value == pytest.approx(3.0)
+    assert log_perplexity(ours, model=True).value == pytest.approx(6.0)
+    assert log_perplexity(ours).standard_error == pytest.approx(np.std([1, 2, 6], ddof=1) / math.sqrt(3))
+    difference = paired_log_perplexity(ours, theirs)
+    assert difference.value == pytest.approx((1 - 3 + 2 - 1) / 2)
+    assert difference.standard_error == pytest.approx(np.std([-2, 1], ddof=1) / math.sqrt(2))
+
+
+def test_per_token_time_is_in_milliseconds() -> None:
+    records = [{"seconds": 2.0, "token_ids": [0] * 10}, {"seconds": 1.0, "token_ids": [0] * 10}]
+    assert per_token_time(records).value == pytest.approx(150.0)
+
+
+@pytest.mark.parametrize("function", [aatps, acceptance, log_perplexity, per_token_time])
+def test_no_records_is_an_error(function) -> None:
+    with pytest.raises(ValueError, match="there are no records"):
+        function([])
+
+
+def test_unfit_records_are_named() -> None:
+    with pytest.raises(ValueError, match=r"measure=True"):
+        acceptance([{"sources": "d"}])
+    with pytest.raises(ValueError, match="no draft was verified"):
+        acceptance([measured("b", [None], [None])])
+    with pytest.raises(ValueError, match="no prompt in common"):
+        paired_log_perplexity([{"id": "a", "logppl": 1.0}], [{"id": "b", "logppl": 1.0}])

@@ -1,0 +1,230 @@
+"""Records: nothing is lost, nothing foreign is touched, no secret is written."""
+
+from __future__ import annotations
+
+import errno
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tradeoff.decoders import GumbelMax, SynthID
+from tradeoff.files import FileError
+from tradeoff.kernels import Algorithm1, Basic, OneRace, OneRaceTree, Standard
+from tradeoff.keys import Key
+from tradeoff.llm.engine import EngineSettings
+from tradeoff.llm.records import RecordFile, read_records, run_settings, text_record
+from tradeoff.llm.rows import GeneratedText, Prompt
+from tradeoff.llm.sampling import Sampling
+from tradeoff.prf import KeyedPrf
+
+KEY = Key(bytes(range(32)))
+PROMPTS = [Prompt(str(k), f"prompt {k}", (1, 2, k)) for k in range(4)]
+RUN = {"method": "one-race", "seed": 0}
+
+
+def text(prompt: Prompt, tokens: int = 3) -> GeneratedText:
+    return GeneratedText(
+        prompt, [7] * tokens, "length", [1, 0], "drb"[:tokens], 1, [-0.5] * tokens, [-1.0] * tokens, 0.25
+    )
+
+
+def record(k: int) -> dict:
+    return text_record(text(PROMPTS[k]), RUN, f"words {k} — ü\u2028")
+
+
+def test_record_holds_what_the_text_is() -> None:
+    measured = replace(
+        text(PROMPTS[0]), entropy=[1.0, 2.0, 3.0], overlap=[0.5, 0.25, None], efficiency=[0.5, 0.25, None]
+    )
+    assert text_record(measured, RUN, "words") == {
+        "id": "0",
+        "prompt": "prompt 0",
+        "prompt_tokens": 3,
+        "token_ids": [7, 7, 7],
+        "text": "words",
+        "finish": "length",
+        "accepted": [1, 0],
+        "sources": "drb",
+        "unmarked": 1,
+        "logppl": 0.5,
+        "logppl_model": 1.0,
+        "seconds": 0.25,
+        "log_p": [-0.5, -0.5, -0.5],
+        "entropy": [1.0, 2.0, 3.0],
+        "overlap": [0.5, 0.25, None],
+        "efficiency": [0.5, 0.25, None],
+        "run": RUN,
+    }
+    assert "overlap" not in record(0)
+
+
+def test_run_settings_name_everything_but_the_key(make_pair) -> None:
+    pair = make_pair()
+    settings = EngineSettings(
+        Algorithm1(SynthID(5)), KeyedPrf(KEY, 3), Sampling(0.5, 10, 0.9), 2, 50, 7, True, True
+    )
+    run = run_settings(pair, settings)
+    assert KEY.secret.hex() not in json.dumps(run)
+    expected = {
+        "method": "algorithm-1",
+        "watermark": "synthid:5",
+        "width": 1,
+        "lookahead": 2,
+        "prf": "blake2b-splitmix-v1",
+        "context_width": 3,
+        "key": KEY.fingerprint,
+        "temperature": 0.5,
+        "top_k": 10,
+        "top_p": 0.9,
+        "max_tokens": 50,
+        "ignore_eos": True,
+        "seed": 7,
+        "target": pair.target_name,
+        "draft": pair.draft_name,
+        "dtype": str(pair.dtype).removeprefix("torch."),
+        "measured": True,
+    }
+    assert run == expected
+
+
+def test_settings_that_change_a_text_change_its_run(make_pair) -> None:
+    pair = make_pair()
+    base = EngineSettings(OneRace(), KeyedPrf(KEY))
+    others = [
+        replace(base, method=OneRaceTree(width=2)),
+        replace(base, method=OneRaceTree(width=3)),
+        replace(base, prf=KeyedPrf(Key(bytes(32)))),
+        replace(base, prf=KeyedPrf(KEY, 2)),
+        replace(base, sampling=Sampling(0.7)),
+        replace(base, lookahead=2),
+        replace(base, max_tokens=9),
+        replace(base, seed=1),
+        replace(base, ignore_eos=True),
+        EngineSettings(Basic(GumbelMax()), KeyedPrf(KEY)),
+        EngineSettings(Standard(), None),
+    ]
+    runs = [json.dumps(run_settings(pair, settings)) for settings in [base, *others]]
+    assert len(set(runs)) == len(runs)
+    # What an unwatermarked method does not read does not tell its runs apart.
+    assert run_settings(pair, EngineSettings(Standard(), KeyedPrf(KEY))) == run_settings(
+        pair, EngineSettings(Standard(), None)
+    )
+
+
+def test_append_and_resume(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "out.jsonl"
+    file = RecordFile(path, RUN)
+    assert [p.id for p in file.missing(PROMPTS)] == ["0", "1", "2", "3"]
+    file.append(record(2))
+    file.append(record(0))
+    again = RecordFile(path, RUN)
+    assert [p.id for p in again.missing(PROMPTS)] == ["1", "3"]
+    assert again.records == [record(2), record(0)] == read_records(path)
+
+
+def test_finish_orders_by_prompt_and_keeps_the_rest(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    file = RecordFile(path, RUN)
+    for k in (3, 2, 0):
+        file.append(record(k))
+    file.finish(PROMPTS[:3])
+    assert [r["id"] for r in read_records(path)] == ["0", "2", "3"]
+    assert list(tmp_path.iterdir()) == [path]
+    before = path.stat().st_mtime_ns
+    file.finish(PROMPTS[:3])
+    assert path.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("cut", [1, 5, 20, 200])
+def test_half_written_line_is_dropped_and_nothing_else(tmp_path: Path, cut: int) -> None:
+    path = tmp_path / "out.jsonl"
+    file = RecordFile(path, RUN)
+    file.append(record(0))
+    whole = path.read_bytes()
+    file.append(record(1))
+    path.write_bytes(path.read_bytes()[: len(whole) + cut])
+    assert read_records(path) == [record(0)]
+    again = RecordFile(path, RUN)
+    assert path.read_bytes() == whole
+    assert [p.id for p in again.missing(PROMPTS)] == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"not json\n", "line 1 is not a record"),
+        (b'{"id": "1"}\n', "line 1 is not a record"),
+        (b"[1, 2]\n", "line 1 is not a record"),
+        (b"notes without an end of line", "does not hold generated texts"),
+        (b"\xff\xfe\n", "line 1 is not a record"),
+    ],
+)
+def test_foreign_files_are_refused_and_left_alone(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "precious.txt"
+    path.write_bytes(content)
+    with pytest.raises(FileError, match=message):
+        RecordFile(path, RUN)
+    assert path.read_bytes() == content
+
+
+def test_damage_in_the_middle_names_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    file = RecordFile(path, RUN)
+    for k in range(3):
+        file.append(record(k))
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[0] + lines[1][:30] + b"\n" + lines[2])
+    with pytest.raises(FileError, match="line 2 is not a record"):
+        RecordFile(path, RUN)
+    with pytest.raises(FileError, match="line 2 is not a record"):
+        read_records(path)
+
+
+def test_texts_of_another_run_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    RecordFile(path, RUN).append(record(0))
+    with pytest.raises(FileError, match=r"another run .*seed: 0 there, 1 now"):
+        RecordFile(path, {**RUN, "seed": 1})
+
+
+def test_full_disk_keeps_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write that stops half-way is undone, and the error says that the texts are safe."""
+    path = tmp_path / "out.jsonl"
+    file = RecordFile(path, RUN)
+    file.append(record(0))
+    before = path.read_bytes()
+    real_open = Path.open
+
+    class Full:
+        def __init__(self, stream):
+            self._stream = stream
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self._stream.close()
+
+        def tell(self):
+            return self._stream.tell()
+
+        def write(self, data):
+            self._stream.write(data[:10])
+            self._stream.flush()
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "open", lambda self, *a, **k: Full(real_open(self, *a, **k)))
+    with pytest.raises(FileError, match=r"No space left on device.*texts it holds are safe"):
+        file.append(record(1))
+    monkeypatch.undo()
+    assert path.read_bytes() == before
+    assert len(RecordFile(path, RUN)) == 1
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match=r"gone\.jsonl cannot be read"):
+        read_records(tmp_path / "gone.jsonl")
+    with pytest.raises(FileError, match="cannot be read"):
+        RecordFile(tmp_path, RUN)

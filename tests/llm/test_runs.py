@@ -1,0 +1,152 @@
+"""Runs: what a killed run leaves, a resumed one completes to the same file."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tradeoff.decoders import GumbelMax
+from tradeoff.kernels import Algorithm1, OneRace, TwoKeys
+from tradeoff.keys import Key
+from tradeoff.llm.engine import Engine, EngineSettings
+from tradeoff.llm.records import read_records
+from tradeoff.llm.rows import Prompt
+from tradeoff.llm.runs import generate_to_file
+from tradeoff.prf import KeyedPrf
+
+PRF = KeyedPrf(Key(bytes(range(32))))
+PROMPTS = [Prompt(f"p{k}", f"prompt {k}", (*range(1, 3 + k % 5), k % 7)) for k in range(14)]
+
+
+def without_times(path: Path) -> list[dict]:
+    return [{k: v for k, v in record.items() if k != "seconds"} for record in read_records(path)]
+
+
+@pytest.mark.parametrize("method", [OneRace(), TwoKeys(GumbelMax())], ids=["keyed", "true randomness"])
+@pytest.mark.parametrize("stop", [0, 1, 5, 13])
+def test_interrupted_run_resumes_to_the_same_file(make_pair, tmp_path: Path, method, stop: int) -> None:
+    pair = make_pair(30)
+    settings = EngineSettings(method, PRF, lookahead=2, max_tokens=12, measure=True)
+    whole = tmp_path / "whole.jsonl"
+    generate_to_file(pair, settings, PROMPTS, whole, batch=4)
+    assert [r["id"] for r in read_records(whole)] == [p.id for p in PROMPTS]
+
+    broken, seen = tmp_path / "broken.jsonl", 0
+
+    class Stop(Exception):
+        pass
+
+    def tokenizer_that_stops(*args, **kwargs):
+        nonlocal seen
+        if seen == stop:
+            raise Stop
+        seen += 1
+        return decode(*args, **kwargs)
+
+    decode = pair.tokenizer.decode
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pair.tokenizer, "decode", tokenizer_that_stops)
+        with pytest.raises(Stop):
+            generate_to_file(pair, settings, PROMPTS, broken, batch=4)
+    assert len(read_records(broken)) == stop
+    with broken.open("ab") as stream:
+        stream.write(b'{"id": "p9", "pro')
+    run = generate_to_file(pair, settings, PROMPTS, broken, batch=3)
+    assert run.new == len(PROMPTS) - stop
+    ours, theirs = without_times(broken), without_times(whole)
+    for record, reference in zip(ours, theirs, strict=True):
+        for name, value in reference.items():
+            if name in ("logppl", "logppl_model", "log_p", "entropy", "overlap", "efficiency"):
+                # Other texts in the batch change the last digits of a matrix product.
+                ours_and_theirs = np.array([record[name], value], dtype=float)
+                np.testing.assert_allclose(*ours_and_theirs, rtol=1e-5, atol=1e-6, err_msg=name)
+            else:
+                assert record[name] == value, name
+
+
+def test_finished_run_is_a_no_op(make_pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair, path = make_pair(30), tmp_path / "out.jsonl"
+    settings = EngineSettings(OneRace(), PRF, max_tokens=5, ignore_eos=True)
+    first = generate_to_file(pair, settings, PROMPTS[:3], path)
+    assert (first.new, first.tokens) == (3, 15)
+    content = path.read_bytes()
+    monkeypatch.setattr(Engine, "warm_up", lambda *_: pytest.fail("a finished run ran the model"))
+    second = generate_to_file(pair, settings, PROMPTS[:3], path)
+    assert (second.new, second.tokens) == (0, 0)
+    assert second.records == first.records
+    assert path.read_bytes() == content
+
+
+def test_bad_prompts_are_refused_before_a_file_is_made(make_pair, tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    settings = EngineSettings(OneRace(), PRF, max_tokens=5)
+    with pytest.raises(ValueError, match="'empty' has no tokens"):
+        generate_to_file(make_pair(30), settings, [Prompt("empty", "", ())], path)
+    assert not path.exists()
+
+
+def test_out_of_memory_halves_the_batch_and_says_so(
+    make_pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    pair = make_pair(30)
+    settings = EngineSettings(Algorithm1(GumbelMax()), PRF, max_tokens=6)
+    generate_to_file(pair, settings, PROMPTS, tmp_path / "calm.jsonl", batch=8)
+    forward = pair.target.forward
+
+    def tight(*args, **kwargs):
+        if len(kwargs["input_ids"]) > 2:
+            raise torch.OutOfMemoryError("out of memory")
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(pair.target, "forward", tight)
+    generate_to_file(pair, settings, PROMPTS, tmp_path / "tight.jsonl", batch=8)
+    assert "going on with 2 texts at a time" in capsys.readouterr().err
+    ids = [[r["token_ids"] for r in read_records(tmp_path / f"{name}.jsonl")] for name in ("calm", "tight")]
+    assert ids[0] == ids[1]
+
+
+def test_sigkill_at_a_random_moment(tiny_folder: Path, tmp_path: Path) -> None:
+    """A process killed without warning, and the same command again: the file of an undisturbed run."""
+    key = tmp_path / "key"
+    Key(bytes(range(32))).write(key)
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("\n".join(f"the man and the {k} theatre" for k in range(60)))
+    outputs = {name: tmp_path / f"{name}.jsonl" for name in ("killed", "whole")}
+
+    def command(name: str) -> list[str]:
+        options = (
+            f"--prompts {prompts} --key-file {key} -o {outputs[name]} --target {tiny_folder} --draft skip:1"
+        )
+        sizes = "--max-tokens 40 --batch 4 --dtype float64 --method two-keys --ignore-eos"
+        return [sys.executable, "-m", "tradeoff.cli", "generate", *options.split(), *sizes.split()]
+
+    environment = {**os.environ, "PYTHONPATH": str(Path.cwd()), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command("killed"), env=environment, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if outputs["killed"].exists() and outputs["killed"].read_bytes().count(b"\n") >= 3:
+            break
+        assert process.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    kept = read_records(outputs["killed"])
+    assert 3 <= len(kept) < 60
+    for name in outputs:
+        done = subprocess.run(command(name), env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    killed, whole = without_times(outputs["killed"]), without_times(outputs["whole"])
+    assert [r["token_ids"] for r in killed] == [r["token_ids"] for r in whole]
+    assert [r["id"] for r in killed] == [str(k + 1) for k in range(60)]
+    # What had been written before the kill is still there, letter for letter.
+    lines = outputs["killed"].read_text().splitlines()
+    assert all(json.dumps(record, ensure_ascii=False) in lines for record in kept)
