@@ -299,7 +299,7 @@ def test_a_detector_reads_the_watermark_from_token_ids(method: Method, make_pair
     pair = make_pair(n, seed=4)
     settings = EngineSettings(method, PRF, max_tokens=60, ignore_eos=True)
     prompts = some_prompts(12, n=n)
-    entries: dict[tuple[str, Stream], dict[tuple, float]] = {}
+    entries: dict[tuple[Stream | None, Stream], dict[tuple, float]] = {}
     wrong: dict[tuple, float] = {}
     for text in generate(pair, settings, prompts, batch=12).values():
         contexts, masked = contexts_of(text.token_ids, PRF)
@@ -308,8 +308,9 @@ def test_a_detector_reads_the_watermark_from_token_ids(method: Method, make_pair
             at = (*contexts[t].tolist(), text.token_ids[t])
             ids = np.array(at[-1:])
             role = {"d": "drafted", "r": "replaced", "b": "bonus"}[text.sources[t]]
+            drawn_by = getattr(method.detection, role)
             for stream in (Stream.SHARED, Stream.DRAFT, Stream.TARGET):
-                entries.setdefault((role, stream), {})[at] = PRF.race(stream, contexts[t], ids)[0]
+                entries.setdefault((drawn_by, stream), {})[at] = PRF.race(stream, contexts[t], ids)[0]
             other = replace(PRF, key=Key(b"another key altogether"))
             wrong[at] = other.race(Stream.SHARED, contexts[t], ids)[0]
 
@@ -317,11 +318,11 @@ def test_a_detector_reads_the_watermark_from_token_ids(method: Method, make_pair
         assert len(values) > 20
         return stats.gamma(len(values)).cdf(sum(values.values()))
 
-    for (role, stream), values in entries.items():
-        drawn_by = getattr(method.detection, role)
+    for (drawn_by, stream), values in entries.items():
         if drawn_by is None and stream == method.detection.drafted:
-            # A random replacement: under the draft's stream it is known to have lost the race.
-            assert p_value(values) > 1 - 1e-3
+            # A random replacement: it lost the race under the draft's stream, so its entries are larger
+            # than those of the null law, if only a little.
+            assert p_value(values) > ALPHA
         elif stream == drawn_by:
             assert p_value(values) < 1e-12
         else:

@@ -148,8 +148,8 @@ class Feeder:
         attention = model.config.get_text_config()._attn_implementation
         if attention not in ("sdpa", "eager"):
             raise ValueError(
-                f"{type(model).__name__} uses the attention {attention!r}, which takes no mask of its own for "
-                'every row; load it with attn_implementation="sdpa" or "eager"'
+                f"{type(model).__name__} uses the attention {attention!r}, which takes no mask for every "
+                'row; load it with attn_implementation="sdpa" or "eager"'
             )
         self.model, self.vocabulary = model, vocabulary
         self.cache = SlotCache(model.config.get_text_config().num_hidden_layers, slots)
