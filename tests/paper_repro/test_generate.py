@@ -1,0 +1,107 @@
+"""The experiment of a preset, end to end on a tiny model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from paper_repro import generate
+from paper_repro.generate import experiment_key
+
+runner = CliRunner()
+PRESET = """
+title = "tiny"
+[models]
+target = "{folder}"
+draft = "skip:1"
+[generation]
+texts = 3
+max_tokens = 8
+lookahead = [2]
+batch = 2
+ptt_texts = 1
+[[prompts]]
+name = "a"
+source = "{prompts}"
+[[arms]]
+watermark = "none"
+temperature = 1.0
+methods = ["basic", "standard"]
+[[arms]]
+watermark = "gumbel"
+temperature = 1.0
+methods = ["one-race", "one-race-tree"]
+[[arms]]
+watermark = "synthid:3"
+temperature = 1.0
+methods = ["keep-strength"]
+"""
+
+
+@pytest.fixture
+def app() -> typer.Typer:
+    app = typer.Typer()
+    app.command()(generate.main)
+    return app
+
+
+@pytest.fixture
+def preset(tiny_folder: Path, tmp_path: Path) -> Path:
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("the man\nand then\nan ant\n")
+    path = tmp_path / "tiny.toml"
+    path.write_text(PRESET.format(folder=tiny_folder, prompts=prompts))
+    return path
+
+
+def test_texts_table_and_resumption(app: typer.Typer, preset: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = runner.invoke(app, ["--preset", str(preset), "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    assert "wrote" in result.output.splitlines()[-1]
+    table = pd.read_csv(out / "tiny" / "table.csv").set_index("method")
+    assert list(table.index) == ["basic", "standard", "one-race", "one-race-tree", "keep-strength"]
+    assert (table["texts"] == 3).all()
+    assert table.loc["basic", "lookahead"] == 0
+    assert pd.isna(table.loc["basic", "aatps"])
+    assert pd.isna(table.loc["basic", "logppl_difference"])
+    assert table["ptt_ms"].gt(0).all()
+    assert table.loc[["standard", "one-race", "keep-strength"], "acceptance"].between(0, 1).all()
+    assert table.loc[["standard", "one-race"], "expected"].between(0, 1).all()
+    # A tree has no single acceptance rate, and keep strength with SynthID no formula.
+    assert pd.isna(table.loc["one-race-tree", "acceptance"])
+    assert pd.isna(table.loc["keep-strength", "expected"])
+    files = sorted(path for path in out.rglob("*.jsonl"))
+    assert len(files) == 2 * 5
+    record = json.loads(files[0].read_text().splitlines()[0])
+    assert experiment_key(0).secret.hex() not in files[-1].read_text()
+    assert "overlap" in record or files[0].name.endswith(".ptt.jsonl")
+    before = {path: path.read_bytes() for path in files}
+    assert runner.invoke(app, ["--preset", str(preset), "--out", str(out)]).exit_code == 0
+    assert before == {path: path.read_bytes() for path in files}
+
+
+def test_options_override_the_preset(app: typer.Typer, preset: Path, tmp_path: Path) -> None:
+    options = ["--texts", "2", "--max-tokens", "4", "--lookahead", "1", "--only", "standard"]
+    result = runner.invoke(app, ["--preset", str(preset), "--out", str(tmp_path / "out"), *options])
+    assert result.exit_code == 0, result.output
+    (row,) = pd.read_csv(tmp_path / "out" / "tiny" / "table.csv").to_dict("records")
+    assert (row["method"], row["lookahead"], row["texts"]) == ("standard", 1, 2)
+    assert row["tokens"] <= 8
+
+
+def test_bad_input(app: typer.Typer, preset: Path, tmp_path: Path) -> None:
+    result = runner.invoke(app, ["--preset", str(preset), "--only", "magic", "--out", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "names no method of the preset" in result.output.replace("\n", " ")
+    assert runner.invoke(app, ["--preset", "none-such"]).exit_code == 2
+
+
+def test_experiment_keys_differ_by_seed() -> None:
+    assert experiment_key(0) == experiment_key(0)
+    assert experiment_key(0) != experiment_key(1)

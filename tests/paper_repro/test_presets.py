@@ -1,0 +1,128 @@
+"""Presets: those that ship are valid and say what the paper did; errors name the entry."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from paper_repro.presets import PromptSet, load_preset, preset_names
+from tradeoff.files import FileError
+from tradeoff.llm.text import builtin_prompts
+
+SMALLEST = """
+title = "t"
+[models]
+target = "builtin"
+draft = "builtin"
+[[prompts]]
+name = "a"
+source = "builtin:question"
+[[arms]]
+watermark = "gumbel"
+temperature = 1.0
+methods = ["basic", "one-race"]
+"""
+
+
+def test_shipped_presets_load() -> None:
+    assert preset_names() == ["builtin", "gemma", "llama"]
+    for name in preset_names():
+        preset = load_preset(name)
+        cells = preset.cells()
+        assert len({cell.name for cell in cells}) == len(cells)
+        assert {cell.lookahead for cell in cells} == {0, 2, 3, 4}
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "draft"),
+    [
+        ("llama", "huggyllama/llama-7b", "JackFram/llama-68m"),
+        ("gemma", "google/gemma-7b", "google/gemma-2b"),
+    ],
+)
+def test_paper_presets_follow_section_5(name: str, target: str, draft: str) -> None:
+    """Lookahead 2, 3, 4; temperature 0.5 for Gumbel-max and 0.7 for SynthID; 2,000 texts of 200 tokens."""
+    preset = load_preset(name)
+    assert (preset.target, preset.draft) == (target, draft)
+    assert (preset.lookahead, preset.texts, preset.max_tokens) == ((2, 3, 4), 2000, 200)
+    assert {p.name for p in preset.prompts} == {"eli5", "c4"}
+    temperatures = {(arm.watermark, arm.temperature) for arm in preset.arms}
+    assert temperatures == {("gumbel", 0.5), ("none", 0.5), ("synthid:30", 0.7), ("none", 0.7)}
+    assert all("algorithm-1" in arm.methods for arm in preset.arms if arm.watermark != "none")
+
+
+def test_cells_multiply_lookaheads_only_where_there_are_any(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(SMALLEST)
+    names = [cell.name for cell in load_preset(str(path)).cells()]
+    assert names == [
+        "a/basic-gumbel-T1",
+        "a/one-race-gumbel-T1-K2",
+        "a/one-race-gumbel-T1-K3",
+        "a/one-race-gumbel-T1-K4",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('title = "t"', "", "needs 'title'"),
+        ('draft = "builtin"', "", "needs 'draft'"),
+        ('title = "t"', 'title = "t"\nsize = 3', "unknown entry 'size'"),
+        ("[models]", "[modles]", r"unknown table \[modles\]"),
+        ('source = "builtin:question"', "", "need either source or dataset"),
+        ('source = "builtin:question"', 'dataset = "x"', "name the field"),
+        ('source = "builtin:question"', 'source = "a"\ncolour = "red"', "unknown entry 'colour'"),
+        ('"one-race"]', '"one-rice"]', "'one-rice' is unknown"),
+        ('watermark = "gumbel"', 'watermark = "synthid:30"', "needs Gumbel-max"),
+        ("[[arms]]", "[[legs]]", "unknown entry 'legs'"),
+        ("[models]", "[models", "cannot be read"),
+    ],
+)
+def test_mistakes_name_the_entry(tmp_path: Path, old: str, new: str, message: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(SMALLEST.replace(old, new))
+    with pytest.raises(FileError, match=message):
+        load_preset(str(path))
+
+
+def test_unknown_presets_list_the_known() -> None:
+    with pytest.raises(FileError, match="'large' does not exist; use one of builtin, gemma, llama"):
+        load_preset("large")
+
+
+def test_prompt_sets_cut_and_count() -> None:
+    first = builtin_prompts("continuation")[:2]
+    prompts = PromptSet("a", source="builtin:continuation")
+    assert prompts.read(2) == first
+    cut = replace(prompts, words=3).read(2)
+    assert [text.split() for _, text in cut] == [text.split()[:3] for _, text in first]
+
+
+def test_datasets_are_streamed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only as many rows are read as are needed; empty ones are left out."""
+    import sys
+    import types
+
+    asked: list[tuple] = []
+    rows = iter([{"q": " one "}, {"q": ""}, {"q": "two"}, {"q": "three"}])
+
+    def load_dataset(*args, **kwargs):
+        asked.append((args, kwargs))
+        return rows
+
+    monkeypatch.setitem(sys.modules, "datasets", types.SimpleNamespace(load_dataset=load_dataset))
+    found = PromptSet("eli5", dataset="d", config="c", split="s", field="q").read(2)
+    assert found == [("eli5-0", "one"), ("eli5-2", "two")]
+    assert asked == [(("d", "c"), {"split": "s", "streaming": True})]
+    assert next(rows) == {"q": "three"}
+
+
+def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(ValueError, match="pip install datasets"):
+        PromptSet("eli5", dataset="d", field="q").read(1)
