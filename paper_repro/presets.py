@@ -80,11 +80,12 @@ class PromptSet:
 
 @dataclass(frozen=True)
 class Arm:
-    """Methods that share a watermark and a temperature."""
+    """Methods that share a watermark and a temperature, and lookaheads if not the preset's."""
 
     watermark: str
     temperature: float
     methods: tuple[str, ...]
+    lookahead: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for name in self.methods:
@@ -134,7 +135,7 @@ class Preset:
             for prompts in self.prompts
             for arm in self.arms
             for method in arm.methods
-            for k in ((0,) if method == "basic" else self.lookahead)
+            for k in ((0,) if method == "basic" else arm.lookahead or self.lookahead)
         ]
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 from transformers import PreTrainedModel
 
-__all__ = ["parse_skip", "skip_layers"]
+__all__ = ["layer_stack", "parse_skip", "skip_layers"]
 
 _PREFIX = "skip:"
 
@@ -40,7 +40,7 @@ def skip_layers(model: Model, layers: Iterable[int]) -> Model:
     Raises ValueError for a layer that `model` does not have, one named twice, or a choice that
     leaves no layer; TypeError for a model whose layers cannot be told apart.
     """
-    stack_name, count = _layer_stack(model)
+    stack_name, count = layer_stack(model)
     skipped = _validated_layers(layers, count)
     kept = [index for index in range(count) if index not in skipped]
 
@@ -75,7 +75,7 @@ def skip_layers(model: Model, layers: Iterable[int]) -> Model:
     return shorter.eval()
 
 
-def _layer_stack(model: PreTrainedModel) -> tuple[str, int]:
+def layer_stack(model: PreTrainedModel) -> tuple[str, int]:
     """(dotted name, length) of the module list that holds the layers of `model`."""
     count = model.config.get_text_config().num_hidden_layers
     names = [

@@ -32,6 +32,7 @@ from tradeoff.llm.builtin import (
     quiet_transformers,
     status,
 )
+from tradeoff.llm.jump import jump_draft
 from tradeoff.llm.layer_skip import parse_skip, skip_layers
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
 BUILTIN_DRAFT_SKIPPED_LAYERS = (14, 16, 17, 18, 26)
 
 _BUILTIN = "builtin"
+_JUMP = "jump"
 _HUB_ID = re.compile(r"[A-Za-z0-9_][\w.-]*(/[\w.-]+)?")
 _DTYPES = {
     "float64": torch.float64,
@@ -92,11 +94,13 @@ class ModelPair:
     def describe(self) -> str:
         """One line: both names and parameter counts, device, dtype and vocabulary size."""
         held = {p.data_ptr() for p in self.target.parameters()}
-        shared = all(p.data_ptr() in held for p in self.draft.parameters())
+        size = _size(self.draft)
+        own = sum(p.numel() for p in self.draft.parameters() if p.data_ptr() not in held)
+        shared = ", sharing the weights of the target" if own < size else ""
+        except_for = f" except {_millions(own)} of its own" if 0 < own < size else ""
         return (
-            f"target {self.target_name} ({_millions(self.target)} parameters), "
-            f"draft {self.draft_name} ({_millions(self.draft)} parameters"
-            f"{', sharing the weights of the target' if shared else ''}), "
+            f"target {self.target_name} ({_millions(_size(self.target))} parameters), "
+            f"draft {self.draft_name} ({_millions(size)} parameters{shared}{except_for}), "
             f"{self.device}, {str(self.dtype).removeprefix('torch.')}, "
             f"vocabulary {self.vocabulary_size}"
         )
@@ -118,14 +122,22 @@ def load_pair(
     safetensors, the path of a .gguf file, or a Hugging Face id (`target_revision`, `draft_revision`
     name its branch, tag or commit). `draft="skip:14,16"` is the target without those layers,
     counted from 0, and shares its weights; "builtin" for both is the built-in target and its
-    layer-skip draft. A folder that is itself called "builtin" is "./builtin".
+    layer-skip draft. `draft="jump"` is the fast draft of the built-in target: 4 of its 30 layers, on
+    its weights, and a map fitted in place of the others (`tradeoff.llm.jump`). A folder that is
+    itself called "builtin" or "jump" is "./builtin" or "./jump".
 
     `device` defaults to cuda where there is one, else cpu; `dtype` to bfloat16 on cuda, else
     float32. With `progress`, each step and the finished pair are shown on standard error.
 
     Raises ModelUnavailableError if a model is not there or cannot be read, TokenizerMismatchError
-    if the tokenizers differ, and ValueError for a device, dtype or layer that does not exist.
+    if the tokenizers differ, and ValueError for a device, dtype or layer that does not exist, or
+    draft="jump" of another target than the built-in one.
     """
+    if draft == _JUMP and target != _BUILTIN:
+        raise ValueError(
+            f"draft='jump' was fitted for target='builtin' and does not fit target={str(target)!r}; use a "
+            "layer-skip draft of that target, such as draft='skip:1,3'"
+        )
     chosen_device = _choose_device(device)
     chosen_dtype = _choose_dtype(dtype, chosen_device)
     skipped = _skipped_layers(target, draft)
@@ -133,7 +145,10 @@ def load_pair(
     target_name, target_model, tokenizer = _load(
         "target", target, target_revision, chosen_device, chosen_dtype, progress
     )
-    if skipped is not None:
+    if draft == _JUMP:
+        draft_model = jump_draft(target_model)
+        draft_name = f"{target_name} jump (layers 0,1,28,29 + fitted map)"
+    elif skipped is not None:
         draft_model = skip_layers(target_model, skipped)
         draft_name = f"{target_name} without layers {','.join(map(str, skipped))}"
     else:
@@ -336,5 +351,9 @@ def _logits_width(model: PreTrainedModel) -> int:
     return int(model.get_output_embeddings().weight.shape[0])
 
 
-def _millions(model: PreTrainedModel) -> str:
-    return f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f}M"
+def _size(model: PreTrainedModel) -> int:
+    return sum(p.numel() for p in model.parameters())
+
+
+def _millions(parameters: int) -> str:
+    return f"{parameters / 1e6:.1f}M"
