@@ -48,6 +48,7 @@ def test_text_is_generated_and_marked(folder: Path, tiny_folder: Path) -> None:
     assert "2 texts" in result.output
     assert "AATPS" in result.output
     assert "acceptance" in result.output
+    assert "at temperature 1" in result.output
     assert "wrote" in result.output.splitlines()[-1]
     first, second = records(folder)
     assert (first["id"], first["prompt"], second["id"]) == ("1", "the man", "2")
@@ -60,6 +61,14 @@ def test_text_is_generated_and_marked(folder: Path, tiny_folder: Path) -> None:
         assert race[4:].mean() < 0.6
         assert record["run"]["key"] == prf.fingerprint
         assert bytes(range(32)).hex() not in json.dumps(record)
+
+
+def test_one_text_at_a_time_has_a_time_per_token(folder: Path, tiny_folder: Path) -> None:
+    result = generate(folder, tiny_folder, "--batch", "1", "--limit", "1")
+    assert "PTT" in result.output
+    seconds = records(folder)[0]["seconds"]
+    printed = float(result.output.split("PTT ")[1].split(" ms")[0])
+    assert printed == pytest.approx(1000 * seconds / 12, abs=0.06)
 
 
 def test_same_command_is_a_no_op(folder: Path, tiny_folder: Path) -> None:

@@ -100,7 +100,7 @@ def generate_command(
         pair = load_pair(target, draft, device=device, dtype=dtype)
         encoded = encode_prompts(pair.tokenizer, named, chat=chat)
         run = generate_to_file(pair, settings, encoded, output, batch=batch)
-        _print_summary(run, settings)
+        _print_summary(run, settings, batch)
         print_written(stdout(), [output])
 
 
@@ -118,24 +118,28 @@ def _prf(method: Method, key_file: Path | None, key: str | None, prf: str, conte
     return parse_prf(prf, read_key(key_file, key, prf), context_width)
 
 
-def _print_summary(run: Run, settings: EngineSettings) -> None:
-    from tradeoff.llm.measurements import aatps, acceptance, log_perplexity
+def _print_summary(run: Run, settings: EngineSettings, batch: int) -> None:
+    from tradeoff.llm.measurements import aatps, acceptance, log_perplexity, per_token_time
 
-    out = stdout()
-    parts = [f"{len(run.records)} texts"]
+    out, records = stdout(), run.records
+    parts = [f"{len(records)} texts"]
     if run.new:
         parts.append(f"{run.new} new, {run.tokens} tokens in {run.seconds:.1f} s")
         parts.append(f"{run.tokens / run.seconds:.1f} tokens/s")
+    if batch == 1:
+        parts.append(f"PTT {per_token_time(records).value:.1f} ms")
     if settings.drafts:
-        steps = aatps(run.records)
+        steps = aatps(records)
         half = 1.96 * steps.standard_error
         low, high = max(steps.value - half, 1.0), min(steps.value + half, settings.lookahead + 1.0)
         parts.append(f"AATPS {steps.value:.3f} (95% interval {low:.3f} to {high:.3f})")
-    perplexity = log_perplexity(run.records)
-    parts.append(f"LOGPPL {perplexity.value:.3f} ± {perplexity.standard_error:.3f}")
+    sampled = log_perplexity(records)
+    parts.append(f"LOGPPL {sampled.value:.3f} ± {sampled.standard_error:.3f}")
+    if not settings.sampling.plain:
+        parts.append(f"at temperature 1 {log_perplexity(records, model=True).value:.3f}")
     out.print("   ".join(parts), soft_wrap=True, markup=False)
     if settings.measure and settings.drafts and settings.method.width == 1:
-        found = acceptance(run.records)
+        found = acceptance(records)
         theory = f"expected {found.expected:.4f} ± {found.standard_error:.4f} "
         if math.isnan(found.expected):
             theory = ""
