@@ -29,6 +29,7 @@ from tradeoff.llm.engine import EngineSettings
 from tradeoff.llm.measurements import (
     aatps,
     acceptance,
+    excess_surprise,
     log_perplexity,
     paired_log_perplexity,
     per_token_time,
@@ -112,6 +113,7 @@ def tabulate(preset: Preset, cells: Sequence[Cell], folder: Path) -> pd.DataFram
         timing = folder / f"{cell.name}.ptt.jsonl"
         _add(row, "ptt_ms", per_token_time(read_records(timing)) if timing.exists() else None)
         _add(row, "logppl", log_perplexity(records))
+        _add(row, "excess_surprise", excess_surprise(records))
         plain = replace(cell, method="basic", watermark="none", lookahead=0)
         if plain in cells and plain != cell:
             reference = read_records(folder / f"{plain.name}.jsonl")
@@ -136,7 +138,18 @@ def _add(row: dict[str, Any], name: str, estimate: Any) -> None:
 def print_table(table: pd.DataFrame, title: str) -> None:
     """The table as the README shows it."""
     for (prompts, temperature), part in table.groupby(["prompts", "temperature"], sort=False):
-        columns = ("method", "K", "AATPS", "PTT (ms)", "LOGPPL", "minus basic", "accepted", "expected", "z")
+        columns = (
+            "method",
+            "K",
+            "AATPS",
+            "PTT (ms)",
+            "LOGPPL",
+            "- basic",
+            "- entropy",
+            "accepted",
+            "expected",
+            "z",
+        )
         shown = Table(*columns, title=f"{title}: {prompts}, temperature {temperature:g}", box=SIMPLE)
         for row in part.to_dict("records"):
             shown.add_row(
@@ -144,8 +157,9 @@ def print_table(table: pd.DataFrame, title: str) -> None:
                 str(row["lookahead"] or ""),
                 _shown(row, "aatps", 2),
                 _shown(row, "ptt_ms", 0),
-                _shown(row, "logppl", 3),
-                _shown(row, "logppl_difference", 3),
+                _shown(row, "logppl", 2),
+                _shown(row, "logppl_difference", 2),
+                _shown(row, "excess_surprise", 2),
                 *_acceptance(row),
             )
         stdout().print(shown)

@@ -11,6 +11,7 @@ from tests.support import Z
 from tradeoff.llm.measurements import (
     aatps,
     acceptance,
+    excess_surprise,
     log_perplexity,
     paired_log_perplexity,
     per_token_time,
@@ -91,6 +92,28 @@ def test_log_perplexity_and_its_pairs() -> None:
     difference = paired_log_perplexity(ours, theirs)
     assert difference.value == pytest.approx((1 - 3 + 2 - 1) / 2)
     assert difference.standard_error == pytest.approx(np.std([-2, 1], ddof=1) / math.sqrt(2))
+
+
+def test_excess_surprise_is_zero_for_the_model_itself() -> None:
+    rng = np.random.default_rng(2)
+
+    def text(power: float) -> dict:
+        laws = rng.dirichlet(np.ones(6), 400)
+        bent = laws**power / (laws**power).sum(axis=1, keepdims=True)
+        tokens = (bent.cumsum(axis=1) < rng.random((400, 1))).sum(axis=1)
+        log_p = np.log(laws[np.arange(400), tokens])
+        return {"log_p": log_p.tolist(), "entropy": (-(laws * np.log(laws)).sum(axis=1)).tolist()}
+
+    fair, peaked = (
+        excess_surprise([text(1.0) for _ in range(40)]),
+        excess_surprise([text(1.1) for _ in range(40)]),
+    )
+    assert abs(fair.value) < Z * fair.standard_error
+    assert peaked.value < -Z * peaked.standard_error
+    by_hand = excess_surprise([{"log_p": [-1.0, -2.0], "entropy": [0.5, 0.5]}])
+    assert (by_hand.value, by_hand.standard_error) == (1.0, 0.5)
+    with pytest.raises(ValueError, match="no entropies"):
+        excess_surprise([{"log_p": [-1.0]}])
 
 
 def test_per_token_time_is_in_milliseconds() -> None:

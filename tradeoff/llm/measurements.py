@@ -19,6 +19,7 @@ __all__ = [
     "Acceptance",
     "aatps",
     "acceptance",
+    "excess_surprise",
     "log_perplexity",
     "paired_log_perplexity",
     "per_token_time",
@@ -128,6 +129,23 @@ def paired_log_perplexity(records: Sequence[Record], reference: Sequence[Record]
         raise ValueError("the two lists of records have no prompt in common; generate them from one file")
     differences = np.array([ours - theirs for ours, theirs in pairs])
     return Estimate(float(differences.mean()), _standard_error(differences))
+
+
+def excess_surprise(records: Sequence[Record]) -> Estimate:
+    """Mean of -log P(token) - Ent(P) over all tokens of measured records: 0 for an unbiased method.
+
+    Given all before it, every token has mean surprise Ent(P), so the differences are uncorrelated whatever the
+    texts are about; this sees a bias that the spread of LOGPPL between texts hides. The expectation is over
+    keys: texts under one key share what their common contexts draw.
+
+    Raises:
+        ValueError: without records, or if they were not measured.
+    """
+    _check(records)
+    if any("entropy" not in record for record in records):
+        raise ValueError("the records hold no entropies; generate them with measure=True (--measure)")
+    values = np.concatenate([-np.array(r["log_p"]) - np.array(r["entropy"]) for r in records])
+    return Estimate(float(values.mean()), _standard_error(values))
 
 
 def per_token_time(records: Sequence[Record]) -> Estimate:
