@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,7 +36,6 @@ from tradeoff.llm.measurements import (
 )
 from tradeoff.llm.models import ModelPair, load_pair
 from tradeoff.llm.prompts import encode_prompts
-from tradeoff.llm.records import read_records
 from tradeoff.llm.rows import Prompt
 from tradeoff.llm.runs import generate_to_file
 from tradeoff.llm.sampling import Sampling
@@ -57,7 +56,7 @@ def cell_settings(preset: Preset, cell: Cell, *, measure: bool) -> EngineSetting
         make_method(cell.method, decoder),
         None if isinstance(decoder, Identity) else KeyedPrf(experiment_key(preset.seed)),
         Sampling(cell.temperature),
-        cell.lookahead or 1,
+        cell.lookahead or 1,  # not read by a method without speculation
         preset.max_tokens,
         preset.seed,
         preset.ignore_eos,
@@ -65,14 +64,25 @@ def cell_settings(preset: Preset, cell: Cell, *, measure: bool) -> EngineSetting
     )
 
 
-def generate_cells(preset: Preset, cells: Sequence[Cell], folder: Path, pair: ModelPair) -> None:
+@dataclass(frozen=True)
+class CellTexts:
+    """Records of one cell: measured ones from batches, and those generated one at a time for PTT."""
+
+    records: list[dict[str, Any]]
+    alone: list[dict[str, Any]]
+
+
+def generate_cells(
+    preset: Preset, cells: Sequence[Cell], folder: Path, pair: ModelPair
+) -> dict[Cell, CellTexts]:
     """Generate what is missing of every cell, and the batch-1 texts that PTT is read from."""
     prompts: dict[str, list[Prompt]] = {}
+    texts: dict[Cell, CellTexts] = {}
     for cell in cells:
         source = cell.prompts
         if source.name not in prompts:
             prompts[source.name] = encode_prompts(pair.tokenizer, source.read(preset.texts), chat=source.chat)
-        generate_to_file(
+        run = generate_to_file(
             pair,
             cell_settings(preset, cell, measure=True),
             prompts[source.name],
@@ -80,26 +90,25 @@ def generate_cells(preset: Preset, cells: Sequence[Cell], folder: Path, pair: Mo
             batch=preset.batch,
             title=cell.name,
         )
+        alone: list[dict[str, Any]] = []
         if preset.ptt_texts:
-            generate_to_file(
+            alone = generate_to_file(
                 pair,
                 cell_settings(preset, cell, measure=False),
                 prompts[source.name][: preset.ptt_texts],
                 folder / f"{cell.name}.ptt.jsonl",
                 batch=1,
                 title=f"{cell.name}, one at a time",
-            )
+            ).records
+        texts[cell] = CellTexts(run.records, alone)
+    return texts
 
 
-def tabulate(preset: Preset, cells: Sequence[Cell], folder: Path) -> pd.DataFrame:
-    """One row a cell; standard errors beside every estimate. Differences are to the target alone.
-
-    Raises:
-        FileError: if the texts of a cell are missing.
-    """
+def tabulate(texts: dict[Cell, CellTexts]) -> pd.DataFrame:
+    """One row a cell; standard errors beside every estimate. Differences are to the target alone."""
     rows = []
-    for cell in cells:
-        records = read_records(folder / f"{cell.name}.jsonl")
+    for cell, found in texts.items():
+        records = found.records
         row: dict[str, Any] = {
             "prompts": cell.prompts.name,
             "temperature": cell.temperature,
@@ -110,14 +119,12 @@ def tabulate(preset: Preset, cells: Sequence[Cell], folder: Path) -> pd.DataFram
             "tokens": sum(len(record["token_ids"]) for record in records),
         }
         _add(row, "aatps", aatps(records) if cell.lookahead else None)
-        timing = folder / f"{cell.name}.ptt.jsonl"
-        _add(row, "ptt_ms", per_token_time(read_records(timing)) if timing.exists() else None)
+        _add(row, "ptt_ms", per_token_time(found.alone) if found.alone else None)
         _add(row, "logppl", log_perplexity(records))
         _add(row, "excess_surprise", excess_surprise(records))
         plain = replace(cell, method="basic", watermark="none", lookahead=0)
-        if plain in cells and plain != cell:
-            reference = read_records(folder / f"{plain.name}.jsonl")
-            _add(row, "logppl_difference", paired_log_perplexity(records, reference))
+        if plain in texts and plain != cell:
+            _add(row, "logppl_difference", paired_log_perplexity(records, texts[plain].records))
         else:
             _add(row, "logppl_difference", None)
         # A tree accepts other candidates too, which no single rate describes.
@@ -125,6 +132,7 @@ def tabulate(preset: Preset, cells: Sequence[Cell], folder: Path) -> pd.DataFram
         row["acceptance"] = measured.rate if measured else None
         row["expected"] = measured.expected if measured else None
         row["acceptance_error"] = measured.standard_error if measured else None
+        row["acceptance_z"] = measured.z if measured else None
         row["overlap"] = measured.overlap if measured else None
         rows.append(row)
     return pd.DataFrame(rows)
@@ -174,8 +182,8 @@ def _shown(row: dict[str, Any], name: str, digits: int) -> str:
 def _acceptance(row: dict[str, Any]) -> tuple[str, str, str]:
     if pd.isna(row["expected"]):
         return "" if pd.isna(row["acceptance"]) else f"{row['acceptance']:.3f}", "", ""
-    z = (row["acceptance"] - row["expected"]) / row["acceptance_error"]
-    return f"{row['acceptance']:.3f} ± {row['acceptance_error']:.3f}", f"{row['expected']:.3f}", f"{z:+.1f}"
+    z = "" if pd.isna(row["acceptance_z"]) else f"{row['acceptance_z']:+.1f}"
+    return f"{row['acceptance']:.3f} ± {row['acceptance_error']:.3f}", f"{row['expected']:.3f}", z
 
 
 def main(
@@ -198,14 +206,19 @@ def main(
             max_tokens=max_tokens or chosen.max_tokens,
             batch=batch or chosen.batch,
             lookahead=tuple(lookahead or chosen.lookahead),
+            arms=tuple(replace(arm, lookahead=tuple(lookahead or arm.lookahead)) for arm in chosen.arms),
         )
-        cells = [cell for cell in chosen.cells() if not only or cell.method in only]
-        if not cells:
-            raise ValueError(f"only={only} names no method of the preset {preset!r}")
+        cells = chosen.cells()
+        known = sorted({cell.method for cell in cells})
+        for name in only or []:
+            if name not in known:
+                raise ValueError(
+                    f"only={name!r} is no method of the preset {preset!r}; it has {', '.join(known)}"
+                )
+        cells = [cell for cell in cells if not only or cell.method in only]
         folder = output_folder(out / Path(preset).stem)
         pair = load_pair(chosen.target, chosen.draft, dtype=chosen.dtype)
-        generate_cells(chosen, cells, folder, pair)
-        table = tabulate(chosen, cells, folder)
+        table = tabulate(generate_cells(chosen, cells, folder, pair))
         write_table(table, folder / "table.csv")
         print_table(table, chosen.title)
         print_written(stdout(), [folder / "table.csv"])

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 from tradeoff.decoders import parse_decoder
 from tradeoff.files import FileError
 from tradeoff.kernels import make_method
 from tradeoff.llm.prompts import read_prompts
+from tradeoff.llm.sampling import Sampling
 
 __all__ = ["Arm", "Cell", "Preset", "PromptSet", "load_preset", "preset_names"]
 
@@ -42,6 +44,8 @@ class PromptSet:
     chat: bool = False
 
     def __post_init__(self) -> None:
+        if not re.fullmatch(r"[\w.-]+", self.name):
+            raise ValueError(f"prompts name {self.name!r} is no file name; use letters, digits, - and _")
         if bool(self.source) == bool(self.dataset):
             raise ValueError(f"prompts {self.name!r} need either source or dataset")
         if self.dataset and not self.field:
@@ -70,6 +74,11 @@ class PromptSet:
         rows = load_dataset(self.dataset, self.config or None, split=self.split, streaming=True)
         found: list[tuple[str, str]] = []
         for number, row in enumerate(rows):
+            if self.field not in row:
+                raise ValueError(
+                    f"prompts {self.name!r}: the dataset {self.dataset} has no field {self.field!r}, it has "
+                    f"{', '.join(map(repr, row))}"
+                )
             text = str(row[self.field]).strip()
             if text:
                 found.append((f"{self.name}-{number}", text))
@@ -88,6 +97,8 @@ class Arm:
     lookahead: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        Sampling(self.temperature)
+        _check_lookahead(self.lookahead)
         for name in self.methods:
             make_method(name, parse_decoder(self.watermark))
 
@@ -107,7 +118,7 @@ class Cell:
         """File name without suffix."""
         mark = self.watermark.replace(":", "-")
         speculation = f"-K{self.lookahead}" if self.lookahead else ""
-        return f"{self.prompts.name}/{self.method}-{mark}-T{self.temperature:g}{speculation}"
+        return f"{self.prompts.name}/{self.method}-{mark}-T{float(self.temperature)}{speculation}"
 
 
 @dataclass(frozen=True)
@@ -128,6 +139,16 @@ class Preset:
     ignore_eos: bool = True
     ptt_texts: int = 0
 
+    def __post_init__(self) -> None:
+        for name, least in (("texts", 1), ("max_tokens", 1), ("batch", 1), ("seed", 0), ("ptt_texts", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least {least}")
+        _check_lookahead(self.lookahead)
+        names = [cell.name for cell in self.cells()]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"{twice[0]} is generated twice; give every combination once")
+
     def cells(self) -> list[Cell]:
         """Every combination that is generated; methods without speculation once, not once a lookahead."""
         return [
@@ -137,6 +158,11 @@ class Preset:
             for method in arm.methods
             for k in ((0,) if method == "basic" else arm.lookahead or self.lookahead)
         ]
+
+
+def _check_lookahead(values: tuple[int, ...]) -> None:
+    if any(k < 1 for k in values):
+        raise ValueError(f"lookahead={list(values)} must hold numbers of draft tokens, at least 1")
 
 
 def preset_names() -> list[str]:
@@ -190,4 +216,22 @@ def _build(kind: type, entry: Any, where: str) -> Any:
     missing = [name for name, field in known.items() if field.default is MISSING and name not in entry]
     if missing:
         raise ValueError(f"{where} needs {missing[0]!r}")
-    return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in entry.items()})
+    values = {name: tuple(v) if isinstance(v, list) else v for name, v in entry.items()}
+    hints = get_type_hints(kind)
+    for name, value in values.items():
+        if not _fits(value, hints[name]):
+            raise ValueError(
+                f"{name}={value!r} in {where} is of the wrong kind, it must be {known[name].type}"
+            )
+    return kind(**values)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value from TOML is of the kind that a field is annotated with."""
+    if get_origin(hint) is tuple:
+        return isinstance(value, tuple) and all(_fits(item, get_args(hint)[0]) for item in value)
+    if get_args(hint):
+        return any(_fits(value, option) for option in get_args(hint))
+    if isinstance(value, bool):
+        return hint is bool
+    return isinstance(value, (int, float) if hint is float else hint)

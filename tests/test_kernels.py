@@ -381,6 +381,44 @@ def test_tree_survives_drafts_with_fewer_tokens_than_candidates(
         assert len(set(row)) == len(row)
 
 
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(
+    "method", [KeepStrength(GumbelMax()), SingleKey(), OneRace(), OneRaceTree(width=3)], ids=describe
+)
+def test_race_methods_are_unbiased_for_random_pairs(method: Method, seed: int) -> None:
+    """P and Q drawn at random over seven tokens, two of which one of them lacks."""
+    rng = np.random.default_rng(100 + seed)
+    p, q = rng.dirichlet(np.full(7, 0.6), 2)
+    p[rng.integers(3)], q[3 + rng.integers(3)] = 0.0, 0.0
+    p, q = p / p.sum(), q / q.sum()
+    seeds = 200_000
+    randomness = SimulatedRandomness(rng, (seeds,), 7)
+    draft = method.draft(spread(q, seeds), randomness)
+    verdict = method(spread(p, seeds), spread(q, seeds), draft, randomness)
+    assert chi_square_p(np.bincount(verdict.token, minlength=7), seeds * p) > ALPHA
+    formula = method.efficiency(p, q)
+    rate = float(overlap(p, q) if formula is None else formula)
+    assert_within(verdict.accepted.mean(), rate, math.sqrt(rate * (1 - rate) / seeds))
+
+
+@pytest.mark.parametrize(
+    ("name", "coin"),
+    [
+        ("basic", "none"),
+        ("standard", "random"),
+        ("keep-strength", "random"),
+        ("keep-efficiency", "random"),
+        ("two-keys", "random"),
+        ("algorithm-1", "keyed"),
+        ("single-key", "keyed"),
+        ("one-race", "winning time"),
+        ("one-race-tree", "winning time"),
+    ],
+)
+def test_coins_are_named(name: str, coin: str) -> None:
+    assert METHODS[name].detection.coin == coin
+
+
 def test_wide_tree_on_a_narrow_draft_stays_unbiased() -> None:
     q = np.array([0.6, 0.4, 0, 0, 0])
     race = np.random.default_rng(13).standard_exponential((SEEDS // 4, 5))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -182,3 +184,13 @@ def test_it_is_a_prf_that_does_not_show_its_key():
     assert prf.fingerprint != VllmPhilox(KEY + 1).fingerprint
     for form in (str(KEY), f"{KEY:x}", f"{KEY:016x}"):
         assert form not in f"{prf!r} {prf} {prf.fingerprint}"
+
+
+def test_dumps_of_settings_do_not_carry_the_key():
+    """Neither a dictionary of the fields nor a pickle shows it; a changed copy keeps it."""
+    prf = VllmPhilox(123456789)
+    assert "123456789" not in str(dataclasses.asdict(prf)) + str(vars(prf)) + repr(prf)
+    with pytest.raises(TypeError, match="cannot be pickled"):
+        pickle.dumps(prf)
+    assert dataclasses.replace(prf, context_width=2).fingerprint == prf.fingerprint
+    assert prf == VllmPhilox(123456789) != VllmPhilox(123456788)

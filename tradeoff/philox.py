@@ -53,6 +53,33 @@ def _product(words: Array, factor: int) -> tuple[Array, Array]:
     return (product >> 32) & _WORD, product & _WORD
 
 
+class _Hidden:
+    """An integer that is neither shown nor pickled, so that no dump of settings carries it."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: int):
+        self._value = value
+
+    def __index__(self) -> int:
+        return self._value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Hidden) and self._value == other._value
+
+    def __hash__(self) -> int:
+        return hash(("hidden", self._value))
+
+    def __repr__(self) -> str:
+        return "<hidden>"
+
+    def __deepcopy__(self, memo: dict) -> _Hidden:
+        return self
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("a key cannot be pickled; pass the integer and make the function anew")
+
+
 @dataclass(frozen=True)
 class VllmPhilox:
     """vLLM's watermark format "philox4x32-10-v1", bit for bit: texts of either are detected by the other.
@@ -60,8 +87,8 @@ class VllmPhilox:
     Uniforms have 24 bits: u = (m + 1) / (2^24 + 1) rounded to float32, given as float64. The stream
     SHARED uses the master key; DRAFT and TARGET use keys A and B of vLLM's dual-key algorithm.
 
-    The format has races only, at positions padded with PAD too. It serves the basic method, "keep
-    strength", one race and the one-race tree with Gumbel-max, and two keys.
+    The format has races only, at positions padded with PAD too. It serves the methods without a keyed
+    coin, with Gumbel-max.
 
     Args:
         master_key: 0 .. 2^64 - 1. Small ones can be guessed, from the fingerprint too: draw it at random.
@@ -71,7 +98,7 @@ class VllmPhilox:
         ValueError: for a key or a width outside these ranges.
     """
 
-    master_key: int = field(repr=False)
+    master_key: int | _Hidden = field(repr=False)
     context_width: int = 4
 
     name: ClassVar[str] = "vllm-philox-v1"
@@ -79,14 +106,14 @@ class VllmPhilox:
 
     def __post_init__(self) -> None:
         # A message must not show the key, so it shows its size.
-        if isinstance(self.master_key, bool) or not isinstance(self.master_key, int | np.integer):
-            raise ValueError(
-                f"master_key is {type(self.master_key).__name__}; {self.name} takes an integer below 2^64"
-            )
-        if not 0 <= self.master_key < 1 << 64:
-            size = "negative" if self.master_key < 0 else f"{int(self.master_key).bit_length()} bits long"
+        key = operator.index(self.master_key) if isinstance(self.master_key, _Hidden) else self.master_key
+        if isinstance(key, bool) or not isinstance(key, int | np.integer):
+            raise ValueError(f"master_key is {type(key).__name__}; {self.name} takes an integer below 2^64")
+        if not 0 <= key < 1 << 64:
+            size = "negative" if key < 0 else f"{int(key).bit_length()} bits long"
             raise ValueError(f"master_key is {size}; {self.name} takes an integer of 0 to 2^64 - 1")
         check_width(self.context_width)
+        object.__setattr__(self, "master_key", _Hidden(int(key)))
 
     @property
     def fingerprint(self) -> str:
@@ -117,8 +144,9 @@ class VllmPhilox:
 
     def _lacks(self, what: str) -> NoReturn:
         raise ValueError(
-            f"{self.name} does not define {what}; with it use the basic method, keep strength, one race or "
-            "the one-race tree with Gumbel-max, or two keys; the default prf blake2b-splitmix-v1 has all"
+            f"{self.name} does not define {what}; with it use the basic method, keep strength, keep "
+            "efficiency, one race or the one-race tree with Gumbel-max, or two keys; the default prf "
+            "blake2b-splitmix-v1 has all"
         )
 
     def _key_bytes(self) -> bytes:

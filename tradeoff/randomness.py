@@ -65,12 +65,17 @@ class SimulatedRandomness:
         return np.take_along_axis(self.zeta(stream, GumbelMax()), token[..., None], axis=-1)[..., 0]
 
     def coin(self) -> Array:
-        return self._once("coin", "coin", lambda: self._generators["coin"].random(self._batch))
+        return self._once("coin", "coin", lambda: _open_uniform(self._generators["coin"], self._batch))
 
     def uniform(self) -> Array:
-        return self._true.random(self._batch)
+        return _open_uniform(self._true, self._batch)
 
     def _once(self, stream: str, kind: str, make: Any) -> Any:
         if (stream, kind) not in self._drawn:
             self._drawn[stream, kind] = make()
         return self._drawn[stream, kind]
+
+
+def _open_uniform(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Strictly inside (0, 1): `random` alone may give 0."""
+    return np.maximum(generator.random(shape), 2.0**-54)

@@ -35,7 +35,7 @@ def test_acceptance_rate_is_its_formula(builtin_pair, method, temperature: float
     )
     run = run_settings(builtin_pair, settings)
     texts = Engine(builtin_pair, settings, 16).generate(prompts(builtin_pair, 16))
-    found = acceptance([text_record(text, run, "") for text in texts])
+    found = acceptance([text_record(text, run, "", 16) for text in texts])
     assert found.verified > 200
     assert abs(found.z) < Z
     if method.name == "keep-strength":

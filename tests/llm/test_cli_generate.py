@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from tradeoff.cli import app
 from tradeoff.keys import Key
+from tradeoff.llm.measurements import aatps, interval
 from tradeoff.philox import VllmPhilox
 from tradeoff.prf import KeyedPrf, Stream
 
@@ -78,6 +79,62 @@ def test_same_command_is_a_no_op(folder: Path, tiny_folder: Path) -> None:
     assert result.exit_code == 0
     assert " new" not in result.output
     assert (folder / "out.jsonl").read_bytes() == before
+
+
+def test_options_reach_the_run(folder: Path, tiny_folder: Path) -> None:
+    """Every setting of the command line stands in the record."""
+    options = (
+        "--method two-keys --watermark synthid:7 --context-width 2 --lookahead 2 --temperature 0.8 --top-k 40"
+    )
+    more = "--top-p 0.9 --max-tokens 6 --seed 5 --dtype float64 --measure --batch 1 --limit 1 --device cpu"
+    assert generate(folder, tiny_folder, *options.split(), *more.split()).exit_code == 0
+    (record,) = records(folder)
+    wanted = {
+        "method": "two-keys",
+        "watermark": "synthid:7",
+        "width": 1,
+        "lookahead": 2,
+        "context_width": 2,
+        "temperature": 0.8,
+        "top_k": 40,
+        "top_p": 0.9,
+        "max_tokens": 6,
+        "ignore_eos": True,
+        "seed": 5,
+        "dtype": "float64",
+        "measured": True,
+    }
+    assert {name: record["run"][name] for name in wanted} == wanted
+    assert record["batch"] == 1
+
+
+def test_interval_of_aatps_is_printed(folder: Path, tiny_folder: Path) -> None:
+    (folder / "prompts.txt").write_text("\n".join(f"the {k} man" for k in range(8)))
+    result = generate(folder, tiny_folder, "--max-tokens", "30")
+    found = records(folder)
+    low, high = interval(aatps(found), len(found))
+    expected = f"AATPS {aatps(found).value:.3f} (95% interval {max(low, 1):.3f} to {min(high, 4):.3f})"
+    assert expected in result.output
+
+
+def test_no_speculation_has_no_lookahead(folder: Path, tiny_folder: Path) -> None:
+    """What the method does not read does not tell runs apart: the second command is a no-op."""
+    for lookahead in ("2", "3"):
+        result = generate(folder, tiny_folder, "--method", "basic", "--lookahead", lookahead)
+        assert result.exit_code == 0, result.output
+    assert " new" not in result.output
+    assert records(folder)[0]["run"]["lookahead"] == 0
+    assert records(folder)[0]["run"]["draft"] is None
+
+
+def test_output_must_not_be_the_prompts(folder: Path, tiny_folder: Path) -> None:
+    prompts = folder / "prompts.jsonl"
+    prompts.write_text('{"id": "a", "prompt": "the man"}')
+    result = generate(folder, tiny_folder, "--prompts", str(prompts), "-o", str(prompts))
+    assert result.exit_code == 2
+    assert "holds the prompts" in result.output.replace("\n", "")
+    assert prompts.read_text() == '{"id": "a", "prompt": "the man"}'
+    assert generate(folder, tiny_folder, "-o", str(folder)).exit_code == 2
 
 
 def test_vllm_format_with_an_integer_key(folder: Path, tiny_folder: Path) -> None:

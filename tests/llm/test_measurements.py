@@ -12,10 +12,12 @@ from tradeoff.llm.measurements import (
     aatps,
     acceptance,
     excess_surprise,
+    interval,
     log_perplexity,
     paired_log_perplexity,
     per_token_time,
 )
+from tradeoff.simulation import Estimate
 
 
 def test_aatps_counts_every_step_with_its_last_token() -> None:
@@ -70,22 +72,32 @@ def test_acceptance_without_a_formula_is_not_compared() -> None:
     assert math.isnan(found.z)
 
 
+def test_acceptance_that_is_certain_has_no_z() -> None:
+    found = acceptance([measured("ddd", [1.0, 1.0000001, 1.0], [1.0] * 3)])
+    assert (found.rate, found.standard_error) == (1.0, 0.0)
+    assert math.isnan(found.z)
+
+
 def test_acceptance_is_a_fair_test() -> None:
     """With coins of the expected probability, z is standard normal; with worse coins it is not."""
     rng = np.random.default_rng(1)
 
-    def z(bias: float) -> float:
-        p = rng.uniform(0.1, 0.9, 20_000)
+    def z(bias: float, count: int = 20_000) -> float:
+        p = rng.uniform(0.1, 0.9, count)
         sources = "".join(np.where(rng.random(len(p)) < p + bias, "d", "r"))
         return acceptance([measured(sources, p.tolist(), p.tolist())]).z
 
     assert abs(z(0.0)) < Z
     assert z(-0.05) < -Z
+    # The spread of 400 of them is 1 to within seven of its standard errors.
+    assert abs(np.std([z(0.0, 500) for _ in range(400)]) - 1) < 7 / math.sqrt(800)
 
 
 def test_log_perplexity_and_its_pairs() -> None:
-    ours = [{"id": k, "logppl": v, "logppl_model": 2 * v} for k, v in (("a", 1.0), ("b", 2.0), ("c", 6.0))]
-    theirs = [{"id": k, "logppl": v} for k, v in (("b", 1.0), ("a", 3.0), ("x", 9.0))]
+    values = {"a": 1.0, "b": 2.0, "c": 6.0}
+    ours = [{"id": k, "prompt": k, "logppl": v, "logppl_model": 2 * v} for k, v in values.items()]
+    theirs = [{"id": k, "prompt": k, "logppl": v} for k, v in (("b", 1.0), ("a", 3.0), ("x", 9.0))]
+    theirs.append({"id": "c", "prompt": "another prompt", "logppl": 5.0})
     assert log_perplexity(ours).value == pytest.approx(3.0)
     assert log_perplexity(ours, model=True).value == pytest.approx(6.0)
     assert log_perplexity(ours).standard_error == pytest.approx(np.std([1, 2, 6], ddof=1) / math.sqrt(3))
@@ -117,8 +129,17 @@ def test_excess_surprise_is_zero_for_the_model_itself() -> None:
 
 
 def test_per_token_time_is_in_milliseconds() -> None:
-    records = [{"seconds": 2.0, "token_ids": [0] * 10}, {"seconds": 1.0, "token_ids": [0] * 10}]
+    records = [{"seconds": s, "token_ids": [0] * 10, "batch": 1} for s in (2.0, 1.0)]
     assert per_token_time(records).value == pytest.approx(150.0)
+    with pytest.raises(ValueError, match="batches of 8"):
+        per_token_time([records[0], {**records[1], "batch": 8}])
+
+
+def test_intervals_are_those_of_student() -> None:
+    low, high = interval(Estimate(2.0, 0.5), 3)
+    # The 97.5% point of Student's t with two degrees of freedom.
+    assert (low, high) == pytest.approx((2 - 0.5 * 4.302652729911275, 2 + 0.5 * 4.302652729911275))
+    assert interval(Estimate(2.0, math.inf), 1) == (-math.inf, math.inf)
 
 
 @pytest.mark.parametrize("function", [aatps, acceptance, log_perplexity, per_token_time])
@@ -133,4 +154,6 @@ def test_unfit_records_are_named() -> None:
     with pytest.raises(ValueError, match="no draft was verified"):
         acceptance([measured("b", [None], [None])])
     with pytest.raises(ValueError, match="no prompt in common"):
-        paired_log_perplexity([{"id": "a", "logppl": 1.0}], [{"id": "b", "logppl": 1.0}])
+        paired_log_perplexity(
+            [{"id": "a", "prompt": "", "logppl": 1.0}], [{"id": "b", "prompt": "", "logppl": 1.0}]
+        )

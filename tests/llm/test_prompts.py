@@ -23,6 +23,16 @@ def test_json_lines_have_ids(tmp_path: Path) -> None:
     assert read_prompts(str(path)) == [("x", "one"), ("2", "two"), ("7", "three")]
 
 
+def test_only_line_ends_end_lines(tmp_path: Path) -> None:
+    """What else Unicode calls a line break may stand inside a prompt; a byte order mark is no part of one."""
+    lines = tmp_path / "p.jsonl"
+    lines.write_text('\ufeff{"prompt": "a\u2028b"}\r\n{"prompt": "c\x85d"}\n', encoding="utf-8")
+    assert read_prompts(lines) == [("1", "a\u2028b"), ("2", "c\x85d")]
+    plain = tmp_path / "p.txt"
+    plain.write_bytes("\ufeffone\x0ctwo\r\nthree".encode())
+    assert read_prompts(plain) == [("1", "one\x0ctwo"), ("2", "three")]
+
+
 @pytest.mark.parametrize("kind", ["question", "continuation"])
 def test_builtin_sets_have_names(kind) -> None:
     assert read_prompts(f"builtin:{kind}") == builtin_prompts(kind)
@@ -36,6 +46,13 @@ def test_builtin_sets_have_names(kind) -> None:
         ("p.jsonl", '{"text": "a"}\n', r'line 1 is not a JSON object with a "prompt"'),
         ("p.jsonl", '["a"]\n', "line 1 is not a JSON object"),
         ("p.jsonl", '{"prompt": 3}\n', 'line 1: "prompt" must be text'),
+        ("p.json", "nonsense\n", "line 1 is not a JSON object"),
+        ("p.NDJSON", "nonsense\n", "line 1 is not a JSON object"),
+        ("p.jsonl", '{"id": 1.5, "prompt": "x"}\n', '"id" text or a whole number'),
+        ("p.jsonl", '{"id": null, "prompt": "x"}\n', '"id" text or a whole number'),
+        ("p.jsonl", '{"id": true, "prompt": "x"}\n', '"id" text or a whole number'),
+        ("p.jsonl", '{"id": "", "prompt": "x"}\n', '"id" text or a whole number'),
+        ("p.jsonl", '{"prompt": "a \\ud800 b"}\n', "line 1 is not a JSON object"),
         ("p.jsonl", '{"prompt": " "}\n', 'line 1: "prompt" must be text'),
         (
             "p.jsonl",

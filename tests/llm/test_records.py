@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tradeoff.decoders import GumbelMax, SynthID
@@ -14,6 +18,7 @@ from tradeoff.files import FileError
 from tradeoff.kernels import Algorithm1, Basic, OneRace, OneRaceTree, Standard
 from tradeoff.keys import Key
 from tradeoff.llm.engine import EngineSettings
+from tradeoff.llm.models import weights_fingerprint
 from tradeoff.llm.records import RecordFile, read_records, run_settings, text_record
 from tradeoff.llm.rows import GeneratedText, Prompt
 from tradeoff.llm.sampling import Sampling
@@ -31,16 +36,17 @@ def text(prompt: Prompt, tokens: int = 3) -> GeneratedText:
 
 
 def record(k: int) -> dict:
-    return text_record(text(PROMPTS[k]), RUN, f"words {k} — ü\u2028")
+    return text_record(text(PROMPTS[k]), RUN, f"words {k} — ü\u2028", 4)
 
 
 def test_record_holds_what_the_text_is() -> None:
     measured = replace(
         text(PROMPTS[0]), entropy=[1.0, 2.0, 3.0], overlap=[0.5, 0.25, None], efficiency=[0.5, 0.25, None]
     )
-    assert text_record(measured, RUN, "words") == {
+    assert text_record(measured, RUN, "words", 8) == {
         "id": "0",
         "prompt": "prompt 0",
+        "prompt_hash": hashlib.blake2b(np.array([1, 2, 0], "<i8").tobytes(), digest_size=8).hexdigest(),
         "prompt_tokens": 3,
         "token_ids": [7, 7, 7],
         "text": "words",
@@ -51,6 +57,7 @@ def test_record_holds_what_the_text_is() -> None:
         "logppl": 0.5,
         "logppl_model": 1.0,
         "seconds": 0.25,
+        "batch": 8,
         "log_p": [-0.5, -0.5, -0.5],
         "entropy": [1.0, 2.0, 3.0],
         "overlap": [0.5, 0.25, None],
@@ -85,6 +92,7 @@ def test_run_settings_name_everything_but_the_key(make_pair) -> None:
         "draft": pair.draft_name,
         "dtype": str(pair.dtype).removeprefix("torch."),
         "measured": True,
+        "weights": [weights_fingerprint(pair.target), weights_fingerprint(pair.draft)],
     }
     assert run == expected
 
@@ -115,40 +123,105 @@ def test_settings_that_change_a_text_change_its_run(make_pair) -> None:
 
 def test_append_and_resume(tmp_path: Path) -> None:
     path = tmp_path / "new" / "out.jsonl"
-    file = RecordFile(path, RUN)
-    assert [p.id for p in file.missing(PROMPTS)] == ["0", "1", "2", "3"]
-    file.append(record(2))
-    file.append(record(0))
-    again = RecordFile(path, RUN)
-    assert [p.id for p in again.missing(PROMPTS)] == ["1", "3"]
-    assert again.records == [record(2), record(0)] == read_records(path)
+    with RecordFile(path, RUN) as file:
+        assert [p.id for p in file.missing(PROMPTS)] == ["0", "1", "2", "3"]
+        file.append(record(2))
+        file.append(record(0))
+    with RecordFile(path, RUN) as again:
+        assert [p.id for p in again.missing(PROMPTS)] == ["1", "3"]
+        assert again.of(PROMPTS) == [record(0), record(2)]
+        # Another prompt under a known id, or other token ids of the same words, are other texts.
+        others = [replace(PROMPTS[0], text="else"), replace(PROMPTS[0], token_ids=(9,))]
+        assert again.missing(others) == others
+    assert read_records(path) == [record(2), record(0)]
+
+
+def test_numbers_that_json_has_not_are_refused(tmp_path: Path) -> None:
+    with RecordFile(tmp_path / "out.jsonl", RUN) as file:
+        with pytest.raises(ValueError, match="JSON"):
+            file.append({**record(0), "logppl": float("nan")})
+        assert len(file) == 0
+    assert (tmp_path / "out.jsonl").read_bytes() == b""
 
 
 def test_finish_orders_by_prompt_and_keeps_the_rest(tmp_path: Path) -> None:
+    path, link = tmp_path / "out.jsonl", tmp_path / "link.jsonl"
+    link.symlink_to(path)
+    with RecordFile(link, RUN) as file:
+        for k in (3, 2, 0):
+            file.append(record(k))
+        file.finish(PROMPTS[:3])
+        assert [r["id"] for r in read_records(path)] == ["0", "2", "3"]
+        assert sorted(tmp_path.iterdir()) == [link, path]
+        assert link.is_symlink()
+        before = path.stat().st_mtime_ns
+        file.finish(PROMPTS[:3])
+        assert path.stat().st_mtime_ns == before
+
+
+def test_finish_that_fails_leaves_all_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "out.jsonl"
-    file = RecordFile(path, RUN)
-    for k in (3, 2, 0):
-        file.append(record(k))
-    file.finish(PROMPTS[:3])
-    assert [r["id"] for r in read_records(path)] == ["0", "2", "3"]
+    with RecordFile(path, RUN) as file:
+        for k in (1, 0):
+            file.append(record(k))
+        before = path.read_bytes()
+
+        def full(*_):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(Path, "replace", full)
+        with pytest.raises(FileError, match=r"No space left.*texts are all there"):
+            file.finish(PROMPTS)
     assert list(tmp_path.iterdir()) == [path]
-    before = path.stat().st_mtime_ns
-    file.finish(PROMPTS[:3])
-    assert path.stat().st_mtime_ns == before
+    assert path.read_bytes() == before
+
+
+def test_two_processes_cannot_write_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    script = (
+        "import sys; from pathlib import Path; from tradeoff.llm.records import RecordFile\n"
+        "try: RecordFile(Path(sys.argv[1]), {})\n"
+        "except ValueError as error: print(error)"
+    )
+    with RecordFile(path, RUN):
+        done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True)
+    assert "is being written by another process" in done.stdout
+
+
+def test_repeated_texts_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    with RecordFile(path, RUN) as file:
+        file.append(record(0))
+    path.write_bytes(path.read_bytes() * 2)
+    for reader in (read_records, lambda path: RecordFile(path, RUN)):
+        with pytest.raises(FileError, match="line 2 is a second text of the prompt of line 1"):
+            reader(path)
+
+
+def test_last_line_that_lacks_only_its_end_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    with RecordFile(path, RUN) as file:
+        file.append(record(0))
+        file.append(record(1))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    with RecordFile(path, RUN) as file:
+        assert [p.id for p in file.missing(PROMPTS)] == ["2", "3"]
+    assert path.read_bytes() == whole
 
 
 @pytest.mark.parametrize("cut", [1, 5, 20, 200])
 def test_half_written_line_is_dropped_and_nothing_else(tmp_path: Path, cut: int) -> None:
     path = tmp_path / "out.jsonl"
-    file = RecordFile(path, RUN)
-    file.append(record(0))
-    whole = path.read_bytes()
-    file.append(record(1))
+    with RecordFile(path, RUN) as file:
+        file.append(record(0))
+        whole = path.read_bytes()
+        file.append(record(1))
     path.write_bytes(path.read_bytes()[: len(whole) + cut])
     assert read_records(path) == [record(0)]
-    again = RecordFile(path, RUN)
-    assert path.read_bytes() == whole
-    assert [p.id for p in again.missing(PROMPTS)] == ["1", "2", "3"]
+    with RecordFile(path, RUN) as again:
+        assert path.read_bytes() == whole
+        assert [p.id for p in again.missing(PROMPTS)] == ["1", "2", "3"]
 
 
 @pytest.mark.parametrize(
@@ -158,6 +231,8 @@ def test_half_written_line_is_dropped_and_nothing_else(tmp_path: Path, cut: int)
         (b'{"id": "1"}\n', "line 1 is not a record"),
         (b"[1, 2]\n", "line 1 is not a record"),
         (b"notes without an end of line", "does not hold generated texts"),
+        (b'{"id": "a", "prompt": "the man"}', "does not hold generated texts"),
+        (b'{"id": 1, "data": [1, 2, 3]}', "does not hold generated texts"),
         (b"\xff\xfe\n", "line 1 is not a record"),
     ],
 )
@@ -171,9 +246,9 @@ def test_foreign_files_are_refused_and_left_alone(tmp_path: Path, content: bytes
 
 def test_damage_in_the_middle_names_the_line(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
-    file = RecordFile(path, RUN)
-    for k in range(3):
-        file.append(record(k))
+    with RecordFile(path, RUN) as file:
+        for k in range(3):
+            file.append(record(k))
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(lines[0] + lines[1][:30] + b"\n" + lines[2])
     with pytest.raises(FileError, match="line 2 is not a record"):
@@ -184,47 +259,48 @@ def test_damage_in_the_middle_names_the_line(tmp_path: Path) -> None:
 
 def test_texts_of_another_run_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
-    RecordFile(path, RUN).append(record(0))
+    with RecordFile(path, RUN) as file:
+        file.append(record(0))
     with pytest.raises(FileError, match=r"another run .*seed: 0 there, 1 now"):
         RecordFile(path, {**RUN, "seed": 1})
 
 
-def test_full_disk_keeps_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_keeps_what_is_there(tmp_path: Path) -> None:
     """A write that stops half-way is undone, and the error says that the texts are safe."""
     path = tmp_path / "out.jsonl"
-    file = RecordFile(path, RUN)
-    file.append(record(0))
-    before = path.read_bytes()
-    real_open = Path.open
 
     class Full:
+        """Takes ten bytes, then none."""
+
         def __init__(self, stream):
-            self._stream = stream
+            self._stream, self._room = stream, 10
 
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            self._stream.close()
-
-        def tell(self):
-            return self._stream.tell()
+        def __getattr__(self, name):
+            return getattr(self._stream, name)
 
         def write(self, data):
-            self._stream.write(data[:10])
-            self._stream.flush()
-            raise OSError(errno.ENOSPC, "No space left on device")
+            if not self._room:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            count, self._room = self._stream.write(data[: self._room]), 0
+            return count
 
-    monkeypatch.setattr(Path, "open", lambda self, *a, **k: Full(real_open(self, *a, **k)))
-    with pytest.raises(FileError, match=r"No space left on device.*texts it holds are safe"):
-        file.append(record(1))
-    monkeypatch.undo()
+    with RecordFile(path, RUN) as file:
+        file.append(record(0))
+        before = path.read_bytes()
+        file._stream = Full(file._stream)
+        with pytest.raises(FileError, match=r"No space left on device.*texts it holds are safe"):
+            file.append(record(1))
+        assert [p.id for p in file.missing(PROMPTS)] == ["1", "2", "3"]
     assert path.read_bytes() == before
-    assert len(RecordFile(path, RUN)) == 1
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileError, match=r"gone\.jsonl cannot be read"):
         read_records(tmp_path / "gone.jsonl")
-    with pytest.raises(FileError, match="cannot be read"):
+    with pytest.raises(FileError, match="is a folder"):
         RecordFile(tmp_path, RUN)
+    with pytest.raises(FileError, match="is not a regular file"):
+        RecordFile(Path("/dev/null"), RUN)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FileError, match="cannot be written"):
+        RecordFile(tmp_path / "file" / "out.jsonl", RUN)

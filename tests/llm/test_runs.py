@@ -28,7 +28,9 @@ PROMPTS = [Prompt(f"p{k}", f"prompt {k}", (*range(1, 3 + k % 5), k % 7)) for k i
 
 
 def without_times(path: Path) -> list[dict]:
-    return [{k: v for k, v in record.items() if k != "seconds"} for record in read_records(path)]
+    return [
+        {k: v for k, v in record.items() if k not in ("seconds", "batch")} for record in read_records(path)
+    ]
 
 
 @pytest.mark.parametrize("method", [OneRace(), TwoKeys(GumbelMax())], ids=["keyed", "true randomness"])
@@ -78,12 +80,49 @@ def test_finished_run_is_a_no_op(make_pair, tmp_path: Path, monkeypatch: pytest.
     settings = EngineSettings(OneRace(), PRF, max_tokens=5, ignore_eos=True)
     first = generate_to_file(pair, settings, PROMPTS[:3], path)
     assert (first.new, first.tokens) == (3, 15)
+    assert [r["batch"] for r in first.records] == [3, 3, 3]
     content = path.read_bytes()
     monkeypatch.setattr(Engine, "warm_up", lambda *_: pytest.fail("a finished run ran the model"))
     second = generate_to_file(pair, settings, PROMPTS[:3], path)
     assert (second.new, second.tokens) == (0, 0)
     assert second.records == first.records
     assert path.read_bytes() == content
+
+
+def test_a_run_starts_warm(make_pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One prompt is run and thrown away before the clock starts; its text is generated all the same."""
+    warmed: list[str] = []
+    warm_up = Engine.warm_up
+    monkeypatch.setattr(Engine, "warm_up", lambda self, p: (warmed.append(p.id), warm_up(self, p)))
+    settings = EngineSettings(OneRace(), PRF, max_tokens=5, ignore_eos=True)
+    run = generate_to_file(make_pair(30), settings, PROMPTS[:2], tmp_path / "out.jsonl")
+    assert warmed == ["p0"]
+    assert [r["id"] for r in run.records] == ["p0", "p1"]
+
+
+def test_special_tokens_are_ids_but_not_text(make_pair, tmp_path: Path) -> None:
+    pair = make_pair(30, eos=2)
+    settings = EngineSettings(OneRace(), PRF, max_tokens=80)
+    run = generate_to_file(pair, settings, PROMPTS, tmp_path / "out.jsonl")
+    ended = [r for r in run.records if r["finish"] == "eos"]
+    assert ended
+    assert all(r["token_ids"][-1] == 2 and "</s>" not in r["text"] for r in ended)
+
+
+def test_batches_are_no_larger_than_the_prompts(make_pair, tmp_path: Path) -> None:
+    """A batch that no machine could hold does no harm where there are few prompts."""
+    settings = EngineSettings(OneRace(), PRF, max_tokens=3)
+    assert generate_to_file(make_pair(30), settings, PROMPTS[:2], tmp_path / "o", batch=10**15).new == 2
+
+
+@pytest.mark.parametrize("broken", ["draft", "target"])
+def test_models_that_break_are_named(make_pair, tmp_path: Path, broken: str) -> None:
+    """NaN logits are an error, not text."""
+    pair = make_pair(30)
+    getattr(pair, broken).model.norm.weight.fill_(torch.nan)
+    settings = EngineSettings(OneRace(), PRF, max_tokens=3)
+    with pytest.raises(RuntimeError, match="logits that are not finite"):
+        generate_to_file(pair, settings, PROMPTS[:2], tmp_path / "out.jsonl")
 
 
 def test_bad_prompts_are_refused_before_a_file_is_made(make_pair, tmp_path: Path) -> None:

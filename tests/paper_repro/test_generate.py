@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import typer
@@ -23,6 +24,8 @@ draft = "skip:1"
 texts = 3
 max_tokens = 8
 lookahead = [2]
+seed = 3
+ignore_eos = false
 batch = 2
 ptt_texts = 1
 [[prompts]]
@@ -71,6 +74,20 @@ def test_texts_table_and_resumption(app: typer.Typer, preset: Path, tmp_path: Pa
     assert pd.isna(table.loc["basic", "aatps"])
     assert pd.isna(table.loc["basic", "logppl_difference"])
     assert table["ptt_ms"].gt(0).all()
+    folder = out / "tiny" / "a"
+    by_hand = {
+        name: [json.loads(line)["logppl"] for line in (folder / f"{name}.jsonl").read_text().splitlines()]
+        for name in ("basic-none-T1.0", "one-race-gumbel-T1.0-K2")
+    }
+    difference = np.mean(by_hand["one-race-gumbel-T1.0-K2"]) - np.mean(by_hand["basic-none-T1.0"])
+    assert table.loc["one-race", "logppl_difference"] == pytest.approx(difference)
+    row = table.loc["one-race"]
+    z = (row["acceptance"] - row["expected"]) / row["acceptance_error"]
+    assert row["acceptance_z"] == pytest.approx(z)
+    alone = json.loads((folder / "one-race-gumbel-T1.0-K2.ptt.jsonl").read_text())
+    assert alone["batch"] == 1
+    assert alone["run"]["seed"] == 3
+    assert alone["run"]["ignore_eos"] is False
     assert table.loc[["standard", "one-race", "keep-strength"], "acceptance"].between(0, 1).all()
     assert table.loc[["standard", "one-race"], "expected"].between(0, 1).all()
     # A tree has no single acceptance rate, and keep strength with SynthID no formula.
@@ -79,7 +96,7 @@ def test_texts_table_and_resumption(app: typer.Typer, preset: Path, tmp_path: Pa
     files = sorted(path for path in out.rglob("*.jsonl"))
     assert len(files) == 2 * 5
     record = json.loads(files[0].read_text().splitlines()[0])
-    assert experiment_key(0).secret.hex() not in files[-1].read_text()
+    assert experiment_key(3).secret.hex() not in files[-1].read_text()
     assert "overlap" in record or files[0].name.endswith(".ptt.jsonl")
     before = {path: path.read_bytes() for path in files}
     assert runner.invoke(app, ["--preset", str(preset), "--out", str(out)]).exit_code == 0
@@ -93,12 +110,18 @@ def test_options_override_the_preset(app: typer.Typer, preset: Path, tmp_path: P
     (row,) = pd.read_csv(tmp_path / "out" / "tiny" / "table.csv").to_dict("records")
     assert (row["method"], row["lookahead"], row["texts"]) == ("standard", 1, 2)
     assert row["tokens"] <= 8
+    # Fewer texts than there are: the table is about those that were asked for.
+    options[1] = "1"
+    assert (
+        runner.invoke(app, ["--preset", str(preset), "--out", str(tmp_path / "out"), *options]).exit_code == 0
+    )
+    assert pd.read_csv(tmp_path / "out" / "tiny" / "table.csv")["texts"].tolist() == [1]
 
 
 def test_bad_input(app: typer.Typer, preset: Path, tmp_path: Path) -> None:
     result = runner.invoke(app, ["--preset", str(preset), "--only", "magic", "--out", str(tmp_path)])
     assert result.exit_code == 2
-    assert "names no method of the preset" in result.output.replace("\n", " ")
+    assert "only='magic' is no method of the preset" in result.output.replace("\n", " ")
     assert runner.invoke(app, ["--preset", "none-such"]).exit_code == 2
 
 

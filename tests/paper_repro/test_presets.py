@@ -58,10 +58,10 @@ def test_cells_multiply_lookaheads_only_where_there_are_any(tmp_path: Path) -> N
     path.write_text(SMALLEST)
     names = [cell.name for cell in load_preset(str(path)).cells()]
     assert names == [
-        "a/basic-gumbel-T1",
-        "a/one-race-gumbel-T1-K2",
-        "a/one-race-gumbel-T1-K3",
-        "a/one-race-gumbel-T1-K4",
+        "a/basic-gumbel-T1.0",
+        "a/one-race-gumbel-T1.0-K2",
+        "a/one-race-gumbel-T1.0-K3",
+        "a/one-race-gumbel-T1.0-K4",
     ]
 
 
@@ -78,6 +78,14 @@ def test_cells_multiply_lookaheads_only_where_there_are_any(tmp_path: Path) -> N
         ('"one-race"]', '"one-rice"]', "'one-rice' is unknown"),
         ('watermark = "gumbel"', 'watermark = "synthid:30"', "needs Gumbel-max"),
         ("[[arms]]", "[[legs]]", "unknown entry 'legs'"),
+        ("temperature = 1.0", "temperature = 0.0", "temperature=0 is greedy"),
+        ("temperature = 1.0", 'temperature = "hot"', "temperature='hot' .* wrong kind"),
+        ("temperature = 1.0", "temperature = 1.0\nlookahead = [0]", "at least 1"),
+        ("temperature = 1.0", "temperature = 1.0\nlookahead = 3", "lookahead=3 .* wrong kind"),
+        ("[[prompts]]", "[generation]\ntexts = -1\n[[prompts]]", "texts=-1 must be at least 1"),
+        ("[[prompts]]", "[generation]\nseed = -1\n[[prompts]]", "seed=-1 must be at least 0"),
+        ('name = "a"', 'name = "../a"', "is no file name"),
+        ('"basic", "one-race"', '"basic", "basic"', "generated twice"),
         ("[models]", "[models", "cannot be read"),
     ],
 )
@@ -118,6 +126,16 @@ def test_datasets_are_streamed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found == [("eli5-0", "one"), ("eli5-2", "two")]
     assert asked == [(("d", "c"), {"split": "s", "streaming": True})]
     assert next(rows) == {"q": "three"}
+
+
+def test_missing_field_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+    import types
+
+    rows = types.SimpleNamespace(load_dataset=lambda *_, **__: [{"title": "a", "body": "b"}])
+    monkeypatch.setitem(sys.modules, "datasets", rows)
+    with pytest.raises(ValueError, match=r"has no field 'q', it has 'title', 'body'"):
+        PromptSet("eli5", dataset="d", field="q").read(1)
 
 
 def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

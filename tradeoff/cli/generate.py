@@ -81,6 +81,7 @@ def generate_command(
         from tradeoff.llm.engine import EngineSettings
         from tradeoff.llm.models import load_pair
         from tradeoff.llm.prompts import encode_prompts, read_prompts
+        from tradeoff.llm.records import check_output
         from tradeoff.llm.runs import generate_to_file
         from tradeoff.llm.sampling import Sampling
 
@@ -96,11 +97,14 @@ def generate_command(
         )
         if batch < 1:
             raise ValueError(f"batch={batch} must be at least 1 text")
+        check_output(output)
+        if Path(prompts).resolve() == output.resolve():
+            raise ValueError(f"{output} holds the prompts; write the texts to another file")
         named = read_prompts(prompts)[:limit]
         pair = load_pair(target, draft, device=device, dtype=dtype)
         encoded = encode_prompts(pair.tokenizer, named, chat=chat)
         run = generate_to_file(pair, settings, encoded, output, batch=batch)
-        _print_summary(run, settings, batch)
+        _print_summary(run, settings)
         print_written(stdout(), [output])
 
 
@@ -118,20 +122,21 @@ def _prf(method: Method, key_file: Path | None, key: str | None, prf: str, conte
     return parse_prf(prf, read_key(key_file, key, prf), context_width)
 
 
-def _print_summary(run: Run, settings: EngineSettings, batch: int) -> None:
-    from tradeoff.llm.measurements import aatps, acceptance, log_perplexity, per_token_time
+def _print_summary(run: Run, settings: EngineSettings) -> None:
+    from tradeoff.llm.measurements import aatps, acceptance, interval, log_perplexity, per_token_time
 
     out, records = stdout(), run.records
     parts = [f"{len(records)} texts"]
     if run.new:
         parts.append(f"{run.new} new, {run.tokens} tokens in {run.seconds:.1f} s")
         parts.append(f"{run.tokens / run.seconds:.1f} tokens/s")
-    if batch == 1:
-        parts.append(f"PTT {per_token_time(records).value:.1f} ms")
+    if all(record["batch"] == 1 for record in records):
+        time = per_token_time(records)
+        parts.append(f"PTT {time.value:.1f} ± {time.standard_error:.1f} ms")
     if settings.drafts:
         steps = aatps(records)
-        half = 1.96 * steps.standard_error
-        low, high = max(steps.value - half, 1.0), min(steps.value + half, settings.lookahead + 1.0)
+        low, high = interval(steps, len(records))
+        low, high = max(low, 1.0), min(high, settings.lookahead + 1.0)
         parts.append(f"AATPS {steps.value:.3f} (95% interval {low:.3f} to {high:.3f})")
     sampled = log_perplexity(records)
     parts.append(f"LOGPPL {sampled.value:.3f} ± {sampled.standard_error:.3f}")

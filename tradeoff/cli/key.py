@@ -65,6 +65,6 @@ def read_key(key_file: Path | None, key: str | None, prf: str) -> Key | int:
         except (OSError, UnicodeDecodeError) as error:
             raise ValueError(f"key file {key_file} cannot be read; pass a file with one integer") from error
     try:
-        return int(key.strip(), 0)
+        return int(key.strip(), 16 if key.strip().lower().startswith("0x") else 10)
     except ValueError:
         raise ValueError("the key of vllm-philox-v1 is not an integer; pass 0 to 2^64 - 1") from None

@@ -179,7 +179,7 @@ class Engine:
             try:
                 self._admit(queue)
                 self._speculator.round(self._rows)
-            except RuntimeError as error:
+            except (RuntimeError, MemoryError) as error:
                 if not _out_of_memory(error):
                     raise
                 failure = str(error)
@@ -198,7 +198,7 @@ class Engine:
                 f"or use a smaller dtype ({failure})"
             )
         queue.extendleft(row.prompt for row in reversed(self._rows))
-        self.batch //= 2
+        self.batch = max(1, min(self.batch, len(self._rows)) // 2)
         self._report(f"out of memory: going on with {self.batch} texts at a time")
         self._open()
         if self.pair.device.type == "cuda":
@@ -263,7 +263,9 @@ def _eos_ids(pair: ModelPair) -> frozenset[int]:
     return frozenset([] if ids is None else [ids] if isinstance(ids, int) else ids)
 
 
-def _out_of_memory(error: RuntimeError) -> bool:
-    """CUDA's allocator has a class for it; cuBLAS and the CPU's allocator only have messages."""
+def _out_of_memory(error: Exception) -> bool:
+    """NumPy and CUDA's allocator have a class for it; cuBLAS and PyTorch on the CPU only have messages."""
     messages = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
-    return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in messages)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
+        text in str(error) for text in messages
+    )

@@ -47,8 +47,9 @@ class PositionRandomness:
         self._coin: torch.Tensor | None = None
 
     def uniform(self) -> torch.Tensor:
-        """True random numbers in [0, 1): [rows], new ones at every call."""
-        return torch.tensor([g.random() for g in self._generators], dtype=torch.float64, device=self._device)
+        """True random numbers in (0, 1): [rows], new ones at every call."""
+        drawn = [_open_uniform(generator) for generator in self._generators]
+        return torch.tensor(drawn, dtype=torch.float64, device=self._device)
 
     def coin(self) -> torch.Tensor:
         """The acceptance coin in (0, 1): [rows]."""
@@ -58,7 +59,7 @@ class PositionRandomness:
             else:
                 coin = np.array(self._prf.coin(self._contexts))
                 for row in map(int, self._free):
-                    coin[row] = self._generators[row].random()
+                    coin[row] = _open_uniform(self._generators[row])
                 self._coin = torch.from_numpy(coin).to(self._device)
         return self._coin
 
@@ -124,6 +125,11 @@ class PositionRandomness:
             return bits
 
         return TournamentBits(word)
+
+
+def _open_uniform(generator: np.random.Generator) -> float:
+    """Strictly inside (0, 1): `random` alone may give 0."""
+    return max(generator.random(), 2.0**-54)
 
 
 def _rows_of(drawn: Any, index: torch.Tensor) -> Any:

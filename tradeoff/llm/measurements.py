@@ -1,7 +1,9 @@
 """What generated texts say about a method: AATPS, acceptance against theory, LOGPPL, time per token.
 
-Every estimate carries the standard error that belongs to its sampling: texts are independent, the steps
-within one are not.
+Every estimate carries the standard error that belongs to its sampling: texts count as independent, the steps
+within one do not. Texts under one key are independent only as far as their contexts differ, since a context
+draws the same numbers in all of them. Over a large vocabulary and contexts of several tokens few are shared;
+over a tiny one, or with contexts of one or two tokens, the errors are too small.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from tradeoff.simulation import Estimate
 
@@ -20,6 +23,7 @@ __all__ = [
     "aatps",
     "acceptance",
     "excess_surprise",
+    "interval",
     "log_perplexity",
     "paired_log_perplexity",
     "per_token_time",
@@ -66,8 +70,8 @@ class Acceptance:
 
     @property
     def z(self) -> float:
-        """(rate - expected) / standard error."""
-        return (self.rate - self.expected) / self.standard_error
+        """(rate - expected) / standard error; NaN where acceptance is certain, or has no formula."""
+        return (self.rate - self.expected) / self.standard_error if self.standard_error else math.nan
 
 
 def acceptance(records: Sequence[Record]) -> Acceptance:
@@ -120,11 +124,13 @@ def log_perplexity(records: Sequence[Record], *, model: bool = False) -> Estimat
 def paired_log_perplexity(records: Sequence[Record], reference: Sequence[Record]) -> Estimate:
     """Mean difference of LOGPPL between two methods on the same prompts (first minus second).
 
+    Prompts are the same if their ids and words are.
+
     Raises:
         ValueError: if they have no prompt in common.
     """
-    by_id = {record["id"]: record["logppl"] for record in reference}
-    pairs = [(r["logppl"], by_id[r["id"]]) for r in records if r["id"] in by_id]
+    known = {(record["id"], record["prompt"]): record["logppl"] for record in reference}
+    pairs = [(r["logppl"], known[r["id"], r["prompt"]]) for r in records if (r["id"], r["prompt"]) in known]
     if not pairs:
         raise ValueError("the two lists of records have no prompt in common; generate them from one file")
     differences = np.array([ours - theirs for ours, theirs in pairs])
@@ -134,9 +140,8 @@ def paired_log_perplexity(records: Sequence[Record], reference: Sequence[Record]
 def excess_surprise(records: Sequence[Record]) -> Estimate:
     """Mean of -log P(token) - Ent(P) over all tokens of measured records: 0 for an unbiased method.
 
-    Given all before it, every token has mean surprise Ent(P), so the differences are uncorrelated whatever the
-    texts are about; this sees a bias that the spread of LOGPPL between texts hides. The expectation is over
-    keys: texts under one key share what their common contexts draw.
+    Given all before it, every token has mean surprise Ent(P), so the differences are uncorrelated whatever
+    the texts are about; this sees a bias that the spread of LOGPPL between texts hides.
 
     Raises:
         ValueError: without records, or if they were not measured.
@@ -149,14 +154,28 @@ def excess_surprise(records: Sequence[Record]) -> Estimate:
 
 
 def per_token_time(records: Sequence[Record]) -> Estimate:
-    """PTT: milliseconds from admission to the last token, divided by the tokens; for runs at batch 1.
+    """PTT: milliseconds from admission to the last token, divided by the tokens.
 
     Raises:
-        ValueError: without records.
+        ValueError: without records, or if they were not generated one at a time.
     """
     _check(records)
+    batches = sorted({record["batch"] for record in records} - {1})
+    if batches:
+        raise ValueError(
+            f"the records come from batches of {batches[-1]}, which share the machine; time per token needs "
+            "batch 1"
+        )
     times = np.array([1000 * record["seconds"] / len(record["token_ids"]) for record in records])
     return Estimate(float(times.mean()), _standard_error(times))
+
+
+def interval(estimate: Estimate, texts: int, level: float = 0.95) -> tuple[float, float]:
+    """Confidence interval of a mean over `texts` texts, by Student's t; infinite for a single one."""
+    if texts < 2:
+        return -math.inf, math.inf
+    half = float(stats.t.ppf((1 + level) / 2, texts - 1)) * estimate.standard_error
+    return estimate.value - half, estimate.value + half
 
 
 def _check(records: Sequence[Record]) -> None:

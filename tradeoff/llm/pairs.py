@@ -15,7 +15,7 @@ import torch
 from transformers import DynamicCache
 
 from tradeoff.files import FileError
-from tradeoff.llm.models import ModelPair, logits_at
+from tradeoff.llm.models import ModelPair, logits_at, weights_fingerprint
 from tradeoff.llm.text import builtin_prompts, human_paragraphs
 
 __all__ = ["NextTokenPairs", "collect_pairs", "load_pairs", "sample_continuations", "save_pairs"]
@@ -134,7 +134,7 @@ def pair_settings(models: ModelPair, *, positions: int, seed: int) -> dict[str, 
         "positions": positions,
         "seed": seed,
         "texts": [PROMPT_TOKENS, TEXT_TOKENS, FIRST_POSITION, _texts_fingerprint()],
-        "weights": [_weights_fingerprint(models.target), _weights_fingerprint(models.draft)],
+        "weights": [weights_fingerprint(models.target), weights_fingerprint(models.draft)],
     }
 
 
@@ -142,15 +142,6 @@ def _texts_fingerprint() -> str:
     """The prose differs between Python versions."""
     texts = [*(text for _, text in builtin_prompts("continuation")), *human_paragraphs()]
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
-
-
-def _weights_fingerprint(model: torch.nn.Module) -> str:
-    """Of the first numbers of every tensor: tells models apart that were saved under one path."""
-    digest = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
-        digest.update(f"{name} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.flatten()[:64].float().cpu().numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 @torch.no_grad()

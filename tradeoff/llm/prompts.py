@@ -33,7 +33,8 @@ def read_prompts(source: str | Path) -> list[tuple[str, str]]:
         return builtin_prompts(str(source).removeprefix("builtin:"))  # type: ignore[arg-type]
     path = Path(source)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # Not splitlines: it also breaks at characters that may stand inside a prompt.
+        lines = [line.removesuffix("\r") for line in path.read_text(encoding="utf-8-sig").split("\n")]
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise FileError(
@@ -47,7 +48,10 @@ def read_prompts(source: str | Path) -> list[tuple[str, str]]:
             continue
         name, prompt = _parsed(path, number, line) if is_json else (str(number), line)
         if name in found:
-            raise FileError(f"{path} line {number}: the id {name!r} occurs twice; ids must be unique")
+            raise FileError(
+                f"{path} line {number}: the id {name!r} occurs twice; ids must be unique (a line without "
+                "one is named by its number)"
+            )
         found[name] = prompt
     if not found:
         raise FileError(f"prompts {path} is empty; write one prompt a line")
@@ -81,11 +85,13 @@ def _parsed(path: Path, number: int, line: str) -> tuple[str, str]:
         record: Any = json.loads(line)
         prompt = record["prompt"]
         name = record.get("id", str(number))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        f"{name}{prompt}".encode()
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise FileError(
             f'{path} line {number} is not a JSON object with a "prompt"; write '
             '{"id": "a-1", "prompt": "..."} on every line, or use a .txt file with one prompt a line'
         ) from error
-    if not isinstance(prompt, str) or not prompt.strip() or not isinstance(name, str | int):
-        raise FileError(f'{path} line {number}: "prompt" must be text and "id" text or a number')
+    named = (isinstance(name, str) and name) or (isinstance(name, int) and not isinstance(name, bool))
+    if not isinstance(prompt, str) or not prompt.strip() or not named:
+        raise FileError(f'{path} line {number}: "prompt" must be text, and "id" text or a whole number')
     return str(name), prompt

@@ -12,14 +12,34 @@ from typing import Any
 import numpy as np
 
 from tradeoff.decoders import decoder_name
-from tradeoff.files import FileError
+from tradeoff.files import FileError, output_folder
 from tradeoff.llm.engine import EngineSettings
-from tradeoff.llm.models import ModelPair
+from tradeoff.llm.models import ModelPair, weights_fingerprint
 from tradeoff.llm.rows import GeneratedText, Prompt
 
-__all__ = ["RecordFile", "read_records", "run_settings", "text_record"]
+try:
+    import fcntl
+except ModuleNotFoundError:  # not a POSIX system
+    fcntl = None  # type: ignore[assignment]
 
-_FIRST_KEY = '{"id": '
+__all__ = ["RecordFile", "check_output", "read_records", "run_settings", "text_record"]
+
+#: What every line begins with, up to the id.
+_START = b'{"id": "'
+#: Fields of every record and their kinds.
+_KINDS: dict[str, Any] = {
+    "id": str,
+    "prompt": str,
+    "prompt_hash": str,
+    "token_ids": list,
+    "accepted": list,
+    "sources": str,
+    "logppl": float | int,
+    "logppl_model": float | int,
+    "seconds": float | int,
+    "batch": int,
+    "run": dict,
+}
 
 
 def run_settings(pair: ModelPair, settings: EngineSettings) -> dict[str, Any]:
@@ -45,27 +65,32 @@ def run_settings(pair: ModelPair, settings: EngineSettings) -> dict[str, Any]:
         "target": pair.target_name,
         "draft": pair.draft_name if settings.drafts else None,
         "dtype": str(pair.dtype).removeprefix("torch."),
+        "weights": [weights_fingerprint(pair.target), weights_fingerprint(pair.draft)]
+        if settings.drafts
+        else [weights_fingerprint(pair.target)],
         "measured": settings.measure,
     }
 
 
-def text_record(text: GeneratedText, run: dict[str, Any], words: str) -> dict[str, Any]:
+def text_record(text: GeneratedText, run: dict[str, Any], words: str, batch: int) -> dict[str, Any]:
     """One text as a record.
 
     Args:
         text: the generated text.
         run: settings of the run, as from `run_settings`.
         words: the decoded token ids.
+        batch: how many texts shared the machine.
 
     Returns:
-        `id`, `prompt`, `prompt_tokens`, `token_ids`, `text`, `finish`, `accepted` (drafts a step), `sources`
-        (d, r, b: one letter a token), `unmarked`, `logppl` (mean of -log P(token) as sampled), `logppl_model`
-        (at temperature 1, nothing cut), `seconds`, and `run`; if measured, also `log_p`, `entropy`,
-        `overlap` and `efficiency`, one number a token.
+        `id`, `prompt`, `prompt_hash` (of its token ids), `prompt_tokens`, `token_ids`, `text`, `finish`,
+        `accepted` (drafts a step), `sources` (d, r, b: one letter a token), `unmarked`, `logppl` (mean of
+        -log P(token) as sampled), `logppl_model` (at temperature 1, nothing cut), `seconds`, `batch`, and
+        `run`; if measured, also `log_p`, `entropy`, `overlap` and `efficiency`, one number a token.
     """
     record: dict[str, Any] = {
         "id": text.prompt.id,
         "prompt": text.prompt.text,
+        "prompt_hash": _prompt_hash(text.prompt),
         "prompt_tokens": len(text.prompt.token_ids),
         "token_ids": text.token_ids,
         "text": words,
@@ -76,6 +101,7 @@ def text_record(text: GeneratedText, run: dict[str, Any], words: str) -> dict[st
         "logppl": _rounded(-float(np.mean(text.log_p))),
         "logppl_model": _rounded(-float(np.mean(text.log_p_model))),
         "seconds": round(text.seconds, 3),
+        "batch": batch,
     }
     if text.entropy is not None:
         measured = {
@@ -94,78 +120,75 @@ def _rounded(value: float | None) -> float | None:
 
 
 class RecordFile:
-    """The texts of one run, one JSON object a line.
+    """The texts of one run, one JSON object a line; use it as a context manager.
 
     Opening reads what is there: finished texts are not generated again. A last line that a kill left
     unfinished is dropped; every other line stays. A file of another run, or one that holds something else,
-    is refused and not touched.
+    is refused and not touched, and so is one that another process is writing.
 
     Args:
-        path: the file; it and its folder are made if need be.
+        path: the file; it and its folder are made if need be. Of a link, the file that it leads to.
         run: settings of this run, as from `run_settings`.
 
     Raises:
-        FileError: if the file cannot be read or written, or belongs to something else.
+        FileError: if the file cannot be read or written, belongs to something else, or is in use.
     """
 
     def __init__(self, path: Path, run: dict[str, Any]):
-        self.path, self._run = path, run
+        self.path, self._run = path.resolve(), run
         self._done: dict[str, dict[str, Any]] = {}
+        check_output(path)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            content = path.read_bytes() if path.exists() else b""
-        except OSError as error:
-            raise FileError(
-                f"{path} cannot be read ({error.strerror or error}); choose another file"
-            ) from error
-        whole = content[: content.rfind(b"\n") + 1]
-        half = content[len(whole) :]
-        for number, record in _parsed(path, whole):
-            self._check_run(number, record["run"])
-            self._done[_identity(record["id"], record["prompt"])] = record
-        start = _FIRST_KEY.encode()
-        if half and not (half.startswith(start) or start.startswith(half)):
-            raise FileError(f"{path} does not hold generated texts; choose another file")
-        try:
-            with path.open("ab") as stream:
-                stream.truncate(len(whole))
+            # Unbuffered: what a full disk refuses must not be tried again when the file is closed.
+            self._stream = self.path.open("a+b", buffering=0)
         except OSError as error:
             raise FileError(
                 f"{path} cannot be written ({error.strerror or error}); choose another file"
             ) from error
+        try:
+            _lock(self._stream, path)
+            self._stream.seek(0)
+            self._read(self._stream.read())
+        except BaseException:
+            self._stream.close()
+            raise
+
+    def __enter__(self) -> RecordFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
 
     def __len__(self) -> int:
         return len(self._done)
 
-    @property
-    def records(self) -> list[dict[str, Any]]:
-        """All finished texts."""
-        return list(self._done.values())
-
     def missing(self, prompts: Sequence[Prompt]) -> list[Prompt]:
         """The prompts that have no text yet, in order."""
-        return [p for p in prompts if _identity(p.id, p.text) not in self._done]
+        return [prompt for prompt in prompts if _of_prompt(prompt) not in self._done]
+
+    def of(self, prompts: Sequence[Prompt]) -> list[dict[str, Any]]:
+        """The records of these prompts that there are, in order."""
+        return [self._done[key] for key in map(_of_prompt, prompts) if key in self._done]
 
     def append(self, record: dict[str, Any]) -> None:
         """Write one record and flush it.
 
         Raises:
             FileError: if the file cannot be written (a full disk, say); what was there before stays whole.
+            ValueError: for a record with numbers that JSON has not (NaN, infinity).
         """
-        line = (json.dumps(record, ensure_ascii=False) + "\n").encode()
-        size = None
+        line = _line(record)
+        size = self._stream.seek(0, os.SEEK_END)
         try:
-            with self.path.open("ab") as stream:
-                size = stream.tell()
-                stream.write(line)
+            while line:
+                line = line[self._stream.write(line) :]
         except OSError as error:
-            if size is not None:
-                os.truncate(self.path, size)
+            self._cut(size)
             raise FileError(
                 f"{self.path} cannot be appended to ({error.strerror or error}); the texts it holds are "
                 "safe: make room and run the same command again"
             ) from error
-        self._done[_identity(record["id"], record["prompt"])] = record
+        self._done[_of_record(record)] = record
 
     def finish(self, prompts: Sequence[Prompt]) -> None:
         """Put the records in the order of the prompts; texts of other prompts follow. Atomic.
@@ -173,24 +196,49 @@ class RecordFile:
         Raises:
             FileError: if the file cannot be written.
         """
-        order = [_identity(p.id, p.text) for p in prompts]
-        wanted = {key: self._done[key] for key in order if key in self._done}
+        wanted = {_of_record(record): record for record in self.of(prompts)}
         wanted |= {key: record for key, record in self._done.items() if key not in wanted}
         if list(wanted) == list(self._done):
             return
         temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}.tmp")
         try:
-            with temporary.open("w", encoding="utf-8") as stream:
+            with temporary.open("wb") as stream:
                 for record in wanted.values():
-                    stream.write(json.dumps(record, ensure_ascii=False) + "\n")
+                    stream.write(_line(record))
+                stream.flush()
+                os.fsync(stream.fileno())
             temporary.replace(self.path)
-        except OSError as error:
+        except BaseException as error:
             temporary.unlink(missing_ok=True)
-            raise FileError(
-                f"{self.path} cannot be put in order ({error.strerror or error}); its texts are complete: "
-                "make room and run the same command again"
-            ) from error
+            if isinstance(error, OSError):
+                raise FileError(
+                    f"{self.path} cannot be put in order ({error.strerror or error}); its texts are all "
+                    "there: make room and run the same command again"
+                ) from error
+            raise
         self._done = wanted
+
+    def _read(self, content: bytes) -> None:
+        """Take over what the file holds; drop a half-written last line."""
+        whole = content[: content.rfind(b"\n") + 1]
+        half = content[len(whole) :]
+        for number, record in _parsed(self.path, whole):
+            self._check_run(number, record["run"])
+            self._done[_of_record(record)] = record
+        if not half:
+            return
+        if _is_half(half):
+            self._cut(len(whole))
+        elif _is_record(_loaded(half)):
+            # Everything of the last line but its end.
+            self._check_run(len(self._done) + 1, _loaded(half)["run"])
+            self._cut(len(whole))
+            self.append(_loaded(half))
+        else:
+            raise FileError(f"{self.path} does not hold generated texts; choose another file")
+
+    def _cut(self, size: int) -> None:
+        self._stream.truncate(size)
 
     def _check_run(self, number: int, run: dict[str, Any]) -> None:
         differing = sorted(k for k in self._run.keys() | run.keys() if self._run.get(k) != run.get(k))
@@ -215,25 +263,75 @@ def read_records(path: Path) -> list[dict[str, Any]]:
     return [record for _, record in _parsed(path, content[: content.rfind(b"\n") + 1])]
 
 
+def check_output(path: Path) -> None:
+    """Raise FileError if `path` cannot be a file of records: a folder, or where nothing can be written."""
+    if path.is_dir():
+        raise FileError(f"{path} is a folder; name a file in it, such as {path / 'texts.jsonl'}")
+    if path.exists() and not path.is_file():
+        raise FileError(f"{path} is not a regular file; choose another file")
+    output_folder(path.parent)
+
+
 def _parsed(path: Path, content: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
     """(line number, record) of every line."""
-    for number, line in enumerate(content.splitlines(), 1):
-        try:
-            record = json.loads(line)
-        except ValueError:
-            record = None
+    seen: dict[str, int] = {}
+    for number, line in enumerate(content.split(b"\n")[:-1], 1):
+        record = _loaded(line)
         if not _is_record(record):
             raise FileError(
                 f"{path} line {number} is not a record of a generated text; repair or remove that line, or "
                 "choose another file (nothing was changed)"
             )
+        key = _of_record(record)
+        if key in seen:
+            raise FileError(
+                f"{path} line {number} is a second text of the prompt of line {seen[key]}; remove one of them"
+            )
+        seen[key] = number
         yield number, record
 
 
+def _line(record: dict[str, Any]) -> bytes:
+    return (json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _loaded(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+
+
 def _is_record(value: Any) -> bool:
-    kinds = {"id": str, "prompt": str, "token_ids": list, "run": dict}
-    return isinstance(value, dict) and all(isinstance(value.get(k), kind) for k, kind in kinds.items())
+    return isinstance(value, dict) and all(isinstance(value.get(k), kind) for k, kind in _KINDS.items())
 
 
-def _identity(prompt_id: str, prompt: str) -> str:
-    return hashlib.blake2b(json.dumps([prompt_id, prompt]).encode(), digest_size=16).hexdigest()
+def _is_half(line: bytes) -> bool:
+    """Whether a line can be the beginning of a record: it breaks off, and starts as records do."""
+    return _loaded(line) is None and (line.startswith(_START) or _START.startswith(line))
+
+
+def _lock(stream: Any, path: Path) -> None:
+    """Keep other processes from writing the same file; where the system has no such locks, trust the user."""
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise FileError(
+            f"{path} is being written by another process; wait for it, or choose another file"
+        ) from error
+
+
+def _prompt_hash(prompt: Prompt) -> str:
+    """Of the token ids: the same words may be encoded in other ways (as chat, by another tokenizer)."""
+    data = np.array(prompt.token_ids, dtype="<i8").tobytes()
+    return hashlib.blake2b(data, digest_size=8).hexdigest()
+
+
+def _of_record(record: dict[str, Any]) -> str:
+    return json.dumps([record["id"], record["prompt"], record["prompt_hash"]])
+
+
+def _of_prompt(prompt: Prompt) -> str:
+    return json.dumps([prompt.id, prompt.text, _prompt_hash(prompt)])

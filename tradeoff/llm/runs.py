@@ -12,7 +12,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tradeoff.console import stderr
 from tradeoff.llm.engine import Engine, EngineSettings
-from tradeoff.llm.measurements import aatps
 from tradeoff.llm.models import ModelPair
 from tradeoff.llm.records import RecordFile, run_settings, text_record
 from tradeoff.llm.rows import Prompt
@@ -25,7 +24,7 @@ class Run:
     """What a run left behind.
 
     Attributes:
-        records: all texts of the file.
+        records: the texts of the prompts, in their order.
         new: how many of them this run generated.
         tokens, seconds: what this run generated, and in what time (without loading and warming up).
     """
@@ -63,12 +62,25 @@ def generate_to_file(
     """
     console = stderr()
     engine = Engine(
-        pair, settings, batch, lambda line: console.print(line, style="yellow", markup=False, soft_wrap=True)
+        pair,
+        settings,
+        min(batch, max(len(prompts), 1)),
+        lambda line: console.print(line, style="yellow", markup=False, soft_wrap=True),
     )
     engine.check(prompts)
-    file = RecordFile(path, run_settings(pair, settings))
-    missing = file.missing(prompts)
-    tokens, seconds = 0, 0.0
+    run = run_settings(pair, settings)
+    with RecordFile(path, run) as file:
+        missing = file.missing(prompts)
+        tokens, seconds = _generate_missing(engine, file, run, missing, len(prompts), title)
+        file.finish(prompts)
+        return Run(file.of(prompts), len(missing), tokens, seconds)
+
+
+def _generate_missing(
+    engine: Engine, file: RecordFile, run: dict[str, Any], missing: list[Prompt], total: int, title: str
+) -> tuple[int, float]:
+    """Generate and append; the number of new tokens, and the seconds they took."""
+    tokens, emitted, steps, seconds = 0, 0, 0, 0.0
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -76,17 +88,18 @@ def generate_to_file(
         TextColumn("{task.fields[speed]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(title, total=len(prompts), completed=len(prompts) - len(missing), speed="")
+    with Progress(*columns, console=stderr(), transient=True) as progress:
+        task = progress.add_task(title, total=total, completed=total - len(missing), speed="")
         if missing:
             engine.warm_up(missing[0])
         start = time.perf_counter()
         for text in engine.generate(missing):
-            words = str(pair.tokenizer.decode(text.token_ids, skip_special_tokens=True))
-            file.append(text_record(text, run_settings(pair, settings), words))
+            words = str(engine.pair.tokenizer.decode(text.token_ids, skip_special_tokens=True))
+            file.append(text_record(text, run, words, engine.batch))
             tokens += len(text.token_ids)
+            emitted += sum(text.accepted) + len(text.accepted)
+            steps += len(text.accepted)
             seconds = time.perf_counter() - start
-            speed = f"{tokens / seconds:.1f} tokens/s, AATPS {aatps(file.records).value:.2f}"
+            speed = f"{tokens / seconds:.1f} tokens/s, AATPS {emitted / steps:.2f}"
             progress.update(task, advance=1, speed=speed)
-    file.finish(prompts)
-    return Run(file.records, len(missing), tokens, seconds)
+    return tokens, seconds

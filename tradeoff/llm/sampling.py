@@ -49,6 +49,9 @@ class Sampling:
         """Next-token laws in float64: `[..., n] -> [..., n]`.
 
         The acceptance rule is exact for what this returns, so it must be applied to both models alike.
+
+        Raises:
+            RuntimeError: for logits that are not finite.
         """
         scaled = logits.double()
         if self.temperature != 1:
@@ -58,6 +61,12 @@ class Sampling:
             least = torch.topk(scaled, self.top_k, dim=-1).values[..., -1:]
             scaled = scaled.masked_fill(scaled < least, -torch.inf)
         p = torch.softmax(scaled, dim=-1)
+        # One NaN or +inf among the logits makes the whole row NaN.
+        if bool(torch.isnan(p[..., 0]).any()):
+            raise RuntimeError(
+                "the model gives logits that are not finite; load it in float32 or bfloat16 (float16 "
+                "overflows easily), or check its weights"
+            )
         if self.top_p < 1:
             ordered, order = torch.sort(p, dim=-1, descending=True, stable=True)
             before = torch.cumsum(ordered, dim=-1) - ordered

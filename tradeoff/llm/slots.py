@@ -83,17 +83,16 @@ class _SlotLayer(CacheLayerMixin):
 
 
 class SlotCache(Cache):
-    """The slots of all layers of one model.
+    """The slots of all layers of one model; as many as are in use, with room for the longest row.
 
     Args:
         layers: number of layers.
-        slots: rows that can be held at once.
     """
 
-    def __init__(self, layers: int, slots: int):
+    def __init__(self, layers: int):
         self._slot_layers = [_SlotLayer(self) for _ in range(layers)]
         super().__init__(layers=list(self._slot_layers))
-        self.slots, self.capacity = slots, 0
+        self.slots, self.capacity = 0, 0
         self.first, self.length = 0, 0
         self.start: int | None = None
         self.row_index: torch.Tensor | None = None
@@ -108,6 +107,7 @@ class SlotCache(Cache):
             length: number of positions read.
             device: of the model.
         """
+        self.slots = max(self.slots, first + len(positions))
         if length > self.capacity:
             self.capacity = -(-length // _GRAIN) * _GRAIN
         self.first, self.length = first, length
@@ -152,7 +152,7 @@ class Feeder:
                 'row; load it with attn_implementation="sdpa" or "eager"'
             )
         self.model, self.vocabulary = model, vocabulary
-        self.cache = SlotCache(model.config.get_text_config().num_hidden_layers, slots)
+        self.cache = SlotCache(model.config.get_text_config().num_hidden_layers)
         self.filled = np.zeros(slots, dtype=np.int64)
 
     @torch.inference_mode()
