@@ -106,8 +106,6 @@ class Method:
     decoder: Decoder
     #: As on the command line.
     name: ClassVar[str]
-    #: As in tables and legends.
-    title: ClassVar[str]
     detection: ClassVar[Detection]
     #: Candidates a level: 1, except for trees.
     width: ClassVar[int] = 1
@@ -144,7 +142,6 @@ class Basic(Method):
     """The target alone, without speculation: token ~ S(P, zeta)."""
 
     name = "basic"
-    title = "no speculation"
     detection = Detection(None, None, Stream.SHARED, "none")
 
     def bonus(self, p: Array, randomness: Randomness) -> Array:
@@ -160,7 +157,6 @@ class Standard(Method):
 
     decoder: Decoder = field(default_factory=Identity)
     name = "standard"
-    title = "standard"
     detection = Detection(None, None, None, "random")
 
     def draft(self, q: Array, randomness: Randomness) -> Array:
@@ -181,7 +177,6 @@ class KeepStrength(Method):
     """Hu and Huang (2024): speculate between the watermarked laws Q_zeta and P_zeta, one zeta for both."""
 
     name = "keep-strength"
-    title = "keep strength"
     detection = Detection(Stream.SHARED, Stream.SHARED, Stream.SHARED, "random")
 
     def draft(self, q: Array, randomness: Randomness) -> Array:
@@ -216,7 +211,6 @@ class KeepEfficiency(Standard):
 
     decoder: Decoder = field(default_factory=GumbelMax)
     name = "keep-efficiency"
-    title = "keep efficiency"
     detection = Detection(Stream.DRAFT, None, Stream.DRAFT, "random")
 
     def draft(self, q: Array, randomness: Randomness) -> Array:
@@ -231,7 +225,6 @@ class TwoKeys(KeepEfficiency):
     """Dathathri et al. (2024), and vLLM's dual key: the replacement is watermarked under a second key."""
 
     name = "two-keys"
-    title = "two keys, random coin"
     detection = Detection(Stream.DRAFT, Stream.TARGET, Stream.TARGET, "random")
 
     def replacement(self, p: Array, q: Array, draft: Array, randomness: Randomness) -> Array:
@@ -246,7 +239,6 @@ class Algorithm1(TwoKeys):
     """Algorithm 1 of the paper: two keys, and a coin G(zeta_R) that the key determines as well."""
 
     name = "algorithm-1"
-    title = "Algorithm 1"
     detection = Detection(Stream.DRAFT, Stream.TARGET, Stream.TARGET, "keyed")
 
     def accepts(self, p: Array, q: Array, draft: Array, randomness: Randomness) -> Array:
@@ -259,7 +251,6 @@ class SingleKey(Method):
 
     decoder: Decoder = field(default_factory=GumbelMax)
     name = "single-key"
-    title = "single key"
     detection = Detection(Stream.SHARED, Stream.SHARED, Stream.SHARED, "keyed")
 
     def __post_init__(self) -> None:
@@ -288,7 +279,6 @@ class OneRace(SingleKey):
     """One race and nothing else: the coin is 1 - exp(-t), t the winning time of the draft."""
 
     name = "one-race"
-    title = "one race"
     detection = Detection(Stream.SHARED, Stream.SHARED, Stream.SHARED, "winning time")
 
     def accepts(self, p: Array, q: Array, draft: Array, randomness: Randomness) -> Array:
@@ -311,7 +301,6 @@ class OneRaceTree(OneRace):
 
     width: int = 2  # type: ignore[misc]  # a field here, a constant of the other methods
     name = "one-race-tree"
-    title = "one-race tree"
 
     def __post_init__(self) -> None:
         super().__post_init__()

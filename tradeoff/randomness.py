@@ -10,7 +10,7 @@ from tradeoff._arrays import Array
 from tradeoff.decoders import Decoder, GumbelMax
 from tradeoff.prf import Stream
 
-__all__ = ["Randomness", "SimulatedRandomness"]
+__all__ = ["Randomness", "SimulatedRandomness", "open_uniform"]
 
 
 class Randomness(Protocol):
@@ -65,10 +65,10 @@ class SimulatedRandomness:
         return np.take_along_axis(self.zeta(stream, GumbelMax()), token[..., None], axis=-1)[..., 0]
 
     def coin(self) -> Array:
-        return self._once("coin", "coin", lambda: _open_uniform(self._generators["coin"], self._batch))
+        return self._once("coin", "coin", lambda: open_uniform(self._generators["coin"], self._batch))
 
     def uniform(self) -> Array:
-        return _open_uniform(self._true, self._batch)
+        return open_uniform(self._true, self._batch)
 
     def _once(self, stream: str, kind: str, make: Any) -> Any:
         if (stream, kind) not in self._drawn:
@@ -76,6 +76,6 @@ class SimulatedRandomness:
         return self._drawn[stream, kind]
 
 
-def _open_uniform(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Strictly inside (0, 1): `random` alone may give 0."""
+def open_uniform(generator: np.random.Generator, shape: tuple[int, ...] = ()) -> np.ndarray:
+    """True random numbers strictly inside (0, 1), [*shape]: `random` alone may give 0."""
     return np.maximum(generator.random(shape), 2.0**-54)

@@ -12,6 +12,7 @@ import torch
 from tradeoff.decoders import Decoder
 from tradeoff.decoders.synthid import TournamentBits
 from tradeoff.prf import Prf, Stream
+from tradeoff.randomness import open_uniform
 
 __all__ = ["PositionRandomness", "vocabulary_ids"]
 
@@ -48,7 +49,7 @@ class PositionRandomness:
 
     def uniform(self) -> torch.Tensor:
         """True random numbers in (0, 1): [rows], new ones at every call."""
-        drawn = [_open_uniform(generator) for generator in self._generators]
+        drawn = [float(open_uniform(generator)) for generator in self._generators]
         return torch.tensor(drawn, dtype=torch.float64, device=self._device)
 
     def coin(self) -> torch.Tensor:
@@ -59,7 +60,7 @@ class PositionRandomness:
             else:
                 coin = np.array(self._prf.coin(self._contexts))
                 for row in map(int, self._free):
-                    coin[row] = _open_uniform(self._generators[row])
+                    coin[row] = open_uniform(self._generators[row])
                 self._coin = torch.from_numpy(coin).to(self._device)
         return self._coin
 
@@ -125,11 +126,6 @@ class PositionRandomness:
             return bits
 
         return TournamentBits(word)
-
-
-def _open_uniform(generator: np.random.Generator) -> float:
-    """Strictly inside (0, 1): `random` alone may give 0."""
-    return max(generator.random(), 2.0**-54)
 
 
 def _rows_of(drawn: Any, index: torch.Tensor) -> Any:

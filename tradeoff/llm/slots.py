@@ -14,6 +14,8 @@ import torch
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import Cache, CacheLayerMixin, DynamicLayer
 
+from tradeoff.llm.skinny import skinny_maps, skinny_products
+
 __all__ = ["Feeder", "SlotCache", "longest_context"]
 
 #: Slots grow by this many positions at a time.
@@ -152,6 +154,7 @@ class Feeder:
                 'row; load it with attn_implementation="sdpa" or "eager"'
             )
         self.model, self.vocabulary = model, vocabulary
+        self._skinny = skinny_maps(model)
         self.cache = SlotCache(model.config.get_text_config().num_hidden_layers)
         self.filled = np.zeros(slots, dtype=np.int64)
 
@@ -185,14 +188,15 @@ class Feeder:
         self.cache.point(first, slots, length, device)
         if reads is None:
             reads = np.arange(length) <= where[..., None]
-        output = self.model(
-            input_ids=torch.from_numpy(tokens).to(device),
-            position_ids=torch.from_numpy(where).to(device),
-            attention_mask=self._attention_mask(torch.from_numpy(reads).to(device)[:, None]),
-            past_key_values=self.cache,
-            use_cache=True,
-            logits_to_keep=keep,
-        )
+        with skinny_products(self._skinny):
+            output = self.model(
+                input_ids=torch.from_numpy(tokens).to(device),
+                position_ids=torch.from_numpy(where).to(device),
+                attention_mask=self._attention_mask(torch.from_numpy(reads).to(device)[:, None]),
+                past_key_values=self.cache,
+                use_cache=True,
+                logits_to_keep=keep,
+            )
         return output.logits[..., : self.vocabulary]
 
     def _attention_mask(self, reads: torch.Tensor) -> torch.Tensor:
