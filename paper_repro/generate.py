@@ -183,7 +183,7 @@ def _acceptance(row: dict[str, Any]) -> tuple[str, str, str]:
     if pd.isna(row["expected"]):
         return "" if pd.isna(row["acceptance"]) else f"{row['acceptance']:.3f}", "", ""
     z = "" if pd.isna(row["acceptance_z"]) else f"{row['acceptance_z']:+.1f}"
-    return f"{row['acceptance']:.3f} ± {row['acceptance_error']:.3f}", f"{row['expected']:.3f}", z
+    return f"{row['acceptance']:.3f}", f"{row['expected']:.3f}", z
 
 
 def main(
