@@ -198,7 +198,10 @@ class Engine:
                 f"or use a smaller dtype ({failure})"
             )
         queue.extendleft(row.prompt for row in reversed(self._rows))
-        self.batch = max(1, min(self.batch, len(self._rows)) // 2)
+        self.batch //= 2
+        while self.batch > 1 and self.batch >= len(self._rows):
+            # With no more texts in progress than that, nothing would be gained.
+            self.batch //= 2
         self._report(f"out of memory: going on with {self.batch} texts at a time")
         self._open()
         if self.pair.device.type == "cuda":
