@@ -199,9 +199,6 @@ class Engine:
             )
         queue.extendleft(row.prompt for row in reversed(self._rows))
         self.batch //= 2
-        while self.batch > 1 and self.batch >= len(self._rows):
-            # With no more texts in progress than that, nothing would be gained.
-            self.batch //= 2
         self._report(f"out of memory: going on with {self.batch} texts at a time")
         self._open()
         if self.pair.device.type == "cuda":
