@@ -224,15 +224,16 @@ class Engine:
                 )
             )
         new = self._rows[first:]
-        longest = max((len(row.prompt.token_ids) for row in new), default=0) - 1
+        counts = [len(row.prompt.token_ids) - 1 for row in new]
+        longest = max(counts, default=0)
+        # Short prompts are filled up on the right, where later tokens overwrite the filling.
+        tokens = np.zeros((len(new), longest), dtype=np.int64)
+        for row, line, count in zip(new, tokens, counts, strict=True):
+            line[:count] = row.prompt.token_ids[:-1]
+        where = np.broadcast_to(np.arange(longest), tokens.shape).copy()
         for feeder in self._feeders:
-            feeder.filled[first : len(self._rows)] = [len(row.prompt.token_ids) - 1 for row in new]
+            feeder.filled[first : len(self._rows)] = counts
             if longest > 0:
-                # Short prompts are filled up on the right, where later tokens overwrite the filling.
-                tokens = np.zeros((len(new), longest), dtype=np.int64)
-                for row, line in zip(new, tokens, strict=True):
-                    line[: len(row.prompt.token_ids) - 1] = row.prompt.token_ids[:-1]
-                where = np.broadcast_to(np.arange(longest), tokens.shape).copy()
                 feeder.logits(first, tokens, where, 1)
 
     def _now(self) -> float:

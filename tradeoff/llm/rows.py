@@ -125,7 +125,7 @@ class ContextWindow:
 
 @dataclass
 class Row:
-    """A text in progress; `slot` says where its key/value entries are."""
+    """A text in progress. Its place in the batch says which slot holds its key/value entries."""
 
     prompt: Prompt
     generator: np.random.Generator
