@@ -1,0 +1,345 @@
+"""Bayesian detectors of SynthID text: likelihoods of tournament bits, fitted to watermarked training texts.
+
+The likelihood of the bits g_1 .. g_m of a watermarked token (appendix E of the paper; Dathathri et al.
+2024): with psi_l the number of distinct candidates in round l,
+
+    P(g_l | g_<l) = 1/2 (1 + (g_l - 1/2) P(psi_l = 2 | g_<l)),
+    P(psi_l = 2 | g_<l) = sigmoid(beta_l + sum_{j < l} delta_lj g_j),
+
+and 1/2 without a watermark. Of two streams only the one that drew the token carries it. The score of a
+token is the logarithm of its likelihood ratio; that of a text, their sum, is its log-odds at even priors.
+
+What is fitted maximises the likelihood of watermarked training texts. No null text is needed for that: the
+law without a watermark is known.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from tradeoff.detection.evidence import Evidence
+from tradeoff.detection.tails import LatticeSum
+from tradeoff.files import FileError
+from tradeoff.prf import Stream
+
+__all__ = ["BayesDetector", "BayesOracle", "Mixing", "Training", "fit_bayes", "load_bayes", "save_bayes"]
+
+#: How two streams are combined: "single" reads one, "layer" mixes every round (the paper's Bayes-Prior),
+#: "token" mixes whole tokens (one source a token), "mlp" lets a network and the coin weigh the token.
+Mixing = Literal["single", "layer", "token", "mlp"]
+
+_HIDDEN = 64
+_NULL_TOKENS = 200_000
+_FORMAT = "tradeoff-bayes-v1"
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a detector is fitted.
+
+    Args:
+        seed: of the split, the initial weights and the order of batches.
+        epochs: at most.
+        patience: epochs without a better validation likelihood after which fitting stops; the best
+            weights are restored.
+        validation: share of the training texts that only decide when to stop.
+        learning_rate, weight_decay: of Adam; the decay acts on delta and on the network.
+        batch: tokens a step.
+    """
+
+    seed: int = 0
+    epochs: int = 200
+    patience: int = 15
+    validation: float = 0.2
+    learning_rate: float = 0.01
+    weight_decay: float = 1e-3
+    batch: int = 4096
+
+
+class _Model(nn.Module):
+    """beta [m], delta [m, m] below the diagonal, and how streams are mixed."""
+
+    beta: nn.Parameter
+    delta: nn.Parameter
+    share: torch.Tensor
+
+    def __init__(self, rounds: int, mixing: Mixing, share: float):
+        super().__init__()
+        self.mixing = mixing
+        self.beta = nn.Parameter(torch.linspace(0.0, -3.0, rounds, dtype=torch.float64))
+        self.delta = nn.Parameter(torch.zeros(rounds, rounds, dtype=torch.float64))
+        self.register_buffer("share", torch.tensor(share, dtype=torch.float64))
+        self.network = (
+            nn.Sequential(
+                nn.Linear(2 * rounds, _HIDDEN),
+                nn.ReLU(),
+                nn.Linear(_HIDDEN, _HIDDEN),
+                nn.ReLU(),
+                nn.Linear(_HIDDEN, 1),
+            ).double()
+            if mixing == "mlp"
+            else None
+        )
+        self.scale = nn.Parameter(torch.tensor(4.0, dtype=torch.float64)) if mixing == "mlp" else None
+
+    def rounds_ratio(self, bits: torch.Tensor) -> torch.Tensor:
+        """Likelihood ratio of every round: [t, m] -> [t, m]."""
+        two = torch.sigmoid(self.beta + bits @ torch.tril(self.delta, -1).T)
+        return 1 + (bits - 0.5) * two
+
+    def forward(self, draft: torch.Tensor, target: torch.Tensor, coin: torch.Tensor) -> torch.Tensor:
+        """log likelihood ratio of every token: [t]."""
+        first = self.rounds_ratio(draft)
+        if self.mixing == "single":
+            return first.log().sum(-1)
+        second = self.rounds_ratio(target)
+        if self.mixing == "layer":
+            return (self.share * first + (1 - self.share) * second).log().sum(-1)
+        both = torch.stack([first.log().sum(-1), second.log().sum(-1)])
+        if self.network is None or self.scale is None:
+            weights = torch.stack([self.share.log(), torch.log1p(-self.share)])[:, None]
+        else:
+            # P(drafted) = sigmoid(a (MLP(g_D, g_T) - u)): a small coin was more likely accepted.
+            opinion = self.network(torch.cat([draft, target], -1) - 0.5)[:, 0]
+            odds = nn.functional.softplus(self.scale) * (opinion - coin)
+            weights = torch.stack([nn.functional.logsigmoid(odds), nn.functional.logsigmoid(-odds)])
+        return torch.logsumexp(both + weights, 0)
+
+
+class BayesDetector:
+    """A fitted detector; see `fit_bayes` and `load_bayes`.
+
+    Attributes:
+        mixing: how streams are combined.
+        rounds: m.
+        streams: one stream, or the draft's and the target's.
+        history: validation log likelihood a token, one an epoch, as it was fitted; empty when loaded.
+    """
+
+    null = "simulated: 200,000 tokens with fair bits, n-fold convolution"
+
+    def __init__(
+        self, model: _Model, rounds: int, streams: tuple[Stream, ...], history: Sequence[float] = ()
+    ):
+        self._model = model.eval()
+        self.mixing, self.rounds, self.streams = model.mixing, rounds, streams
+        self.history = tuple(history)
+
+    @property
+    def name(self) -> str:
+        """As in tables."""
+        return {
+            "single": "Bayes",
+            "layer": "Bayes-Prior (per layer)",
+            "token": "Bayes-Prior (per token)",
+            "mlp": "Bayes-MLP",
+        }[self.mixing]
+
+    def contributions(self, evidence: Evidence) -> np.ndarray:
+        """See `Detector.contributions`: log likelihood ratios."""
+        return self._scores(*_tensors(evidence, self.rounds, self.streams, self.mixing))
+
+    def log_p(self, statistic: float, count: int) -> float:
+        """See `Detector.log_p`."""
+        return self._law.log_sf(statistic, count)
+
+    @cached_property
+    def _law(self) -> LatticeSum:
+        rng = np.random.default_rng(0)
+        shape = (_NULL_TOKENS, self.rounds)
+        draft, target = (torch.from_numpy(rng.integers(0, 2, shape).astype(float)) for _ in range(2))
+        scores = self._scores(draft, target, torch.from_numpy(rng.random(_NULL_TOKENS)))
+        return LatticeSum(scores, np.ones(len(scores)))
+
+    @torch.no_grad()
+    def _scores(self, draft: torch.Tensor, target: torch.Tensor, coin: torch.Tensor) -> np.ndarray:
+        return self._model(draft, target, coin).numpy()
+
+
+class BayesOracle:
+    """A fitted likelihood, read at the stream that drew the token; told by records. A bound, no detector."""
+
+    name = "oracle"
+    null = BayesDetector.null
+
+    def __init__(self, fitted: BayesDetector):
+        self._single = BayesDetector(_single_stream(fitted), fitted.rounds, (Stream.SHARED,))
+
+    def contributions(self, evidence: Evidence) -> np.ndarray:
+        """See `Detector.contributions`; ValueError without sources."""
+        draft = evidence.bits(Stream.DRAFT, self._single.rounds)
+        target = evidence.bits(Stream.TARGET, self._single.rounds)
+        bits = torch.from_numpy(np.where(evidence.drafted[:, None], draft, target).astype(float))
+        return self._single._scores(bits, bits, torch.zeros(len(bits), dtype=torch.float64))
+
+    def log_p(self, statistic: float, count: int) -> float:
+        """See `Detector.log_p`."""
+        return self._single.log_p(statistic, count)
+
+
+def _single_stream(fitted: BayesDetector) -> _Model:
+    model = _Model(fitted.rounds, "single", 1.0)
+    source = fitted._model.state_dict()
+    model.load_state_dict({name: source[name] for name in ("beta", "delta", "share")})
+    return model
+
+
+def fit_bayes(
+    training: Sequence[Evidence],
+    rounds: int,
+    mixing: Mixing,
+    *,
+    streams: tuple[Stream, ...] | None = None,
+    share: float = 0.5,
+    settings: Training | None = None,
+    progress: Callable[[int, float], None] | None = None,
+) -> BayesDetector:
+    """Fit a Bayesian detector to watermarked training texts.
+
+    Args:
+        training: texts under their key; at least 2.
+        rounds: m of the watermark.
+        mixing: see `Mixing`.
+        streams: default: one shared stream for "single", draft and target otherwise.
+        share: share of tokens that are accepted drafts, for "layer" and "token".
+        settings: of the optimisation; the same settings and texts give the same detector.
+        progress: called with (epoch, validation log likelihood a token).
+
+    Raises:
+        ValueError: for fewer than 2 texts, or arguments out of range.
+    """
+    settings = settings or Training()
+    if mixing not in get_args(Mixing):
+        raise ValueError(f"mixing={mixing!r} is unknown; use one of {', '.join(get_args(Mixing))}")
+    if not 0 < share < 1:
+        raise ValueError(f"share={share} must be between 0 and 1: the share of tokens that are drafts")
+    filled = [evidence for evidence in training if len(evidence)]
+    if len(filled) < 2:
+        raise ValueError(
+            f"training holds {len(filled)} texts with tokens that count; at least 2 are needed, hundreds "
+            "are better"
+        )
+    if streams is None:
+        streams = (Stream.SHARED,) if mixing == "single" else (Stream.DRAFT, Stream.TARGET)
+    rng = np.random.default_rng(settings.seed)
+    order = rng.permutation(len(filled))
+    held = max(1, round(settings.validation * len(filled)))
+    tensors = [_tensors(evidence, rounds, streams, mixing) for evidence in filled]
+    kept = [tensors[i] for i in order[:held]]
+    used = [tensors[i] for i in order[held:]]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        model = _Model(rounds, mixing, share)
+    history = _optimise(model, _joined(used), _joined(kept), settings, rng, progress)
+    return BayesDetector(model, rounds, streams, history)
+
+
+def _optimise(
+    model: _Model,
+    used: tuple[torch.Tensor, ...],
+    kept: tuple[torch.Tensor, ...],
+    settings: Training,
+    rng: np.random.Generator,
+    progress: Callable[[int, float], None] | None,
+) -> list[float]:
+    """Adam with early stopping; leaves the best weights in the model."""
+    shrunk = [model.delta, *(model.network.parameters() if model.network else [])]
+    free = [model.beta, *([model.scale] if model.scale is not None else [])]
+    groups: list[dict[str, Any]] = [
+        {"params": shrunk, "weight_decay": settings.weight_decay},
+        {"params": free, "weight_decay": 0.0},
+    ]
+    optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate)
+
+    def validate() -> float:
+        with torch.no_grad():
+            return float(model(*kept).mean())
+
+    best, since = validate(), 0
+    # Copies: the state dictionary itself would go on changing with the weights.
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    history = [best]
+    for epoch in range(settings.epochs):
+        order = torch.from_numpy(rng.permutation(len(used[0])))
+        for first in range(0, len(order), settings.batch):
+            rows = order[first : first + settings.batch]
+            loss = -model(*(tensor[rows] for tensor in used)).mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        history.append(validate())
+        if progress is not None:
+            progress(epoch + 1, history[-1])
+        if history[-1] > best:
+            best, since = history[-1], 0
+            weights = {name: value.clone() for name, value in model.state_dict().items()}
+        else:
+            since += 1
+            if since >= settings.patience:
+                break
+    model.load_state_dict(weights)
+    return history
+
+
+def save_bayes(detector: BayesDetector, path: Path) -> None:
+    """Write a fitted detector as safetensors.
+
+    Raises:
+        FileError: if the file cannot be written.
+    """
+    about = {
+        "format": _FORMAT,
+        "mixing": detector.mixing,
+        "rounds": detector.rounds,
+        "streams": [str(stream) for stream in detector.streams],
+    }
+    try:
+        save_file(detector._model.state_dict(), path, {"tradeoff": json.dumps(about)})
+    except (OSError, SafetensorError) as error:
+        raise FileError(f"{path} cannot be written ({error}); choose another place") from error
+
+
+def load_bayes(path: Path) -> BayesDetector:
+    """Read a fitted detector.
+
+    Raises:
+        FileError: if the file is missing or holds something else.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            about = json.loads((file.metadata() or {})["tradeoff"])
+            if about["format"] != _FORMAT:
+                raise ValueError(f"its format is {about['format']}")
+            model = _Model(int(about["rounds"]), about["mixing"], 0.5)
+            model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+            streams = tuple(Stream(name) for name in about["streams"])
+            return BayesDetector(model, int(about["rounds"]), streams)
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        raise FileError(
+            f"{path} is not a fitted detector ({error}); fit one with `python -m paper_repro`"
+        ) from error
+
+
+def _tensors(
+    evidence: Evidence, rounds: int, streams: tuple[Stream, ...], mixing: Mixing
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Bits of the first and of the last stream [t, m], and coins [t], as float64."""
+    first = torch.from_numpy(evidence.bits(streams[0], rounds).astype(float))
+    last = first if len(streams) == 1 else torch.from_numpy(evidence.bits(streams[-1], rounds).astype(float))
+    coin = evidence.coin() if mixing == "mlp" else np.zeros(len(evidence))
+    return first, last, torch.from_numpy(coin)
+
+
+def _joined(texts: Sequence[tuple[torch.Tensor, ...]]) -> tuple[torch.Tensor, ...]:
+    return tuple(torch.cat(parts) for parts in zip(*texts, strict=True))

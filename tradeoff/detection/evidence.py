@@ -1,0 +1,111 @@
+"""What a key says about a text: its pseudorandom numbers at the positions that count."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tradeoff.prf import PAD, Prf, Stream
+
+__all__ = ["Evidence", "scored_positions"]
+
+
+class Evidence:
+    """Pseudorandom numbers of a text, recomputed from (key, token ids) alone.
+
+    Positions count if generation may have watermarked them: the first occurrence of every context of
+    `prf.context_width` tokens, and, unless the function pads contexts, only with that many tokens before
+    them. Without a watermark by this key all numbers are independent of the text and of each other, so
+    that statistics of them have the same law for every text. Numbers are computed when first asked for.
+
+    Args:
+        token_ids: [n] generated tokens, without the prompt.
+        prf: the keyed pseudorandom function of the watermark.
+        sources: one letter a token as in records (d: accepted draft), for the oracle only.
+
+    Attributes:
+        index: [t] positions that count, ascending.
+        tokens: [t] their token ids.
+        contexts: [t, context width].
+
+    Raises:
+        ValueError: for token ids that are not integers >= 0 in one row, or sources of another length.
+    """
+
+    def __init__(self, token_ids: Sequence[int] | np.ndarray, prf: Prf, sources: str | None = None):
+        ids = _checked(token_ids)
+        if sources is not None and len(sources) != len(ids):
+            raise ValueError(f"sources name {len(sources)} tokens, the text has {len(ids)}; pass its own")
+        self._prf, self._sources = prf, sources
+        contexts = _contexts(ids, prf.context_width)
+        self.index = scored_positions(contexts, 0 if prf.pads_contexts else prf.context_width)
+        self.tokens, self.contexts = ids[self.index], contexts[self.index]
+        self._uniforms: dict[Stream, np.ndarray] = {}
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def uniform(self, stream: Stream) -> np.ndarray:
+        """U at the tokens: [t], uniform in (0, 1) without a watermark, large with one."""
+        if stream not in self._uniforms:
+            self._uniforms[stream] = self._prf.uniform(stream, self.contexts, self.tokens[:, None])[:, 0]
+        return self._uniforms[stream]
+
+    def coin(self) -> np.ndarray:
+        """The acceptance coin: [t]."""
+        return self._prf.coin(self.contexts)
+
+    def bits(self, stream: Stream, rounds: int) -> np.ndarray:
+        """Tournament bits g_1 .. g_m at the tokens: [t, rounds] of 0 and 1 (int8)."""
+        words = []
+        for first in range(0, rounds, 64):
+            word = self._prf.bits(stream, self.contexts, self.tokens[:, None], first // 64)
+            words.append((word >> np.arange(min(64, rounds - first))) & 1)
+        return np.concatenate(words, axis=-1).astype(np.int8)
+
+    @property
+    def drafted(self) -> np.ndarray:
+        """Whether the token is an accepted draft: [t]; known to the oracle only.
+
+        Raises:
+            ValueError: without sources.
+        """
+        if self._sources is None:
+            raise ValueError("the oracle needs the true sources of the tokens; pass sources from the record")
+        return (np.frombuffer(self._sources.encode("ascii"), dtype="S1") == b"d")[self.index]
+
+
+def scored_positions(contexts: np.ndarray, warm_up: int) -> np.ndarray:
+    """Positions of the first occurrence of every context, from `warm_up` on: [t], ascending.
+
+    Args:
+        contexts: [n, width] int64.
+        warm_up: number of positions at the start that never count.
+    """
+    rows = np.ascontiguousarray(contexts[warm_up:])
+    if not len(rows):
+        return np.zeros(0, dtype=np.int64)
+    whole = rows.view(np.dtype((np.void, rows.itemsize * rows.shape[1])))[:, 0]
+    return np.sort(np.unique(whole, return_index=True)[1]) + warm_up
+
+
+def _contexts(ids: np.ndarray, width: int) -> np.ndarray:
+    """The tokens before every position, padded on the left: [n, width]."""
+    padded = np.concatenate([np.full(width, PAD), ids])
+    return np.lib.stride_tricks.sliding_window_view(padded, width)[: len(ids)]
+
+
+def _checked(token_ids: Sequence[int] | np.ndarray) -> np.ndarray:
+    ids = np.asarray(token_ids)
+    if ids.size == 0:
+        return np.zeros(0, dtype=np.int64)
+    if ids.ndim != 1 or ids.dtype.kind not in "iu":
+        raise ValueError(
+            f"token_ids have shape {ids.shape} and type {ids.dtype}; pass one row of integer token ids"
+        )
+    if ids.dtype.kind == "u" and ids.max() >= 1 << 63:
+        raise ValueError(f"token_ids hold {ids.max()}, which is no token id; pass ids below 2^63")
+    if ids.min() < 0:
+        raise ValueError(f"token_ids hold {ids.min()}; pass ids >= 0 and drop padding first")
+    return ids.astype(np.int64)

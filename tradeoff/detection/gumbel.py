@@ -1,0 +1,308 @@
+"""Detectors of the Gumbel-max watermark, from the uniforms U at the tokens (specification section 6).
+
+Without a watermark -log(1 - U) ~ Exp(1), so that sums of them are Gamma variables and p-values exact. The
+token that wins a race with probability p has E = -log U ~ p Exp(1), so that small p makes U large.
+
+Two streams (keys) drew the tokens of `two-keys` and `algorithm-1`: accepted drafts the first, all others
+the second. The detectors differ in how they decide which one to read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+from scipy import special
+
+from tradeoff.detection.evidence import Evidence
+from tradeoff.detection.tails import LatticeSum, gamma_log_sf
+from tradeoff.prf import Stream
+
+__all__ = ["Aaronson", "ArsPrior", "ArsTau", "LikelihoodRatio", "Oracle", "RacePrior", "SumOfKeys", "fit_tau"]
+
+#: Candidate thresholds of Ars-tau, as in appendix F.1 of the paper.
+_GRID = np.linspace(0.01, 1.0, 100)
+
+
+def exponential_scores(uniform: np.ndarray) -> np.ndarray:
+    """-log(1 - U): Exp(1) without a watermark; of the shape of `uniform`."""
+    return -np.log1p(-uniform)
+
+
+@dataclass(frozen=True)
+class Aaronson:
+    """sum -log(1 - U) under one stream (Aaronson 2023): Gamma(t, 1) without a watermark.
+
+    All there is to know for `basic`, `keep-strength`, `single-key`, `one-race` and its tree.
+    """
+
+    stream: Stream = Stream.SHARED
+    name: ClassVar[str] = "Aaronson"
+    null: ClassVar[str] = "exact: Gamma(t, 1)"
+
+    def contributions(self, evidence: Evidence) -> np.ndarray:
+        """See `Detector.contributions`."""
+        return exponential_scores(evidence.uniform(self.stream))
+
+    def log_p(self, statistic: float, count: int) -> float:
+        """See `Detector.log_p`."""
+        return gamma_log_sf(statistic, count)
+
+
+@dataclass(frozen=True)
+class SumOfKeys:
+    """sum -log(1 - U_D) - log(1 - U_T): Gamma(2 t, 1). vLLM's dual-key test; needs no choice."""
+
+    name: ClassVar[str] = "sum of both keys"
+    null: ClassVar[str] = "exact: Gamma(2 t, 1)"
+
+    def contributions(self, evidence: Evidence) -> np.ndarray:
+        """See `Detector.contributions`."""
+        draft, target = evidence.uniform(Stream.DRAFT), evidence.uniform(Stream.TARGET)
+        return exponential_scores(draft) + exponential_scores(target)
+
+    def log_p(self, statistic: float, count: int) -> float:
+        """See `Detector.log_p`."""
+        return gamma_log_sf(statistic, 2 * count)
+
+
+@dataclass(frozen=True)
+class ArsTau:
+    """The draft key where the coin is below tau, else the target key (Eq. 11): Gamma(t, 1).
+
+    Exact because the coin is independent of both uniforms. Algorithm 1 only: other methods lose the coin.
+    """
+
+    tau: float
+    name: ClassVar[str] = "Ars-τ"
+    null: ClassVar[str] = "exact: Gamma(t, 1)"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.tau <= 1:
+            raise ValueError(f"tau={self.tau} must be in [0, 1]; fit it with fit_tau")
+
+    def contributions(self, evidence: Evidence) -> np.ndarray:
+        """See `Detector.contributions`."""
+        draft, target = evidence.uniform(Stream.DRAFT), evidence.uniform(Stream.TARGET)
+        return exponential_scores(np.where(evidence.coin() < self.tau, draft, target))
+
+    def log_p(self, statistic: float, count: int) -> float:
+        """See `Detector.log_p`."""
+        return gamma_log_sf(statistic, count)
+
+
+@dataclass(frozen=True)
+class ArsPrior:
+    """The draft key with probability `share`, else the target key (Eq. 12): Gamma(t, 1).
+
+    Args:
+        share: share of tokens that are accepted drafts, from the empirical acceptance rate.
+        seed: of the choices, which are a function of it and the text.
+    """
+
+    share: float
+    seed: int = 0
+    name: ClassVar[str] = "Ars-Prior"
+    null: ClassVar[str] = "exact: Gamma(t, 1)"
+
+    def __post_init__(self) -> None:
+        _check_share(self.share)
+
+    def contributions(self, evidence: Evidence) -> np.ndarray:
+        """See `Detector.contributions`."""
+        rng = np.random.default_rng([self.seed, *evidence.tokens.tolist()])
+        draft, target = evidence.uniform(Stream.DRAFT), evidence.uniform(Stream.TARGET)
+        return exponential_scores(np.where(rng.random(len(evidence)) < self.share, draft, target))
+
+    def log_p(self, statistic: float, count: int) -> float:
+        """See `Detector.log_p`."""
+        return gamma_log_sf(statistic, count)
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """The key that drew the token, told by the record: Gamma(t, 1). A bound, no detector."""
+
+    name: ClassVar[str] = "oracle"
+    null: ClassVar[str] = "exact: Gamma(t, 1)"
+
+    def contributions(self, evidence: Evidence) -> np.ndarray:
+        """See `Detector.contributions`; ValueError without sources."""
+        draft, target = evidence.uniform(Stream.DRAFT), evidence.uniform(Stream.TARGET)
+        return exponential_scores(np.where(evidence.drafted, draft, target))
+
+    def log_p(self, statistic: float, count: int) -> float:
+        """See `Detector.log_p`."""
+        return gamma_log_sf(statistic, count)
+
+
+def fit_tau(
+    training: Sequence[Evidence], fpr: float = 0.01, lengths: Sequence[int] = (25, 50, 100, 200)
+) -> float:
+    """The tau of 100 evenly spaced ones with the highest TPR on training texts (appendix F.1).
+
+    Args:
+        training: watermarked texts that are not tested later.
+        fpr: false-positive rate at which they are to be detected.
+        lengths: text lengths over which the TPR is averaged; those beyond every text are left out.
+
+    Raises:
+        ValueError: without training texts.
+    """
+    if not training:
+        raise ValueError("fit_tau needs training texts; generate some with the key, and keep them apart")
+    longest = max(int(e.index[-1]) + 1 if len(e) else 0 for e in training)
+    lengths = [n for n in lengths if n <= longest] or [longest]
+    hits, sums = np.zeros(len(_GRID)), np.zeros(len(_GRID))
+    for evidence in training:
+        draft = exponential_scores(evidence.uniform(Stream.DRAFT))
+        target = exponential_scores(evidence.uniform(Stream.TARGET))
+        scores = np.where(evidence.coin() < _GRID[:, None], draft, target)
+        sums += scores.sum(axis=1)
+        for n in lengths:
+            count = int(np.searchsorted(evidence.index, n))
+            if count:
+                # Gamma(count, 1) exceeds this with probability fpr.
+                hits += scores[:, :count].sum(axis=1) >= special.gammainccinv(count, fpr)
+    # Among equals the one with the largest mean score.
+    return float(_GRID[np.lexsort((sums, hits))[-1]])
+
+
+@dataclass(frozen=True)
+class RacePrior:
+    """How likely tokens are that win their race: what a detector may know of a model's entropy.
+
+    Args:
+        probability: [k] probabilities in (0, 1].
+        weight: [k] how often each occurs; normalised.
+    """
+
+    probability: np.ndarray
+    weight: np.ndarray = field(repr=False)
+
+    def __post_init__(self) -> None:
+        p, w = np.asarray(self.probability, float), np.asarray(self.weight, float)
+        if p.ndim != 1 or p.shape != w.shape or not len(p):
+            raise ValueError("probability and weight must be two lists of one length, at least 1")
+        if not ((p > 0) & (p <= 1)).all() or (w < 0).any() or not w.sum() > 0:
+            raise ValueError("probabilities must be in (0, 1] and weights >= 0 with a positive sum")
+        object.__setattr__(self, "probability", p)
+        object.__setattr__(self, "weight", w / w.sum())
+
+    @classmethod
+    def of(cls, probabilities: np.ndarray, points: int = 60) -> RacePrior:
+        """From probabilities of generated tokens under the model, binned evenly in their logarithms."""
+        logs = np.log(np.clip(np.asarray(probabilities, float), 1e-12, 1.0))
+        counts, edges = np.histogram(logs, points, (min(float(logs.min()), -1e-9), 0.0))
+        kept = counts > 0
+        return cls(np.exp((edges[:-1] + edges[1:]) / 2)[kept], counts[kept].astype(float))
+
+    @classmethod
+    def fit(cls, uniforms: np.ndarray, points: int = 40, iterations: int = 300) -> RacePrior:
+        """From uniforms of watermarked tokens alone: the mixture of E ~ p Exp(1) of highest likelihood.
+
+        Expectation maximisation over the weights of `points` probabilities from 1e-6 to 1.
+        """
+        race = -np.log(np.asarray(uniforms, float))
+        p = np.geomspace(1e-6, 1.0, points)
+        weight = np.full(points, 1 / points)
+        density = np.exp(-race[:, None] / p) / p + 1e-300
+        for _ in range(iterations):
+            joint = density * weight
+            weight = (joint / joint.sum(axis=1, keepdims=True)).mean(axis=0)
+        return cls(p, weight)
+
+    def log_ratio(self, uniform: np.ndarray) -> np.ndarray:
+        """log of the density of E with a watermark over that without: of the shape of `uniform`."""
+        race = -np.log(np.asarray(uniform, float))
+        terms = np.log(self.weight + 1e-300) - np.log(self.probability)
+        return special.logsumexp(terms - race[..., None] * (1 / self.probability - 1), axis=-1)
+
+
+class LikelihoodRatio:
+    """The likelihood-ratio test for a given entropy prior: the best sum of scores if tokens are independent.
+
+    With one stream the score is log f(U), f the density ratio of the prior. With two streams it is
+    log(s f(U_D) + (1 - s) f(U_T)), s the probability that a token is an accepted draft, given the coin
+    where there is one: a list of shares over equal bins of the coin.
+
+    Args:
+        prior: of the probabilities of tokens.
+        stream: the stream that drew all tokens; None if there are two.
+        share: with two streams, s: one number, or [bins] numbers over the coin (Algorithm 1).
+
+    Raises:
+        ValueError: for shares outside [0, 1], or missing with two streams.
+    """
+
+    null = "lattice convolution of the exact law of a score"
+
+    def __init__(
+        self, prior: RacePrior, stream: Stream | None = Stream.SHARED, share: float | Iterable[float] = ()
+    ):
+        self.prior, self.stream = prior, stream
+        self.share = np.atleast_1d(np.asarray(list(share) if isinstance(share, Iterable) else share, float))
+        if stream is None and not len(self.share):
+            raise ValueError("with two streams, share must say how often tokens are accepted drafts")
+        for value in self.share:
+            _check_share(float(value))
+        self.name = "likelihood ratio" if stream else "likelihood ratio, two keys"
+        self._law: LatticeSum | None = None
+
+    @classmethod
+    def fit(cls, training: Sequence[Evidence], *, coin: bool, bins: int = 10) -> LikelihoodRatio:
+        """For two streams, from training texts with sources: the prior, and s in bins of the coin."""
+        drafted = np.concatenate([evidence.drafted for evidence in training])
+        draft = np.concatenate([evidence.uniform(Stream.DRAFT) for evidence in training])
+        target = np.concatenate([evidence.uniform(Stream.TARGET) for evidence in training])
+        prior = RacePrior.fit(np.where(drafted, draft, target))
+        if not coin:
+            return cls(prior, None, float(drafted.mean()))
+        coins = np.concatenate([evidence.coin() for evidence in training])
+        which = np.minimum((coins * bins).astype(int), bins - 1)
+        hits, counts = np.bincount(which, drafted, bins), np.bincount(which, minlength=bins)
+        # One pseudo-observation of the mean keeps an empty bin from claiming certainty.
+        return cls(prior, None, (hits + drafted.mean()) / (counts + 1))
+
+    def contributions(self, evidence: Evidence) -> np.ndarray:
+        """See `Detector.contributions`."""
+        if self.stream is not None:
+            return self.prior.log_ratio(evidence.uniform(self.stream))
+        share = self.share[0]
+        if len(self.share) > 1:
+            bins = len(self.share)
+            share = self.share[np.minimum((evidence.coin() * bins).astype(int), bins - 1)]
+        draft = self.prior.log_ratio(evidence.uniform(Stream.DRAFT))
+        target = self.prior.log_ratio(evidence.uniform(Stream.TARGET))
+        return _mixture(share, draft, target)
+
+    def log_p(self, statistic: float, count: int) -> float:
+        """See `Detector.log_p`."""
+        if self._law is None:
+            self._law = self._null_law()
+        return self._law.log_sf(statistic, count)
+
+    def _null_law(self) -> LatticeSum:
+        """Scores on a grid of E that is fine where E is small: there the watermark shows."""
+        edges = np.concatenate([[0.0], np.geomspace(1e-9, 40.0, 600 if self.stream else 300)])
+        weight = -np.diff(np.exp(-edges))
+        middle = np.sqrt(np.maximum(edges[:-1], edges[1] / 2) * edges[1:])
+        score = self.prior.log_ratio(np.exp(-middle))
+        if self.stream is not None:
+            return LatticeSum(score, weight)
+        pairs = (weight[:, None] * weight).ravel()
+        values = [_mixture(s, score[:, None], score).ravel() for s in self.share]
+        return LatticeSum(np.concatenate(values), np.tile(pairs, len(self.share)))
+
+
+def _mixture(share: float | np.ndarray, draft: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """log(share exp(draft) + (1 - share) exp(target))."""
+    with np.errstate(divide="ignore"):
+        return np.logaddexp(np.log(share) + draft, np.log1p(-share) + target)
+
+
+def _check_share(share: float) -> None:
+    if not 0 <= share <= 1:
+        raise ValueError(f"share={share} must be in [0, 1]: the share of tokens that are accepted drafts")

@@ -1,0 +1,130 @@
+"""The likelihood-ratio test of a detector that can run the models: the sharpest there is.
+
+With the laws of both models at a position, the key determines the token of a degenerate method. The token
+w of the text either is that token (a hit) or not. Its likelihood ratio, with an allowance epsilon for
+edits, positions whose law differs (bonus tokens, unknown prompts) and true randomness, is
+
+    L = (1 - epsilon) hit / P(w) + epsilon.
+
+Whatever the text, a random key hits w with probability P(w), independently at positions of different
+contexts: unbiasedness makes the null law a product of known two-point laws, for every text. Its tail is
+estimated by exponential tilting, with bounded relative error down to 1e-300 and below (section 3 of the
+paper; specification 1, section 4).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import optimize, special
+
+from tradeoff.detection.detector import Result
+
+__all__ = ["ModelAware", "TiltedTail", "two_point_log_sf"]
+
+_DRAWS = 20_000
+
+
+@dataclass(frozen=True)
+class TiltedTail:
+    """A tail probability estimated by importance sampling.
+
+    Attributes:
+        log_p: its natural logarithm.
+        relative_error: standard error over estimate.
+    """
+
+    log_p: float
+    relative_error: float
+
+
+def two_point_log_sf(
+    total: float, probability: np.ndarray, high: np.ndarray, low: np.ndarray, seed: int = 0
+) -> TiltedTail:
+    """log P(X_1 + ... + X_t >= total), X_i independent, `high` with its probability and `low` otherwise.
+
+    Args:
+        total: what the sum must reach.
+        probability: [t] in [0, 1].
+        high, low: [t] values, high >= low.
+        seed: of the importance sampling.
+    """
+    p, gain = np.asarray(probability, float), np.asarray(high, float) - np.asarray(low, float)
+    possible = (p > 0) & (gain > 0)
+    needed = total - float(np.sum(low)) - float(gain[p >= 1].sum())
+    p, gain = p[possible & (p < 1)], gain[possible & (p < 1)]
+    tolerance = 1e-9 * max(1.0, abs(total))
+    if needed <= tolerance:
+        return TiltedTail(0.0, 0.0)
+    if needed > gain.sum() + tolerance:
+        return TiltedTail(-math.inf, 0.0)
+    odds = np.log(p) - np.log1p(-p)
+
+    def mean(theta: float) -> float:
+        return float(special.expit(odds + theta * gain) @ gain)
+
+    theta = 0.0
+    if mean(0.0) < needed:
+        highest = 1.0
+        while mean(highest) < min(needed, gain.sum() * (1 - 1e-9)) and highest < 1e6:
+            highest *= 2
+        theta = (
+            float(optimize.brentq(lambda t: mean(t) - needed, 0.0, highest))
+            if (mean(highest) > needed)
+            else highest
+        )
+    tilted = special.expit(odds + theta * gain)
+    # log E exp(theta sum gain), from log(1 - p + p exp(theta gain)).
+    log_total = float(np.logaddexp(np.log1p(-p), np.log(p) + theta * gain).sum())
+    rng = np.random.default_rng(seed)
+    sums = np.empty(_DRAWS)
+    step = max(1, 2_000_000 // max(len(p), 1))
+    for first in range(0, _DRAWS, step):
+        part = sums[first : first + step]
+        part[:] = (rng.random((len(part), len(p))) < tilted) @ gain
+    weights = np.where(sums >= needed - tolerance, np.exp(-theta * (sums - needed)), 0.0)
+    mean_weight = float(weights.mean())
+    if mean_weight == 0:
+        # Nothing as extreme was drawn: at most this, by Markov's inequality under the tilt.
+        return TiltedTail(min(0.0, log_total - theta * needed), math.inf)
+    error = float(weights.std(ddof=1) / math.sqrt(_DRAWS) / mean_weight)
+    return TiltedTail(min(0.0, math.log(mean_weight) + log_total - theta * needed), error)
+
+
+@dataclass(frozen=True)
+class ModelAware:
+    """The test, given hits and probabilities (`tradeoff.llm.forced.replay` computes them).
+
+    Args:
+        epsilon: allowance in (0, 1): a guess of the share of tokens that the key does not explain.
+    """
+
+    epsilon: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 0 < self.epsilon < 1:
+            raise ValueError(f"epsilon={self.epsilon} must be between 0 and 1; 0.1 is usual")
+
+    def log_ratio(self, hits: np.ndarray, probability: np.ndarray) -> np.ndarray:
+        """log L of every token: [t]."""
+        ratio = np.where(hits, (1 - self.epsilon) / np.maximum(probability, 1e-300), 0.0) + self.epsilon
+        return np.log(ratio)
+
+    def test(self, hits: np.ndarray, probability: np.ndarray, index: np.ndarray | None = None) -> Result:
+        """The verdict on a text.
+
+        Args:
+            hits: [t] whether the token is the one that the key determines.
+            probability: [t] P(token) under the target as it was sampled from.
+            index: [t] positions in the text; 0 .. t - 1 if left out.
+        """
+        hits, probability = np.asarray(hits, bool), np.asarray(probability, float)
+        scores = self.log_ratio(hits, probability)
+        high = self.log_ratio(np.ones_like(hits), probability)
+        low = np.full(len(hits), math.log(self.epsilon))
+        statistic = float(scores.sum())
+        tail = two_point_log_sf(statistic, probability, high, low)
+        where = np.arange(len(hits)) if index is None else index
+        return Result("model-aware", statistic, tail.log_p, len(hits), where, scores)

@@ -1,0 +1,109 @@
+"""Untrained detectors of SynthID: mean and weighted mean of the tournament bits, with exact null laws."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from tradeoff.detection.evidence import Evidence
+from tradeoff.detection.tails import LatticeSum, binomial_log_sf
+from tradeoff.prf import Stream
+
+__all__ = ["MeanBits", "WeightedMeanBits"]
+
+
+@dataclass(frozen=True)
+class MeanBits:
+    """The number of ones among the tournament bits of all streams: Binomial(t m s, 1/2).
+
+    Args:
+        rounds: m, bits a token and stream.
+        streams: those that drew tokens.
+    """
+
+    rounds: int
+    streams: tuple[Stream, ...] = (Stream.SHARED,)
+
+    def __post_init__(self) -> None:
+        _check(self.rounds, self.streams)
+
+    @property
+    def name(self) -> str:
+        """As in tables."""
+        return "mean of bits"
+
+    @property
+    def null(self) -> str:
+        """See `Detector.null`."""
+        return "exact: binomial"
+
+    def contributions(self, evidence: Evidence) -> np.ndarray:
+        """See `Detector.contributions`: whole numbers."""
+        ones = [evidence.bits(stream, self.rounds).sum(axis=-1, dtype=float) for stream in self.streams]
+        return np.sum(ones, axis=0)
+
+    def log_p(self, statistic: float, count: int) -> float:
+        """See `Detector.log_p`."""
+        return binomial_log_sf(math.ceil(statistic - 1e-9), count * self.rounds * len(self.streams))
+
+
+@dataclass(frozen=True)
+class WeightedMeanBits:
+    """Bits weighted by round, from 10 for the first down to 1 for the last, as SynthID does: early rounds
+    meet a distribution with more entropy and tell more.
+
+    The weights are rounded to whole numbers, so that the null law is a lattice law, and exact.
+
+    Args:
+        rounds, streams: as for `MeanBits`.
+    """
+
+    rounds: int
+    streams: tuple[Stream, ...] = (Stream.SHARED,)
+
+    def __post_init__(self) -> None:
+        _check(self.rounds, self.streams)
+
+    @property
+    def name(self) -> str:
+        """As in tables."""
+        return "weighted mean of bits"
+
+    @property
+    def null(self) -> str:
+        """See `Detector.null`."""
+        return "exact: sum of weighted fair bits"
+
+    @property
+    def weights(self) -> np.ndarray:
+        """[m] whole numbers from 10 down to 1."""
+        return np.rint(np.linspace(10, 1, self.rounds)).astype(int)
+
+    def contributions(self, evidence: Evidence) -> np.ndarray:
+        """See `Detector.contributions`: whole numbers."""
+        sums = [evidence.bits(stream, self.rounds) @ self.weights for stream in self.streams]
+        return np.sum(sums, axis=0, dtype=float)
+
+    def log_p(self, statistic: float, count: int) -> float:
+        """See `Detector.log_p`."""
+        return self._law.log_sf(statistic, count)
+
+    @cached_property
+    def _law(self) -> LatticeSum:
+        """Of one token: the convolution of its weighted bits."""
+        law = np.ones(1)
+        for weight in np.tile(self.weights, len(self.streams)):
+            law = (np.append(law, np.zeros(weight)) + np.append(np.zeros(weight), law)) / 2
+        return LatticeSum(np.arange(len(law)), law, points=None)
+
+
+def _check(rounds: int, streams: tuple[Stream, ...]) -> None:
+    if not isinstance(rounds, int) or rounds < 1:
+        raise ValueError(
+            f"rounds={rounds} must be a whole number >= 1; text of synthid:inf is scored with 30 to 64 rounds"
+        )
+    if not streams:
+        raise ValueError("streams must name at least one stream that drew tokens")

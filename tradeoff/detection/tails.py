@@ -1,0 +1,146 @@
+"""Tail probabilities of sums of independent scores, in logarithms: right down to 1e-300 and below."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+from scipy import fft, optimize, special
+
+__all__ = ["LatticeSum", "binomial_log_sf", "gamma_log_sf"]
+
+#: Half-width, in standard deviations, of the window in which a tilted sum is computed: the mass outside is
+#: below 1e-30 of the probability asked for.
+_WINDOW = 12.0
+
+
+def gamma_log_sf(x: float, shape: int) -> float:
+    """log P(Gamma(shape, 1) >= x), natural logarithm, for a whole number `shape` >= 0.
+
+    P is the probability that a Poisson process of rate 1 has fewer than `shape` points in [0, x]:
+    exp(-x) sum_{k < shape} x^k / k!, whose logarithm never underflows. Shape 0 is the point mass at 0.
+    """
+    if x <= 0:
+        return 0.0
+    if shape == 0:
+        return -math.inf
+    k = np.arange(shape)
+    return min(0.0, float(special.logsumexp(k * math.log(x) - special.gammaln(k + 1)) - x))
+
+
+def binomial_log_sf(successes: int, trials: int) -> float:
+    """log P(Binomial(trials, 1/2) >= successes), natural logarithm."""
+    if successes <= 0:
+        return 0.0
+    if successes > trials:
+        return -math.inf
+    k = np.arange(successes, trials + 1)
+    logs = special.gammaln(trials + 1) - special.gammaln(k + 1) - special.gammaln(trials - k + 1)
+    return min(0.0, float(special.logsumexp(logs) - trials * math.log(2)))
+
+
+class LatticeSum:
+    """The law of S_n = X_1 + ... + X_n for independent copies of a discrete X, far into its upper tail.
+
+    X is put on a lattice of `points` points, every value shared between its two neighbours so that the
+    mean stays (an exact lattice law is not changed). The n-fold convolution is computed by fast Fourier
+    transform under the exponential tilt that moves the mean of S_n to the value asked for, so that the
+    probability is a sum of the largest terms there are, whatever its size.
+
+    Args:
+        values: [k] values of X.
+        weights: [k] their probabilities, any positive multiple.
+        points: size of the lattice; None for integer values, which are their own lattice.
+
+    Raises:
+        ValueError: for weights that are negative or all zero, or values that are not finite.
+    """
+
+    def __init__(self, values: np.ndarray, weights: np.ndarray, points: int | None = 2048):
+        values, weights = np.asarray(values, float), np.asarray(weights, float)
+        if not np.isfinite(values).all() or (weights < 0).any() or not weights.sum() > 0:
+            raise ValueError("values must be finite and weights >= 0 with a positive sum")
+        low, high = float(values.min()), float(values.max())
+        # A continuous law has half of what rounds to a lattice point below it.
+        self._shift = 0.0 if points is None else 0.5
+        if points is None:
+            self._step, points = 1.0, round(high - low) + 1
+        else:
+            self._step = (high - low) / (points - 1) or 1.0
+        place = (values - low) / self._step
+        left = np.minimum(np.floor(place + 1e-9).astype(int), points - 1)
+        share = np.clip(place - left, 0.0, 1.0)
+        pmf = np.bincount(left, weights * (1 - share), points)
+        pmf += np.bincount(np.minimum(left + 1, points - 1), weights * share, points)
+        self._low, self._pmf = low, pmf / pmf.sum()
+        with np.errstate(divide="ignore"):
+            self._log_pmf = np.log(self._pmf)
+        self._support = np.arange(points) * self._step + low
+        self.mean = float(self._pmf @ self._support)
+        self._cached = lru_cache(maxsize=4096)(self._at)
+
+    def log_sf(self, total: float, count: int) -> float:
+        """log P(S_count >= total), natural logarithm; between lattice points by interpolation."""
+        if count == 0:
+            return 0.0 if total <= 0 else -math.inf
+        place = (total - count * self._low) / self._step + self._shift
+        below = math.floor(place + 1e-9)
+        share = max(0.0, place - below)
+        first = self._cached(below, count)
+        if share < 1e-6 or first == -math.inf:
+            return first
+        second = self._cached(below + 1, count)
+        return first if second == -math.inf else (1 - share) * first + share * second
+
+    def threshold(self, log_p: float, count: int) -> float:
+        """The smallest total whose log_sf is at most `log_p`, to a lattice step."""
+        low, high = -1, count * (len(self._pmf) - 1) + 1
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self._cached(middle, count) <= log_p:
+                high = middle
+            else:
+                low = middle
+        return count * self._low + (high - self._shift) * self._step
+
+    def _cumulant(self, theta: float) -> tuple[float, float]:
+        """log E exp(theta X) and its derivative."""
+        logs = self._log_pmf + theta * self._support
+        total = float(special.logsumexp(logs))
+        return total, float(np.exp(logs - total) @ self._support)
+
+    def _tilt(self, mean: float) -> float:
+        """The theta >= 0 whose tilted mean is `mean`."""
+        if mean <= self.mean:
+            return 0.0
+        high = 1.0
+        while self._cumulant(high)[1] < mean:
+            high *= 2
+            if high * self._step > 700:
+                return high
+        return float(optimize.brentq(lambda t: self._cumulant(t)[1] - mean, 0.0, high, xtol=1e-10))
+
+    def _at(self, k: int, count: int) -> float:
+        """log P(S >= the k-th lattice point)."""
+        top = count * (len(self._pmf) - 1)
+        if k <= 0:
+            return 0.0
+        if k > top:
+            return -math.inf
+        theta = self._tilt(self._low + k * self._step / count)
+        log_total, mean = self._cumulant(theta)
+        tilted = np.exp(self._log_pmf + theta * self._support - log_total)
+        deviation = math.sqrt(max(float(tilted @ (self._support - mean) ** 2), 0.0) * count) / self._step
+        # A tilted sum lies within the window around its mean; whatever lies outside wraps around.
+        reach = math.ceil(_WINDOW * deviation) + 2 + abs(round(count * (mean - self._low) / self._step) - k)
+        size = fft.next_fast_len(min(2 * reach + len(tilted), top + 1), real=True)
+        folded = np.bincount(np.arange(len(tilted)) % size, tilted, size)
+        law = fft.irfft(fft.rfft(folded) ** count, size)
+        ahead = np.arange(min(reach + 1, top - k + 1, size))
+        terms = np.maximum(law[(k + ahead) % size], 0.0)
+        total = float(terms @ np.exp(-theta * self._step * ahead))
+        if total <= 0:
+            return -math.inf
+        exponent = count * log_total - theta * (count * self._low + k * self._step)
+        return min(0.0, math.log(total) + exponent)
