@@ -10,7 +10,7 @@ import torch
 
 from tradeoff.decoders import is_degenerate
 from tradeoff.detection.evidence import Evidence
-from tradeoff.kernels import Basic, Method
+from tradeoff.kernels import Basic, KeepStrength, Method
 from tradeoff.llm.keyed import PositionRandomness
 from tradeoff.llm.models import ModelPair
 from tradeoff.llm.sampling import Sampling
@@ -64,11 +64,8 @@ def replay(
     Raises:
         ValueError: for a method whose tokens the key does not determine, or an empty prompt.
     """
-    if (
-        not is_degenerate(method.decoder)
-        or method.detection.coin == "random"
-        and method.name != "keep-strength"
-    ):
+    decided = method.detection.coin != "random" or isinstance(method, KeepStrength)
+    if not (is_degenerate(method.decoder) and decided):
         raise ValueError(
             f"method={method.name!r} with {method.decoder.name} leaves tokens to true randomness; "
             "model-aware detection needs a degenerate watermark and basic, keep-strength, algorithm-1, "
@@ -79,7 +76,6 @@ def replay(
     evidence = Evidence(np.asarray(token_ids), prf)
     device, n = pair.device, pair.vocabulary_size
     ids = torch.tensor([[*prompt_ids, *token_ids]], device=device)
-    start = len(prompt_ids) - 1
 
     def logits(model: torch.nn.Module) -> torch.Tensor:
         return model(ids[:, :-1], logits_to_keep=len(token_ids)).logits[0, :, :n]
@@ -89,7 +85,6 @@ def replay(
         return Replay(evidence.index, nothing.astype(bool), nothing, nothing)
     target = logits(pair.target)
     draft = None if isinstance(method, Basic) else logits(pair.draft)
-    assert start >= 0 and len(target) == len(token_ids)
     found: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
     for first in range(0, len(evidence), _POSITIONS):
         part = evidence.index[first : first + _POSITIONS]
