@@ -1,16 +1,18 @@
-"""Run everything that reproduces the paper, at size quick.
+"""Reproduce the papers: their own numbers, a real model pair, and the detection experiment.
 
-    python -m paper_repro
+    python -m paper_repro            a first look, under 5 minutes
+    python -m paper_repro --small    under 100 minutes on two cores: enough to tell methods apart
+    python -m paper_repro --paper    the paper's models and sizes; needs a GPU
 
-Every reference value, Figure 1 on the paper's P and Q (and with the published curves over it), and the
-same figure for the built-in model pair. Takes under 3 minutes on 2 cores once the model is cached.
+Every reference value, Figure 1 on the paper's P and Q (and with the published curves over it), the same
+figure for the model pair, and then texts with every watermark, detected: tables, figures 2 to 7, and a
+report. What was generated is kept, so that a run that was stopped goes on.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -26,43 +28,68 @@ from figures.figure_1_real import (
     draw_real_figure,
 )
 from figures.references import check_references
+from paper_repro.experiment import run_experiment
+from paper_repro.presets import load_preset, preset_names
 from tradeoff.console import exit_on_bad_input, stdout
 from tradeoff.files import output_folder
 
 RESULTS = Path("paper_repro/results")
-
-
-class Size(StrEnum):
-    """How much to run; every size runs every experiment there is."""
-
-    QUICK = "quick"
+#: The presets of every size.
+_SIZES = {"quick": ("quick",), "small": ("small",), "paper": ("llama", "gemma")}
 
 
 def run(
+    small: Annotated[
+        bool, typer.Option("--small", help="250 texts a method; under 100 minutes on two cores.")
+    ] = False,
+    paper: Annotated[bool, typer.Option("--paper", help="The paper's models and sizes, for GPUs.")] = False,
+    preset: Annotated[
+        list[str] | None,
+        typer.Option(help=f"Detection experiments instead: {', '.join(preset_names())}, or .toml files."),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for everything that is written.")] = RESULTS,
-    size: Annotated[Size, typer.Option(help="How much to run.")] = Size.QUICK,
     target: TargetOption = "builtin",
     draft: DraftOption = "builtin",
     positions: PositionsOption = 200,
     seeds: SeedsOption = 8,
+    human: Annotated[
+        Path | None, typer.Option(help="Text without a watermark: lines, or JSON lines with `prompt`.")
+    ] = None,
 ) -> None:
-    """Reproduce the paper on its own numbers and on a real model pair."""
+    """Reproduce the paper on its own numbers and on a real model pair.
+
+    --target and --draft name the pair of Figure 1's twin; the pairs of the detection experiments stand in
+    their presets.
+    """
     console = stdout()
-    console.print(f"size {size}")
     written: list[Path] = []
-    steps: list[tuple[str, Callable[[], list[Path]]]] = [
-        ("Figure 1, on the paper's P and Q", lambda: draw_figure_1(out)),
-        ("Figure 1 as published", lambda: draw_figure_1(out, as_published=True)),
-        (
-            "Figure 1, on a real model pair",
-            lambda: draw_real_figure(out, target=target, draft=draft, positions=positions, seeds=seeds),
-        ),
-    ]
     start = time.perf_counter()
+    held = False
     try:
         with exit_on_bad_input():
+            if small and paper:
+                raise ValueError("--small and --paper are two sizes; choose one")
+            size = "small" if small else "paper" if paper else "quick"
+            names = tuple(preset or _SIZES[size])
+            for name in names:
+                load_preset(name)
+            console.print(f"size {size}")
             output_folder(out)
             check_sizes(positions, seeds)
+            steps: list[tuple[str, Callable[[], list[Path]]]] = [
+                ("Figure 1, on the paper's P and Q", lambda: draw_figure_1(out)),
+                ("Figure 1 as published", lambda: draw_figure_1(out, as_published=True)),
+                (
+                    "Figure 1, on a real model pair",
+                    lambda: draw_real_figure(
+                        out, target=target, draft=draft, positions=positions, seeds=seeds
+                    ),
+                ),
+                *(
+                    (f"Detection, preset {name}", lambda name=name: run_experiment(name, out, human))
+                    for name in names
+                ),
+            ]
             console.rule("Reference values", align="left")
             held = check_references(console)
             for title, step in steps:

@@ -57,7 +57,7 @@ def cell_settings(preset: Preset, cell: Cell, *, measure: bool) -> EngineSetting
         None if isinstance(decoder, Identity) else KeyedPrf(experiment_key(preset.seed)),
         Sampling(cell.temperature),
         cell.lookahead or 1,  # not read by a method without speculation
-        preset.max_tokens,
+        cell.max_tokens,
         preset.seed,
         preset.ignore_eos,
         measure,
@@ -81,11 +81,12 @@ def generate_cells(
     for cell in cells:
         source = cell.prompts
         if source.name not in prompts:
-            prompts[source.name] = encode_prompts(pair.tokenizer, source.read(preset.texts), chat=source.chat)
+            most = max(other.texts for other in cells if other.prompts == source)
+            prompts[source.name] = encode_prompts(pair.tokenizer, source.read(most), chat=source.chat)
         run = generate_to_file(
             pair,
             cell_settings(preset, cell, measure=True),
-            prompts[source.name],
+            prompts[source.name][: cell.texts],
             folder / f"{cell.name}.jsonl",
             batch=preset.batch,
             title=cell.name,
@@ -122,8 +123,8 @@ def tabulate(texts: dict[Cell, CellTexts]) -> pd.DataFrame:
         _add(row, "ptt_ms", per_token_time(found.alone) if found.alone else None)
         _add(row, "logppl", log_perplexity(records))
         _add(row, "excess_surprise", excess_surprise(records))
-        plain = replace(cell, method="basic", watermark="none", lookahead=0)
-        if plain in texts and plain != cell:
+        plain = next((c for c in texts if _is_reference(c, cell)), None)
+        if plain is not None:
             _add(row, "logppl_difference", paired_log_perplexity(records, texts[plain].records))
         else:
             _add(row, "logppl_difference", None)
@@ -136,6 +137,12 @@ def tabulate(texts: dict[Cell, CellTexts]) -> pd.DataFrame:
         row["overlap"] = measured.overlap if measured else None
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _is_reference(other: Cell, cell: Cell) -> bool:
+    """Whether `other` is the target alone on the prompts, and with the length, of `cell`."""
+    plain = replace(cell, method="basic", watermark="none", lookahead=0, texts=other.texts, detect=False)
+    return other != cell and replace(other, detect=False) == plain
 
 
 def _add(row: dict[str, Any], name: str, estimate: Any) -> None:
@@ -206,7 +213,15 @@ def main(
             max_tokens=max_tokens or chosen.max_tokens,
             batch=batch or chosen.batch,
             lookahead=tuple(lookahead or chosen.lookahead),
-            arms=tuple(replace(arm, lookahead=tuple(lookahead or arm.lookahead)) for arm in chosen.arms),
+            arms=tuple(
+                replace(
+                    arm,
+                    lookahead=tuple(lookahead or arm.lookahead),
+                    texts=texts or arm.texts,
+                    max_tokens=max_tokens or arm.max_tokens,
+                )
+                for arm in chosen.arms
+            ),
         )
         cells = chosen.cells()
         known = sorted({cell.method for cell in cells})

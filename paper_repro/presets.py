@@ -89,29 +89,47 @@ class PromptSet:
 
 @dataclass(frozen=True)
 class Arm:
-    """Methods that share a watermark and a temperature, and lookaheads if not the preset's."""
+    """Methods that share a watermark and a temperature.
+
+    Args:
+        watermark, temperature, methods: as on the command line.
+        lookahead, texts, max_tokens: instead of the preset's, if given.
+        detect: whether detectors are tried on the texts.
+    """
 
     watermark: str
     temperature: float
     methods: tuple[str, ...]
     lookahead: tuple[int, ...] = ()
+    texts: int = 0
+    max_tokens: int = 0
+    detect: bool = False
 
     def __post_init__(self) -> None:
         Sampling(self.temperature)
         _check_lookahead(self.lookahead)
+        for name in ("texts", "max_tokens"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}={getattr(self, name)} of an arm must be at least 1, or left out")
         for name in self.methods:
             make_method(name, parse_decoder(self.watermark))
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One file of texts: prompts, method, watermark, temperature, lookahead (0 without speculation)."""
+    """One file of texts: prompts, method, watermark, temperature, lookahead (0 without speculation).
+
+    `detect` says whether detectors are tried on them.
+    """
 
     prompts: PromptSet
     method: str
     watermark: str
     temperature: float
     lookahead: int
+    texts: int
+    max_tokens: int
+    detect: bool
 
     @property
     def name(self) -> str:
@@ -123,7 +141,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Preset:
-    """Models, sizes, prompts and arms of an experiment; see `paper_repro/presets/builtin.toml`."""
+    """Models, sizes, prompts and arms of an experiment; see `paper_repro/presets/small.toml`.
+
+    Of detection: `null_texts` human texts under random keys for thresholds and as many for measured rates,
+    `roc_tokens` the length of ROC curves, `replays` texts a cell for model-aware detection, `edits` whether
+    edited texts are tested.
+    """
 
     title: str
     target: str
@@ -138,9 +161,22 @@ class Preset:
     seed: int = 0
     ignore_eos: bool = True
     ptt_texts: int = 0
+    null_texts: int = 2000
+    roc_tokens: int = 50
+    replays: int = 0
+    edits: bool = True
 
     def __post_init__(self) -> None:
-        for name, least in (("texts", 1), ("max_tokens", 1), ("batch", 1), ("seed", 0), ("ptt_texts", 0)):
+        for name, least in (
+            ("texts", 1),
+            ("max_tokens", 1),
+            ("batch", 1),
+            ("seed", 0),
+            ("ptt_texts", 0),
+            ("null_texts", 200),
+            ("roc_tokens", 1),
+            ("replays", 0),
+        ):
             if getattr(self, name) < least:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least {least}")
         _check_lookahead(self.lookahead)
@@ -152,7 +188,16 @@ class Preset:
     def cells(self) -> list[Cell]:
         """Every combination that is generated; methods without speculation once, not once a lookahead."""
         return [
-            Cell(prompts, method, arm.watermark, arm.temperature, k)
+            Cell(
+                prompts,
+                method,
+                arm.watermark,
+                arm.temperature,
+                k,
+                arm.texts or self.texts,
+                arm.max_tokens or self.max_tokens,
+                arm.detect,
+            )
             for prompts in self.prompts
             for arm in self.arms
             for method in arm.methods
@@ -190,9 +235,10 @@ def load_preset(name: str) -> Preset:
         **{key: value for key, value in data.items() if not isinstance(value, dict)},
         **data.get("models", {}),
         **data.get("generation", {}),
+        **data.get("detection", {}),
     }
     try:
-        for table in set(data) - {"models", "generation"}:
+        for table in set(data) - {"models", "generation", "detection"}:
             if isinstance(data[table], dict):
                 raise ValueError(f"unknown table [{table}]")
         flat["prompts"] = tuple(_build(PromptSet, entry, "[[prompts]]") for entry in flat.get("prompts", []))

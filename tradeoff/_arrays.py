@@ -10,12 +10,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from array_api_compat import array_namespace, is_array_api_obj, is_torch_array
+from array_api_compat import device as device_of
 
 #: A NumPy array or a PyTorch tensor. Both are used through the array API, which static type checkers
 #: cannot express yet; hence `Any`.
 Array: TypeAlias = Any
 
-__all__ = ["Array", "as_float64", "like", "namespace", "to_numpy"]
+__all__ = ["Array", "as_float64", "like", "namespace", "on_host", "to_numpy"]
 
 
 def namespace(*arrays: Array) -> Any:
@@ -43,6 +44,11 @@ def like(values: np.ndarray, reference: Array) -> Array:
         xp = namespace(reference)
         return xp.asarray(values, device=reference.device)
     return values
+
+
+def on_host(values: Array) -> bool:
+    """Whether `values` can be looked at without waiting for an accelerator."""
+    return str(device_of(values)) == "cpu"
 
 
 def to_numpy(values: Array) -> np.ndarray:

@@ -12,7 +12,7 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-__all__ = ["exit_on_bad_input", "print_written", "stderr", "stdout"]
+__all__ = ["exit_on_bad_input", "print_warning", "print_written", "stderr", "stdout"]
 
 
 _LLM_PACKAGES = {"accelerate", "gguf", "platformdirs", "safetensors", "torch", "transformers"}
@@ -55,14 +55,20 @@ def exit_on_bad_input() -> Iterator[None]:
         )
         raise typer.Exit(2) from error
     except (ValueError, RuntimeError, OSError) as error:
-        # Typer's own exits are RuntimeErrors, and not errors.
-        if isinstance(error, typer.Exit | typer.Abort):
+        # Typer's own exits are RuntimeErrors, and not errors; a reader who has seen enough (`| head`) is not
+        # one either, and Typer ends quietly then.
+        if isinstance(error, typer.Exit | typer.Abort | BrokenPipeError):
             raise
         stderr().print(f"error: {error}", style="red", markup=False, soft_wrap=True)
         raise typer.Exit(2) from error
     finally:
         if previous is not None:
             signal.signal(signal.SIGTERM, previous)
+
+
+def print_warning(message: str) -> None:
+    """One line on standard error about input that is dealt with, but perhaps not as it was meant."""
+    stderr().print(f"warning: {message}", style="yellow", markup=False, soft_wrap=True)
 
 
 def print_written(console: Console, paths: Sequence[Path]) -> None:

@@ -9,8 +9,8 @@ from typing import ClassVar, NoReturn
 
 import numpy as np
 
-from tradeoff._arrays import Array, like, namespace, to_numpy
-from tradeoff.prf import Stream, check_contexts, check_tokens, check_width, expand, minus_log, on_host
+from tradeoff._arrays import Array, like, namespace, on_host, to_numpy
+from tradeoff.prf import Stream, check_contexts, check_tokens, check_width, expand, minus_log
 
 __all__ = ["VllmPhilox", "philox4x32"]
 

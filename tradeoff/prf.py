@@ -17,10 +17,9 @@ from enum import StrEnum
 from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
-from array_api_compat import device as device_of
 from array_api_compat import is_array_api_obj
 
-from tradeoff._arrays import Array, like, namespace, to_numpy
+from tradeoff._arrays import Array, like, namespace, on_host, to_numpy
 from tradeoff.keys import Key
 
 __all__ = [
@@ -34,7 +33,6 @@ __all__ = [
     "check_width",
     "expand",
     "minus_log",
-    "on_host",
     "open_unit",
     "parse_prf",
 ]
@@ -315,11 +313,6 @@ def minus_log(u: Array) -> Array:
     race = namespace(u).log(u)
     race *= -1.0
     return race
-
-
-def on_host(tokens: Array) -> bool:
-    """Whether `tokens` can be looked at without waiting for an accelerator."""
-    return str(device_of(tokens)) == "cpu"
 
 
 def _signed(word: int) -> int:

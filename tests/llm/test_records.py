@@ -90,6 +90,7 @@ def test_run_settings_name_everything_but_the_key(make_pair) -> None:
         "seed": 7,
         "target": pair.target_name,
         "draft": pair.draft_name,
+        "vocabulary": 8,
         "dtype": str(pair.dtype).removeprefix("torch."),
         "measured": True,
         "weights": [weights_fingerprint(pair.target), weights_fingerprint(pair.draft)],

@@ -27,12 +27,12 @@ methods = ["basic", "one-race"]
 
 
 def test_shipped_presets_load() -> None:
-    assert preset_names() == ["builtin", "gemma", "llama"]
+    assert preset_names() == ["builtin", "gemma", "llama", "quick", "small"]
     for name in preset_names():
         preset = load_preset(name)
         cells = preset.cells()
         assert len({cell.name for cell in cells}) == len(cells)
-        assert {cell.lookahead for cell in cells} == {0, 2, 3, 4}
+        assert {cell.lookahead for cell in cells} == ({0, 3} if name == "quick" else {0, 2, 3, 4})
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_mistakes_name_the_entry(tmp_path: Path, old: str, new: str, message: st
 
 
 def test_unknown_presets_list_the_known() -> None:
-    with pytest.raises(FileError, match="'large' does not exist; use one of builtin, gemma, llama"):
+    with pytest.raises(FileError, match="'large' does not exist; use one of builtin, gemma, llama, quick, small"):
         load_preset("large")
 
 

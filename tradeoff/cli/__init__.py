@@ -1,10 +1,11 @@
-"""Command line: `tradeoff curve | generate | key`, one module each."""
+"""Command line: `tradeoff curve | detect | generate | key`, one module each."""
 
 from __future__ import annotations
 
 import typer
 
 from tradeoff.cli.curve import curve_command
+from tradeoff.cli.detect import detect_command
 from tradeoff.cli.generate import generate_command
 from tradeoff.cli.key import key_app
 
@@ -17,6 +18,7 @@ app = typer.Typer(
     help="Watermarking language models under speculative decoding.",
 )
 app.command("curve")(curve_command)
+app.command("detect")(detect_command)
 app.command("generate")(generate_command)
 app.add_typer(key_app, name="key")
 

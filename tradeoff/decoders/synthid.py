@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from tradeoff._arrays import Array, like, namespace
+from tradeoff._arrays import Array, like, namespace, on_host
 from tradeoff.decoders.gumbel import one_hot
 
 __all__ = ["SETTLED", "SynthID", "TournamentBits"]
@@ -17,6 +17,8 @@ __all__ = ["SETTLED", "SynthID", "TournamentBits"]
 #: "m = infinity" stops once the top mass is within this of 1.
 SETTLED = 1e-9
 _WORD = 64
+#: Probabilities worked on at a time (at least one row): with their bits they fit a cache.
+_BLOCK = 1 << 15
 #: The tournament of any distribution settles in about 40 rounds and 1e-5 of them need 150; a tournament
 #: still open after this many rounds means that its bits are not random.
 _ROUND_LIMIT = 64 * _WORD
@@ -97,12 +99,24 @@ class SynthID:
         """P_zeta: `[..., n]`."""
         if self.degenerate:
             return one_hot(self.token(p, zeta), p)
-        rounds = int(self.rounds)
-        law, word = _broadcast(p, zeta.word(0))
-        for level in range(rounds):
-            if level and level % _WORD == 0:
-                _, word = _broadcast(p, zeta.word(level // _WORD))
-            law = _tournament(law, word, level % _WORD)
+        law, first = _broadcast(p, zeta.word(0))
+        xp, n = namespace(law), law.shape[-1]
+        rows = xp.reshape(law, (-1, n))
+        words = [xp.reshape(first, (-1, n))]
+        for k in range(1, -(-int(self.rounds) // _WORD)):
+            words.append(xp.reshape(_broadcast(p, zeta.word(k))[1], (-1, n)))
+        # Rounds read and write everything several times: on the host in blocks that stay in the cache.
+        step = max(1, _BLOCK // n) if on_host(law) else max(1, rows.shape[0])
+        parts = [
+            self._play(rows[i : i + step], [word[i : i + step] for word in words])
+            for i in range(0, rows.shape[0], step)
+        ]
+        return xp.reshape(xp.concat(parts) if parts else rows, law.shape)
+
+    def _play(self, law: Array, words: list[Array]) -> Array:
+        """All rounds for some rows: `[rows, n]`."""
+        for level in range(int(self.rounds)):
+            law = _tournament(law, words[level // _WORD], level % _WORD)
         return law
 
     def token(self, p: Array, zeta: TournamentBits) -> Array:

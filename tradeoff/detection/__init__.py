@@ -1,5 +1,6 @@
 """Detection: from token ids and a key to a verdict, with error rates one can rely on."""
 
+from tradeoff.detection.choice import default_detector
 from tradeoff.detection.detector import Detector, Result, detect
 from tradeoff.detection.evidence import Evidence
 from tradeoff.detection.gumbel import (
@@ -27,6 +28,7 @@ __all__ = [
     "Result",
     "SumOfKeys",
     "WeightedMeanBits",
+    "default_detector",
     "detect",
     "fit_tau",
 ]

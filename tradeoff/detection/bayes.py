@@ -10,12 +10,15 @@ and 1/2 without a watermark. Of two streams only the one that drew the token car
 token is the logarithm of its likelihood ratio; that of a text, their sum, is its log-odds at even priors.
 
 What is fitted maximises the likelihood of watermarked training texts. No null text is needed for that: the
-law without a watermark is known.
+law without a watermark is known. A likelihood ratio has mean 1 under that law. Fixed mixing weights see to
+it; the network's weights depend on the bits and do not, so its ratios are divided by their mean over
+simulated fair bits (else it would learn to trust whichever stream fits better, watermark or not).
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -41,6 +44,8 @@ Mixing = Literal["single", "layer", "token", "mlp"]
 
 _HIDDEN = 64
 _NULL_TOKENS = 200_000
+#: Simulated tokens over which the ratios of the network's mixture are normalised after every epoch.
+_NORM_TOKENS = 50_000
 _FORMAT = "tradeoff-bayes-v1"
 
 
@@ -73,6 +78,7 @@ class _Model(nn.Module):
     beta: nn.Parameter
     delta: nn.Parameter
     share: torch.Tensor
+    log_norm: torch.Tensor | None
 
     def __init__(self, rounds: int, mixing: Mixing, share: float):
         super().__init__()
@@ -92,6 +98,7 @@ class _Model(nn.Module):
             else None
         )
         self.scale = nn.Parameter(torch.tensor(4.0, dtype=torch.float64)) if mixing == "mlp" else None
+        self.register_buffer("log_norm", torch.tensor(0.0, dtype=torch.float64) if mixing == "mlp" else None)
 
     def rounds_ratio(self, bits: torch.Tensor) -> torch.Tensor:
         """Likelihood ratio of every round: [t, m] -> [t, m]."""
@@ -107,13 +114,14 @@ class _Model(nn.Module):
         if self.mixing == "layer":
             return (self.share * first + (1 - self.share) * second).log().sum(-1)
         both = torch.stack([first.log().sum(-1), second.log().sum(-1)])
-        if self.network is None or self.scale is None:
+        if self.network is None or self.scale is None or self.log_norm is None:
             weights = torch.stack([self.share.log(), torch.log1p(-self.share)])[:, None]
         else:
             # P(drafted) = sigmoid(a (MLP(g_D, g_T) - u)): a small coin was more likely accepted.
             opinion = self.network(torch.cat([draft, target], -1) - 0.5)[:, 0]
             odds = nn.functional.softplus(self.scale) * (opinion - coin)
             weights = torch.stack([nn.functional.logsigmoid(odds), nn.functional.logsigmoid(-odds)])
+            weights = weights - self.log_norm
         return torch.logsumexp(both + weights, 0)
 
 
@@ -154,12 +162,13 @@ class BayesDetector:
         """See `Detector.log_p`."""
         return self._law.log_sf(statistic, count)
 
+    def threshold(self, count: int, fpr: float) -> float:
+        """See `Detector.threshold`."""
+        return self._law.threshold(math.log(fpr), count)
+
     @cached_property
     def _law(self) -> LatticeSum:
-        rng = np.random.default_rng(0)
-        shape = (_NULL_TOKENS, self.rounds)
-        draft, target = (torch.from_numpy(rng.integers(0, 2, shape).astype(float)) for _ in range(2))
-        scores = self._scores(draft, target, torch.from_numpy(rng.random(_NULL_TOKENS)))
+        scores = self._scores(*_unmarked(_NULL_TOKENS, self.rounds, np.random.default_rng(0)))
         return LatticeSum(scores, np.ones(len(scores)))
 
     @torch.no_grad()
@@ -186,6 +195,10 @@ class BayesOracle:
     def log_p(self, statistic: float, count: int) -> float:
         """See `Detector.log_p`."""
         return self._single.log_p(statistic, count)
+
+    def threshold(self, count: int, fpr: float) -> float:
+        """See `Detector.threshold`."""
+        return self._single.threshold(count, fpr)
 
 
 def _single_stream(fitted: BayesDetector) -> _Model:
@@ -234,7 +247,7 @@ def fit_bayes(
         streams = (Stream.SHARED,) if mixing == "single" else (Stream.DRAFT, Stream.TARGET)
     rng = np.random.default_rng(settings.seed)
     order = rng.permutation(len(filled))
-    held = max(1, round(settings.validation * len(filled)))
+    held = min(max(1, round(settings.validation * len(filled))), len(filled) - 1)
     tensors = [_tensors(evidence, rounds, streams, mixing) for evidence in filled]
     kept = [tensors[i] for i in order[:held]]
     used = [tensors[i] for i in order[held:]]
@@ -261,10 +274,14 @@ def _optimise(
         {"params": free, "weight_decay": 0.0},
     ]
     optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate)
+    # Numbers of their own, so that the order of batches is the same for every mixing.
+    null_rng = np.random.default_rng([settings.seed, 1])
+    rounds = len(model.beta)
+    unmarked = _unmarked(_NORM_TOKENS, rounds, null_rng) if model.network else None
 
     def validate() -> float:
         with torch.no_grad():
-            return float(model(*kept).mean())
+            return float(model(*kept).mean() - (0.0 if unmarked is None else _log_mean(model(*unmarked))))
 
     best, since = validate(), 0
     # Copies: the state dictionary itself would go on changing with the weights.
@@ -275,6 +292,8 @@ def _optimise(
         for first in range(0, len(order), settings.batch):
             rows = order[first : first + settings.batch]
             loss = -model(*(tensor[rows] for tensor in used)).mean()
+            if model.network:
+                loss = loss + _log_mean(model(*_unmarked(settings.batch, rounds, null_rng)))
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -289,7 +308,21 @@ def _optimise(
             if since >= settings.patience:
                 break
     model.load_state_dict(weights)
+    if unmarked is not None and model.log_norm is not None:
+        with torch.no_grad():
+            model.log_norm += _log_mean(model(*unmarked))
     return history
+
+
+def _unmarked(tokens: int, rounds: int, rng: np.random.Generator) -> tuple[torch.Tensor, ...]:
+    """Bits of two streams [tokens, rounds] and coins [tokens] without a watermark."""
+    draft, target = (torch.from_numpy(rng.integers(0, 2, (tokens, rounds)).astype(float)) for _ in range(2))
+    return draft, target, torch.from_numpy(rng.random(tokens))
+
+
+def _log_mean(log_ratios: torch.Tensor) -> torch.Tensor:
+    """log of the mean of the ratios."""
+    return torch.logsumexp(log_ratios, 0) - math.log(len(log_ratios))
 
 
 def save_bayes(detector: BayesDetector, path: Path) -> None:
@@ -321,6 +354,8 @@ def load_bayes(path: Path) -> BayesDetector:
             about = json.loads((file.metadata() or {})["tradeoff"])
             if about["format"] != _FORMAT:
                 raise ValueError(f"its format is {about['format']}")
+            if about["mixing"] not in get_args(Mixing):
+                raise ValueError(f"its mixing is {about['mixing']!r}")
             model = _Model(int(about["rounds"]), about["mixing"], 0.5)
             model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
             streams = tuple(Stream(name) for name in about["streams"])

@@ -31,6 +31,9 @@ class Detector(Protocol):
     def log_p(self, statistic: float, count: int) -> float:
         """log p-value (natural) of a sum of `count` scores."""
 
+    def threshold(self, count: int, fpr: float) -> float:
+        """The least sum of `count` >= 1 scores whose p-value is at most `fpr`, to the fineness of its law."""
+
 
 @dataclass(frozen=True)
 class Result:

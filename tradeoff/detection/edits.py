@@ -39,8 +39,7 @@ def delete(tokens: np.ndarray, share: float, rng: np.random.Generator) -> np.nda
 
 def truncate(tokens: np.ndarray, share: float) -> np.ndarray:
     """Keep the first tokens and cut floor(share n) off the end."""
-    _check(share)
-    return np.asarray(tokens)[: len(tokens) - int(share * len(tokens))]
+    return np.asarray(tokens)[: len(tokens) - _count(len(tokens), share)]
 
 
 def paste_into(tokens: np.ndarray, share: float, human: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -55,8 +54,7 @@ def paste_into(tokens: np.ndarray, share: float, human: np.ndarray, rng: np.rand
     Raises:
         ValueError: if the human text is too short.
     """
-    _check(share)
-    around = int(share * len(tokens))
+    around = _count(len(tokens), share)
     if len(human) < around:
         raise ValueError(f"human text has {len(human)} tokens, {around} are needed; pass a longer one")
     cut = int(rng.integers(0, around + 1))
@@ -64,10 +62,11 @@ def paste_into(tokens: np.ndarray, share: float, human: np.ndarray, rng: np.rand
 
 
 def _positions(n: int, share: float, rng: np.random.Generator) -> np.ndarray:
-    _check(share)
-    return rng.choice(n, int(share * n), replace=False)
+    return rng.choice(n, _count(n, share), replace=False)
 
 
-def _check(share: float) -> None:
+def _count(n: int, share: float) -> int:
+    """floor(share n), right where the product rounds to just below a whole number, as 0.29 x 100 does."""
     if not 0 <= share <= 1:
         raise ValueError(f"share={share} must be in [0, 1]")
+    return int(share * n + 1e-9)

@@ -42,6 +42,7 @@ class Evidence:
         self.index = scored_positions(contexts, 0 if prf.pads_contexts else prf.context_width)
         self.tokens, self.contexts = ids[self.index], contexts[self.index]
         self._uniforms: dict[Stream, np.ndarray] = {}
+        self._bits: dict[tuple[Stream, int], np.ndarray] = {}
 
     def __len__(self) -> int:
         return len(self.index)
@@ -58,11 +59,13 @@ class Evidence:
 
     def bits(self, stream: Stream, rounds: int) -> np.ndarray:
         """Tournament bits g_1 .. g_m at the tokens: [t, rounds] of 0 and 1 (int8)."""
-        words = []
-        for first in range(0, rounds, 64):
-            word = self._prf.bits(stream, self.contexts, self.tokens[:, None], first // 64)
-            words.append((word >> np.arange(min(64, rounds - first))) & 1)
-        return np.concatenate(words, axis=-1).astype(np.int8)
+        if (stream, rounds) not in self._bits:
+            words = []
+            for first in range(0, rounds, 64):
+                word = self._prf.bits(stream, self.contexts, self.tokens[:, None], first // 64)
+                words.append((word >> np.arange(min(64, rounds - first))) & 1)
+            self._bits[stream, rounds] = np.concatenate(words, axis=-1).astype(np.int8)
+        return self._bits[stream, rounds]
 
     @property
     def drafted(self) -> np.ndarray:

@@ -9,8 +9,10 @@ the second. The detectors differ in how they decide which one to read.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -50,6 +52,10 @@ class Aaronson:
         """See `Detector.log_p`."""
         return gamma_log_sf(statistic, count)
 
+    def threshold(self, count: int, fpr: float) -> float:
+        """See `Detector.threshold`."""
+        return float(special.gammainccinv(count, fpr))
+
 
 @dataclass(frozen=True)
 class SumOfKeys:
@@ -66,6 +72,10 @@ class SumOfKeys:
     def log_p(self, statistic: float, count: int) -> float:
         """See `Detector.log_p`."""
         return gamma_log_sf(statistic, 2 * count)
+
+    def threshold(self, count: int, fpr: float) -> float:
+        """See `Detector.threshold`."""
+        return float(special.gammainccinv(2 * count, fpr))
 
 
 @dataclass(frozen=True)
@@ -91,6 +101,10 @@ class ArsTau:
     def log_p(self, statistic: float, count: int) -> float:
         """See `Detector.log_p`."""
         return gamma_log_sf(statistic, count)
+
+    def threshold(self, count: int, fpr: float) -> float:
+        """See `Detector.threshold`."""
+        return float(special.gammainccinv(count, fpr))
 
 
 @dataclass(frozen=True)
@@ -120,6 +134,10 @@ class ArsPrior:
         """See `Detector.log_p`."""
         return gamma_log_sf(statistic, count)
 
+    def threshold(self, count: int, fpr: float) -> float:
+        """See `Detector.threshold`."""
+        return float(special.gammainccinv(count, fpr))
+
 
 @dataclass(frozen=True)
 class Oracle:
@@ -136,6 +154,10 @@ class Oracle:
     def log_p(self, statistic: float, count: int) -> float:
         """See `Detector.log_p`."""
         return gamma_log_sf(statistic, count)
+
+    def threshold(self, count: int, fpr: float) -> float:
+        """See `Detector.threshold`."""
+        return float(special.gammainccinv(count, fpr))
 
 
 def fit_tau(
@@ -249,7 +271,6 @@ class LikelihoodRatio:
         for value in self.share:
             _check_share(float(value))
         self.name = "likelihood ratio" if stream else "likelihood ratio, two keys"
-        self._law: LatticeSum | None = None
 
     @classmethod
     def fit(cls, training: Sequence[Evidence], *, coin: bool, bins: int = 10) -> LikelihoodRatio:
@@ -280,11 +301,14 @@ class LikelihoodRatio:
 
     def log_p(self, statistic: float, count: int) -> float:
         """See `Detector.log_p`."""
-        if self._law is None:
-            self._law = self._null_law()
         return self._law.log_sf(statistic, count)
 
-    def _null_law(self) -> LatticeSum:
+    def threshold(self, count: int, fpr: float) -> float:
+        """See `Detector.threshold`."""
+        return self._law.threshold(math.log(fpr), count)
+
+    @cached_property
+    def _law(self) -> LatticeSum:
         """Scores on a grid of E that is fine where E is small: there the watermark shows."""
         edges = np.concatenate([[0.0], np.geomspace(1e-9, 40.0, 600 if self.stream else 300)])
         weight = -np.diff(np.exp(-edges))

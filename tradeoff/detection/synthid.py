@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from scipy import stats
 
 from tradeoff.detection.evidence import Evidence
 from tradeoff.detection.tails import LatticeSum, binomial_log_sf
@@ -49,6 +50,10 @@ class MeanBits:
         """See `Detector.log_p`."""
         return binomial_log_sf(math.ceil(statistic - 1e-9), count * self.rounds * len(self.streams))
 
+    def threshold(self, count: int, fpr: float) -> float:
+        """See `Detector.threshold`."""
+        return float(stats.binom.isf(fpr, count * self.rounds * len(self.streams), 0.5)) + 1
+
 
 @dataclass(frozen=True)
 class WeightedMeanBits:
@@ -90,6 +95,10 @@ class WeightedMeanBits:
     def log_p(self, statistic: float, count: int) -> float:
         """See `Detector.log_p`."""
         return self._law.log_sf(statistic, count)
+
+    def threshold(self, count: int, fpr: float) -> float:
+        """See `Detector.threshold`."""
+        return self._law.threshold(math.log(fpr), count)
 
     @cached_property
     def _law(self) -> LatticeSum:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import hashlib
 import inspect
 import re
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from transformers import (
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
 )
 
 from tradeoff.llm.builtin import (
@@ -44,6 +46,7 @@ __all__ = [
     "TokenizerMismatchError",
     "check_tokenizers",
     "load_pair",
+    "load_tokenizer",
     "logits_at",
     "skip_layers",
     "weights_fingerprint",
@@ -56,6 +59,7 @@ BUILTIN_DRAFT_SKIPPED_LAYERS = (14, 16, 17, 18, 26)
 
 _BUILTIN = "builtin"
 _JUMP = "jump"
+_TOKENIZER = "tokenizer"
 _HUB_ID = re.compile(r"[A-Za-z0-9_][\w.-]*(/[\w.-]+)?")
 _DTYPES = {
     "float64": torch.float64,
@@ -174,6 +178,23 @@ def load_pair(
     return pair
 
 
+def load_tokenizer(spec: str | Path = _BUILTIN, *, progress: bool = True) -> PreTrainedTokenizerBase:
+    """A tokenizer without its model, whose weights are not read.
+
+    `spec` is as for `load_pair` ("builtin", a folder, a .gguf file, a Hugging Face id), or the path of a
+    tokenizer.json; a folder needs no more than tokenizer files.
+
+    Raises ModelUnavailableError if it is not there or cannot be read.
+    """
+    location, is_hub_id = _locate(_TOKENIZER, spec, progress)
+    with _loading(_TOKENIZER, spec, is_hub_id, progress):
+        if not isinstance(location, Path) or location.is_dir():
+            return AutoTokenizer.from_pretrained(location)
+        if location.suffix == ".gguf":
+            return AutoTokenizer.from_pretrained(location.parent, gguf_file=location.name)
+        return PreTrainedTokenizerFast(tokenizer_file=str(location))
+
+
 @torch.no_grad()
 def logits_at(
     model: PreTrainedModel,
@@ -267,50 +288,55 @@ def _load(
 ) -> tuple[str, PreTrainedModel, PreTrainedTokenizerBase]:
     """(name, model, tokenizer) of one side; `role` is the argument that error messages name."""
     location, is_hub_id = _locate(role, spec, progress)
-    name = BUILTIN_NAME if spec == _BUILTIN else str(spec)
-    # A download from the hub keeps its own progress bars: it may take minutes.
-    shows_own_bars = progress and is_hub_id
-    quiet = nullcontext() if shows_own_bars else quiet_transformers()
-    try:
-        with status(f"loading {role} {name} ...", progress and not shows_own_bars), quiet:
-            if isinstance(location, Path) and location.suffix == ".gguf":
-                model, tokenizer = load_gguf(location, dtype)
-            else:
-                tokenizer = AutoTokenizer.from_pretrained(location, revision=revision)
-                model = AutoModelForCausalLM.from_pretrained(
-                    location, revision=revision, dtype=dtype, use_safetensors=True
-                )
-    except Exception as error:  # the tokenizer's parser raises bare Exceptions
-        remedy = (
-            "connect to the network, or download the model elsewhere and pass its folder"
-            if is_hub_id
-            else "pass a folder with config.json, safetensors and tokenizer files, or a .gguf file"
-        )
-        reason = (str(error).splitlines() or [""])[0]
-        raise ModelUnavailableError(
-            f"{role}={str(spec)!r} could not be loaded ({type(error).__name__}: {reason}); {remedy}"
-        ) from error
+    with _loading(role, spec, is_hub_id, progress):
+        if isinstance(location, Path) and location.suffix == ".gguf":
+            model, tokenizer = load_gguf(location, dtype)
+        else:
+            tokenizer = AutoTokenizer.from_pretrained(location, revision=revision)
+            model = AutoModelForCausalLM.from_pretrained(
+                location, revision=revision, dtype=dtype, use_safetensors=True
+            )
     if "logits_to_keep" not in inspect.signature(model.forward).parameters:
         raise ModelUnavailableError(
             f"{role}={str(spec)!r} is a {type(model).__name__}, which cannot compute logits at "
             "chosen positions; use another model family, such as Llama, Qwen, Mistral or Gemma"
         )
-    return name, model.eval().requires_grad_(False).to(device), tokenizer
+    return _name(spec), model.eval().requires_grad_(False).to(device), tokenizer
+
+
+@contextmanager
+def _loading(role: str, spec: str | Path, is_hub_id: bool, progress: bool) -> Iterator[None]:
+    """Show what is being loaded; whatever goes wrong becomes a ModelUnavailableError."""
+    # A download from the hub keeps its own progress bars: it may take minutes.
+    shows_own_bars = progress and is_hub_id
+    quiet = nullcontext() if shows_own_bars else quiet_transformers()
+    try:
+        with status(f"loading {role} {_name(spec)} ...", progress and not shows_own_bars), quiet:
+            yield
+    except Exception as error:  # the tokenizer's parser raises bare Exceptions
+        needed = "tokenizer files" if role == _TOKENIZER else "config.json, safetensors and tokenizer files"
+        remedy = f"pass a folder with {needed}, or a .gguf file"
+        if is_hub_id:
+            remedy = "connect to the network, or download the model elsewhere and pass its folder"
+        reason = (str(error).splitlines() or [""])[0]
+        raise ModelUnavailableError(
+            f"{role}={str(spec)!r} could not be loaded ({type(error).__name__}: {reason}); {remedy}"
+        ) from error
 
 
 def _locate(role: str, spec: str | Path, progress: bool) -> tuple[Path | str, bool]:
-    """Where `spec` is: (a folder or .gguf file that exists, False) or (a Hugging Face id, True)."""
+    """Where `spec` is: (a folder or file that exists, False) or (a Hugging Face id, True)."""
     if spec == _BUILTIN:
         return builtin_target_folder(progress=progress), False
     path = Path(spec).expanduser()
     if path.is_dir():
-        if not (path / "config.json").is_file():
+        if role != _TOKENIZER and not (path / "config.json").is_file():
             raise ModelUnavailableError(
                 f"{role}={str(spec)!r} is a folder without config.json; pass the folder that holds "
                 "config.json and the safetensors, or the path of a .gguf file itself"
             )
         return path, False
-    if path.suffix == ".gguf" and path.is_file():
+    if path.is_file() and (path.suffix == ".gguf" or (path.suffix == ".json" and role == _TOKENIZER)):
         return path, False
     if path.suffix == ".gguf" or isinstance(spec, Path) or not _HUB_ID.fullmatch(spec):
         raise ModelUnavailableError(
@@ -318,6 +344,10 @@ def _locate(role: str, spec: str | Path, progress: bool) -> tuple[Path | str, bo
             ".gguf file, or a Hugging Face id such as 'organisation/model'"
         )
     return spec, True
+
+
+def _name(spec: str | Path) -> str:
+    return BUILTIN_NAME if spec == _BUILTIN else str(spec)
 
 
 def _skipped_layers(target: str | Path, draft: str | Path) -> tuple[int, ...] | None:

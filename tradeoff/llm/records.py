@@ -64,6 +64,7 @@ def run_settings(pair: ModelPair, settings: EngineSettings) -> dict[str, Any]:
         "seed": settings.seed,
         "target": pair.target_name,
         "draft": pair.draft_name if settings.drafts else None,
+        "vocabulary": pair.vocabulary_size,
         "dtype": str(pair.dtype).removeprefix("torch."),
         "weights": [weights_fingerprint(pair.target), weights_fingerprint(pair.draft)]
         if settings.drafts

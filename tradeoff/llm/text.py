@@ -39,7 +39,7 @@ def human_paragraphs(minimum_words: int = 40) -> list[str]:
 
 
 def builtin_prompts(kind: PromptKind = "question") -> list[tuple[str, str]]:
-    """The 100 built-in (id, prompt) pairs of one `kind`, in order.
+    """The 130 built-in (id, prompt) pairs of one `kind`, in order.
 
     "question": open questions that ask for an explanation (q-001 ...), meant for `chat_prompt`.
     "continuation": openings of stories, essays, news and instructions (c-001 ...), to be continued.

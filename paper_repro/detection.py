@@ -1,0 +1,352 @@
+"""Detectors on the texts of a preset: TPR against length, ROC curves, predicted against measured power.
+
+Detectors that need training are cross-fitted: those fitted on the texts with an even number are tried on
+those with an odd number, and the other way round, so that every text is tested and none by a detector that
+has seen it. Thresholds are those of exact laws; where a law is only fitted, they come from human text under
+random keys, and the false-positive rate is measured on other human text under other keys in any case.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from paper_repro.presets import Cell
+from tradeoff.decoders import GumbelMax, SynthID, parse_decoder
+from tradeoff.detection import (
+    Aaronson,
+    ArsPrior,
+    ArsTau,
+    Detector,
+    Evidence,
+    LikelihoodRatio,
+    MeanBits,
+    Oracle,
+    RacePrior,
+    SumOfKeys,
+    WeightedMeanBits,
+    fit_tau,
+)
+from tradeoff.detection.bayes import BayesDetector, BayesOracle, fit_bayes
+from tradeoff.detection.calibration import null_threshold, rate, roc
+from tradeoff.detection.power import power
+from tradeoff.kernels import Method, make_method
+from tradeoff.prf import Prf, Stream
+
+__all__ = [
+    "FPR",
+    "LENGTHS",
+    "CellEvidence",
+    "Fold",
+    "Limits",
+    "Nulls",
+    "Trial",
+    "evidence_of",
+    "fit_detectors",
+    "fit_folds",
+    "power_table",
+    "roc_table",
+    "tpr_table",
+    "try_detectors",
+]
+
+FPR = 0.01
+LENGTHS = (10, 20, 30, 40, 50, 75, 100, 125, 150, 175, 200)
+_FOLDS = 2
+
+
+@dataclass(frozen=True)
+class Nulls:
+    """Human text under random keys: for thresholds, and, other texts and keys, for measured rates."""
+
+    calibration: list[Evidence]
+    test: list[Evidence]
+
+
+@dataclass(frozen=True)
+class CellEvidence:
+    """The texts of a cell under their key."""
+
+    cell: Cell
+    records: list[dict[str, Any]] = field(repr=False)
+    texts: list[Evidence] = field(repr=False)
+
+    @property
+    def method(self) -> Method:
+        """Kernel and watermark."""
+        return make_method(self.cell.method, parse_decoder(self.cell.watermark))
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Lengths at which detectors are tried."""
+        return tuple(n for n in LENGTHS if n <= self.cell.max_tokens)
+
+
+def evidence_of(cell: Cell, records: list[dict[str, Any]], prf: Prf) -> CellEvidence:
+    """Recompute the pseudorandom numbers of records; their sources are for the oracle alone."""
+    texts = [Evidence(record["token_ids"], prf, record["sources"]) for record in records]
+    return CellEvidence(cell, records, texts)
+
+
+def fit_detectors(method: Method, training: Sequence[Evidence], seed: int = 0) -> list[Detector]:
+    """Every detector for a method, fitted where it needs it."""
+    streams = method.detection.streams
+    if isinstance(method.decoder, GumbelMax):
+        if len(streams) == 1:
+            (stream,) = streams
+            uniforms = np.concatenate([evidence.uniform(stream) for evidence in training])
+            return [Aaronson(stream), LikelihoodRatio(RacePrior.fit(uniforms), stream)]
+        share = float(np.mean(np.concatenate([evidence.drafted for evidence in training])))
+        found: list[Detector] = [ArsPrior(share), SumOfKeys(), Oracle()]
+        if method.detection.coin == "keyed":
+            found.insert(0, ArsTau(fit_tau(training, FPR)))
+        found.insert(-1, LikelihoodRatio.fit(training, coin=method.detection.coin == "keyed"))
+        return found
+    if not isinstance(method.decoder, SynthID):
+        raise ValueError(f"{method.name} with {method.decoder.name} carries no watermark to detect")
+    rounds = 30 if method.decoder.rounds == math.inf else int(method.decoder.rounds)
+    if len(streams) == 1:
+        ordered = tuple(streams)
+        bayes = fit_bayes(training, rounds, "single", streams=ordered)
+        return [MeanBits(rounds, ordered), WeightedMeanBits(rounds, ordered), bayes]
+    both = (Stream.DRAFT, Stream.TARGET)
+    share = float(np.mean(np.concatenate([evidence.drafted for evidence in training])))
+    layer = fit_bayes(training, rounds, "layer", share=share)
+    token = fit_bayes(training, rounds, "token", share=share)
+    fitted: list[Detector] = [WeightedMeanBits(rounds, both), layer, token]
+    if method.detection.coin == "keyed":
+        fitted.append(fit_bayes(training, rounds, "mlp", share=share))
+    return [*fitted, BayesOracle(token)]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One detector on one cell.
+
+    Attributes:
+        cell, detector, null: what was tried, and where its threshold comes from.
+        lengths: [l].
+        margins: [texts, l] score minus threshold at FPR.
+        null_margins: [null texts, l] the same on human text under random keys.
+        scores: mean score a token.
+    """
+
+    cell: Cell
+    detector: str
+    null: str
+    lengths: tuple[int, ...]
+    margins: np.ndarray = field(repr=False)
+    null_margins: np.ndarray = field(repr=False)
+    scores: float = math.nan
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Detectors and the texts that they have not seen: positions in the list of texts."""
+
+    tested: list[int]
+    detectors: list[Detector] = field(repr=False)
+
+
+def fit_folds(texts: CellEvidence, report: Callable[[str], None] = lambda _: None) -> list[Fold]:
+    """Fit every detector on half of the texts, to be tried on the other half, and the other way round."""
+    folds = []
+    for fold in range(_FOLDS):
+        training = [e for i, e in enumerate(texts.texts) if i % _FOLDS != fold]
+        report(f"fitting detectors, part {fold + 1} of {_FOLDS}")
+        tested = list(range(fold, len(texts.texts), _FOLDS))
+        folds.append(Fold(tested, fit_detectors(texts.method, training)))
+    return folds
+
+
+def try_detectors(
+    texts: CellEvidence,
+    folds: Sequence[Fold],
+    nulls: Nulls,
+    report: Callable[[str], None] = lambda _: None,
+) -> list[Trial]:
+    """Calibrate and test every detector on the texts of a cell."""
+    found: dict[str, list[Trial]] = {}
+    for number, fold in enumerate(folds):
+        tested = [texts.texts[i] for i in fold.tested]
+        for detector in fold.detectors:
+            report(detector.name)
+            found.setdefault(detector.name, []).append(
+                _try(detector, texts, tested, nulls.calibration, nulls.test[number :: len(folds)])
+            )
+    return [
+        Trial(
+            parts[0].cell,
+            name,
+            parts[0].null,
+            parts[0].lengths,
+            np.concatenate([part.margins for part in parts]),
+            np.concatenate([part.null_margins for part in parts]),
+            float(np.mean([part.scores for part in parts])),
+        )
+        for name, parts in found.items()
+    ]
+
+
+def _try(
+    detector: Detector,
+    texts: CellEvidence,
+    tested: Sequence[Evidence],
+    calibration: Sequence[Evidence],
+    null_test: Sequence[Evidence],
+) -> Trial:
+    lengths = texts.lengths
+    sums, counts, scores = _sums(detector, tested, lengths)
+    # What the oracle reads is not defined without a generation: any choice has the same null law.
+    null_sums, null_counts, _ = (
+        _sums(detector, null_test, lengths)
+        if not isinstance(detector, Oracle | BayesOracle)
+        else (np.zeros((0, len(lengths))), np.zeros((0, len(lengths)), int), 0.0)
+    )
+    if isinstance(detector, BayesDetector):
+        limits = np.array([null_threshold(s, FPR) for s in _sums(detector, calibration, lengths)[0].T])
+        null = f"human text, {len(calibration)} texts and keys"
+        return Trial(texts.cell, detector.name, null, lengths, sums - limits, null_sums - limits, scores)
+    limit = Limits(detector)
+    return Trial(
+        texts.cell,
+        detector.name,
+        detector.null,
+        lengths,
+        sums - limit(counts),
+        null_sums - limit(null_counts),
+        scores,
+    )
+
+
+class Limits:
+    """Thresholds by number of scored tokens, each computed once."""
+
+    def __init__(self, detector: Detector):
+        self._detector = detector
+        self._known: dict[int, float] = {0: math.inf}
+
+    def __call__(self, counts: np.ndarray) -> np.ndarray:
+        for count in map(int, np.unique(counts)):
+            if count not in self._known:
+                self._known[count] = self._detector.threshold(count, FPR)
+        return np.vectorize(self._known.__getitem__, otypes=[float])(counts)
+
+
+def _sums(
+    detector: Detector, texts: Sequence[Evidence], lengths: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Sums of scores and numbers of scored tokens of the first n tokens, [texts, lengths]; mean score."""
+    sums = np.zeros((len(texts), len(lengths)))
+    counts = np.zeros((len(texts), len(lengths)), dtype=int)
+    total = number = 0.0
+    for row, evidence in enumerate(texts):
+        scores = detector.contributions(evidence)
+        running = np.concatenate([[0.0], np.cumsum(scores)])
+        counts[row] = np.searchsorted(evidence.index, lengths)
+        sums[row] = running[counts[row]]
+        total, number = total + float(running[-1]), number + len(scores)
+    return sums, counts, total / number if number else math.nan
+
+
+def tpr_table(trials: Sequence[Trial]) -> pd.DataFrame:
+    """TPR and measured FPR with 95% intervals, one row a detector and length; "both" pools the prompts."""
+    rows: list[dict[str, Any]] = []
+    for parts in _with_pooled(trials):
+        first = parts[0]
+        margins = np.concatenate([part.margins for part in parts])
+        null_margins = np.concatenate([part.null_margins for part in parts])
+        for column, tokens in enumerate(first.lengths):
+            tpr = rate(margins[:, column] >= 0)
+            fpr = rate(null_margins[:, column] >= 0) if len(null_margins) else None
+            rows.append(
+                _labels(parts)
+                | {
+                    "null": first.null,
+                    "tokens": tokens,
+                    "texts": tpr.texts,
+                    "tpr": tpr.value,
+                    "tpr_low": tpr.low,
+                    "tpr_high": tpr.high,
+                    "fpr": fpr.value if fpr else None,
+                    "fpr_low": fpr.low if fpr else None,
+                    "fpr_high": fpr.high if fpr else None,
+                    "mean_score": float(np.mean([part.scores for part in parts])),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def roc_table(trials: Sequence[Trial], tokens: int) -> pd.DataFrame:
+    """ROC curves at a length, against human text under random keys; oracles against that of Aaronson."""
+    tables = []
+    for parts in _with_pooled(trials):
+        null_margins = np.concatenate([part.null_margins for part in parts])
+        if tokens not in parts[0].lengths or not len(null_margins):
+            continue
+        column = parts[0].lengths.index(tokens)
+        margins = np.concatenate([part.margins for part in parts])
+        false, true = roc(null_margins[:, column], margins[:, column])
+        # Only the corners: the rest of a staircase is implied.
+        kept = np.concatenate([[True], np.diff(false) > 0]) | np.concatenate([np.diff(false) > 0, [True]])
+        table = pd.DataFrame({"fpr": false[kept], "tpr": true[kept]})
+        tables.append(table.assign(**_labels(parts), tokens=tokens))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def power_table(cells: Sequence[CellEvidence], trials: Sequence[Trial]) -> pd.DataFrame:
+    """Measured TPR of Aaronson's test without speculation beside the prediction from logged probabilities."""
+    rows = []
+    for texts in cells:
+        measured = [t for t in trials if t.cell == texts.cell and t.detector == Aaronson.name]
+        if texts.cell.method != "basic" or not measured:
+            continue
+        for column, tokens in enumerate(texts.lengths):
+            found = rate(measured[0].margins[:, column] >= 0)
+            # Texts grow more predictable as they go on, so a length is predicted from its own tokens.
+            profiles = [
+                np.exp(np.minimum(np.array(record["log_p"])[evidence.index[evidence.index < tokens]], 0.0))
+                for record, evidence in zip(texts.records, texts.texts, strict=True)
+            ]
+            scored = round(float(np.mean([len(profile) for profile in profiles])))
+            profiles = [profile for profile in profiles if len(profile)]
+            rows.append(
+                {
+                    "prompts": texts.cell.prompts.name,
+                    "temperature": texts.cell.temperature,
+                    "tokens": tokens,
+                    "scored": scored,
+                    "predicted": power(profiles, scored, FPR),
+                    "measured": found.value,
+                    "low": found.low,
+                    "high": found.high,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _with_pooled(trials: Sequence[Trial]) -> list[list[Trial]]:
+    """Every trial alone, then those that differ in their prompts only, together."""
+    groups: dict[tuple, list[Trial]] = {}
+    for trial in trials:
+        cell = trial.cell
+        key = (cell.watermark, cell.temperature, cell.method, cell.lookahead, trial.detector)
+        groups.setdefault(key, []).append(trial)
+    return [[trial] for trial in trials] + [group for group in groups.values() if len(group) > 1]
+
+
+def _labels(parts: Sequence[Trial]) -> dict[str, Any]:
+    cell = parts[0].cell
+    return {
+        "prompts": cell.prompts.name if len(parts) == 1 else "both",
+        "temperature": cell.temperature,
+        "watermark": cell.watermark,
+        "method": cell.method,
+        "lookahead": cell.lookahead,
+        "detector": parts[0].detector,
+    }

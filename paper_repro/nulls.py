@@ -1,0 +1,47 @@
+"""Texts without a watermark: human prose under random keys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tradeoff.detection import Evidence
+from tradeoff.files import FileError
+from tradeoff.keys import Key
+from tradeoff.llm.prompts import read_prompts
+from tradeoff.llm.text import human_paragraphs
+from tradeoff.prf import KeyedPrf
+
+__all__ = ["human_chunks", "null_evidence"]
+
+
+def human_chunks(tokenizer: Any, length: int, source: Path | None = None) -> list[np.ndarray]:
+    """Human prose in chunks of `length` token ids: [length] each, in order.
+
+    Args:
+        tokenizer: of the models.
+        length: tokens a chunk.
+        source: a text file (one paragraph a line) or JSON lines with `prompt`; the prose of the Python
+            manual if left out.
+
+    Raises:
+        FileError: if there is not enough for two chunks.
+    """
+    paragraphs = human_paragraphs() if source is None else [text for _, text in read_prompts(source)]
+    ids = np.array(tokenizer("\n\n".join(paragraphs))["input_ids"], dtype=np.int64)
+    chunks = [ids[i : i + length] for i in range(0, len(ids) - length + 1, length)]
+    if len(chunks) < 2:
+        raise FileError(
+            f"human text {source or 'of the Python manual'} has {len(ids)} tokens; at least {2 * length} "
+            "are needed, pass a longer file"
+        )
+    return chunks
+
+
+def null_evidence(chunks: Sequence[np.ndarray], count: int, seed: int) -> list[Evidence]:
+    """`count` pairs of a chunk (in turn) and a fresh random key."""
+    rng = np.random.default_rng(seed)
+    return [Evidence(chunks[i % len(chunks)], KeyedPrf(Key(rng.bytes(32)))) for i in range(count)]

@@ -1,0 +1,106 @@
+"""Model-aware detection on the texts of a preset: both models read them back under the key."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.progress import Progress
+
+from paper_repro.detection import FPR, LENGTHS, CellEvidence
+from tradeoff.console import stderr
+from tradeoff.detection.calibration import rate
+from tradeoff.detection.model_aware import ModelAware
+from tradeoff.files import FileError
+from tradeoff.llm.forced import replay
+from tradeoff.llm.models import ModelPair
+from tradeoff.llm.rows import Prompt
+from tradeoff.llm.sampling import Sampling
+from tradeoff.prf import Prf
+
+__all__ = ["model_aware_table", "replay_texts"]
+
+
+def replay_texts(
+    texts: CellEvidence, prompts: Sequence[Prompt], prf: Prf, pair: ModelPair, count: int, path: Path
+) -> list[dict[str, Any]]:
+    """Replays of the first `count` texts, kept in `path` one JSON object a line; only missing ones are run.
+
+    Raises:
+        FileError: if the file holds something else or cannot be written.
+    """
+    by_id = {prompt.id: prompt for prompt in prompts}
+    wanted = texts.records[:count]
+    done = _read(path)
+    sampling = Sampling(texts.cell.temperature)
+    missing = [record for record in wanted if _of(record) not in done]
+    with Progress(console=stderr(), transient=True) as progress, path.open("a", encoding="utf-8") as file:
+        task = progress.add_task(f"model-aware, {texts.cell.name}", total=len(missing))
+        for record in missing:
+            prompt = by_id[record["id"]].token_ids
+            found = replay(pair, texts.method, prf, sampling, prompt, record["token_ids"])
+            done[_of(record)] = {
+                "text": _of(record),
+                "index": found.index.tolist(),
+                "hits": found.hits.astype(int).tolist(),
+                "probability": [float(f"{p:.7g}") for p in found.probability],
+            }
+            file.write(json.dumps(done[_of(record)]) + "\n")
+            file.flush()
+            progress.advance(task)
+    return [done[_of(record)] for record in wanted]
+
+
+def model_aware_table(
+    found: Sequence[tuple[CellEvidence, list[dict[str, Any]]]], epsilon: float = 0.1
+) -> pd.DataFrame:
+    """TPR of the model-aware test against length: one row a cell and length."""
+    test = ModelAware(epsilon)
+    rows = []
+    for texts, replays in found:
+        for tokens in (n for n in LENGTHS if n <= texts.cell.max_tokens):
+            verdicts = []
+            for entry in replays:
+                part = int(np.searchsorted(entry["index"], tokens))
+                hits, probability = np.array(entry["hits"][:part]), np.array(entry["probability"][:part])
+                verdicts.append(part > 0 and test.test(hits, probability).log_p <= np.log(FPR))
+            tpr = rate(np.array(verdicts))
+            rows.append(
+                {
+                    "prompts": texts.cell.prompts.name,
+                    "temperature": texts.cell.temperature,
+                    "watermark": texts.cell.watermark,
+                    "method": texts.cell.method,
+                    "lookahead": texts.cell.lookahead,
+                    "tokens": tokens,
+                    "texts": tpr.texts,
+                    "tpr": tpr.value,
+                    "tpr_low": tpr.low,
+                    "tpr_high": tpr.high,
+                    "hits": float(np.mean([hit for entry in replays for hit in entry["hits"]])),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _of(record: dict[str, Any]) -> str:
+    return f"{record['id']} {record['prompt_hash']} {record['run']['key']} {len(record['token_ids'])}"
+
+
+def _read(path: Path) -> dict[str, dict[str, Any]]:
+    """What a file holds; a line that a kill left unfinished is cut off."""
+    if not path.exists():
+        return {}
+    content = path.read_text(encoding="utf-8")
+    whole = content[: content.rfind("\n") + 1]
+    if whole != content:
+        path.write_text(whole, encoding="utf-8")
+    try:
+        entries = [json.loads(line) for line in whole.splitlines()]
+        return {entry["text"]: entry for entry in entries}
+    except (ValueError, KeyError, TypeError) as error:
+        raise FileError(f"{path} does not hold replays ({error}); remove it") from error

@@ -1,0 +1,226 @@
+"""The detection experiment, end to end on a tiny model: tables, pictures, report; resumed, it is the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from paper_repro import experiment
+from paper_repro.presets import Cell, PromptSet, load_preset
+from tradeoff.llm import engine
+
+runner = CliRunner()
+PRESET = """
+title = "tiny"
+[models]
+target = "{folder}"
+draft = "skip:1"
+dtype = "float32"
+[generation]
+texts = 8
+max_tokens = 40
+lookahead = [2]
+batch = 8
+ignore_eos = true
+[detection]
+null_texts = 200
+roc_tokens = 20
+replays = 2
+[[prompts]]
+name = "a"
+source = "{prompts}"
+[[prompts]]
+name = "b"
+source = "{others}"
+[[arms]]
+watermark = "gumbel"
+temperature = 1.0
+methods = ["basic", "one-race", "algorithm-1"]
+detect = true
+[[arms]]
+watermark = "synthid:8"
+temperature = 1.0
+methods = ["basic", "algorithm-1"]
+detect = true
+[[arms]]
+watermark = "none"
+temperature = 1.0
+methods = ["basic", "standard"]
+"""
+DETECTORS = {
+    ("basic", "gumbel"): {"Aaronson", "likelihood ratio"},
+    ("one-race", "gumbel"): {"Aaronson", "likelihood ratio"},
+    ("algorithm-1", "gumbel"): {
+        "Ars-τ",
+        "Ars-Prior",
+        "sum of both keys",
+        "likelihood ratio, two keys",
+        "oracle",
+    },
+    ("basic", "synthid:8"): {"mean of bits", "weighted mean of bits", "Bayes"},
+    ("algorithm-1", "synthid:8"): {
+        "weighted mean of bits",
+        "Bayes-Prior (per layer)",
+        "Bayes-Prior (per token)",
+        "Bayes-MLP",
+        "oracle",
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def preset(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("experiment")
+    for name, word in (("a", "the man"), ("b", "an ant")):
+        (folder / f"{name}.txt").write_text("".join(f"{word} {i}\n" for i in range(8)))
+    path = folder / "tiny.toml"
+    path.write_text(
+        PRESET.format(folder=tiny_folder, prompts=folder / "a.txt", others=folder / "b.txt"),
+        encoding="utf-8",
+    )
+    return path
+
+
+def invoke(preset: Path, out: Path):
+    app = typer.Typer()
+    app.command()(experiment.main)
+    return runner.invoke(app, ["--preset", str(preset), "--out", str(out)])
+
+
+@pytest.fixture(scope="module")
+def results(preset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("results")
+    result = invoke(preset, out)
+    assert result.exit_code == 0, result.output
+    assert "report.html" in result.output
+    return out / "tiny"
+
+
+def test_every_detector_is_tried_on_every_text_at_every_length(results: Path) -> None:
+    tpr = pd.read_csv(results / "tpr.csv")
+    for (method, watermark), detectors in DETECTORS.items():
+        part = tpr[(tpr["method"] == method) & (tpr["watermark"] == watermark)]
+        assert set(part["detector"]) == detectors
+        assert set(part["tokens"]) == {10, 20, 30, 40}
+        assert set(part["prompts"]) == {"a", "b", "both"}
+        assert (part.loc[part["prompts"] == "both", "texts"] == 16).all()
+        assert (part.loc[part["prompts"] == "a", "texts"] == 8).all()
+    assert ((tpr["tpr_low"] <= tpr["tpr"]) & (tpr["tpr"] <= tpr["tpr_high"])).all()
+
+
+def test_a_random_model_full_of_entropy_is_detected_and_human_text_is_not(results: Path) -> None:
+    """The tiny model's tokens have several nats of entropy: 36 of them show any watermark."""
+    tpr = pd.read_csv(results / "tpr.csv")
+    longest = tpr[(tpr["tokens"] == 40) & (tpr["prompts"] == "both")]
+    assert (longest.loc[longest["watermark"] == "gumbel", "tpr"] >= 0.9).all()
+    exact = tpr[tpr["null"].str.startswith("exact") & tpr["fpr"].notna() & (tpr["prompts"] == "both")]
+    assert len(exact) > 10
+    # 400 null texts under keys of their own: beyond 20 of them a rate of 1% is refuted at 1e-8.
+    assert (exact["fpr"] <= 20 / 400).all()
+
+
+def test_pooled_rates_are_means_of_their_parts(results: Path) -> None:
+    tpr = pd.read_csv(results / "tpr.csv")
+    keys = ["watermark", "method", "detector", "tokens"]
+    parts = tpr[tpr["prompts"] != "both"].groupby(keys)["tpr"].mean()
+    both = tpr[tpr["prompts"] == "both"].set_index(keys)["tpr"]
+    np.testing.assert_allclose(both.sort_index(), parts.sort_index(), atol=1e-12)
+
+
+def test_power_is_predicted_beside_what_was_measured(results: Path) -> None:
+    power = pd.read_csv(results / "power.csv")
+    assert set(power["tokens"]) == {10, 20, 30, 40}
+    assert power["predicted"].between(0, 1).all()
+    assert (power["measured"].between(power["low"], power["high"])).all()
+    longest = power[power["tokens"] == 40]
+    assert (longest["predicted"] > 0.9).all()
+
+
+def test_edits_weaken_and_nothing_is_left_out(results: Path) -> None:
+    edits = pd.read_csv(results / "edits.csv")
+    assert (edits["texts"] == 16).all()
+    assert "oracle" not in set(edits["detector"])
+    whole = edits[edits["edit"] == "none"].set_index(["method", "watermark", "detector"])["tpr"]
+    for edit in ("substitution", "insertion", "deletion"):
+        worst = edits[(edits["edit"] == edit) & (edits["share"] == 0.3)]
+        worst = worst.set_index(["method", "watermark", "detector"])["tpr"]
+        assert (worst <= whole + 1e-12).all()
+    again = edits[edits["edit"] == "tokenised again"]
+    assert len(again) == len(whole)
+
+
+def test_model_aware_hits(results: Path) -> None:
+    """Without speculation the key determines every token that counts; with it all but bonus tokens."""
+    found = pd.read_csv(results / "model_aware.csv")
+    assert set(found["method"]) == {"basic", "one-race", "algorithm-1"}
+    assert (found.loc[found["method"] == "basic", "hits"] == 1).all()
+    assert (found.loc[found["method"] != "basic", "hits"] > 0.5).all()
+    assert (found.loc[found["tokens"] == 40, "tpr"] == 1).all()
+
+
+def test_the_report_stands_alone_and_states_claims(results: Path) -> None:
+    report = (results / "report.html").read_text(encoding="utf-8")
+    assert report.count("data:image/png;base64,") == len(list(results.glob("*.png")))
+    assert "src='http" not in report
+    for words in ("Ars-τ detects more than Ars-Prior", "Bayes-MLP detects more", "one race", "--preset"):
+        assert words in report
+
+
+def test_pictures_are_written(results: Path) -> None:
+    names = {path.stem for path in results.glob("*.png")}
+    assert {"tpr_a", "tpr_b", "tpr_both", "roc_both", "power", "edits_gumbel", "edits_synthid-8"} <= names
+
+
+def test_a_second_run_generates_nothing_and_gives_the_same_tables(
+    results: Path, preset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {path.name: path.read_bytes() for path in results.glob("*.csv")}
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("a finished text was generated again")
+
+    monkeypatch.setattr(engine.Engine, "_admit", refuse)
+    result = invoke(preset, results.parent)
+    assert result.exit_code == 0, result.output
+    assert {path.name: path.read_bytes() for path in results.glob("*.csv")} == before
+
+
+def test_a_preset_without_detection_says_what_to_add(preset: Path, tmp_path: Path) -> None:
+    path = tmp_path / "plain.toml"
+    path.write_text(preset.read_text().replace("detect = true", ""))
+    result = invoke(path, tmp_path)
+    assert result.exit_code == 2
+    assert "detect = true" in result.output
+
+
+def test_short_human_text_is_refused(preset: Path, tmp_path: Path) -> None:
+    (tmp_path / "human.txt").write_text("too short\n")
+    app = typer.Typer()
+    app.command()(experiment.main)
+    arguments = ["--preset", str(preset), "--out", str(tmp_path), "--human", str(tmp_path / "human.txt")]
+    result = runner.invoke(app, arguments)
+    assert result.exit_code == 2
+    assert "pass a longer file" in result.output
+
+
+def test_small_has_250_texts_of_200_tokens_a_method() -> None:
+    """And the paper's temperatures."""
+    cells = [cell for cell in load_preset("small").cells() if cell.detect]
+    sizes: dict[tuple, int] = {}
+    for cell in cells:
+        assert cell.max_tokens == 200
+        assert cell.temperature == (0.5 if cell.watermark == "gumbel" else 0.7)
+        sizes[cell.method, cell.watermark] = sizes.get((cell.method, cell.watermark), 0) + cell.texts
+    assert set(sizes.values()) == {250}
+    assert {method for method, _ in sizes} == {"basic", "one-race", "algorithm-1", "single-key"}
+
+
+def test_cells_carry_the_sizes_of_their_arm() -> None:
+    cells = load_preset("small").cells()
+    assert {cell.texts for cell in cells} == {125, 64, 16}
+    assert all(isinstance(cell, Cell) and isinstance(cell.prompts, PromptSet) for cell in cells)

@@ -1,0 +1,289 @@
+"""Texts to verdicts: what `tradeoff detect` does with one text, under options and the text's own record."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tradeoff.decoders import Identity, SynthID, decoder_name, parse_decoder
+from tradeoff.detection import Detector, Evidence, Result, default_detector, detect
+from tradeoff.detection.texts import Claims, Text
+from tradeoff.files import FileError
+from tradeoff.kernels import Method, OneRace, make_method
+from tradeoff.keys import Key
+from tradeoff.prf import PRF_NAMES, Prf, check_width, parse_prf
+
+__all__ = ["NOT_DETECTED", "TOO_SHORT", "VERDICTS", "WATERMARKED", "Examiner", "Finding", "Options"]
+
+WATERMARKED, NOT_DETECTED, TOO_SHORT = VERDICTS = ("watermarked", "not detected", "too short")
+#: Stands for a p-value that a simulated null law cannot tell from 0: JSON has no infinity.
+_LOWEST_LOG10_P = -1e9
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of `tradeoff detect`; None where a text's record, or else a default, decides.
+
+    Args:
+        method, watermark, prf, context_width: of generation.
+        tokenizer: for texts without token ids; None is the built-in one.
+        retokenize: tokenise the words even where token ids are known.
+        detector: file of a fitted detector.
+        fpr: false-positive rate, in (0, 1).
+
+    Raises:
+        ValueError: for values that no text could make valid.
+    """
+
+    method: str | None = None
+    watermark: str | None = None
+    prf: str | None = None
+    context_width: int | None = None
+    tokenizer: str | None = None
+    retokenize: bool = False
+    detector: Path | None = None
+    fpr: float = 0.01
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fpr < 1:
+            raise ValueError(f"fpr={self.fpr} must be between 0 and 1; 0.01 is usual")
+        if self.prf is not None and self.prf not in PRF_NAMES:
+            raise ValueError(f"prf={self.prf!r} is unknown; use one of {', '.join(PRF_NAMES)}")
+        if self.context_width is not None:
+            check_width(self.context_width)
+        decoder = parse_decoder(self.watermark or "gumbel")
+        if self.method is not None:
+            default_detector(make_method(self.method, decoder))
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found of one text.
+
+    Attributes:
+        text: the text.
+        token_ids: [n] its tokens.
+        prf: under which it was read.
+        method: by which it is taken to be generated; None if a fitted detector was told nothing.
+        detector, evidence, result: what was read, and how.
+        fpr: false-positive rate of the verdict.
+    """
+
+    text: Text
+    token_ids: np.ndarray
+    prf: Prf
+    method: Method | None
+    detector: Detector
+    evidence: Evidence
+    result: Result
+    fpr: float
+
+    @property
+    def verdict(self) -> str:
+        """One of VERDICTS: too short if fewer tokens count than a context has."""
+        if self.result.tokens_scored < self.prf.context_width:
+            return TOO_SHORT
+        return WATERMARKED if self.result.log_p <= math.log(self.fpr) else NOT_DETECTED
+
+    @property
+    def log10_p(self) -> float:
+        """Decimal logarithm of the p-value; finite."""
+        return max(self.result.log10_p, _LOWEST_LOG10_P)
+
+    def as_json(self) -> dict[str, Any]:
+        """The finding as `tradeoff detect --json` prints it."""
+        return {
+            "id": self.text.id,
+            "source": self.text.source,
+            "verdict": self.verdict,
+            "log10_p": self.log10_p,
+            "tokens": len(self.token_ids),
+            "tokens_scored": self.result.tokens_scored,
+            "detector": self.result.detector,
+            "method": None if self.method is None else self.method.name,
+            "watermark": None if self.method is None else decoder_name(self.method.decoder),
+            "prf": self.prf.name,
+            "context_width": self.prf.context_width,
+            "key": self.prf.fingerprint,
+            "fpr": self.fpr,
+        }
+
+
+class Examiner:
+    """Examines texts one by one; what texts have in common is made once.
+
+    Args:
+        options: of the command.
+        key: gives the key for the pseudorandom function of that name.
+        warn: called with what a record and the options disagree about, once each.
+
+    Raises:
+        ValueError: for a missing or unfit key if --prf says which one is needed; FileError for a detector
+            that cannot be read.
+    """
+
+    def __init__(self, options: Options, key: Callable[[str], Key | int], warn: Callable[[str], None]):
+        self._options, self._warn = options, warn
+        self._prf = cache(lambda name, width: parse_prf(name, key(name), width))
+        self._method = cache(lambda name, watermark: make_method(name, parse_decoder(watermark)))
+        self._default_detector = cache(default_detector)
+        self._warned: set[str] = set()
+        self._spellings: dict[int, str] = {}
+        if options.prf is not None:
+            self._prf(options.prf, options.context_width)
+        self._fitted = None if options.detector is None else _fitted(options.detector)
+
+    def examine(self, text: Text) -> Finding:
+        """Score one text.
+
+        Raises:
+            FileError: if the text and its record cannot be read with these options; names its place.
+            RuntimeError: if a tokenizer is needed and not to be had.
+        """
+        try:
+            prf, method = self._prf_of(text), self._method_of(text.claims)
+            detector = self._detector_of(method)
+            ids = self._token_ids(text)
+            evidence = Evidence(ids, prf)
+            result = detect(detector, evidence)
+        except ValueError as error:
+            if isinstance(error, FileError) or text.claims == Claims():
+                raise
+            raise FileError(f"{text.place}: {error}") from error
+        return Finding(text, ids, prf, method, detector, evidence, result, self._options.fpr)
+
+    def words(self, finding: Finding) -> list[str]:
+        """The tokens of a text, spelled: [n]; as numbers where the tokenizer is not the text's own.
+
+        Raises:
+            RuntimeError: if the tokenizer that --tokenizer names is not to be had.
+        """
+        vocabulary = self._vocabulary_for(finding.text)
+        ids = finding.token_ids.tolist()
+        for token in set(ids) - self._spellings.keys():
+            if token < vocabulary:
+                self._spellings[token] = _spelled(self._tokenizer, token)
+        return [self._spellings[t] if t < vocabulary else f"#{t} " for t in ids]
+
+    def _prf_of(self, text: Text) -> Prf:
+        options, claims = self._options, text.claims
+        name = options.prf or claims.prf or PRF_NAMES[0]
+        width = claims.context_width if options.context_width is None else options.context_width
+        prf: Prf = self._prf(name, width)
+        used = {"prf": prf.name, "context_width": prf.context_width, "key": prf.fingerprint}
+        for what, value in used.items():
+            told = getattr(claims, what)
+            if told is not None and told != value:
+                fingerprint = " (fingerprint)" if what == "key" else ""
+                self._warn_once(
+                    f"{text.source} holds texts of {what}{fingerprint} {told}, but {value} is looked for; "
+                    "their watermark cannot be found so"
+                )
+        return prf
+
+    def _method_of(self, claims: Claims) -> Method | None:
+        """The method that generated the text; None if nobody told a fitted detector."""
+        options = self._options
+        name = options.method or claims.method
+        if name is None and self._fitted is not None:
+            return None
+        watermark = options.watermark or claims.watermark
+        if watermark is None or (options.method is not None and watermark == "none"):
+            # The record of a text without a watermark does not say which one to look for.
+            watermark = "gumbel" if self._fitted is None else f"synthid:{self._fitted.rounds}"
+        method: Method = self._method(name or OneRace.name, watermark)
+        return method
+
+    def _detector_of(self, method: Method | None) -> Detector:
+        if self._fitted is None:
+            chosen: Detector = self._default_detector(method)
+            return chosen
+        streams = frozenset(self._fitted.streams)
+        if method is None or isinstance(method.decoder, Identity):
+            return self._fitted
+        if not isinstance(method.decoder, SynthID) or streams != method.detection.streams:
+            raise ValueError(
+                f"detector={str(self._options.detector)!r} reads SynthID bits of the streams "
+                f"{_listed(streams)}, but {method.name} with {method.decoder.name} draws from "
+                f"{_listed(method.detection.streams)}; use the detector that was fitted for it"
+            )
+        return self._fitted
+
+    def _token_ids(self, text: Text) -> np.ndarray:
+        told = text.claims.vocabulary
+        if text.token_ids is not None and not self._options.retokenize:
+            ids = np.array(text.token_ids, dtype=np.int64)
+            if told is not None and ids.size and ids.max() >= told:
+                raise ValueError(
+                    f"token_ids hold {ids.max()}, but run.vocabulary={told}; repair the record, or remove it"
+                )
+            return ids
+        if text.pieces is None:
+            raise FileError(f'{text.place} has no "text" to tokenise; leave --retokenize out')
+        if told is not None and told != len(self._tokenizer):
+            raise ValueError(
+                f"the tokenizer {self._tokenizer_name} has {len(self._tokenizer)} tokens, but the text was "
+                f"written with run.vocabulary={told}; pass that model's tokenizer with --tokenizer"
+            )
+        # Special tokens at the start are no part of what was generated.
+        pieces = (self._tokenizer(p, add_special_tokens=False, verbose=False) for p in text.pieces)
+        blocks = [np.array(piece["input_ids"], dtype=np.int64) for piece in pieces]
+        return np.concatenate([np.zeros(0, dtype=np.int64), *blocks])
+
+    @property
+    def _tokenizer_name(self) -> str:
+        return self._options.tokenizer or "builtin"
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        # Only texts without token ids, and views, pay for importing Transformers.
+        from tradeoff.llm.models import load_tokenizer
+
+        return load_tokenizer(self._tokenizer_name)
+
+    def _vocabulary_for(self, text: Text) -> int:
+        """How many tokens the tokenizer can spell of this text; 0 if it is not the text's own."""
+        try:
+            size = len(self._tokenizer)
+        except (ModuleNotFoundError, RuntimeError) as error:
+            if self._options.tokenizer is not None:
+                raise
+            self._warn_once(f"tokens are shown as numbers, because no tokenizer was named and {error}")
+            return 0
+        told = text.claims.vocabulary
+        if told is not None and told != size:
+            self._warn_once(
+                f"tokens of {text.source} are shown as numbers: run.vocabulary={told}, but the tokenizer "
+                f"{self._tokenizer_name} has {size} tokens; name the text's own with --tokenizer"
+            )
+            return 0
+        return size
+
+    def _warn_once(self, message: str) -> None:
+        if message not in self._warned:
+            self._warned.add(message)
+            self._warn(message)
+
+
+def _fitted(path: Path) -> Any:
+    # Needs PyTorch, which nothing else here does.
+    from tradeoff.detection.bayes import load_bayes
+
+    return load_bayes(path)
+
+
+def _spelled(tokenizer: Any, token: int) -> str:
+    word = str(tokenizer.decode([token]))
+    # SentencePiece's decoder drops the blank of a first word.
+    starts_word = str(tokenizer.convert_ids_to_tokens(token)).startswith("▁")
+    return f" {word}" if starts_word and not word.startswith(" ") else word
+
+
+def _listed(streams: frozenset) -> str:
+    return ", ".join(sorted(map(str, streams))) or "none"

@@ -1,0 +1,45 @@
+"""The detector that needs nothing but a key, for every method."""
+
+from __future__ import annotations
+
+import math
+
+from tradeoff.decoders import GumbelMax, SynthID
+from tradeoff.detection.detector import Detector
+from tradeoff.detection.gumbel import Aaronson, SumOfKeys
+from tradeoff.detection.synthid import WeightedMeanBits
+from tradeoff.kernels import Method
+from tradeoff.prf import Stream
+
+__all__ = ["default_detector"]
+
+#: Rounds that are read of synthid:inf, whose tournaments run until they settle: later ones say little.
+_ROUNDS_OF_INF = 30
+
+
+def default_detector(method: Method) -> Detector:
+    """The untrained detector of a method's text: no fitting, no coin, an exact null law.
+
+    Args:
+        method: as generation used it; its decoder and the streams that drew tokens decide.
+
+    Returns:
+        Aaronson's test (Gumbel-max, one stream), the sum of both keys (Gumbel-max, two streams) or weighted
+        tournament bits (SynthID).
+
+    Raises:
+        ValueError: for a method without a watermark, or a decoder that no such detector reads.
+    """
+    streams = tuple(stream for stream in Stream if stream in method.detection.streams)
+    decoder = method.decoder
+    if not streams or decoder.randomness == "none":
+        raise ValueError(
+            f"method={method.name!r} with {decoder.name} leaves no watermark to detect; name the method and "
+            "the watermark to look for, such as one-race and gumbel"
+        )
+    if isinstance(decoder, GumbelMax):
+        return Aaronson(streams[0]) if len(streams) == 1 else SumOfKeys()
+    if isinstance(decoder, SynthID):
+        rounds = _ROUNDS_OF_INF if math.isinf(decoder.rounds) else int(decoder.rounds)
+        return WeightedMeanBits(rounds, streams)
+    raise ValueError(f"decoder={decoder.name!r} has no untrained detector; use gumbel or synthid:M")

@@ -1,0 +1,119 @@
+"""What every token of a text says, for people: shades by rarity, in the terminal.
+
+A token's shade is the probability of a score at least as large without a watermark, so that shades mean the
+same for every detector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import rich.text
+
+from tradeoff.detection.detector import Detector, Result
+from tradeoff.detection.evidence import Evidence
+from tradeoff.detection.gumbel import Aaronson
+from tradeoff.prf import Stream
+
+__all__ = ["RARITIES", "Shown", "legend", "shade_name", "shown_tokens", "terminal_view", "visible"]
+
+#: Shade k >= 1 is a score that has at most this probability without a watermark; shade 0 is any other.
+RARITIES = (0.5, 0.2, 0.05, 0.01)
+#: One hue from pale to deep, with its own ink: told apart by lightness, on light and dark backgrounds.
+_STYLES = ("", "black on #d6e6f4", "black on #9ecae1", "black on #56a0ce", "bold white on #08519c")
+_UNSCORED = "dim"
+#: Pictures of the control characters, which a terminal would obey: text is not to be trusted.
+_PICTURES = {code: 0x2400 + code for code in range(32)} | {127: 0x2421}
+_PICTURES |= {code: 0xFFFD for code in range(128, 160)}
+_NEWLINE = _PICTURES.pop(10)
+
+
+class Shown(NamedTuple):
+    """One token as it is shown: its words, its shade (None if it does not count), and what it says."""
+
+    word: str
+    shade: int | None
+    note: str
+
+
+def shown_tokens(
+    detector: Detector, evidence: Evidence, result: Result, words: Sequence[str]
+) -> Iterator[Shown]:
+    """Every token of a text, in order.
+
+    Args:
+        detector: that scored it.
+        evidence: of the text.
+        result: the detector's.
+        words: [n] the tokens of the whole text, spelled.
+    """
+    shades = _shades(detector, result.contributions)
+    readings = _readings(detector, evidence)
+    scored = dict(zip(result.index.tolist(), range(len(result.index)), strict=True))
+    for position, word in enumerate(words):
+        k = scored.get(position)
+        if k is None:
+            yield Shown(word, None, shade_name(None))
+        else:
+            yield Shown(word, int(shades[k]), f"score {result.contributions[k]:.2f}, {readings[k]}")
+
+
+def shade_name(shade: int | None) -> str:
+    """What a shade means; tokens too near the start, or whose context occurred before, are not scored."""
+    if shade is None:
+        return "not scored"
+    if shade == 0:
+        return "no evidence"
+    return f"1 in {round(1 / RARITIES[shade - 1])} without a watermark"
+
+
+def legend() -> rich.text.Text:
+    """One line that explains the shades of `terminal_view`."""
+    parts = [(shade_name(shade), _style(shade)) for shade in (None, *range(len(_STYLES)))]
+    return rich.text.Text("  ").join(rich.text.Text(f" {name} ", style) for name, style in parts)
+
+
+def terminal_view(tokens: Iterator[Shown]) -> rich.text.Text:
+    """The tokens, shaded; control characters are shown as pictures."""
+    text = rich.text.Text()
+    for word, shade, _ in tokens:
+        text.append(visible(word), _style(shade))
+    return text
+
+
+def visible(text: str) -> str:
+    """`text` without characters that a terminal obeys, except for newlines, which are also shown."""
+    return text.translate(_PICTURES).replace("\n", chr(_NEWLINE) + "\n")
+
+
+def _style(shade: int | None) -> str:
+    return _UNSCORED if shade is None else _STYLES[shade]
+
+
+def _shades(detector: Detector, scores: np.ndarray) -> np.ndarray:
+    """[t] of 0 to 4."""
+    edges = np.array([detector.threshold(1, rarity) for rarity in RARITIES])
+    return (scores[:, None] >= edges).sum(axis=-1)
+
+
+def _readings(detector: Detector, evidence: Evidence) -> list[str]:
+    """[t] what the key says at the tokens: uniforms of a race, ones of a tournament."""
+    rounds = getattr(detector, "rounds", None)
+    if rounds is None:
+        streams = (detector.stream,) if isinstance(detector, Aaronson) else (Stream.DRAFT, Stream.TARGET)
+        columns = [[f"{u:.4f}" for u in evidence.uniform(stream)] for stream in streams]
+        kind = "uniform"
+    else:
+        streams = detector.streams  # type: ignore[attr-defined]  # those with rounds name their streams
+        columns = [
+            [f"{n} of {rounds}" for n in evidence.bits(stream, rounds).sum(axis=-1)] for stream in streams
+        ]
+        kind = "ones"
+    if len(streams) == 1:
+        return [f"{kind} {value}" for value in columns[0]]
+    return [
+        f"{kind} " + ", ".join(f"{stream} {value}" for stream, value in zip(streams, values, strict=True))
+        for values in zip(*columns, strict=True)
+    ]
