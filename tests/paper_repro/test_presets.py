@@ -97,7 +97,8 @@ def test_mistakes_name_the_entry(tmp_path: Path, old: str, new: str, message: st
 
 
 def test_unknown_presets_list_the_known() -> None:
-    with pytest.raises(FileError, match="'large' does not exist; use one of builtin, gemma, llama, quick, small"):
+    names = "builtin, gemma, llama, quick, small"
+    with pytest.raises(FileError, match=f"'large' does not exist; use one of {names}"):
         load_preset("large")
 
 

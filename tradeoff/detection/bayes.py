@@ -69,7 +69,7 @@ class Training:
     validation: float = 0.2
     learning_rate: float = 0.01
     weight_decay: float = 1e-3
-    batch: int = 4096
+    batch: int = 1024
 
 
 class _Model(nn.Module):

@@ -95,20 +95,31 @@ class LatticeSum:
 
     def threshold(self, log_p: float, count: int) -> float:
         """The smallest total whose log_sf is at most `log_p`, to a lattice step."""
-        low, high = -1, count * (len(self._pmf) - 1) + 1
+        low, high = 0, count * (len(self._pmf) - 1) + 1
+        place = (self.mean - self._low) * count / self._step
+        spread = math.sqrt(float(self._pmf @ (self._support - self.mean) ** 2) * count) / self._step
+        # First where a normal law would have it; then twice the distance to where it last was.
+        guess, stride = round(place + spread * math.sqrt(max(-2 * log_p - 2, 0.0))), max(1, round(spread / 2))
         while high - low > 1:
-            middle = (low + high) // 2
-            if self._cached(middle, count) <= log_p:
-                high = middle
+            k = min(max(guess, low + 1), high - 1)
+            if self._cached(k, count) <= log_p:
+                high, guess = k, k - stride
             else:
-                low = middle
+                low, guess = k, k + stride
+            if guess <= low or guess >= high:
+                guess = (low + high) // 2
+                stride = max(1, (high - low) // 4)
+            else:
+                stride *= 2
         return count * self._low + (high - self._shift) * self._step
 
     def _cumulant(self, theta: float) -> tuple[float, float]:
         """log E exp(theta X) and its derivative."""
         logs = self._log_pmf + theta * self._support
-        total = float(special.logsumexp(logs))
-        return total, float(np.exp(logs - total) @ self._support)
+        most = float(logs.max())
+        weights = np.exp(logs - most)
+        total = float(weights.sum())
+        return most + math.log(total), float(weights @ self._support) / total
 
     def _tilt(self, mean: float) -> float:
         """The theta >= 0 whose tilted mean is `mean`."""

@@ -1,0 +1,135 @@
+"""Evidence: the positions that generation may have watermarked, and the key's numbers there."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tradeoff.detection.evidence import Evidence, scored_positions
+from tradeoff.keys import Key
+from tradeoff.llm.rows import ContextWindow
+from tradeoff.philox import VllmPhilox
+from tradeoff.prf import PAD, KeyedPrf, Prf, Stream
+
+KEY = Key(b"the key of the evidence tests...")
+#: Few words and short contexts, so that contexts come back often.
+texts = st.lists(st.integers(0, 2), max_size=40)
+functions = st.builds(
+    lambda pads, width: VllmPhilox(7, width) if pads else KeyedPrf(KEY, width),
+    st.booleans(),
+    st.integers(1, 4),
+)
+
+
+def used_at_generation(tokens: list[int], prf: Prf) -> list[tuple[int, int, list[int]]]:
+    """(position, token, context) wherever the engine's own bookkeeping allows a watermark."""
+    window = ContextWindow(prf.context_width, prf.pads_contexts)
+    found = []
+    for position, token in enumerate(tokens):
+        contexts = window.ahead([])
+        if not window.masked(contexts)[0]:
+            found.append((position, token, contexts[0].tolist()))
+        window.commit([token], [contexts[0].tobytes()])
+    return found
+
+
+@given(texts, functions)
+def test_positions_are_those_that_generation_watermarks(tokens, prf):
+    """First occurrences of contexts, after the warm-up of a function that does not pad."""
+    evidence = Evidence(tokens, prf)
+    seen = list(
+        zip(evidence.index.tolist(), evidence.tokens.tolist(), evidence.contexts.tolist(), strict=True)
+    )
+    assert seen == used_at_generation(tokens, prf)
+    assert len(evidence) == len(seen)
+
+
+def test_positions_of_one_text_by_hand():
+    """Width 2 on a b a b a c: contexts ab, ba, ab (again), ba (again); padding adds the two short ones."""
+    tokens = [1, 2, 1, 2, 1, 3]
+    keyed = Evidence(tokens, KeyedPrf(KEY, 2))
+    assert keyed.index.tolist() == [2, 3]
+    assert keyed.contexts.tolist() == [[1, 2], [2, 1]]
+    assert keyed.tokens.tolist() == [1, 2]
+    padded = Evidence(tokens, VllmPhilox(7, 2))
+    assert padded.index.tolist() == [0, 1, 2, 3]
+    assert padded.contexts.tolist() == [[PAD, PAD], [PAD, 1], [1, 2], [2, 1]]
+    assert scored_positions(np.array([[5], [6], [5], [7]]), 1).tolist() == [1, 2, 3]
+    # A context of the warm-up is no occurrence: nothing was watermarked there.
+    assert scored_positions(np.array([[5], [5], [5]]), 1).tolist() == [1]
+
+
+@given(texts.filter(len), functions)
+def test_numbers_are_those_of_the_function(tokens, prf):
+    """Every number equals the function called at that context and token alone."""
+    evidence = Evidence(np.array(tokens, dtype=np.uint16), prf)
+    for row, (context, token) in enumerate(zip(evidence.contexts, evidence.tokens, strict=True)):
+        for stream in (Stream.SHARED, Stream.DRAFT, Stream.TARGET):
+            assert evidence.uniform(stream)[row] == prf.uniform(stream, context, np.array([token]))[0]
+        if isinstance(prf, KeyedPrf):
+            assert evidence.coin()[row] == prf.coin(context)
+
+
+def test_streams_do_not_mix_whatever_the_order_of_questions():
+    """Numbers are kept once computed: a second question about another stream gets its own."""
+    tokens = np.arange(60)
+    one, other = Evidence(tokens, KeyedPrf(KEY)), Evidence(tokens, KeyedPrf(KEY))
+    first = {stream: one.uniform(stream).copy() for stream in Stream}
+    for stream in reversed(Stream):
+        np.testing.assert_array_equal(other.uniform(stream), first[stream])
+        np.testing.assert_array_equal(one.uniform(stream), first[stream])
+    assert len({values.tobytes() for values in first.values()}) == len(Stream)
+
+
+@pytest.mark.parametrize("rounds", [1, 30, 63, 64, 65, 130])
+def test_bits_are_those_of_the_words(rounds):
+    """Round l is bit l mod 64 of word l // 64."""
+    prf = KeyedPrf(KEY, 3)
+    evidence = Evidence(np.arange(50) % 17, prf)
+    bits = evidence.bits(Stream.DRAFT, rounds)
+    assert bits.shape == (len(evidence), rounds)
+    assert bits.dtype == np.int8
+    for row, (context, token) in enumerate(zip(evidence.contexts, evidence.tokens, strict=True)):
+        words = [int(prf.bits(Stream.DRAFT, context, np.array([token]), k)[0]) % 2**64 for k in range(3)]
+        assert bits[row].tolist() == [words[k // 64] >> k % 64 & 1 for k in range(rounds)]
+
+
+@pytest.mark.parametrize("tokens", [[], [1], [1, 2, 3], [1, 2, 3, 4]], ids=len)
+def test_texts_too_short_to_carry_a_watermark(tokens):
+    """With fewer tokens than the context and one more, nothing counts, and all numbers are empty."""
+    evidence = Evidence(tokens, KeyedPrf(KEY, 4), "d" * len(tokens))
+    assert len(evidence) == 0
+    assert evidence.uniform(Stream.SHARED).shape == evidence.coin().shape == evidence.drafted.shape == (0,)
+    assert evidence.bits(Stream.SHARED, 5).shape == (0, 5)
+
+
+def test_sources_at_the_positions_that_count():
+    evidence = Evidence([1, 2, 1, 2, 1, 3, 4], KeyedPrf(KEY, 2), "bdrddrd")
+    assert evidence.index.tolist() == [2, 3, 6]
+    assert evidence.drafted.tolist() == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "sources", "message"),
+    [
+        ([1, -1, 2], None, "hold -1"),
+        ([1.0, 2.0], None, "float64"),
+        ([True, False], None, "bool"),
+        ([[1, 2]], None, "shape"),
+        (np.array([1 << 63], dtype=np.uint64), None, "below 2\\^63"),
+        ([1, 2], "d", "sources name 1"),
+        ([1, 2], "ddd", "sources name 3"),
+    ],
+)
+def test_bad_input_is_refused(tokens, sources, message):
+    with pytest.raises(ValueError, match=message):
+        Evidence(tokens, KeyedPrf(KEY), sources)
+
+
+def test_sources_are_needed_by_the_oracle_alone():
+    evidence = Evidence(range(9), KeyedPrf(KEY))
+    assert np.all(evidence.uniform(Stream.DRAFT) > 0)
+    with pytest.raises(ValueError, match="pass sources"):
+        _ = evidence.drafted

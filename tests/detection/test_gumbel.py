@@ -1,0 +1,498 @@
+"""Detectors of Gumbel-max: exact null laws whatever the text, expected scores, and the best test."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+import numpy as np
+import pytest
+from scipy import integrate, special, stats
+
+from tests.detection.ideal import Given, assert_null_law, assert_uniform, true_positives, unmarked
+from tests.support import ALPHA, P, Q, Z, assert_within
+from tradeoff.decoders import GumbelMax
+from tradeoff.detection import (
+    Aaronson,
+    ArsPrior,
+    ArsTau,
+    Detector,
+    Evidence,
+    LikelihoodRatio,
+    Oracle,
+    RacePrior,
+    SumOfKeys,
+    detect,
+    fit_tau,
+)
+from tradeoff.detection.calibration import rate
+from tradeoff.detection.gumbel import exponential_scores
+from tradeoff.detection.power import expected_score, score_variance
+from tradeoff.kernels import Algorithm1, Basic, KeepStrength, Method, OneRace, SingleKey, TwoKeys
+from tradeoff.keys import Key
+from tradeoff.llm.text import human_paragraphs
+from tradeoff.prf import KeyedPrf, Stream
+from tradeoff.randomness import SimulatedRandomness
+from tradeoff.simplex import excess, overlap
+
+TEXTS, TOKENS = 100_000, 10
+PRIOR = RacePrior(np.array([0.02, 0.3, 0.9, 1.0]), np.array([0.1, 0.3, 0.3, 0.3]))
+EXACT: list[Detector] = [Aaronson(), Aaronson(Stream.DRAFT), SumOfKeys(), ArsTau(0.3), ArsPrior(0.6)]
+ORACLE: list[Detector] = [Oracle()]
+RATIOS: list[Detector] = [
+    LikelihoodRatio(PRIOR),
+    LikelihoodRatio(PRIOR, None, 0.7),
+    LikelihoodRatio(PRIOR, None, [0.9, 0.6, 0.1]),
+]
+names = [d.name + (f" {d.share}" if isinstance(d, LikelihoodRatio) else "") for d in EXACT + ORACLE + RATIOS]
+
+
+def random_key(rng: np.random.Generator) -> KeyedPrf:
+    return KeyedPrf(Key(rng.bytes(32)))
+
+
+@cache
+def unmarked_tokens() -> Given:
+    return unmarked(TEXTS * TOKENS, seed=1)
+
+
+@pytest.mark.parametrize("detector", EXACT + ORACLE + RATIOS, ids=names)
+def test_p_values_of_100_000_ideal_texts_are_uniform(detector):
+    statistics = detector.contributions(unmarked_tokens()).reshape(TEXTS, TOKENS).sum(axis=1)
+    assert_null_law(lambda x: detector.log_p(x, TOKENS), statistics, points=400)
+
+
+def phrases(rng: np.random.Generator) -> np.ndarray:
+    """A text made of a few phrases said over and over, on which a detector that counts repeats goes wrong."""
+    stock = rng.integers(0, 50, (4, 12))
+    return stock[rng.integers(0, 4, 25)].ravel()
+
+
+@pytest.mark.parametrize("repeating", [False, True], ids=["random text", "repeated phrases"])
+def test_p_values_under_random_keys_are_uniform(repeating):
+    """The keyed function itself, a new key and a new text each time."""
+    rng = np.random.default_rng(2)
+    found: dict[str, list[float]] = {}
+    for _ in range(1_200):
+        text = phrases(rng) if repeating else rng.integers(0, 1_000, int(rng.integers(5, 60)))
+        sources = "".join(rng.choice(list("dr"), len(text)))
+        evidence = Evidence(text, random_key(rng), sources)
+        for detector, name in zip(EXACT + ORACLE, names, strict=False):
+            found.setdefault(name, []).append(detect(detector, evidence).log_p)
+        if repeating:
+            assert len(evidence) < len(text) / 1.5
+    for logs in found.values():
+        p = np.exp(logs)
+        assert_uniform(p)
+        # The realised false-positive rate at 1% is 1%, as exactly as these texts can tell.
+        fpr = rate(p <= 0.01, level=1 - ALPHA)
+        assert fpr.low <= 0.01 <= fpr.high
+
+
+def test_human_text_under_200_random_keys():
+    """Blocks of 40 tokens that count: as first occurrences within one text they are independent."""
+    paragraphs = human_paragraphs()
+    rng = np.random.default_rng(3)
+    found: dict[str, list[float]] = {}
+    for _ in range(200):
+        chosen = rng.choice(len(paragraphs), 2, replace=False)
+        text = " ".join(paragraphs[i] for i in chosen)
+        evidence = Evidence(list(text.encode()), random_key(rng))
+        assert 150 < len(evidence) < len(text.encode())
+        blocks = len(evidence) // 40
+        for detector, name in zip(EXACT, names, strict=False):
+            scores = detector.contributions(evidence)[: 40 * blocks].reshape(blocks, 40).sum(axis=1)
+            found.setdefault(name, []).extend(detector.log_p(float(s), 40) for s in scores)
+    for logs in found.values():
+        assert len(logs) > 2_000
+        assert_uniform(np.exp(logs))
+
+
+def test_a_verdict_is_the_sum_of_its_scores():
+    evidence = Evidence([5, 1, 5, 1, 5, 1, 2, 2, 2, 2, 2, 7], KeyedPrf(Key(bytes(32)), 2))
+    result = detect(Aaronson(), evidence)
+    expected = [-math.log(1 - u) for u in evidence.uniform(Stream.SHARED)]
+    np.testing.assert_allclose(result.contributions, expected)
+    assert result.index.tolist() == evidence.index.tolist() == [2, 3, 7, 8]
+    assert result.tokens_scored == 4
+    assert result.statistic == pytest.approx(sum(expected))
+    assert 10**result.log10_p == pytest.approx(stats.gamma.sf(sum(expected), 4))
+    assert result.detector == "Aaronson"
+
+
+@pytest.mark.parametrize("detector", EXACT + ORACLE + RATIOS, ids=names)
+def test_a_text_with_nothing_to_score_is_no_evidence(detector):
+    result = detect(detector, Evidence([1, 2], KeyedPrf(Key(bytes(32))), "dr"))
+    assert (result.log_p, result.tokens_scored, result.statistic) == (0.0, 0, 0.0)
+
+
+@pytest.mark.parametrize("detector", EXACT + ORACLE + RATIOS, ids=names)
+@pytest.mark.parametrize("fpr", [0.3, 0.01, 1e-8])
+def test_threshold_is_where_the_p_value_reaches_the_rate(detector, fpr):
+    """Exactly for Gamma laws, to a step of the lattice (0.02) for likelihood ratios."""
+    fine = 0.05 if isinstance(detector, LikelihoodRatio) else 1e-6
+    for count in (1, 30):
+        total = detector.threshold(count, fpr)
+        assert detector.log_p(total + 1e-6, count) <= math.log(fpr)
+        assert detector.log_p(total - fine, count) > math.log(fpr)
+
+
+def test_which_stream_is_read():
+    """Numbers that name their stream: 1 - exp(-s) has the score s."""
+    coins = np.array([0.1, 0.29, 0.31, 0.9])
+    drafted = np.array([True, False, False, True])
+    values = {Stream.SHARED: 1.0, Stream.DRAFT: 2.0, Stream.TARGET: 3.0}
+    evidence = Given({s: np.full(4, -np.expm1(-v)) for s, v in values.items()}, None, coins, drafted)
+
+    def scores(detector):
+        return np.round(detector.contributions(evidence), 9).tolist()
+
+    assert scores(Aaronson()) == [1] * 4
+    assert scores(Aaronson(Stream.TARGET)) == [3] * 4
+    assert scores(SumOfKeys()) == [5] * 4
+    assert scores(ArsTau(0.3)) == [2, 2, 3, 3]
+    assert scores(ArsTau(0.0)) == scores(ArsPrior(0.0)) == [3] * 4
+    assert scores(ArsTau(1.0)) == scores(ArsPrior(1.0)) == [2] * 4
+    assert scores(Oracle()) == [2, 3, 3, 2]
+
+
+def test_ars_prior_chooses_by_seed_and_text_alone():
+    """The same choices under every key, the draft in `share` of the cases, others with another seed."""
+    rng = np.random.default_rng(4)
+    text = rng.integers(0, 1 << 20, 20_000)
+
+    def read_draft(seed, prf):
+        evidence = Evidence(text, prf)
+        scores = ArsPrior(0.35, seed).contributions(evidence)
+        return scores == exponential_scores(evidence.uniform(Stream.DRAFT))
+
+    first = read_draft(0, random_key(rng))
+    np.testing.assert_array_equal(first, read_draft(0, random_key(rng)))
+    assert (first != read_draft(1, random_key(rng))).any()
+    assert_within(first.mean(), 0.35, math.sqrt(0.35 * 0.65 / len(first)))
+
+
+# With a watermark: what the kernels draw.
+
+SEEDS = 200_000
+
+
+def kernel_evidence(method: Method, seed: int = 5) -> tuple[Given, np.ndarray]:
+    """Tokens of `SEEDS` independent positions with laws P and Q, as evidence; the tokens themselves."""
+    randomness = SimulatedRandomness(np.random.default_rng(seed), (SEEDS,), len(P))
+    p, q = np.broadcast_to(P, (SEEDS, len(P))), np.broadcast_to(Q, (SEEDS, len(Q)))
+    if isinstance(method, Basic):
+        token, accepted = method.bonus(p, randomness), np.zeros(SEEDS, dtype=bool)
+    else:
+        accepted, token = method(p, q, method.draft(q, randomness), randomness)
+    streams = method.detection.streams
+    uniforms = {stream: np.exp(-randomness.race_at(stream, token)) for stream in streams}
+    return Given(uniforms, None, randomness.coin(), accepted), token
+
+
+def moments(weights: np.ndarray, probabilities: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation of the score of a token that wins with one of the probabilities."""
+    means = expected_score(probabilities)
+    second = score_variance(probabilities) + means**2
+    mean = weights @ means
+    return mean, math.sqrt(weights @ second - mean**2)
+
+
+@pytest.mark.parametrize("method", [Basic(GumbelMax()), KeepStrength(GumbelMax())], ids=lambda m: m.name)
+def test_expected_score_of_the_watermark(method):
+    """digamma(1 + 1/p) + gamma, averaged over P; every token by itself too."""
+    evidence, token = kernel_evidence(method)
+    scores = Aaronson().contributions(evidence)
+    mean, deviation = moments(P, P)
+    assert_within(scores.mean(), mean, deviation / math.sqrt(SEEDS))
+    for w, p in enumerate(P):
+        mine = scores[token == w]
+        mean, deviation = moments(np.ones(1), np.array([p]))
+        assert_within(mine.mean(), mean, deviation / math.sqrt(len(mine)))
+
+
+def test_expected_score_in_a_text_under_a_key():
+    """The same through a keyed text and its evidence: only positions that count were watermarked."""
+    prf = KeyedPrf(Key(b"one text under one key"), 5)
+    text: list[int] = []
+    vocabulary, gumbel = np.arange(len(P)), GumbelMax()
+    rng = np.random.default_rng(6)
+    seen: set[tuple[int, ...]] = set()
+    for _ in range(12_000):
+        context = tuple(text[-5:])
+        if len(text) < 5 or context in seen:
+            text.append(int(rng.choice(len(P), p=P)))
+        else:
+            text.append(int(gumbel.token(P, prf.race(Stream.SHARED, np.array(context), vocabulary))))
+        if len(context) == 5:
+            seen.add(context)
+    evidence = Evidence(text, prf)
+    mean, deviation = moments(P, P)
+    assert 5_000 < len(evidence) < 11_900
+    result = detect(Aaronson(), evidence)
+    assert_within(result.statistic / len(evidence), mean, deviation / math.sqrt(len(evidence)))
+    # Another stream and another key see a text like any other.
+    for other in (Aaronson(Stream.DRAFT), Aaronson(Stream.TARGET)):
+        assert_within(detect(other, evidence).statistic / len(evidence), 1, 1 / math.sqrt(len(evidence)))
+    foreign = Evidence(text, KeyedPrf(Key(b"a key that drew nothing"), 5))
+    assert_within(detect(Aaronson(), foreign).statistic / len(evidence), 1, 1 / math.sqrt(len(evidence)))
+
+
+@pytest.mark.parametrize("method", [TwoKeys(GumbelMax()), Algorithm1(GumbelMax())], ids=lambda m: m.name)
+def test_expected_scores_of_two_keys(method):
+    """Accepted drafts won a race over Q, replacements one over the residual, in independent races."""
+    evidence, _ = kernel_evidence(method)
+    accepted = evidence.drafted
+    share, residual = float(overlap(P, Q)), excess(P, Q)
+    assert_within(accepted.mean(), share, math.sqrt(share * (1 - share) / SEEDS))
+    common, winners = np.minimum(P, Q), residual > 0
+    weights = np.concatenate([common, (1 - share) * residual[winners]])
+    mean, deviation = moments(weights, np.concatenate([Q, residual[winners]]))
+    assert_within(Oracle().contributions(evidence).mean(), mean, deviation / math.sqrt(SEEDS))
+    # The target's race did not decide an accepted draft.
+    target = exponential_scores(evidence.uniform(Stream.TARGET))[accepted]
+    assert_within(target.mean(), 1.0, 1 / math.sqrt(len(target)))
+    if isinstance(method, Algorithm1):
+        # At tau = 1 every token is read under the draft's key, at 0 under the target's.
+        replaced = exponential_scores(evidence.uniform(Stream.TARGET))[~accepted]
+        mean, deviation = moments(residual[winners], residual[winners])
+        assert_within(replaced.mean(), mean, deviation / math.sqrt(len(replaced)))
+
+
+def test_expected_score_of_one_race():
+    """The draft w wins at time t, accepted while 1 - exp(-t) < a_w; else k wins at E_k = t Q_k + s R_k.
+
+    Both times are Exp(1): integrals over them, by quadrature.
+    """
+    evidence, _ = kernel_evidence(OneRace())
+    scores = Aaronson().contributions(evidence)
+
+    def score(race):
+        return -math.log(-math.expm1(-race))
+
+    residual, expected = excess(P, Q), 0.0
+    for w, q in enumerate(Q):
+        limit = -math.log1p(-min(1.0, P[w] / q)) if P[w] < q else math.inf
+        expected += q * integrate.quad(lambda t, q=q: math.exp(-t) * score(q * t), 0, limit)[0]
+        for k in np.flatnonzero(residual) if limit < math.inf else []:
+            expected += q * residual[k] * integrate.dblquad(
+                lambda s, t, k=k: math.exp(-s - t) * score(t * Q[k] + s * residual[k]), limit, 40, 0, 40
+            )[0]  # fmt: skip
+    assert_within(scores.mean(), expected, scores.std() / math.sqrt(SEEDS))
+    # The coin of `single-key` is lost on the race: its accepted drafts score less.
+    assert scores.mean() > Aaronson().contributions(kernel_evidence(SingleKey())[0]).mean()
+
+
+# fit_tau
+
+
+def two_key_texts(share: float, threshold: float, texts: int, tokens: int, seed: int) -> list[Given]:
+    """Coins below `threshold` came with drafts, those above with replacements, all won with `share`."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for _ in range(texts):
+        coins = rng.random(tokens)
+        drafted = coins < threshold
+        won, free = rng.random(tokens) ** share, rng.random(tokens)
+        draft, target = np.where(drafted, won, free), np.where(drafted, free, won)
+        made.append(Given({Stream.DRAFT: draft, Stream.TARGET: target}, None, coins, drafted))
+    return made
+
+
+@pytest.mark.parametrize("threshold", [0.2, 0.5, 0.8])
+def test_fit_tau_finds_the_threshold_that_drew_the_text(threshold):
+    texts = two_key_texts(0.35, threshold, texts=400, tokens=50, seed=7)
+    tau = fit_tau(texts, lengths=[25, 50])
+    assert abs(tau - threshold) <= 0.1
+    assert tau == pytest.approx(round(tau, 2))
+
+
+def test_fit_tau_at_the_ends():
+    """All drafts: tau = 1. All replacements: the smallest of the grid."""
+    assert fit_tau(two_key_texts(0.5, 2.0, 200, 50, 8)) == 1.0
+    assert fit_tau(two_key_texts(0.5, 0.0, 200, 50, 9)) <= 0.1
+
+
+def test_fit_tau_breaks_ties_by_the_score():
+    """Where every threshold detects every text, and where none does."""
+    coins = np.linspace(0.005, 0.995, 100)
+    for high, low in ((1 - 1e-12, 1 - 1e-9), (0.2, 0.1)):
+        draft = np.where(coins < 0.4, high, low)
+        texts = [Given({Stream.DRAFT: draft, Stream.TARGET: draft[::-1].copy()}, None, coins)] * 2
+        # With mirrored streams, tau below 0.4 reads less of the draft's high numbers, tau above 0.6 less of
+        # the target's; between them all are alike.
+        assert 0.4 <= fit_tau(texts, lengths=[100]) <= 0.6 + 1e-9
+
+
+def test_fit_tau_uses_lengths_that_the_texts_have():
+    """The first 20 tokens of these texts carry the watermark of the draft's key, the rest the other's."""
+    rng = np.random.default_rng(10)
+    texts = []
+    for _ in range(200):
+        first = np.arange(60) < 20
+        won, free = rng.random(60) ** 0.4, rng.random(60)
+        texts.append(
+            Given(
+                {Stream.DRAFT: np.where(first, won, free), Stream.TARGET: np.where(first, free, won)},
+                None,
+                rng.random(60),
+            )
+        )
+    assert fit_tau(texts, lengths=[20, 1_000, 2_000, 3_000]) >= 0.9
+    assert fit_tau(texts, lengths=[1_000]) <= 0.5
+    with pytest.raises(ValueError, match="needs training texts"):
+        fit_tau([])
+
+
+# Entropy priors and likelihood ratios
+
+
+def test_log_ratio_is_a_density_ratio():
+    """Of E against Exp(1): it integrates to 1, and is the mixture's density written out."""
+    total = integrate.quad(
+        lambda e: math.exp(-e) * math.exp(float(PRIOR.log_ratio(np.array(math.exp(-e))))), 0, 50, limit=200
+    )[0]
+    assert total == pytest.approx(1, abs=1e-6)
+    for e in (1e-6, 0.01, 0.5, 3.0, 20.0):
+        density = sum(w * math.exp(-e / p) / p for p, w in zip(PRIOR.probability, PRIOR.weight, strict=True))
+        assert float(PRIOR.log_ratio(np.array(math.exp(-e)))) == pytest.approx(math.log(density) + e)
+
+
+def draw_races(prior: RacePrior, count: int, seed: int) -> np.ndarray:
+    """Uniforms of tokens that win with probabilities of the prior."""
+    rng = np.random.default_rng(seed)
+    p = rng.choice(prior.probability, count, p=prior.weight)
+    return rng.random(count) ** p
+
+
+def test_fit_recovers_the_likelihood_of_a_mixture():
+    """On its data the fit is at the maximum over its grid, and on others as good as the truth.
+
+    At the maximum the mean of f_j / f is at most 1 for every component j of the grid (the condition of
+    Kiefer and Wolfowitz); by concavity its excess bounds what is missing.
+    """
+    grid = np.geomspace(1e-6, 1.0, 40)
+    truth = RacePrior(grid[[25, 35, 39]], np.array([0.2, 0.3, 0.5]))
+    data, other = draw_races(truth, 20_000, 11), draw_races(truth, 200_000, 12)
+    fitted = RacePrior.fit(data)
+    race = -np.log(data)[:, None]
+    ratios = np.log(grid), race * (1 / grid - 1)
+    slopes = np.exp(-ratios[0] - ratios[1] - fitted.log_ratio(data)[:, None]).mean(axis=0)
+    assert slopes.max() < 1.005
+    assert fitted.log_ratio(data).mean() >= truth.log_ratio(data).mean() - 0.005
+    gap = truth.log_ratio(other) - fitted.log_ratio(other)
+    # Gibbs' inequality on one side; on the other 2 degrees of freedom an estimated weight.
+    assert -Z * gap.std() / math.sqrt(len(gap)) <= gap.mean() <= 40 / len(data) + 0.001
+    assert fitted.weight.sum() == pytest.approx(1)
+
+
+def test_prior_of_probabilities():
+    """Bins even in the logarithm, weighted by how many fall into each."""
+    p = np.concatenate([np.full(30, 0.001), np.full(50, 0.2), np.full(20, 1.0)])
+    prior = RacePrior.of(p, points=200)
+    assert prior.weight.tolist() == pytest.approx([0.3, 0.5, 0.2])
+    np.testing.assert_allclose(np.log(prior.probability), np.log([0.001, 0.2, 1.0]), atol=7 / 200)
+    assert RacePrior.of(np.ones(3)).probability == pytest.approx([1.0])
+
+
+@pytest.mark.parametrize(
+    ("p", "w", "message"),
+    [
+        ([], [], "one length"),
+        ([0.5], [1, 2], "one length"),
+        ([[0.5]], [[1]], "one length"),
+        ([0.0], [1], "in \\(0, 1\\]"),
+        ([1.1], [1], "in \\(0, 1\\]"),
+        ([0.5, 0.6], [-1, 2], "positive sum"),
+        ([0.5], [0], "positive sum"),
+    ],
+)
+def test_bad_priors_are_refused(p, w, message):
+    with pytest.raises(ValueError, match=message):
+        RacePrior(np.array(p), np.array(w))
+
+
+@pytest.mark.parametrize("p", [0.3, 0.6, 0.95])
+@pytest.mark.parametrize("count", [1, 7, 60])
+def test_likelihood_ratio_of_one_probability_in_closed_form(p, count):
+    """The score is -log p - E (1/p - 1), so that the tail is a lower tail of Gamma(count, 1)."""
+    detector = LikelihoodRatio(RacePrior(np.array([p]), np.ones(1)))
+    for race in (0.3 * count * p, count * p, 0.7 * count, count):
+        statistic = -count * math.log(p) - race * (1 / p - 1)
+        expected = math.log(special.gammainc(count, race))
+        assert detector.log_p(statistic, count) == pytest.approx(expected, abs=0.01, rel=0.003)
+
+
+def test_a_prior_without_entropy_never_rejects():
+    """Tokens that win with probability 1 show nothing."""
+    assert LikelihoodRatio(RacePrior(np.ones(1), np.ones(1))).log_p(0.0, 50) == 0.0
+
+
+def assert_best(best: Detector, others: list[Detector], evidence: Given, tokens: int) -> None:
+    """Neyman and Pearson: no test of the same level has more power; these have visibly less."""
+    hits = true_positives(best, [evidence], tokens).astype(float)
+    assert 0.1 < hits.mean() < 0.99
+    for other in others:
+        gain = hits - true_positives(other, [evidence], tokens)
+        assert gain.mean() > Z * gain.std() / math.sqrt(len(gain)), other.name
+
+
+def coin_texts(shares: np.ndarray, n: int, seed: int) -> Given:
+    """Tokens won by PRIOR, in the draft's race with the probability that belongs to the coin."""
+    rng = np.random.default_rng(seed)
+    coins, won, free = rng.random(n), draw_races(PRIOR, n, seed + 100), rng.random(n)
+    drafted = rng.random(n) < shares[(coins * len(shares)).astype(int)]
+    uniforms = {Stream.DRAFT: np.where(drafted, won, free), Stream.TARGET: np.where(drafted, free, won)}
+    return Given(uniforms, None, coins, drafted)
+
+
+def test_likelihood_ratio_is_the_best_test_of_one_race():
+    evidence = Given({Stream.SHARED: draw_races(PRIOR, 20_000 * 15, 13)})
+    wrong = RacePrior(np.array([0.02]), np.ones(1))
+    assert_best(LikelihoodRatio(PRIOR), [Aaronson(), LikelihoodRatio(wrong)], evidence, 15)
+
+
+def test_likelihood_ratio_is_the_best_test_of_two_keys():
+    """With a coin that tells, one that knows it beats one that does not, and both what ignores entropy."""
+    shares, tokens = np.array([0.95, 0.8, 0.3, 0.05]), 20
+    evidence = coin_texts(shares, 10_000 * tokens, 14)
+    blind = LikelihoodRatio(PRIOR, None, float(shares.mean()))
+    assert_best(LikelihoodRatio(PRIOR, None, shares), [blind, ArsTau(0.55), SumOfKeys()], evidence, tokens)
+    assert_best(blind, [SumOfKeys(), ArsPrior(float(shares.mean()))], evidence, tokens)
+
+
+def test_fit_of_two_keys_finds_what_drew_the_texts():
+    """Shares of drafts by coin, and a prior whose expected score is that of the tokens."""
+    shares = np.array([0.95, 0.8, 0.3, 0.05])
+    texts = [coin_texts(shares, 5_000, seed) for seed in (16, 17, 18)]
+    fitted = LikelihoodRatio.fit(texts, coin=True, bins=4)
+    for found, share in zip(fitted.share, shares, strict=True):
+        # The pseudo-observation moves a share by less than 1 in the count.
+        assert abs(found - share) <= Z * math.sqrt(share * (1 - share) / 3_500) + 1 / 3_500
+    mean, deviation = moments(PRIOR.weight, PRIOR.probability)
+    of_fit = fitted.prior.weight @ expected_score(fitted.prior.probability)
+    assert abs(of_fit - mean) <= Z * deviation / math.sqrt(15_000)
+    fitted = LikelihoodRatio.fit(texts[:1], coin=False)
+    assert fitted.share.tolist() == [texts[0].drafted.mean()]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ArsTau(-0.1), "tau=-0.1"),
+        (lambda: ArsTau(1.1), "tau=1.1"),
+        (lambda: ArsPrior(1.5), "share=1.5"),
+        (lambda: ArsPrior(-0.5), "share=-0.5"),
+        (lambda: LikelihoodRatio(PRIOR, None), "with two streams"),
+        (lambda: LikelihoodRatio(PRIOR, None, [0.5, 1.5]), "share=1.5"),
+    ],
+)
+def test_bad_arguments_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("detector", EXACT + ORACLE + RATIOS, ids=names)
+def test_every_detector_says_where_its_p_values_come_from(detector):
+    assert isinstance(detector, Detector)
+    assert detector.null.startswith("lattice" if isinstance(detector, LikelihoodRatio) else "exact")
