@@ -34,14 +34,14 @@ def generate_command(
     watermark: Annotated[
         str | None,
         typer.Option(
-            help="gumbel, synthid:M, synthid:inf or none. [default: gumbel; none for the method standard]"
+            help="gumbel, synthid:M, synthid:inf or none. Default: gumbel; none for the method standard."
         ),
     ] = None,
     width: Annotated[
-        int | None, typer.Option(help="Candidates a level of one-race-tree. [default: 2]")
+        int | None, typer.Option(help="Candidates a level of one-race-tree. Default: 2.")
     ] = None,
     key_file: Annotated[
-        Path | None, typer.Option(help="Key file, as made by `tradeoff key new`. [default: TRADEOFF_KEY]")
+        Path | None, typer.Option(help="Key file, as made by `tradeoff key new`. Default: TRADEOFF_KEY.")
     ] = None,
     key: Annotated[str | None, typer.Option(help="Integer key, for --prf vllm-philox-v1 only.")] = None,
     prf: Annotated[str, typer.Option(help=f"One of {', '.join(PRF_NAMES)}.")] = PRF_NAMES[0],
@@ -50,9 +50,9 @@ def generate_command(
         str, typer.Option(help="builtin, a folder, a .gguf file or a Hugging Face id.")
     ] = "builtin",
     draft: Annotated[str, typer.Option(help="The same, or skip:LAYERS, or jump.")] = "builtin",
-    device: Annotated[str | None, typer.Option(help="cpu, cuda or mps. [default: the best there is]")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or mps. Default: the best there is.")] = None,
     dtype: Annotated[
-        str | None, typer.Option(help="float32, bfloat16 or float16. [default: by device]")
+        str | None, typer.Option(help="float32, bfloat16 or float16. Default: by device.")
     ] = None,
     lookahead: Annotated[int, typer.Option(help="Draft tokens a step, K.")] = 3,
     temperature: Annotated[float, typer.Option(help="Sampling temperature, above 0.")] = 1.0,

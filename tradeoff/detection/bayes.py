@@ -160,7 +160,9 @@ class BayesDetector:
 
     def log_p(self, statistic: float, count: int) -> float:
         """See `Detector.log_p`."""
-        return self._law.log_sf(statistic, count)
+        log_p = self._law.log_sf(statistic, count)
+        # Beyond all that was simulated Markov's inequality holds: a likelihood ratio has mean 1.
+        return log_p if log_p > -math.inf else -statistic
 
     def threshold(self, count: int, fpr: float) -> float:
         """See `Detector.threshold`."""
