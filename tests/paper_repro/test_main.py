@@ -12,6 +12,32 @@ from paper_repro.__main__ import run
 from tradeoff.simulation import DEFAULT_SEEDS
 
 runner = CliRunner()
+#: The built-in pair at the least size at which everything is detected.
+LEAST = """
+title = "least"
+[models]
+target = "builtin"
+draft = "builtin"
+dtype = "float32"
+[generation]
+texts = 4
+max_tokens = 12
+lookahead = [2]
+batch = 4
+ignore_eos = true
+[detection]
+null_texts = 200
+roc_tokens = 10
+edits = false
+[[prompts]]
+name = "continuation"
+source = "builtin:continuation"
+[[arms]]
+watermark = "gumbel"
+temperature = 1.0
+methods = ["one-race"]
+detect = true
+"""
 
 
 @pytest.fixture
@@ -31,19 +57,23 @@ def fast(monkeypatch):
 
 def test_everything_is_written_and_listed(app, fast, tmp_path, builtin_pair):
     out = tmp_path / "results"
-    arguments = ["--out", str(out), "--positions", "8"]
+    preset = tmp_path / "least.toml"
+    preset.write_text(LEAST)
+    arguments = ["--out", str(out), "--positions", "8", "--preset", str(preset)]
     result = runner.invoke(app, arguments)
     assert result.exit_code == 0, result.output
     assert "30 of 30 reference values reproduced" in result.output
     listed = {
         line.rsplit("/", 1)[-1] for line in result.output.split("Files written")[1].splitlines()[1:] if line
     }
-    assert listed == {path.name for path in out.iterdir()}
+    assert listed == {path.name for path in out.rglob("*") if path.is_file() and path.suffix != ".jsonl"}
     assert {
         "figure_1.png",
         "figure_1_as_published.pdf",
         "figure_1_real.csv",
         "next_token_pairs.npz",
+        "report.html",
+        "tpr.csv",
     } <= listed
     assert re.search(r"Files written in \d+ s", result.output)
     positions = pd.read_csv(out / "figure_1_real_positions.csv")
@@ -73,7 +103,13 @@ def test_a_missing_model_leaves_what_was_finished(app, fast, tmp_path):
 
 
 def test_bad_sizes_are_refused_before_anything_runs(app, tmp_path):
-    for arguments, words in ((["--positions", "6"], "positions=6"), (["--seeds", "3"], "seeds=3")):
+    mistakes = (
+        (["--positions", "6"], "positions=6"),
+        (["--seeds", "3"], "seeds=3"),
+        (["--small", "--paper"], "choose one"),
+        (["--preset", "none-such"], "none-such"),
+    )
+    for arguments, words in mistakes:
         result = runner.invoke(app, ["--out", str(tmp_path), *arguments])
         assert result.exit_code == 2
         assert words in result.output

@@ -1,4 +1,4 @@
-"""Command line: `tradeoff curve | detect | generate | key`, one module each."""
+"""Command line: `tradeoff curve | detect | generate | key | plan`, one module each."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from tradeoff.cli.curve import curve_command
 from tradeoff.cli.detect import detect_command
 from tradeoff.cli.generate import generate_command
 from tradeoff.cli.key import key_app
+from tradeoff.cli.plan import plan_command
 
 __all__ = ["app", "main"]
 
@@ -20,6 +21,7 @@ app = typer.Typer(
 app.command("curve")(curve_command)
 app.command("detect")(detect_command)
 app.command("generate")(generate_command)
+app.command("plan")(plan_command)
 app.add_typer(key_app, name="key")
 
 

@@ -16,7 +16,7 @@ from tradeoff.detection.tails import LatticeSum
 
 __all__ = ["expected_score", "power", "probabilities_of_entropy", "score_variance", "tokens_needed"]
 
-_LONGEST = 1_000_000
+_LONGEST = 100_000
 #: Scores beyond this have probability below 1e-15 for every p above 1e-9.
 _HIGHEST = 56.0
 
@@ -60,7 +60,7 @@ def tokens_needed(profiles: Sequence[np.ndarray], tpr: float = 0.95, fpr: float 
     """The fewest scored tokens with which the expected TPR reaches `tpr`; see `power`.
 
     Raises:
-        ValueError: if a million tokens do not, or for rates outside (0, 1).
+        ValueError: if a hundred thousand tokens do not, or for rates outside (0, 1).
     """
     if not 0 < tpr < 1:
         raise ValueError(f"tpr={tpr} must be between 0 and 1; 0.95 is usual")
