@@ -111,6 +111,6 @@ def _print(
     lengths = ", ".join(f"{n}: {power(profiles, n, fpr):.2f}" for n in (25, 50, 100, 200, 400))
     out.print(f"TPR by scored tokens: {lengths}", soft_wrap=True)
     out.print(
-        f"{texts} profile{'s' * (texts > 1)}; {share:.0%} of the tokens count (first occurrence of a context)",
+        f"{texts} profile{'s' * (texts > 1)}; {share:.0%} of the tokens count (new contexts)",
         soft_wrap=True,
     )
