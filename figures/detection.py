@@ -6,6 +6,7 @@ python -m figures.detection paper_repro/results/small
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +29,7 @@ _STYLES: dict[tuple[str, str], tuple[str, str, str]] = {
     ("one-race", "Aaronson"): ("vermilion", "-", "one race, Aaronson"),
     ("one-race", "likelihood ratio"): ("vermilion", "--", "one race, likelihood ratio"),
     ("one-race-tree", "Aaronson"): ("orange", "-", "one-race tree, Aaronson"),
+    ("one-race-tree", "likelihood ratio"): ("orange", "--", "one-race tree, likelihood ratio"),
     ("single-key", "Aaronson"): ("purple", "-", "single key, Aaronson"),
     ("single-key", "likelihood ratio"): ("purple", "--", "single key, likelihood ratio"),
     ("algorithm-1", "oracle"): ("grey", "-.", "Algorithm 1, oracle (bound)"),
@@ -39,6 +41,16 @@ _STYLES: dict[tuple[str, str], tuple[str, str, str]] = {
     ("algorithm-1", "Bayes-Prior (per token)"): ("sky", "-", "Algorithm 1, Bayes-Prior per token"),
     ("algorithm-1", "Bayes-Prior (per layer)"): ("orange", "-", "Algorithm 1, Bayes-Prior per layer"),
     ("algorithm-1", "weighted mean of bits"): ("green", "-", "Algorithm 1, weighted mean of bits"),
+    ("two-keys", "oracle"): ("grey", ":", "two keys, oracle (bound)"),
+    ("two-keys", "sum of both keys"): ("green", ":", "two keys, sum of both keys"),
+    ("two-keys", "likelihood ratio, two keys"): ("green", "-.", "two keys, likelihood ratio"),
+    ("two-keys", "Ars-Prior"): ("sky", ":", "two keys, Ars-Prior"),
+    ("two-keys", "Bayes-Prior (per token)"): ("sky", ":", "two keys, Bayes-Prior per token"),
+    ("two-keys", "Bayes-Prior (per layer)"): ("orange", ":", "two keys, Bayes-Prior per layer"),
+    ("two-keys", "weighted mean of bits"): ("green", ":", "two keys, weighted mean of bits"),
+    ("basic", "Bayes"): ("black", "--", "no speculation, Bayes"),
+    ("basic", "weighted mean of bits"): ("black", ":", "no speculation, weighted mean of bits"),
+    ("basic", "mean of bits"): ("black", "-.", "no speculation, mean of bits"),
 }
 _EDIT_PANELS = ("substitution", "insertion", "deletion", "truncation", "pasted into human text")
 
@@ -69,7 +81,7 @@ def _panels(
     for axes, ((watermark, temperature), group) in zip(grid[0], groups, strict=True):
         for (method, detector), curve in _in_order(group):
             color, line, label = _style(str(method), str(detector))
-            step = {"drawstyle": "steps-post"} if x == "fpr" else {"marker": "o", "ms": 3}
+            step = {"drawstyle": "steps-post"} if x == "fpr" else {"marker": "o", "ms": 3, **_face(line)}
             axes.plot(curve[x], curve[y], line, color=color, lw=1.8, label=label, **step)
             if "tpr_low" in curve:
                 axes.fill_between(curve[x], curve["tpr_low"], curve["tpr_high"], color=color, alpha=0.1, lw=0)
@@ -77,7 +89,7 @@ def _panels(
         axes.set_title(f"{_watermark(str(watermark))}, temperature {temperature:g}", fontsize=10.5)
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2, frameon=False, fontsize=7.8)
     texts = f", {int(part['texts'].max())} texts a method" if "texts" in part else ""
-    named = {"both": "questions and continuations"}.get(prompts, f"prompts: {prompts}")
+    named = "all prompts" if prompts == "both" else f"prompts: {prompts}"
     figure.suptitle(f"{title} ({named}{texts})", fontsize=11.5)
     return figure
 
@@ -103,7 +115,7 @@ def draw_power(table: pd.DataFrame) -> Figure:
     figure, axes = plt.subplots(figsize=(6.4, 4.4), layout="constrained")
     colors = (COLORS["blue"], COLORS["vermilion"], COLORS["green"], COLORS["orange"])
     groups = table.groupby(["prompts", "temperature"], sort=False)
-    for color, ((prompts, temperature), part) in zip(colors, groups, strict=False):
+    for color, ((prompts, temperature), part) in zip(cycle(colors), groups, strict=False):
         label = f"{prompts}, temperature {temperature:g}"
         axes.plot(part["tokens"], part["predicted"], color=color, lw=1.6, label=f"{label}: predicted")
         error = [part["measured"] - part["low"], part["high"] - part["measured"]]
@@ -115,7 +127,7 @@ def draw_power(table: pd.DataFrame) -> Figure:
             color=color,
             ms=4,
             capsize=2,
-            label="measured, 95%",
+            label=f"{label}: measured, 95%",
         )
     axes.set_xlabel("tokens")
     axes.set_ylabel("TPR at FPR 1%")
@@ -137,7 +149,15 @@ def draw_edits(table: pd.DataFrame, watermark: str) -> Figure:
             curve = pd.concat([start, curve])
             color, line, label = _style(str(method), str(detector))
             axes.plot(
-                100 * curve["share"], curve["tpr"], line, color=color, lw=1.6, marker="o", ms=3, label=label
+                100 * curve["share"],
+                curve["tpr"],
+                line,
+                color=color,
+                lw=1.6,
+                marker="o",
+                ms=3,
+                label=label,
+                **_face(line),
             )
             axes.fill_between(
                 100 * curve["share"], curve["tpr_low"], curve["tpr_high"], color=color, alpha=0.08, lw=0
@@ -150,10 +170,10 @@ def draw_edits(table: pd.DataFrame, watermark: str) -> Figure:
     kinds = ["none", "tokenised again", "lower case"]
     drawn = _in_order(again)
     for number, ((method, detector), bars) in enumerate(drawn):
-        color, _, _ = _style(str(method), str(detector))
+        color, line, _ = _style(str(method), str(detector))
         at = [kinds.index(edit) + 0.07 * (number - (len(drawn) - 1) / 2) for edit in bars["edit"]]
         error = [bars["tpr"] - bars["tpr_low"], bars["tpr_high"] - bars["tpr"]]
-        last.errorbar(at, bars["tpr"], yerr=error, fmt="o", color=color, ms=4, capsize=2)
+        last.errorbar(at, bars["tpr"], yerr=error, fmt="o", color=color, ms=4, capsize=2, **_face(line))
     last.set_xticks(range(3), kinds)
     last.set_xlim(-0.5, 2.5)
     last.set_title("tokenised again, lower case", fontsize=10)
@@ -170,8 +190,9 @@ def draw_edits(table: pd.DataFrame, watermark: str) -> Figure:
 
 def draw_steps(table: pd.DataFrame) -> Figure:
     """Average accepted tokens per step by lookahead, prompts side by side."""
-    part = table[table["aatps"].notna()]
+    part = _of_several_lookaheads(table)
     groups = list(part.groupby("prompts", sort=False))
+    warmth = sorted(part["temperature"].unique())
     figure, grid = plt.subplots(
         1, len(groups), figsize=(5.6 * len(groups), 4.2), squeeze=False, layout="constrained", sharey=True
     )
@@ -179,10 +200,9 @@ def draw_steps(table: pd.DataFrame) -> Figure:
     colors = {"standard": "grey", "algorithm-1": "blue", "one-race": "vermilion"}
     for axes, (prompts, group) in zip(grid[0], groups, strict=True):
         kinds = list(group.groupby(["temperature", "watermark", "method"], sort=False))
-        kinds = [(key, rows) for key, rows in kinds if rows["lookahead"].nunique() > 1]
         for number, ((temperature, watermark, method), rows) in enumerate(kinds):
             offset = 0.09 * (number - (len(kinds) - 1) / 2)
-            marker = "o" if watermark == "gumbel" else "s" if str(watermark).startswith("synthid") else "x"
+            marker = "o" if watermark == "gumbel" else "s" if str(watermark).startswith("synthid") else "D"
             mark = "" if watermark == "none" else f", {_watermark(str(watermark))}"
             axes.errorbar(
                 rows["lookahead"] + offset,
@@ -191,6 +211,7 @@ def draw_steps(table: pd.DataFrame) -> Figure:
                 fmt=marker,
                 color=COLORS[colors.get(str(method), "green")],
                 ms=5,
+                fillstyle="full" if temperature == warmth[0] else "none",
                 capsize=2,
                 label=f"{names.get(str(method), method)}{mark}, T = {temperature:g}",
             )
@@ -200,7 +221,7 @@ def draw_steps(table: pd.DataFrame) -> Figure:
         axes.legend(frameon=False, fontsize=7.8)
         _finish(axes)
     grid[0, 0].set_ylabel("accepted tokens per step, AATPS (95%)")
-    figure.suptitle("Sampling efficiency: every method accepts as much as standard sampling", fontsize=11.5)
+    figure.suptitle("Sampling efficiency by lookahead", fontsize=11.5)
     return figure
 
 
@@ -224,7 +245,7 @@ def draw_detection_figures(folder: Path) -> list[Path]:
         if prompts in set(roc["prompts"]):
             save(draw_roc(roc, str(prompts)), f"roc_{prompts}")
     speed = _read(folder / "speed.csv")
-    if speed.loc[speed["aatps"].notna(), "lookahead"].nunique() > 1:
+    if len(_of_several_lookaheads(speed)):
         save(draw_steps(speed), "aatps")
     if len(power := _read(folder / "power.csv")):
         save(draw_power(power), "power")
@@ -244,6 +265,18 @@ def _in_order(table: pd.DataFrame) -> Sequence[tuple[tuple, pd.DataFrame]]:
 def _style(method: str, detector: str) -> tuple[str, str, str]:
     name, line, label = _STYLES.get((method, detector), ("grey", ":", f"{method}, {detector}"))
     return COLORS[name], line, label
+
+
+def _face(line: str) -> dict[str, str]:
+    """Markers are open on every line that is not solid, which tells them apart where no line is drawn."""
+    return {"fillstyle": "full" if line == "-" else "none"}
+
+
+def _of_several_lookaheads(table: pd.DataFrame) -> pd.DataFrame:
+    """The speculative methods that were run with more than one lookahead."""
+    part = table[table["aatps"].notna()]
+    kinds = part.groupby(["prompts", "temperature", "watermark", "method"])["lookahead"]
+    return part[kinds.transform("nunique") > 1]
 
 
 def _watermark(name: str) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import pandas as pd
@@ -38,7 +39,7 @@ def replay_texts(
     done = _read(path)
     sampling = Sampling(texts.cell.temperature)
     missing = [record for record in wanted if _of(record) not in done]
-    with Progress(console=stderr(), transient=True) as progress, path.open("a", encoding="utf-8") as file:
+    with Progress(console=stderr(), transient=True) as progress, _appending(path) as file:
         task = progress.add_task(f"model-aware, {texts.cell.name}", total=len(missing))
         for record in missing:
             prompt = by_id[record["id"]].token_ids
@@ -88,19 +89,28 @@ def model_aware_table(
 
 
 def _of(record: dict[str, Any]) -> str:
-    return f"{record['id']} {record['prompt_hash']} {record['run']['key']} {len(record['token_ids'])}"
+    """Which text a replay belongs to: another one for the same prompt is replayed anew."""
+    words = hashlib.blake2b(json.dumps(record["token_ids"]).encode(), digest_size=8).hexdigest()
+    return f"{record['id']} {record['prompt_hash']} {record['run']['key']} {words}"
+
+
+def _appending(path: Path) -> TextIO:
+    try:
+        return path.open("a", encoding="utf-8")
+    except OSError as error:
+        raise FileError(f"{path} cannot be written ({error}); choose another folder") from error
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:
     """What a file holds; a line that a kill left unfinished is cut off."""
     if not path.exists():
         return {}
-    content = path.read_text(encoding="utf-8")
-    whole = content[: content.rfind("\n") + 1]
-    if whole != content:
-        path.write_text(whole, encoding="utf-8")
     try:
+        content = path.read_text(encoding="utf-8")
+        whole = content[: content.rfind("\n") + 1]
+        if whole != content:
+            path.write_text(whole, encoding="utf-8")
         entries = [json.loads(line) for line in whole.splitlines()]
         return {entry["text"]: entry for entry in entries}
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise FileError(f"{path} does not hold replays ({error}); remove it") from error

@@ -37,6 +37,7 @@ class Section:
         tables: (caption, table) pairs.
         pictures: PNG files.
         command: how to repeat it.
+        claims: (claim, whether it was seen, numbers).
     """
 
     title: str
@@ -72,7 +73,8 @@ def write_report(path: Path, title: str, sections: Sequence[Section]) -> None:
                 )
             parts.append("</ul>")
         for caption, table in section.tables:
-            parts.append(f"<p><strong>{html.escape(caption)}</strong></p>{_table(table)}")
+            shown = "<p>not part of this run</p>" if table.empty else _table(table)
+            parts.append(f"<p><strong>{html.escape(caption)}</strong></p>{shown}")
         parts += [_picture(picture) for picture in section.pictures]
         if section.command:
             parts.append(f"<pre>{html.escape(section.command)}</pre>")
