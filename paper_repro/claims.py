@@ -14,7 +14,7 @@ import pandas as pd
 
 from paper_repro.detection import Trial
 
-__all__ = ["Claim", "claims"]
+__all__ = ["MARGINS", "Claim", "claims"]
 
 #: A claim in words, whether it was seen, and the numbers.
 Claim = tuple[str, bool, str]
@@ -24,6 +24,8 @@ _Z95 = 1.96
 _SAME_AATPS = 0.1
 _SAME_SURPRISE = 0.05
 _SAME_TPR = 0.1
+#: The same in words.
+MARGINS = f"{_SAME_AATPS:g} tokens a step, {_SAME_SURPRISE:g} nats a token, {_SAME_TPR:g} of mean TPR"
 
 
 def claims(trials: Sequence[Trial], speed: pd.DataFrame) -> list[Claim]:

@@ -2,21 +2,22 @@
 
 Detectors that need training are cross-fitted: those fitted on the texts with an even number are tried on
 those with an odd number, and the other way round, so that every text is tested and none by a detector that
-has seen it. Thresholds are those of exact laws; where a law is only fitted, they come from human text under
-random keys, and the false-positive rate is measured on other human text under other keys in any case.
+has seen it. All texts share one key, so a context that occurs in two texts has the same numbers in both:
+such positions are left out of training. Thresholds are those of the law of a score without a watermark, for
+the number of tokens that count; the false-positive rate is measured on human text under random keys.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from paper_repro.presets import Cell
+from paper_repro.presets import LENGTHS, Cell
 from tradeoff.decoders import GumbelMax, SynthID, parse_decoder
 from tradeoff.detection import (
     Aaronson,
@@ -32,19 +33,17 @@ from tradeoff.detection import (
     WeightedMeanBits,
     fit_tau,
 )
-from tradeoff.detection.bayes import BayesDetector, BayesOracle, fit_bayes
-from tradeoff.detection.calibration import null_threshold, rate, roc
+from tradeoff.detection.bayes import Mixing, fit_bayes
+from tradeoff.detection.calibration import rate, roc
 from tradeoff.detection.power import power
 from tradeoff.kernels import Method, make_method
 from tradeoff.prf import Prf, Stream
 
 __all__ = [
     "FPR",
-    "LENGTHS",
     "CellEvidence",
     "Fold",
     "Limits",
-    "Nulls",
     "Trial",
     "evidence_of",
     "fit_detectors",
@@ -56,16 +55,7 @@ __all__ = [
 ]
 
 FPR = 0.01
-LENGTHS = (10, 20, 30, 40, 50, 75, 100, 125, 150, 175, 200)
 _FOLDS = 2
-
-
-@dataclass(frozen=True)
-class Nulls:
-    """Human text under random keys: for thresholds, and, other texts and keys, for measured rates."""
-
-    calibration: list[Evidence]
-    test: list[Evidence]
 
 
 @dataclass(frozen=True)
@@ -116,12 +106,11 @@ def fit_detectors(method: Method, training: Sequence[Evidence], seed: int = 0) -
         return [MeanBits(rounds, ordered), WeightedMeanBits(rounds, ordered), bayes]
     both = (Stream.DRAFT, Stream.TARGET)
     share = float(np.mean(np.concatenate([evidence.drafted for evidence in training])))
-    layer = fit_bayes(training, rounds, "layer", share=share)
-    token = fit_bayes(training, rounds, "token", share=share)
-    fitted: list[Detector] = [WeightedMeanBits(rounds, both), layer, token]
+    mixings: list[Mixing] = ["layer", "token", "oracle"]
     if method.detection.coin == "keyed":
-        fitted.append(fit_bayes(training, rounds, "mlp", share=share))
-    return [*fitted, BayesOracle(token)]
+        mixings.insert(2, "mlp")
+    fitted = [fit_bayes(training, rounds, mixing, share=share) for mixing in mixings]
+    return [WeightedMeanBits(rounds, both), *fitted]
 
 
 @dataclass(frozen=True)
@@ -133,6 +122,8 @@ class Trial:
         lengths: [l].
         margins: [texts, l] score minus threshold at FPR.
         null_margins: [null texts, l] the same on human text under random keys.
+        log_p: [texts] log p-values at the length of the ROC curves; empty without that length.
+        null_log_p: [null texts] likewise.
         scores: mean score a token.
     """
 
@@ -142,6 +133,8 @@ class Trial:
     lengths: tuple[int, ...]
     margins: np.ndarray = field(repr=False)
     null_margins: np.ndarray = field(repr=False)
+    log_p: np.ndarray = field(repr=False)
+    null_log_p: np.ndarray = field(repr=False)
     scores: float = math.nan
 
 
@@ -157,9 +150,14 @@ def fit_folds(texts: CellEvidence, report: Callable[[str], None] = lambda _: Non
     """Fit every detector on half of the texts, to be tried on the other half, and the other way round."""
     folds = []
     for fold in range(_FOLDS):
-        training = [e for i, e in enumerate(texts.texts) if i % _FOLDS != fold]
         report(f"fitting detectors, part {fold + 1} of {_FOLDS}")
         tested = list(range(fold, len(texts.texts), _FOLDS))
+        known = {context.tobytes() for i in tested for context in texts.texts[i].contexts}
+        training = [
+            evidence.restricted(np.array([c.tobytes() not in known for c in evidence.contexts], dtype=bool))
+            for i, evidence in enumerate(texts.texts)
+            if i % _FOLDS != fold
+        ]
         folds.append(Fold(tested, fit_detectors(texts.method, training)))
     return folds
 
@@ -167,29 +165,29 @@ def fit_folds(texts: CellEvidence, report: Callable[[str], None] = lambda _: Non
 def try_detectors(
     texts: CellEvidence,
     folds: Sequence[Fold],
-    nulls: Nulls,
+    nulls: Sequence[Evidence],
+    roc_tokens: int,
     report: Callable[[str], None] = lambda _: None,
 ) -> list[Trial]:
-    """Calibrate and test every detector on the texts of a cell."""
+    """Test every detector on the texts of a cell, and on `nulls`: human text under random keys."""
     found: dict[str, list[Trial]] = {}
     for number, fold in enumerate(folds):
         tested = [texts.texts[i] for i in fold.tested]
         for detector in fold.detectors:
             report(detector.name)
             found.setdefault(detector.name, []).append(
-                _try(detector, texts, tested, nulls.calibration, nulls.test[number :: len(folds)])
+                _try(detector, texts, tested, nulls[number :: len(folds)], roc_tokens)
             )
     return [
-        Trial(
-            parts[0].cell,
-            name,
-            parts[0].null,
-            parts[0].lengths,
-            np.concatenate([part.margins for part in parts]),
-            np.concatenate([part.null_margins for part in parts]),
-            float(np.mean([part.scores for part in parts])),
+        replace(
+            parts[0],
+            margins=np.concatenate([part.margins for part in parts]),
+            null_margins=np.concatenate([part.null_margins for part in parts]),
+            log_p=np.concatenate([part.log_p for part in parts]),
+            null_log_p=np.concatenate([part.null_log_p for part in parts]),
+            scores=float(np.mean([part.scores for part in parts])),
         )
-        for name, parts in found.items()
+        for parts in found.values()
     ]
 
 
@@ -197,22 +195,20 @@ def _try(
     detector: Detector,
     texts: CellEvidence,
     tested: Sequence[Evidence],
-    calibration: Sequence[Evidence],
-    null_test: Sequence[Evidence],
+    nulls: Sequence[Evidence],
+    roc_tokens: int,
 ) -> Trial:
-    lengths = texts.lengths
+    lengths, limit = texts.lengths, Limits(detector)
     sums, counts, scores = _sums(detector, tested, lengths)
-    # What the oracle reads is not defined without a generation: any choice has the same null law.
-    null_sums, null_counts, _ = (
-        _sums(detector, null_test, lengths)
-        if not isinstance(detector, Oracle | BayesOracle)
-        else (np.zeros((0, len(lengths))), np.zeros((0, len(lengths)), int), 0.0)
-    )
-    if isinstance(detector, BayesDetector):
-        limits = np.array([null_threshold(s, FPR) for s in _sums(detector, calibration, lengths)[0].T])
-        null = f"human text, {len(calibration)} texts and keys"
-        return Trial(texts.cell, detector.name, null, lengths, sums - limits, null_sums - limits, scores)
-    limit = Limits(detector)
+    null_sums, null_counts, _ = _sums(detector, nulls, lengths)
+
+    def log_p(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        if roc_tokens not in lengths:
+            return np.zeros(0)
+        at = lengths.index(roc_tokens)
+        pairs = zip(sums[:, at], counts[:, at], strict=True)
+        return np.array([detector.log_p(float(x), int(n)) if n else 0.0 for x, n in pairs])
+
     return Trial(
         texts.cell,
         detector.name,
@@ -220,6 +216,8 @@ def _try(
         lengths,
         sums - limit(counts),
         null_sums - limit(null_counts),
+        log_p(sums, counts),
+        log_p(null_sums, null_counts),
         scores,
     )
 
@@ -263,7 +261,7 @@ def tpr_table(trials: Sequence[Trial]) -> pd.DataFrame:
         null_margins = np.concatenate([part.null_margins for part in parts])
         for column, tokens in enumerate(first.lengths):
             tpr = rate(margins[:, column] >= 0)
-            fpr = rate(null_margins[:, column] >= 0) if len(null_margins) else None
+            fpr = rate(null_margins[:, column] >= 0)
             rows.append(
                 _labels(parts)
                 | {
@@ -273,9 +271,9 @@ def tpr_table(trials: Sequence[Trial]) -> pd.DataFrame:
                     "tpr": tpr.value,
                     "tpr_low": tpr.low,
                     "tpr_high": tpr.high,
-                    "fpr": fpr.value if fpr else None,
-                    "fpr_low": fpr.low if fpr else None,
-                    "fpr_high": fpr.high if fpr else None,
+                    "fpr": fpr.value,
+                    "fpr_low": fpr.low,
+                    "fpr_high": fpr.high,
                     "mean_score": float(np.mean([part.scores for part in parts])),
                 }
             )
@@ -283,15 +281,15 @@ def tpr_table(trials: Sequence[Trial]) -> pd.DataFrame:
 
 
 def roc_table(trials: Sequence[Trial], tokens: int) -> pd.DataFrame:
-    """ROC curves at a length, against human text under random keys; oracles against that of Aaronson."""
+    """ROC curves at a length, texts ranked by p-value, against human text under random keys."""
     tables = []
     for parts in _with_pooled(trials):
-        null_margins = np.concatenate([part.null_margins for part in parts])
-        if tokens not in parts[0].lengths or not len(null_margins):
+        null, marked = (
+            np.concatenate([getattr(part, name) for part in parts]) for name in ("null_log_p", "log_p")
+        )
+        if not len(null) or not len(marked):
             continue
-        column = parts[0].lengths.index(tokens)
-        margins = np.concatenate([part.margins for part in parts])
-        false, true = roc(null_margins[:, column], margins[:, column])
+        false, true = roc(-null, -marked)
         # Only the corners: the rest of a staircase is implied.
         kept = np.concatenate([[True], np.diff(false) > 0]) | np.concatenate([np.diff(false) > 0, [True]])
         table = pd.DataFrame({"fpr": false[kept], "tpr": true[kept]})

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -18,12 +19,11 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from figures.detection import draw_detection_figures
-from paper_repro.claims import Claim, claims
+from paper_repro.claims import MARGINS, Claim, claims
 from paper_repro.detection import (
     FPR,
     CellEvidence,
     Fold,
-    Nulls,
     Trial,
     evidence_of,
     fit_folds,
@@ -88,23 +88,26 @@ def run_experiment(name: str, out: Path = RESULTS, human: Path | None = None) ->
     pictures = draw_detection_figures(folder)
     decided = claims(trials, speed)
     report = folder / "report.html"
+    command = f"python -m paper_repro.experiment --preset {name}"
+    command += "".join(f" --{key} {value}" for key, value in (("human", human),) if value)
     write_report(
         report,
         f"Watermark detection under speculative decoding: {preset.title}",
-        _sections(name, preset, speed, named, pictures, decided),
+        _sections(command, preset, speed, named, pictures, decided, tables.passages),
     )
     _print_claims(decided)
     return [*written, *pictures, report]
 
 
+@dataclass
 class _Tables:
     """What testing the cells gives."""
 
-    def __init__(self) -> None:
-        self.evidence: list[CellEvidence] = []
-        self.trials: list[Trial] = []
-        self.edits = pd.DataFrame()
-        self.model_aware = pd.DataFrame()
+    evidence: list[CellEvidence] = field(default_factory=list)
+    trials: list[Trial] = field(default_factory=list)
+    edits: pd.DataFrame = field(default_factory=pd.DataFrame)
+    model_aware: pd.DataFrame = field(default_factory=pd.DataFrame)
+    passages: int = 0
 
 
 def _detect(
@@ -118,12 +121,9 @@ def _detect(
     prf = KeyedPrf(experiment_key(preset.seed))
     longest = max(cell.max_tokens for cell in tested)
     chunks = human_chunks(pair.tokenizer, longest, human)
-    half = len(chunks) // 2
-    nulls = Nulls(
-        null_evidence(chunks[:half], preset.null_texts, seed=1),
-        null_evidence(chunks[half:], preset.null_texts, seed=2),
-    )
-    found = _Tables()
+    nulls = null_evidence(chunks, preset.null_texts, seed=1)
+    sets = [source.name for source in preset.prompts]
+    found = _Tables(passages=len(chunks))
     fitted: list[tuple[CellEvidence, list[Fold]]] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=stderr(), transient=True) as progress:
@@ -139,7 +139,9 @@ def _detect(
             found.trials += try_detectors(
                 evidence,
                 folds,
-                nulls,
+                # A part of its own for every set of prompts: pooled rates count no null text twice.
+                nulls[sets.index(cell.prompts.name) :: len(sets)],
+                preset.roc_tokens,
                 lambda line, c=cell: say(f"{c.name}: {line}"),  # type: ignore[misc]
             )
             fitted.append((evidence, folds))
@@ -174,33 +176,44 @@ def _print_claims(decided: Sequence[Claim]) -> None:
         out.print(f"{'seen' if holds else 'NOT SEEN'}: {claim} ({detail})", soft_wrap=True, markup=False)
 
 
+def _detection_table(tpr: pd.DataFrame) -> pd.DataFrame:
+    """One row a detector: TPR with its interval at a few lengths, mean score, measured FPR."""
+    lengths = sorted(tpr["tokens"].unique())
+    shown = [n for n in lengths if n in (20, 30, 50, 100, 200)] or lengths
+    pooled = tpr[tpr["prompts"] == "both"] if (tpr["prompts"] == "both").any() else tpr
+    rows = []
+    keys = ["watermark", "temperature", "method", "lookahead", "detector"]
+    for key, part in pooled.groupby(keys, sort=False):
+        row = dict(zip(keys, key, strict=True))
+        at = part.set_index("tokens")
+        for n in shown:
+            cell = at.loc[n]
+            row[f"TPR at {n}"] = f"{cell['tpr']:.3f} ({cell['tpr_low']:.3f} to {cell['tpr_high']:.3f})"
+        last = at.loc[lengths[-1]]
+        row["mean score"] = last["mean_score"]
+        row[f"measured FPR at {lengths[-1]}"] = (
+            f"{last['fpr']:.4f} ({last['fpr_low']:.4f} to {last['fpr_high']:.4f})"
+        )
+        row["threshold from"] = last["null"]
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
 def _sections(
-    name: str,
+    command: str,
     preset: Preset,
     speed: pd.DataFrame,
     tables: dict[str, pd.DataFrame],
     pictures: Sequence[Path],
     decided: Sequence[Claim],
+    passages: int,
 ) -> list[Section]:
     """The report in order."""
 
     def pictured(prefix: str) -> list[Path]:
         return [path for path in pictures if path.stem.startswith(prefix)]
 
-    again = f"python -m paper_repro.experiment --preset {name}"
-    tpr = tables["tpr"]
-    lengths = sorted(tpr["tokens"].unique())
-    shown = [n for n in lengths if n in (20, 30, 50, 100, 200)] or lengths
-    pooled = tpr[tpr["prompts"] == "both"] if (tpr["prompts"] == "both").any() else tpr
-    wide = pooled[pooled["tokens"].isin(shown)].pivot_table(
-        index=["watermark", "temperature", "method", "detector"], columns="tokens", values="tpr", sort=False
-    )
-    wide.columns = [f"TPR at {n}" for n in wide.columns]
-    last = pooled[pooled["tokens"] == lengths[-1]]
-    keys = ["watermark", "temperature", "method", "detector"]
-    wide = wide.reset_index().merge(
-        last[[*keys, "mean_score", "fpr", "fpr_low", "fpr_high", "null"]], on=keys, how="left"
-    )
+    lengths = ", ".join(map(str, sorted(tables["tpr"]["tokens"].unique())))
     settings = pd.DataFrame(
         [
             {
@@ -216,56 +229,75 @@ def _sections(
             for cell in preset.cells()
         ]
     )
+    drawn = "python -m figures.detection FOLDER draws the pictures again from the tables."
     return [
         Section(
             "Claims",
             [
-                "Each line is decided by this run. Detectors are compared by their TPR at FPR "
-                f"{FPR:.0%} averaged over the lengths {', '.join(map(str, lengths))}."
+                "Each line is decided by this run, each at 95%. Detectors are compared by their TPR at FPR "
+                f"{FPR:.0%} averaged over the lengths {lengths}, so that no length is picked. "
+                f"Two things are the same if the whole interval lies within a margin: {MARGINS}."
             ],
             claims=decided,
-            command=again,
+            command=command,
         ),
         Section(
             "Detection (figures 2, 3, 5, 6 of the paper)",
             [
-                "TPR at a nominal FPR of 1%, bands and intervals at 95% (Clopper-Pearson). Detectors that "
-                "are fitted saw other texts than those they are tested on. The FPR beside them was measured "
-                f"on {preset.null_texts} human texts under random keys of which thresholds know nothing.",
+                "TPR at a nominal FPR of 1%, bands and intervals at 95% (Clopper-Pearson), for texts under "
+                "one key. Detectors that are fitted saw other texts than those they are tested on, and no "
+                f"context of these. The FPR was measured on {passages} passages of human text under "
+                f"{preset.null_texts} random keys, a share of them for every set of prompts.",
+                drawn,
             ],
-            [("By detector, prompts pooled", wide)],
+            [("By detector, prompts pooled", _detection_table(tables["tpr"]))],
             pictured("tpr"),
+            command,
         ),
-        Section("ROC curves (figures 4 and 7)", pictures=pictured("roc")),
+        Section(
+            "ROC curves (figures 4 and 7)",
+            [f"Texts of {preset.roc_tokens} tokens, ranked by p-value, against human text."],
+            pictures=pictured("roc"),
+            command=command,
+        ),
         Section(
             "Efficiency (tables 1 and 2)",
             [
-                "AATPS: accepted tokens per step, the token after the drafts included. PTT: milliseconds per "
-                "token of texts generated one at a time. LOGPPL: mean of -log P(token) under the target at "
-                "the sampling temperature; excess surprise: the same minus the entropy, 0 without bias.",
+                "AATPS: accepted tokens per step, the token after the drafts included, over the first "
+                f"{min(cell.max_tokens for cell in preset.cells())} tokens of every text. PTT: milliseconds "
+                "per token of texts generated one at a time. LOGPPL: mean of -log P(token) under the target "
+                "at the sampling temperature; excess surprise: the same minus the entropy, 0 without bias.",
             ],
             [("By method", speed)],
             pictured("aatps"),
+            command,
         ),
         Section(
             "Power planning",
-            ["Predicted from logged probabilities of every text (tradeoff.detection.power)."],
+            [
+                "Predicted from the probabilities that the model gave to the tokens of the same texts "
+                "(`tradeoff plan`), before the key is looked at."
+            ],
             [("Without speculation", tables["power"])],
             pictured("power"),
+            command,
         ),
         Section(
             "Edits",
             [
-                "The text is changed, then tested with the thresholds of the unchanged ones' laws. A token "
-                "replaced spoils itself and the contexts of the four after it."
+                "Texts are changed, then tested. A token that is replaced spoils itself and the contexts of "
+                "the four after it. The share is that of the tokens changed; tokenising again and lower case "
+                "concern the whole text."
             ],
             [("TPR after edits, prompts pooled", tables["edits"])],
             pictured("edits"),
+            command,
         ),
         Section(
             "Model-aware detection",
             ["A detector that runs both models and knows the prompt; p-values by exponential tilting."],
             [("TPR by length", tables["model_aware"])],
+            command=command,
         ),
         Section(
             "Settings",
@@ -274,7 +306,7 @@ def _sections(
                 f"{preset.seed}, batch {preset.batch}."
             ],
             [("What was generated", settings)],
-            command=again,
+            command=command,
         ),
     ]
 

@@ -95,7 +95,11 @@ def generate_cells(
         if preset.ptt_texts:
             alone = generate_to_file(
                 pair,
-                cell_settings(preset, cell, measure=False),
+                cell_settings(
+                    preset,
+                    replace(cell, max_tokens=min(preset.ptt_tokens or cell.max_tokens, cell.max_tokens)),
+                    measure=False,
+                ),
                 prompts[source.name][: preset.ptt_texts],
                 folder / f"{cell.name}.ptt.jsonl",
                 batch=1,
@@ -106,8 +110,12 @@ def generate_cells(
 
 
 def tabulate(texts: dict[Cell, CellTexts]) -> pd.DataFrame:
-    """One row a cell; standard errors beside every estimate. Differences are to the target alone."""
+    """One row a cell; standard errors beside every estimate. Differences are to the target alone.
+
+    AATPS is that of the first tokens of every text, as many as all cells have.
+    """
     rows = []
+    common = min((cell.max_tokens for cell in texts), default=0)
     for cell, found in texts.items():
         records = found.records
         row: dict[str, Any] = {
@@ -119,7 +127,7 @@ def tabulate(texts: dict[Cell, CellTexts]) -> pd.DataFrame:
             "texts": len(records),
             "tokens": sum(len(record["token_ids"]) for record in records),
         }
-        _add(row, "aatps", aatps(records) if cell.lookahead else None)
+        _add(row, "aatps", aatps(records, common) if cell.lookahead else None)
         _add(row, "ptt_ms", per_token_time(found.alone) if found.alone else None)
         _add(row, "logppl", log_perplexity(records))
         _add(row, "excess_surprise", excess_surprise(records))

@@ -42,6 +42,10 @@ def human_chunks(tokenizer: Any, length: int, source: Path | None = None) -> lis
 
 
 def null_evidence(chunks: Sequence[np.ndarray], count: int, seed: int) -> list[Evidence]:
-    """`count` pairs of a chunk (in turn) and a fresh random key."""
+    """`count` pairs of a chunk (in turn) and a fresh random key.
+
+    No token has a source; letters in turn let the oracle read either stream, which has the same law.
+    """
     rng = np.random.default_rng(seed)
-    return [Evidence(chunks[i % len(chunks)], KeyedPrf(Key(rng.bytes(32)))) for i in range(count)]
+    texts = (chunks[i % len(chunks)] for i in range(count))
+    return [Evidence(ids, KeyedPrf(Key(rng.bytes(32))), ("db" * len(ids))[: len(ids)]) for ids in texts]

@@ -8,15 +8,19 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
-from tradeoff.decoders import parse_decoder
+from tradeoff.decoders import Identity, parse_decoder
 from tradeoff.files import FileError
 from tradeoff.kernels import make_method
 from tradeoff.llm.prompts import read_prompts
 from tradeoff.llm.sampling import Sampling
 
-__all__ = ["Arm", "Cell", "Preset", "PromptSet", "load_preset", "preset_names"]
+__all__ = ["LENGTHS", "Arm", "Cell", "Preset", "PromptSet", "load_preset", "preset_names"]
 
 _FOLDER = Path(__file__).parent / "presets"
+#: Text lengths at which detectors are tried.
+LENGTHS = (10, 20, 30, 40, 50, 75, 100, 125, 150, 175, 200)
+#: Two to fit and two to test, in each of two halves.
+_FEWEST_DETECTED = 4
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,9 @@ class Arm:
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)} of an arm must be at least 1, or left out")
         for name in self.methods:
-            make_method(name, parse_decoder(self.watermark))
+            method = make_method(name, parse_decoder(self.watermark))
+            if self.detect and isinstance(method.decoder, Identity):
+                raise ValueError(f"detect = true for {name} without a watermark; there is nothing to detect")
 
 
 @dataclass(frozen=True)
@@ -143,9 +149,12 @@ class Cell:
 class Preset:
     """Models, sizes, prompts and arms of an experiment; see `paper_repro/presets/small.toml`.
 
-    Of detection: `null_texts` human texts under random keys for thresholds and as many for measured rates,
-    `roc_tokens` the length of ROC curves, `replays` texts a cell for model-aware detection, `edits` whether
-    edited texts are tested.
+    Of `ptt_texts` texts a cell, generated one at a time and `ptt_tokens` long (0: as long as the others),
+    the time per token is taken.
+
+    Of detection: `null_texts` human texts under random keys for measured false-positive rates, `roc_tokens`
+    the length of ROC curves, `replays` texts a cell for model-aware detection, `edits` whether edited texts
+    are tested.
     """
 
     title: str
@@ -161,6 +170,7 @@ class Preset:
     seed: int = 0
     ignore_eos: bool = True
     ptt_texts: int = 0
+    ptt_tokens: int = 0
     null_texts: int = 2000
     roc_tokens: int = 50
     replays: int = 0
@@ -173,6 +183,7 @@ class Preset:
             ("batch", 1),
             ("seed", 0),
             ("ptt_texts", 0),
+            ("ptt_tokens", 0),
             ("null_texts", 200),
             ("roc_tokens", 1),
             ("replays", 0),
@@ -184,6 +195,33 @@ class Preset:
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"{twice[0]} is generated twice; give every combination once")
+        self._check_detected([cell for cell in self.cells() if cell.detect])
+
+    def _check_detected(self, cells: list[Cell]) -> None:
+        """What would otherwise show after hours of generating."""
+        if not cells:
+            return
+        shortest, fewest = min(cell.max_tokens for cell in cells), min(cell.texts for cell in cells)
+        if fewest < _FEWEST_DETECTED:
+            raise ValueError(
+                f"texts={fewest} of an arm with detect = true must be at least {_FEWEST_DETECTED}"
+            )
+        if shortest < LENGTHS[0]:
+            raise ValueError(
+                f"max_tokens={shortest} of an arm with detect = true must be at least {LENGTHS[0]}"
+            )
+        if self.roc_tokens not in LENGTHS or self.roc_tokens > shortest:
+            possible = ", ".join(str(n) for n in LENGTHS if n <= shortest)
+            raise ValueError(f"roc_tokens={self.roc_tokens} is no length of all texts; use one of {possible}")
+        if "both" in (source.name for source in self.prompts):
+            raise ValueError("prompts named 'both' would be taken for all prompts together; rename them")
+        kinds = [(c.prompts.name, c.method, c.watermark, c.temperature) for c in cells]
+        again = [kind for kind in kinds if kinds.count(kind) > 1]
+        if again:
+            raise ValueError(
+                f"{again[0][1]} with {again[0][2]} is detected at several lookaheads, which no picture tells "
+                "apart; set detect = true for one of them"
+            )
 
     def cells(self) -> list[Cell]:
         """Every combination that is generated; methods without speculation once, not once a lookahead."""

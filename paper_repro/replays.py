@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 from rich.progress import Progress
 
-from paper_repro.detection import FPR, LENGTHS, CellEvidence
+from paper_repro.detection import FPR, CellEvidence
+from paper_repro.presets import LENGTHS
 from tradeoff.console import stderr
 from tradeoff.detection.calibration import rate
 from tradeoff.detection.model_aware import ModelAware

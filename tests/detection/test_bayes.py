@@ -18,7 +18,6 @@ from tradeoff.decoders import SynthID
 from tradeoff.detection import Evidence, MeanBits, detect
 from tradeoff.detection.bayes import (
     BayesDetector,
-    BayesOracle,
     Training,
     _Model,
     fit_bayes,
@@ -33,7 +32,7 @@ from tradeoff.randomness import SimulatedRandomness
 from tradeoff.simplex import overlap
 
 ROUNDS, TOKENS = 8, 20
-MIXINGS = ["single", "layer", "token", "mlp"]
+MIXINGS = ["single", "layer", "token", "mlp", "oracle"]
 each = pytest.mark.parametrize("mixing", MIXINGS)
 #: Small batches: these few tokens would make too few steps an epoch.
 QUICK = Training(epochs=40, batch=512)
@@ -165,10 +164,10 @@ def test_p_values_of_texts_without_a_watermark(fitted, mixing):
 @pytest.mark.parametrize("fpr", [0.3, 0.01, 1e-8])
 def test_threshold_is_where_the_p_value_reaches_the_rate(fitted, mixing, fpr):
     """To a step of the lattice, about 0.01."""
-    for detector in (fitted[mixing], BayesOracle(fitted[mixing])):
-        total = detector.threshold(TOKENS, fpr)
-        assert detector.log_p(total + 1e-6, TOKENS) <= math.log(fpr) + 1e-5
-        assert detector.log_p(total - 0.03, TOKENS) > math.log(fpr)
+    detector = fitted[mixing]
+    total = detector.threshold(TOKENS, fpr)
+    assert detector.log_p(total + 1e-6, TOKENS) <= math.log(fpr) + 1e-5
+    assert detector.log_p(total - 0.03, TOKENS) > math.log(fpr)
 
 
 @each
@@ -206,12 +205,10 @@ def test_the_coin_tells_which_stream_to_trust():
 def test_the_oracle_reads_the_stream_that_drew_the_token(fitted):
     text = marked(1, 8, two_keys=True)[0]
     bits = np.where(text.drafted[:, None], text.bits(Stream.DRAFT, ROUNDS), text.bits(Stream.TARGET, ROUNDS))
-    true = torch.from_numpy(bits.astype(float))
-    for mixing in MIXINGS[1:]:
-        oracle = BayesOracle(fitted[mixing])
-        with torch.no_grad():
-            expected = fitted[mixing]._model.rounds_ratio(true).log().sum(-1)
-        np.testing.assert_allclose(oracle.contributions(text), expected)
+    oracle = fitted["oracle"]
+    with torch.no_grad():
+        expected = oracle._model.rounds_ratio(torch.from_numpy(bits.astype(float))).log().sum(-1)
+    np.testing.assert_allclose(oracle.contributions(text), expected)
     assert oracle.name == "oracle"
     texts = marked(4_000, 9, two_keys=True, tokens=10)
     gain = true_positives(oracle, texts, 10) - true_positives(fitted["token"], texts, 10).astype(float)

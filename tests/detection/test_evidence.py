@@ -133,3 +133,17 @@ def test_sources_are_needed_by_the_oracle_alone():
     assert np.all(evidence.uniform(Stream.DRAFT) > 0)
     with pytest.raises(ValueError, match="pass sources"):
         _ = evidence.drafted
+
+
+def test_a_restricted_text_keeps_the_numbers_of_the_positions_that_still_count() -> None:
+    prf = KeyedPrf(Key(b"restricted evidence"))
+    evidence = Evidence(np.arange(40), prf, "db" * 20)
+    keep = np.arange(len(evidence)) % 3 == 0
+    part = evidence.restricted(keep)
+    np.testing.assert_array_equal(part.index, evidence.index[keep])
+    for stream in (Stream.SHARED, Stream.DRAFT):
+        np.testing.assert_array_equal(part.uniform(stream), evidence.uniform(stream)[keep])
+        np.testing.assert_array_equal(part.bits(stream, 70), evidence.bits(stream, 70)[keep])
+    np.testing.assert_array_equal(part.coin(), evidence.coin()[keep])
+    np.testing.assert_array_equal(part.drafted, evidence.drafted[keep])
+    assert len(part) == keep.sum() < len(evidence)

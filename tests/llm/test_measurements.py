@@ -31,6 +31,14 @@ def test_aatps_counts_every_step_with_its_last_token() -> None:
     assert aatps([{"accepted": [1]}]).standard_error == math.inf
 
 
+def test_aatps_of_the_first_tokens_counts_the_steps_that_begin_there() -> None:
+    records = [{"accepted": [3, 0, 1]}, {"accepted": [2, 2]}]
+    assert aatps(records, 4).value == pytest.approx((4 + 3 + 3) / 3)
+    assert aatps(records, 5).value == pytest.approx((4 + 1 + 3 + 3) / 4)
+    assert aatps(records, 6) == aatps(records)
+    assert aatps(records, 1).value == pytest.approx((4 + 3) / 2)
+
+
 def test_aatps_error_covers_the_truth() -> None:
     """Texts of one kind each: the error must see that steps within a text are alike."""
     rng = np.random.default_rng(0)

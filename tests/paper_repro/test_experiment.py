@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import typer
+from scipy import stats
 from typer.testing import CliRunner
 
 from paper_repro import experiment
 from paper_repro.presets import Cell, PromptSet, load_preset
+from tests.support import ALPHA
 from tradeoff.llm import engine
 
 runner = CliRunner()
@@ -121,8 +123,9 @@ def test_a_random_model_full_of_entropy_is_detected_and_human_text_is_not(result
     assert (longest.loc[longest["watermark"] == "gumbel", "tpr"] >= 0.9).all()
     exact = tpr[tpr["null"].str.startswith("exact") & tpr["fpr"].notna() & (tpr["prompts"] == "both")]
     assert len(exact) > 10
-    # 400 null texts under keys of their own: beyond 20 of them a rate of 1% is refuted at 1e-8.
-    assert (exact["fpr"] <= 20 / 400).all()
+    # Of 200 null texts, each under its own key, more than 17 refute a rate of 1% at the level of the suite.
+    assert stats.binom.sf(17, 200, 0.01) < ALPHA
+    assert (exact["fpr"] <= 17 / 200).all()
 
 
 def test_pooled_rates_are_means_of_their_parts(results: Path) -> None:
@@ -137,7 +140,9 @@ def test_power_is_predicted_beside_what_was_measured(results: Path) -> None:
     power = pd.read_csv(results / "power.csv")
     assert set(power["tokens"]) == {10, 20, 30, 40}
     assert power["predicted"].between(0, 1).all()
-    assert (power["measured"].between(power["low"], power["high"])).all()
+    # Twelve texts: their exact 95% intervals, and a little for what the lattice of scores costs.
+    inside = (power["low"] - 0.02 <= power["predicted"]) & (power["predicted"] <= power["high"] + 0.02)
+    assert inside.mean() > 0.5
     longest = power[power["tokens"] == 40]
     assert (longest["predicted"] > 0.9).all()
 
@@ -162,6 +167,18 @@ def test_model_aware_hits(results: Path) -> None:
     assert (found.loc[found["method"] == "basic", "hits"] == 1).all()
     assert (found.loc[found["method"] != "basic", "hits"] > 0.5).all()
     assert (found.loc[found["tokens"] == 40, "tpr"] == 1).all()
+
+
+def test_every_detector_has_a_roc_curve_from_corner_to_corner(results: Path) -> None:
+    roc = pd.read_csv(results / "roc.csv")
+    for (method, watermark), detectors in DETECTORS.items():
+        part = roc[(roc["method"] == method) & (roc["watermark"] == watermark) & (roc["prompts"] == "both")]
+        assert set(part["detector"]) == detectors
+        for _, curve in part.groupby("detector"):
+            assert (curve["fpr"].diff().dropna() >= 0).all()
+            assert (curve["tpr"].diff().dropna() >= 0).all()
+            assert curve["fpr"].iloc[[0, -1]].tolist() == [0, 1]
+            assert curve["tpr"].iloc[-1] == 1
 
 
 def test_the_report_stands_alone_and_states_claims(results: Path) -> None:

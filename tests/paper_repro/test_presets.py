@@ -86,6 +86,26 @@ def test_cells_multiply_lookaheads_only_where_there_are_any(tmp_path: Path) -> N
         ("[[prompts]]", "[generation]\nseed = -1\n[[prompts]]", "seed=-1 must be at least 0"),
         ('name = "a"', 'name = "../a"', "is no file name"),
         ('"basic", "one-race"', '"basic", "basic"', "generated twice"),
+        ("temperature = 1.0", "temperature = 1.0\ntexts = -2", "texts=-2 of an arm"),
+        ("temperature = 1.0", "temperature = 1.0\ndetect = true", "several lookaheads"),
+        ("temperature = 1.0", "temperature = 1.0\ndetect = true\ntexts = 3", "texts=3 .* at least 4"),
+        ("temperature = 1.0", "temperature = 1.0\ndetect = true\nmax_tokens = 9", "at least 10"),
+        (
+            "temperature = 1.0",
+            "temperature = 1.0\ndetect = true\nlookahead = [2]\nmax_tokens = 40",
+            "roc_tokens=50 .* 10, 20, 30, 40$",
+        ),
+        (
+            '[[prompts]]\nname = "a"',
+            '[generation]\nlookahead = [2]\n[[arms]]\nwatermark = "gumbel"\ntemperature = 0.5\n'
+            'methods = ["basic"]\ndetect = true\n[[prompts]]\nname = "both"',
+            "rename",
+        ),
+        (
+            'watermark = "gumbel"\ntemperature = 1.0\nmethods = ["basic", "one-race"]',
+            'watermark = "none"\ntemperature = 1.0\nmethods = ["basic"]\ndetect = true',
+            "nothing to detect",
+        ),
         ("[models]", "[models", "cannot be read"),
     ],
 )

@@ -36,11 +36,12 @@ from tradeoff.detection.tails import LatticeSum
 from tradeoff.files import FileError
 from tradeoff.prf import Stream
 
-__all__ = ["BayesDetector", "BayesOracle", "Mixing", "Training", "fit_bayes", "load_bayes", "save_bayes"]
+__all__ = ["BayesDetector", "Mixing", "Training", "fit_bayes", "load_bayes", "save_bayes"]
 
 #: How two streams are combined: "single" reads one, "layer" mixes every round (the paper's Bayes-Prior),
-#: "token" mixes whole tokens (one source a token), "mlp" lets a network and the coin weigh the token.
-Mixing = Literal["single", "layer", "token", "mlp"]
+#: "token" mixes whole tokens (one source a token), "mlp" lets a network and the coin weigh the token, and
+#: "oracle" reads the stream that drew the token, as a record tells: a bound, no detector.
+Mixing = Literal["single", "layer", "token", "mlp", "oracle"]
 
 _HIDDEN = 64
 _NULL_TOKENS = 200_000
@@ -108,7 +109,7 @@ class _Model(nn.Module):
     def forward(self, draft: torch.Tensor, target: torch.Tensor, coin: torch.Tensor) -> torch.Tensor:
         """log likelihood ratio of every token: [t]."""
         first = self.rounds_ratio(draft)
-        if self.mixing == "single":
+        if self.mixing in ("single", "oracle"):
             return first.log().sum(-1)
         second = self.rounds_ratio(target)
         if self.mixing == "layer":
@@ -152,6 +153,7 @@ class BayesDetector:
             "layer": "Bayes-Prior (per layer)",
             "token": "Bayes-Prior (per token)",
             "mlp": "Bayes-MLP",
+            "oracle": "oracle",
         }[self.mixing]
 
     def contributions(self, evidence: Evidence) -> np.ndarray:
@@ -176,38 +178,6 @@ class BayesDetector:
     @torch.no_grad()
     def _scores(self, draft: torch.Tensor, target: torch.Tensor, coin: torch.Tensor) -> np.ndarray:
         return self._model(draft, target, coin).numpy()
-
-
-class BayesOracle:
-    """A fitted likelihood, read at the stream that drew the token; told by records. A bound, no detector."""
-
-    name = "oracle"
-    null = BayesDetector.null
-
-    def __init__(self, fitted: BayesDetector):
-        self._single = BayesDetector(_single_stream(fitted), fitted.rounds, (Stream.SHARED,))
-
-    def contributions(self, evidence: Evidence) -> np.ndarray:
-        """See `Detector.contributions`; ValueError without sources."""
-        draft = evidence.bits(Stream.DRAFT, self._single.rounds)
-        target = evidence.bits(Stream.TARGET, self._single.rounds)
-        bits = torch.from_numpy(np.where(evidence.drafted[:, None], draft, target).astype(float))
-        return self._single._scores(bits, bits, torch.zeros(len(bits), dtype=torch.float64))
-
-    def log_p(self, statistic: float, count: int) -> float:
-        """See `Detector.log_p`."""
-        return self._single.log_p(statistic, count)
-
-    def threshold(self, count: int, fpr: float) -> float:
-        """See `Detector.threshold`."""
-        return self._single.threshold(count, fpr)
-
-
-def _single_stream(fitted: BayesDetector) -> _Model:
-    model = _Model(fitted.rounds, "single", 1.0)
-    source = fitted._model.state_dict()
-    model.load_state_dict({name: source[name] for name in ("beta", "delta", "share")})
-    return model
 
 
 def fit_bayes(
@@ -372,8 +342,10 @@ def _tensors(
     evidence: Evidence, rounds: int, streams: tuple[Stream, ...], mixing: Mixing
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Bits of the first and of the last stream [t, m], and coins [t], as float64."""
-    first = torch.from_numpy(evidence.bits(streams[0], rounds).astype(float))
-    last = first if len(streams) == 1 else torch.from_numpy(evidence.bits(streams[-1], rounds).astype(float))
+    bits = [evidence.bits(stream, rounds) for stream in streams]
+    if mixing == "oracle":
+        bits = [np.where(evidence.drafted[:, None], bits[0], bits[-1])]
+    first, last = (torch.from_numpy(part.astype(float)) for part in (bits[0], bits[-1]))
     coin = evidence.coin() if mixing == "mlp" else np.zeros(len(evidence))
     return first, last, torch.from_numpy(coin)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import numpy as np
@@ -66,6 +67,17 @@ class Evidence:
                 words.append((word >> np.arange(min(64, rounds - first))) & 1)
             self._bits[stream, rounds] = np.concatenate(words, axis=-1).astype(np.int8)
         return self._bits[stream, rounds]
+
+    def restricted(self, keep: np.ndarray) -> Evidence:
+        """The same text with only some of its positions counting.
+
+        Args:
+            keep: [t] booleans, one a position that counts now.
+        """
+        part = copy.copy(self)
+        part.index, part.tokens, part.contexts = self.index[keep], self.tokens[keep], self.contexts[keep]
+        part._uniforms, part._bits = {}, {}
+        return part
 
     @property
     def drafted(self) -> np.ndarray:

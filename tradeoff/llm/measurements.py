@@ -32,20 +32,25 @@ __all__ = [
 Record = Mapping[str, Any]
 
 
-def aatps(records: Sequence[Record]) -> Estimate:
+def aatps(records: Sequence[Record], tokens: int | None = None) -> Estimate:
     """Average accepted tokens per step, the token after the drafts included: between 1 and K + 1.
 
-    Steps are counted before the text is cut at its end. A ratio of sums over texts, with the standard error
-    of a ratio estimator whose independent units are texts.
+    Steps are counted before the text is cut at its end; with `tokens` only those that begin within so many
+    tokens, because the acceptance rate moves as texts go on, and only equal lengths compare. A ratio of
+    sums over texts, with the standard error of a ratio estimator whose independent units are texts.
 
     Raises:
         ValueError: without records.
     """
     _check(records)
-    tokens = np.array([sum(record["accepted"]) + len(record["accepted"]) for record in records], float)
-    steps = np.array([len(record["accepted"]) for record in records], float)
-    ratio = tokens.sum() / steps.sum()
-    return Estimate(float(ratio), _standard_error(tokens - ratio * steps) / float(steps.mean()))
+    emitted, steps = np.zeros(len(records)), np.zeros(len(records))
+    for row, record in enumerate(records):
+        sizes = np.array(record["accepted"]) + 1
+        starts = np.cumsum(sizes) - sizes
+        counted = sizes if tokens is None else sizes[starts < tokens]
+        emitted[row], steps[row] = counted.sum(), len(counted)
+    ratio = emitted.sum() / steps.sum()
+    return Estimate(float(ratio), _standard_error(emitted - ratio * steps) / float(steps.mean()))
 
 
 @dataclass(frozen=True)
