@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -11,6 +12,10 @@ from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from tradeoff.llm.models import ModelPair
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Before torch is imported: one thread a worker, or they wait for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Derandomised: a property that holds today is checked on the same examples tomorrow, so that the
 # false-alarm rate of the statistical ones is fixed once and for all.

@@ -280,12 +280,12 @@ def test_files_give_the_detector_back(fitted, mixing, tmp_path):
 def test_texts_under_a_key(fitted, mixing):
     """Evidence itself, of a text long enough and of one with nothing to score."""
     prf = KeyedPrf(Key(bytes(32)))
-    evidence = Evidence(np.random.default_rng(15).integers(0, 99, 60), prf)
+    evidence = Evidence(np.random.default_rng(15).integers(0, 99, 60), prf, "db" * 30)
     result = detect(fitted[mixing], evidence)
     assert result.tokens_scored == 56
     assert result.contributions.shape == (56,)
     assert -10 < result.log_p < 0
-    assert detect(fitted[mixing], Evidence([1, 2], prf)).log_p == 0.0
+    assert detect(fitted[mixing], Evidence([1, 2], prf, "bb")).log_p == 0.0
 
 
 def write(path, tensors: dict, about: object) -> None:
