@@ -3,7 +3,8 @@
     python -m paper_repro.generate --preset builtin
 
 Every text is kept (`texts/<prompts>/<method>-<watermark>-T<temperature>-K<lookahead>.jsonl`), so that a run
-that was stopped goes on, and the table can be made again without a model.
+that was stopped goes on, and the table can be made again without a model. `--only one-race` leaves
+`table.csv` alone and writes `table-one-race.csv`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from paper_repro.presets import Cell, Preset, load_preset, preset_names
-from tradeoff.console import exit_on_bad_input, print_written, stdout
+from tradeoff.console import exit_on_bad_input, print_note, print_written, stdout
 from tradeoff.decoders import Identity, parse_decoder
 from tradeoff.files import output_folder, write_table
 from tradeoff.kernels import make_method
@@ -82,7 +83,10 @@ def generate_cells(
         source = cell.prompts
         if source.name not in prompts:
             most = max(other.texts for other in cells if other.prompts == source)
-            prompts[source.name] = encode_prompts(pair.tokenizer, source.read(most), chat=source.chat)
+            named = source.read(most)
+            if len(named) < most:
+                print_note(f"{source.source or source.dataset} has {len(named)} prompts; using all")
+            prompts[source.name] = encode_prompts(pair.tokenizer, named, chat=source.chat)
         run = generate_to_file(
             pair,
             cell_settings(preset, cell, measure=True),
@@ -164,6 +168,7 @@ def print_table(table: pd.DataFrame, title: str) -> None:
         columns = (
             "method",
             "K",
+            "texts",
             "AATPS",
             "PTT (ms)",
             "LOGPPL",
@@ -173,11 +178,14 @@ def print_table(table: pd.DataFrame, title: str) -> None:
             "expected",
             "z",
         )
-        shown = Table(*columns, title=f"{title}: {prompts}, temperature {temperature:g}", box=SIMPLE)
+        shown = Table(
+            *columns, title=f"{title}: {prompts}, temperature {temperature:g}", box=SIMPLE, padding=0
+        )
         for row in part.to_dict("records"):
             shown.add_row(
                 f"{row['method']}, {row['watermark']}",
                 str(row["lookahead"] or ""),
+                str(row["texts"]),
                 _shown(row, "aatps", 2),
                 _shown(row, "ptt_ms", 0),
                 _shown(row, "logppl", 2),
@@ -209,7 +217,9 @@ def main(
     texts: Annotated[int | None, typer.Option(help="Texts a cell, instead of the preset's.", min=1)] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Tokens a text.", min=1)] = None,
     lookahead: Annotated[list[int] | None, typer.Option(help="Only these lookaheads.", min=1)] = None,
-    only: Annotated[list[str] | None, typer.Option(help="Only these methods.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Only these methods; into a table of their own.")
+    ] = None,
     batch: Annotated[int | None, typer.Option(help="Texts at a time.", min=1)] = None,
 ) -> None:
     """Generate the texts of a preset with every method, and print the table."""
@@ -240,11 +250,16 @@ def main(
                 )
         cells = [cell for cell in cells if not only or cell.method in only]
         folder = output_folder(out / Path(preset).stem)
+        # The methods in the order of the preset, however they were asked for.
+        parts = ["table", *(dict.fromkeys(cell.method for cell in cells) if only else ())]
+        path = folder / f"{'-'.join(parts)}.csv"
+        key = f"key of the experiment: fingerprint {experiment_key(chosen.seed).fingerprint}"
+        stdout().print(f"texts go to {folder}; {key}", soft_wrap=True, markup=False)
         pair = load_pair(chosen.target, chosen.draft, dtype=chosen.dtype)
         table = tabulate(generate_cells(chosen, cells, folder, pair))
-        write_table(table, folder / "table.csv")
+        write_table(table, path)
         print_table(table, chosen.title)
-        print_written(stdout(), [folder / "table.csv"])
+        print_written(stdout(), [path])
 
 
 if __name__ == "__main__":

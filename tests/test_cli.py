@@ -62,7 +62,7 @@ def test_other_decoders(files):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--paper", "--class", "pareto"], ["'pareto'", "choose one of linear"]),
+        (["--paper", "--class", "pareto"], ["class='pareto'", "choose one of linear", "or all"]),
         (["--paper", "--decoder", "synthid:0"], ["'synthid:0'", "M >= 1"]),
         (["--paper", "--decoder", "gumbel:3"], ["'gumbel:3'"]),
         (["--paper", "--points", "1"], ["points=1", "at least 2"]),
@@ -121,7 +121,10 @@ def test_normalise(tmp_path):
     np.save(tmp_path / "P.npy", 3 * P)
     np.save(tmp_path / "Q.npy", Q.astype(np.float16))
     files = [str(tmp_path / "P.npy"), str(tmp_path / "Q.npy")]
-    assert runner.invoke(app, ["curve", *files]).exit_code == 2
+    refused = runner.invoke(app, ["curve", *files])
+    assert refused.exit_code == 2
+    assert "P sums to 3" in refused.output
+    assert "--normalise" in refused.output
     result = runner.invoke(app, ["curve", *files, "--normalise"])
     assert result.exit_code == 0
     assert "2.146621" in result.output

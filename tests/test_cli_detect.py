@@ -19,7 +19,7 @@ from tradeoff.cli import app
 from tradeoff.decoders import SynthID, parse_decoder
 from tradeoff.decoders.synthid import TournamentBits
 from tradeoff.detection import Aaronson, Evidence, SumOfKeys, WeightedMeanBits, default_detector
-from tradeoff.detection.texts import _BLOCK, read_texts
+from tradeoff.detection.texts import _BLOCK, Broken, Text, read_texts
 from tradeoff.files import FileError
 from tradeoff.kernels import METHODS, make_method
 from tradeoff.keys import Key
@@ -184,14 +184,95 @@ def test_method_is_told_by_options_or_by_the_record(folder: Path, method: str, w
     assert by_record == by_option[1]
 
 
-def test_options_look_for_a_watermark_in_unmarked_text(folder: Path) -> None:
+def test_records_that_claim_no_watermark(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They have a row of their own, for which no key is needed; --method makes them controls."""
+    without_tokenizer(monkeypatch)
+    monkeypatch.delenv("TRADEOFF_KEY", raising=False)
     run = {"method": "standard", "watermark": "none", "prf": None, "context_width": None, "key": None}
-    path = lines(folder / "x.jsonl", {"token_ids": other(60), "run": run})
-    refused = detect(folder, path)
-    assert refused.exit_code == 2
-    assert "line 1: method='standard' with no watermark leaves no watermark" in flat(refused.stderr)
-    (found,) = findings(detect(folder, path, "--json", "--method", "two-keys"))
+    texts = [{"token_ids": other(60), "run": run | {"method": name}} for name in ("standard", "basic")]
+    path = lines(folder / "x.jsonl", *texts)
+    for options in ([], ["--prf", PRF.name, "--key-file", folder / "key"]):
+        result = detect(folder, path, "--json", "--tokens", *options, key=False)
+        found = findings(result)
+        assert result.stderr.count("to use it as a control pass --method one-race") == 1
+        assert "assumed" not in result.stderr
+        assert [f["method"] for f in found] == ["standard", "basic"]
+        for f in found:
+            assert f.keys() == FIELDS.keys() | {"index", "scores"}
+            assert (f["verdict"], f["watermark"]) == ("no watermark claimed", "none")
+            assert (f["log10_p"], f["tokens"], f["tokens_scored"]) == (0.0, 60, 0)
+            assert f["detector"] is f["prf"] is f["context_width"] is f["key"] is None
+            assert f["index"] == f["scores"] == []
+    html = folder / "p.html"
+    shown = detect(folder, path, "--tokens", "--html", html, key=False)
+    assert shown.exit_code == 0
+    assert "0 too short, 2 no watermark claimed (false-positive rate 0.01)" in shown.stdout
+    assert shown.stdout.count("not scored") == 120
+    assert "no watermark claimed" in html.read_text(encoding="utf-8")
+    # What to look for: the method decides whether the text is a control.
+    (found, _) = findings(detect(folder, path, "--json", "--method", "two-keys"))
     assert (found["verdict"], found["watermark"]) == ("not detected", "gumbel")
+    by_watermark = findings(detect(folder, path, "--json", "--watermark", "synthid:9"))
+    assert [f["verdict"] for f in by_watermark] == ["no watermark claimed", "not detected"]
+
+
+def test_what_is_assumed_is_told(folder: Path) -> None:
+    """Once, and only where neither the text nor an option names a method."""
+    ids = marked(60, stream=Stream.TARGET)
+    path = lines(folder / "x.jsonl", {"token_ids": ids}, {"token_ids": ids})
+    result = detect(folder, path, "--json")
+    assert [f["verdict"] for f in findings(result)] == ["not detected"] * 2
+    assert flat(result.stderr) == (
+        f"note: assumed: method one-race, watermark gumbel, prf {PRF.name}, context width 4; the text names "
+        "none: pass --method, --watermark, --prf, --context-width as at generation"
+    )
+    options = ["--watermark", "gumbel", "--prf", PRF.name]
+    told = flat(detect(folder, path, *options).stderr)
+    assert "assumed: method one-race, context width 4; the text names none: pass --method, --c" in told
+    result = detect(folder, path, "--json", "--method", "two-keys")
+    assert [f["verdict"] for f in findings(result)] == ["watermarked"] * 2
+    assert result.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("told", "options", "warning"),
+    [
+        (("one-race", "gumbel"), ["--method", "basic"], None),
+        (("two-keys", "gumbel"), ["--method", "algorithm-1"], None),
+        (("basic", "synthid:inf"), ["--watermark", "synthid:30"], None),
+        (("standard", "none"), ["--method", "two-keys"], None),
+        (("magic", "magic"), ["--method", "basic", "--watermark", "gumbel"], None),
+        (
+            ("two-keys", "gumbel"),
+            ["--method", "one-race"],
+            "method two-keys, but one-race is looked for; their watermark cannot be found this way",
+        ),
+        (
+            ("keep-efficiency", "gumbel"),
+            ["--method", "two-keys"],
+            "method keep-efficiency, but two-keys is looked for; their watermark is read in part",
+        ),
+        (
+            ("basic", "synthid:30"),
+            ["--watermark", "gumbel"],
+            "watermark synthid:30, but gumbel is looked for; their watermark cannot be found this way",
+        ),
+        (
+            ("basic", "synthid:30"),
+            ["--watermark", "synthid:10"],
+            "watermark synthid:30, but synthid:10 is looked for; their watermark is read in part",
+        ),
+    ],
+)
+def test_another_method_than_the_record_s_is_a_warning(
+    folder: Path, told: tuple[str, str], options: list[str], warning: str | None
+) -> None:
+    run = dict(zip(("method", "watermark"), told, strict=True))
+    text = {"token_ids": other(20), "run": run}
+    result = detect(folder, lines(folder / "x.jsonl", text, text), *options)
+    assert result.exit_code == 0, result.output
+    assert result.stderr.count("warning: ") == (warning is not None)
+    assert (warning or "") in flat(result.stderr)
 
 
 def test_prf_and_width_come_from_the_record(folder: Path) -> None:
@@ -213,6 +294,7 @@ def test_prf_and_width_come_from_the_record(folder: Path) -> None:
 
 def test_disagreement_with_the_record_is_a_warning(folder: Path) -> None:
     run = {"prf": PRF.name, "context_width": 4, "key": KEY.fingerprint}
+    run |= {"method": "one-race", "watermark": "gumbel"}
     text = {"token_ids": marked(60), "run": run}
     path = lines(folder / "x.jsonl", text, text)
     assert detect(folder, path).stderr == ""
@@ -242,13 +324,13 @@ def test_no_torch_for_token_ids(folder: Path) -> None:
     path = lines(folder / "x.jsonl", {"token_ids": other(60)}, {"token_ids": other(60), "run": synthid})
     code = (
         "import sys; from tradeoff.cli import app; import tradeoff.detection\n"
-        f"app(['detect', {str(path)!r}, '--json', '--key-file', {str(folder / 'key')!r}], "
-        "standalone_mode=False)\n"
+        f"app(['detect', {str(path)!r}, '--json', '--key-file', {str(folder / 'key')!r}, '--method', "
+        "'two-keys'], standalone_mode=False)\n"
         "print({'torch', 'transformers', 'tradeoff.llm'} & set(sys.modules), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert [json.loads(line)["detector"] for line in done.stdout.splitlines()] == [
-        "Aaronson",
+        "sum of both keys",
         "weighted mean of bits",
     ]
     assert done.stderr.strip() == "set()"
@@ -257,6 +339,7 @@ def test_no_torch_for_token_ids(folder: Path) -> None:
 def test_a_reader_who_has_seen_enough_is_no_error(folder: Path) -> None:
     path = lines(folder / "x.jsonl", *({"token_ids": []} for _ in range(2000)))
     arguments = [sys.executable, "-m", "tradeoff.cli", "detect", path, "--json", "--key-file", folder / "key"]
+    arguments += ["--method", "one-race"]
     child = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert child.stdout is not None
     assert json.loads(child.stdout.readline())["verdict"] == "too short"
@@ -309,14 +392,17 @@ def test_broken_last_line_is_left_out(folder: Path) -> None:
         assert "x.jsonl line 2 breaks off" in flat(result.stderr)
     # Without its newline alone a line is whole.
     (folder / "x.jsonl").write_bytes(b"\xef\xbb\xbf" + whole + b"\r\n" + whole)
-    result = detect(folder, folder / "x.jsonl", "--json")
+    result = detect(folder, folder / "x.jsonl", "--json", "--method", "one-race")
     assert len(findings(result)) == 2
     assert result.stderr == ""
 
 
 def pieces(path: Path) -> list[str]:
-    (text,) = [list(text.pieces or ()) for text in read_texts([str(path)], sys.stdin.buffer, pytest.fail)]
-    return text
+    texts = read_texts([str(path)], sys.stdin.buffer, pytest.fail)
+    text = next(texts)
+    if isinstance(text, Broken):
+        raise FileError(text.message)
+    return list(text.pieces or ())
 
 
 def test_large_plain_text_comes_in_pieces(tmp_path: Path) -> None:
@@ -344,9 +430,11 @@ def test_json_lines_are_streamed(tmp_path: Path) -> None:
     with path.open("a") as stream:
         stream.write("x" * (3 * _BLOCK) + "\n")
     texts = read_texts([str(path)], sys.stdin.buffer, pytest.fail)
-    assert next(texts).pieces == ["a"]
-    with pytest.raises(FileError, match="line 2 is not JSON"):
-        next(texts)
+    first, second = next(texts), next(texts)
+    assert isinstance(first, Text)
+    assert first.pieces == ["a"]
+    assert isinstance(second, Broken)
+    assert "line 2 is not JSON" in second.message
 
 
 # Views
@@ -449,6 +537,38 @@ def test_tokens_in_the_terminal(folder: Path, monkeypatch: pytest.MonkeyPatch) -
     rare = (Evidence(ids, PRF).uniform(Stream.SHARED) >= 0.99).sum()
     assert result.stdout.count("\x1b[1;37;44m#") == rare > 10
     assert result.stdout.count("1 in 100 without a watermark") == 1
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "position  token" in detect(folder, path, "--tokens").stdout
+
+
+def test_tokens_without_colour(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Columns: nothing of the evidence is lost in a file."""
+    without_tokenizer(monkeypatch)
+    ids = marked(40)
+    result = detect(folder, lines(folder / "x.jsonl", {"id": "a", "token_ids": ids}), "--tokens")
+    assert result.exit_code == 0
+    assert "a: watermarked\nposition  token" in result.stdout
+    rows = [row.split() for row in result.stdout.splitlines() if re.match(r" +\d+  \"", row)]
+    assert [int(row[0]) for row in rows] == list(range(40))
+    assert [row[1].strip('"') for row in rows] == [f"#{token}" for token in ids]
+    evidence = Evidence(ids, PRF)
+    scored = [row for row in rows if row[-2:] != ["not", "scored"]]
+    assert [int(row[0]) for row in scored] == evidence.index.tolist()
+    uniforms = evidence.uniform(Stream.SHARED)
+    # The score of Aaronson's test is -log(1 - U), so that one token of 1 / (1 - U) has as much.
+    np.testing.assert_allclose([float(row[-1]) for row in scored], 1 / (1 - uniforms), rtol=0.01)
+    np.testing.assert_allclose([float(row[-2]) for row in scored], -np.log(1 - uniforms), atol=0.01)
+
+
+def test_tokens_as_json(folder: Path) -> None:
+    ids = marked(40)
+    path = lines(folder / "x.jsonl", {"token_ids": ids})
+    (found,) = findings(detect(folder, path, "--json", "--tokens"))
+    expected = Aaronson().contributions(Evidence(ids, PRF))
+    assert found["index"] == Evidence(ids, PRF).index.tolist()
+    assert found["scores"] == expected.tolist()
+    (bare,) = findings(detect(folder, path, "--json"))
+    assert found == bare | {"index": found["index"], "scores": found["scores"]}
 
 
 def test_page_of_a_failed_command_is_not_left(folder: Path) -> None:
@@ -473,13 +593,23 @@ def test_page_of_a_failed_command_is_not_left(folder: Path) -> None:
         (["--method", "magic"], "method='magic' is unknown; use one of basic"),
         (["--method", "standard"], "carries no watermark"),
         (["--method", "basic", "--watermark", "none"], "no watermark to detect"),
-        (["--watermark", "magic"], "decoder='magic' is unknown"),
-        (["--watermark", "synthid:30"], "needs Gumbel-max"),
+        (["--watermark", "magic"], "watermark='magic' is unknown; use gumbel"),
+        (["--watermark", "synthd:30"], "watermark='synthd:30' is unknown"),
+        (["--watermark", "none"], "watermark='none' is no watermark to detect; pass the one to look for"),
+        (
+            ["--watermark", "synthid:30"],
+            "watermark='synthid:30' does not fit: method one-race, which is assumed where none is named, "
+            "carries gumbel only; also pass the --method that generated the text: basic, keep-strength, "
+            "keep-efficiency, two-keys, algorithm-1",
+        ),
+        (
+            ["--watermark", "synthid:30", "--method", "single-key"],
+            "single-key carries gumbel only; pass",
+        ),
         (["--prf", "magic"], "prf='magic' is unknown; use one of blake2b"),
         (["--prf", "vllm-philox-v1"], "is not an integer"),
         (["--context-width", "0"], "context_width=0 must be"),
         (["--key", "42"], "--key and --key-file name two keys"),
-        (["--json", "--tokens"], "--json keeps for itself; use --html"),
         (["--retokenize"], 'line 1 has no "text" to tokenise'),
         (["--detector", "gone.safetensors"], "gone.safetensors is not a fitted detector"),
         (["--html", "."], "is a folder; name a file in it"),
@@ -507,7 +637,7 @@ def test_bad_options_exit_with_status_2(
         (b'{"token_ids": [1, 2', "x.jsonl holds no text"),
         (b'{"token_ids": []}\n{"token_ids": [1,\n{"token_ids": []}\n', "x.jsonl line 2 is not JSON"),
         (b"[" * 100_000 + b"\n", "x.jsonl line 1 is not JSON"),
-        (b"3\n", "x.jsonl line 1 is a JSON int, not an object"),
+        (b"3\n[]\n", 'x.jsonl line 1 has neither "text" nor "token_ids" (nor have 1 others) and is left out'),
         (b"{}\n", 'x.jsonl line 1 has neither "text" nor "token_ids"'),
         (b'{"text": 3}\n', '"text" must be a string of whole characters, got 3'),
         (b'{"text": "\\ud800"}\n', '"text" must be a string of whole characters'),
@@ -522,7 +652,7 @@ def test_bad_options_exit_with_status_2(
         (b'{"token_ids": [], "run": {"method": 3}}\n', '"run" has method=3, which is no str'),
         (b'{"token_ids": [], "run": {"vocabulary": "x"}}\n', '"run" has vocabulary="x", which is no int'),
         (b'{"token_ids": [], "run": {"method": "magic"}}\n', "line 1: method='magic' is unknown"),
-        (b'{"token_ids": [], "run": {"watermark": "magic"}}\n', "line 1: decoder='magic' is unknown"),
+        (b'{"token_ids": [], "run": {"watermark": "magic"}}\n', "line 1: watermark='magic' is unknown"),
         (b'{"token_ids": [], "run": {"prf": "magic"}}\n', "line 1: prf 'magic' is unknown"),
         (b'{"token_ids": [], "run": {"context_width": 0}}\n', "line 1: context_width=0 must be"),
         (
@@ -555,10 +685,113 @@ def test_missing_and_empty_sources(folder: Path) -> None:
         assert message in flat(result.stderr)
     result = detect(folder, "-", "-", input="{}")
     assert "source - is named twice" in flat(result.stderr)
-    # A source that is not there is told before anything is read.
     path = lines(folder / "x.jsonl", {"token_ids": other(9)})
-    result = detect(folder, path, folder / "gone", "--json")
-    assert (result.exit_code, result.stdout) == (2, "")
+    texts = read_texts([str(path), "gone"], sys.stdin.buffer, pytest.fail)
+    # A source that is not there is told before anything is read.
+    assert [type(text) for text in texts] == [Broken, Text]
+
+
+def test_what_cannot_be_read_does_not_keep_the_rest(folder: Path) -> None:
+    """Every verdict that there is, and exit status 2."""
+    (folder / "bad.txt").write_bytes(b"\xe4")
+    good = json.dumps({"id": "a", "token_ids": marked(40)})
+    record = json.dumps({"token_ids": [1], "run": {"method": "magic"}})
+    (folder / "x.jsonl").write_text("\n".join([good, "broken", record, '{"text": 3}', good, *"[{["]) + "\n")
+    sources = (folder / "gone", folder / "bad.txt", folder / "x.jsonl")
+    result = detect(folder, *sources, "--json")
+    assert result.exit_code == 2
+    assert [json.loads(line)["verdict"] for line in result.stdout.splitlines()] == ["watermarked"] * 2
+    told = flat(result.stderr)
+    for words in (
+        "gone does not exist",
+        "bad.txt is not UTF-8",
+        "line 2 is not JSON",
+        "method='magic' is unk",
+    ):
+        assert told.count(words) == 1
+    # A file of the wrong kind does not fill the screen.
+    assert "x.jsonl: 3 more texts cannot be read for such reasons" in told
+    assert told.count("error: ") == 6
+    result = detect(folder, *sources, "--html", folder / "p.html")
+    assert result.exit_code == 2
+    assert "2 texts: 2 watermarked" in result.stdout
+    assert (folder / "p.html").exists()
+
+
+def test_other_files_beside_texts_are_warnings(folder: Path) -> None:
+    data = folder / "data"
+    data.mkdir()
+    lines(data / "a.jsonl", {"token_ids": marked(40)})
+    lines(data / "a.ptt.jsonl", {"theta": 1}, {"theta": 2}, [3])
+    (data / "empty.txt").write_text("")
+    (folder / "nothing").mkdir()
+    for sources in ([data, folder / "nothing"], [*sorted(data.iterdir()), folder / "nothing"]):
+        result = detect(folder, *sources, "--json")
+        assert len(findings(result)) == 1
+        told = flat(result.stderr)
+        assert 'a.ptt.jsonl line 1 has neither "text" nor "token_ids" (nor have 2 others)' in told
+        assert "empty.txt holds no text and is left out" in told
+        assert "nothing holds no text and is left out" in told
+    result = detect(folder, data / "empty.txt", folder / "nothing")
+    assert result.exit_code == 2
+    assert f"source {data / 'empty.txt'}, {folder / 'nothing'} holds no text; pass" in flat(result.stderr)
+
+
+def test_json_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One object, a list of them, or JSON lines."""
+    path = folder / "x.json"
+    text = {"id": "a", "token_ids": marked(40)}
+    for content, ids in (
+        (json.dumps(text, indent=2), ["a"]),
+        ("\ufeff" + json.dumps([text, text | {"id": None}], indent=2), ["a", "2"]),
+        (f"\n{json.dumps(text)}\n{json.dumps(text)}\n", ["a", "a"]),
+    ):
+        path.write_text(content, encoding="utf-8")
+        found = findings(detect(folder, path, "--json"))
+        assert [(f["id"], f["verdict"]) for f in found] == [(name, "watermarked") for name in ids]
+    path.write_text(json.dumps([text, {"text": 3}]))
+    assert 'x.json item 2: "text" must be a string' in flat(detect(folder, path).stderr)
+    for content, message in (
+        (json.dumps(text, indent=2)[:-9], "x.json is not JSON ("),
+        ("[]", "x.json holds no text"),
+        (" \n", "x.json holds no text"),
+        ("[" * 100_000, "x.json holds no text"),
+    ):
+        path.write_text(content)
+        result = detect(folder, path)
+        assert result.exit_code == 2
+        assert message in flat(result.stderr)
+        assert result.stderr.count("error: ") == 1
+    path.write_bytes(json.dumps(text).encode() + b'\n{"text": "\xff"}\n')
+    assert "x.json is not UTF-8: byte" in flat(detect(folder, path).stderr)
+    # Too large to be held: JSON lines only.
+    monkeypatch.setattr("tradeoff.detection.texts._WHOLE", 20)
+    path.write_text(f"{json.dumps(text)}\n{json.dumps(text)}\n")
+    assert len(findings(detect(folder, path, "--json"))) == 2
+    path.write_text(json.dumps([text, text]))
+    assert "has neither" in flat(detect(folder, path).stderr)
+
+
+@pytest.mark.parametrize("name", ["x.txt", "x.jsonl", "x.json", "-"])
+def test_binary_files_are_no_text(folder: Path, name: str) -> None:
+    path = folder / name
+    for content, message in (
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "is not a text file; pass the text in it"),
+        (b"abc\0def", "is not a text file"),
+        (b"%PDF-1.7 ", "is not a text file"),
+        ("ab".encode("utf-16"), "is UTF-16; convert it with `iconv -f utf-16 -t utf8`"),
+    ):
+        path.write_bytes(content)
+        result = detect(folder, "-" if name == "-" else path, input=content)
+        assert result.exit_code == 2
+        assert message in flat(result.stderr)
+        assert "latin1" not in result.stderr
+        assert result.stderr.count("error: ") == 1
+
+
+def test_labels_of_files_in_folders() -> None:
+    assert Text("0.txt", "folder/0.txt", "folder/0.txt", None, []).label == "folder/0.txt"
+    assert Text("a", "folder/x.jsonl", "folder/x.jsonl line 1", [], None).label == "folder/x.jsonl: a"
 
 
 @pytest.mark.parametrize("seen", [0, 5, _BLOCK - 1, _BLOCK, 3 * _BLOCK + 1])
@@ -573,7 +806,7 @@ def test_invalid_utf8_is_named_by_its_byte(tmp_path: Path, seen: int) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([], "TRADEOFF_KEY holds no key; make a key with `tradeoff key new`"),
+        ([], "TRADEOFF_KEY holds no key; pass --key-file FILE (make one with `tradeoff key new"),
         (["--key", "42"], "--key takes the integer keys of --prf vllm-philox-v1"),
         (["--prf", "vllm-philox-v1"], "needs the integer key of vLLM"),
         (["--key-file", "gone.key"], "key file gone.key does not exist"),

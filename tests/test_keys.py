@@ -97,6 +97,14 @@ def test_a_written_key_is_read_again_and_is_private(tmp_path):
     assert Key.read(path) == Key(SECRET)
 
 
+def test_paths_may_be_text(tmp_path):
+    path = str(tmp_path / "key.hex")
+    Key(SECRET).write(path)
+    assert Key.read(path) == Key(SECRET)
+    with pytest.raises(KeyFormatError, match="exists"):
+        Key.new().write(path)
+
+
 def test_writing_is_private_whatever_the_umask(tmp_path):
     before = os.umask(0)
     try:
@@ -160,6 +168,18 @@ def test_files_without_a_key(tmp_path):
             assert content.decode("latin-1").strip() not in str(caught.value)
 
 
+def test_a_path_in_the_environment_is_told_from_a_key(tmp_path, monkeypatch):
+    path = tmp_path / "my.key"
+    Key(SECRET).write(path)
+    monkeypatch.setenv("TRADEOFF_KEY", str(path))
+    with pytest.raises(KeyFormatError, match=r"TRADEOFF_KEY holds the path of a file.*--key-file") as caught:
+        Key.from_environment()
+    assert "my.key" not in str(caught.value)
+    monkeypatch.setenv("TRADEOFF_KEY", str(tmp_path / "absent"))
+    with pytest.raises(KeyFormatError, match="hex"):
+        Key.from_environment()
+
+
 def test_the_environment(monkeypatch):
     monkeypatch.setenv("TRADEOFF_KEY", SECRET.hex())
     monkeypatch.setenv("OTHER_KEY", "not hex at all, but secret")
@@ -171,5 +191,5 @@ def test_the_environment(monkeypatch):
         monkeypatch.delenv("TRADEOFF_KEY", raising=False)
         if value is not None:
             monkeypatch.setenv("TRADEOFF_KEY", value)
-        with pytest.raises(KeyFormatError, match=f"TRADEOFF_KEY.*{REMEDY}"):
+        with pytest.raises(KeyFormatError, match=f"TRADEOFF_KEY.*--key-file FILE.*{REMEDY}.*hex digits"):
             Key.from_environment()

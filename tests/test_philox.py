@@ -155,9 +155,12 @@ def test_what_the_format_lacks_is_refused_with_the_methods_that_work():
     ]
     for call in calls:
         with pytest.raises(
-            ValueError, match=r"does not define.*keep strength.*Gumbel-max.*two keys.*default"
-        ):
+            ValueError, match=r"does not define.*; with it use.*Gumbel-max.*default"
+        ) as caught:
             call()
+        # As they are spelled on the command line.
+        for method in ("keep-strength", "keep-efficiency", "two-keys", "one-race", "one-race-tree"):
+            assert method in str(caught.value)
 
 
 @pytest.mark.parametrize("key", [-1, 1 << 64, 1.5, True, b"k" * 16])

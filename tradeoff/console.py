@@ -12,7 +12,15 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-__all__ = ["exit_on_bad_input", "print_warning", "print_written", "stderr", "stdout"]
+__all__ = [
+    "exit_on_bad_input",
+    "print_error",
+    "print_note",
+    "print_warning",
+    "print_written",
+    "stderr",
+    "stdout",
+]
 
 
 _LLM_PACKAGES = {"accelerate", "gguf", "platformdirs", "safetensors", "torch", "transformers"}
@@ -59,16 +67,26 @@ def exit_on_bad_input() -> Iterator[None]:
         # one either, and Typer ends quietly then.
         if isinstance(error, typer.Exit | typer.Abort | BrokenPipeError):
             raise
-        stderr().print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+        print_error(str(error))
         raise typer.Exit(2) from error
     finally:
         if previous is not None:
             signal.signal(signal.SIGTERM, previous)
 
 
+def print_error(message: str) -> None:
+    """One line on standard error about input that cannot be dealt with."""
+    stderr().print(f"error: {message}", style="red", markup=False, soft_wrap=True)
+
+
 def print_warning(message: str) -> None:
     """One line on standard error about input that is dealt with, but perhaps not as it was meant."""
     stderr().print(f"warning: {message}", style="yellow", markup=False, soft_wrap=True)
+
+
+def print_note(message: str) -> None:
+    """One line on standard error about something that is in order, but good to know."""
+    stderr().print(f"note: {message}", markup=False, soft_wrap=True)
 
 
 def print_written(console: Console, paths: Sequence[Path]) -> None:

@@ -67,14 +67,14 @@ class Key:
         return cls(bytes.fromhex(digits))
 
     @classmethod
-    def read(cls, path: Path) -> Key:
+    def read(cls, path: str | Path) -> Key:
         """The key in the file `path`, which holds hex digits and perhaps a newline.
 
         Raises:
             KeyFormatError: if the file is missing, unreadable, not hex, or too short.
         """
         try:
-            content = path.read_bytes()
+            content = Path(path).read_bytes()
         except FileNotFoundError as error:
             raise KeyFormatError(f"key file {path} does not exist; check the path, or {_REMEDY}") from error
         except OSError as error:
@@ -93,17 +93,26 @@ class Key:
         """The key in the environment variable `name`, in hex digits.
 
         Raises:
-            KeyFormatError: if the variable is unset or empty, not hex, or too short.
+            KeyFormatError: if the variable is unset or empty, not hex, too short, or the path of a file.
         """
         text = os.environ.get(name, "")
         if not text.strip():
-            raise KeyFormatError(f"environment variable {name} holds no key; {_REMEDY} and set it")
+            raise KeyFormatError(
+                f"environment variable {name} holds no key; pass --key-file FILE (make one with "
+                f"`tradeoff key new -o FILE`), or set {name} to its hex digits"
+            )
         try:
             return cls.from_hex(text)
         except KeyFormatError as error:
+            # The path is not quoted: nothing that the variable holds is ever shown.
+            if os.path.isfile(text.strip()):
+                raise KeyFormatError(
+                    f"environment variable {name} holds the path of a file, not a key; pass that file with "
+                    f"--key-file, or set {name} to the hex digits in it"
+                ) from None
             raise KeyFormatError(f"environment variable {name}: {error}") from None
 
-    def write(self, path: Path) -> None:
+    def write(self, path: str | Path) -> None:
         """Write the key to a new file that only its owner can read (mode 0600).
 
         Raises:
@@ -125,7 +134,7 @@ class Key:
             with os.fdopen(descriptor, "w", encoding="ascii") as stream:
                 stream.write(self._secret.hex() + "\n")
         except BaseException as error:
-            path.unlink(missing_ok=True)
+            Path(path).unlink(missing_ok=True)
             if isinstance(error, OSError):
                 raise KeyFormatError(
                     f"key file {path} cannot be written ({error.strerror or error}); choose another path"

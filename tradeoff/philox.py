@@ -144,8 +144,8 @@ class VllmPhilox:
 
     def _lacks(self, what: str) -> NoReturn:
         raise ValueError(
-            f"{self.name} does not define {what}; with it use the basic method, keep strength, keep "
-            "efficiency, one race or the one-race tree with Gumbel-max, or two keys; the default prf "
+            f"{self.name} does not define {what}; with it use the methods basic, keep-strength, "
+            "keep-efficiency, two-keys, one-race or one-race-tree with Gumbel-max; the default prf "
             "blake2b-splitmix-v1 has all"
         )
 

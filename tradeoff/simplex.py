@@ -78,7 +78,8 @@ def distribution(values: Any, name: str = "P") -> Array:
         row = f"{name}[{', '.join(map(str, where))}]" if where else name
         raise DistributionError(
             f"{row} sums to {float(total[(*where, 0)]):.9g}, further than {SUM_TOLERANCE:g} from 1; "
-            "divide it by its sum if that is what you mean (a float32 softmax of many tokens needs it)"
+            "divide it by its sum if that is what you mean (a float32 softmax of many tokens needs it; "
+            "`tradeoff curve --normalise` does it)"
         )
     return p / total
 

@@ -12,7 +12,7 @@ import transformers
 from typer.testing import CliRunner
 
 from tests.tiny import VOCABULARY
-from tradeoff.cli import app, examine
+from tradeoff.cli import app, finding
 from tradeoff.decoders import parse_decoder
 from tradeoff.detection import Evidence, WeightedMeanBits, default_detector, detect, texts
 from tradeoff.kernels import make_method
@@ -160,7 +160,9 @@ def test_words_in_the_page_and_in_the_terminal(folder: Path) -> None:
     html = folder / "page.html"
     result = run(folder, folder / "x.jsonl", "--tokens", "--html", html)
     assert result.exit_code == 0, result.output
-    assert "the <b>man</b> & then␊\n" in result.stdout
+    # Blanks and line ends of a token show.
+    assert '  " ' in result.stdout
+    assert '"\\n"' in result.stdout
     content = html.read_text(encoding="utf-8")
     assert "<b>" not in content
     for word in ("the", "&lt;", "an", "&amp;"):
@@ -179,11 +181,13 @@ def test_records_of_another_vocabulary(folder: Path) -> None:
     assert findings(run(folder, folder / "x.jsonl", "--json"))[0]["tokens"] == 2
     shown = run(folder, folder / "x.jsonl", "--tokens")
     assert shown.exit_code == 0
-    assert "#260 #300" in shown.stdout
+    assert [f'"#{token} "' in shown.stdout for token in (260, 300)] == [True, True]
     assert "run.vocabulary=999, but the tokenizer" in flat(shown.stderr)
     # Without a record, ids that the tokenizer has are spelled.
     (folder / "x.jsonl").write_text(json.dumps(record | {"run": None}) + "\n")
-    assert "the#300" in run(folder, folder / "x.jsonl", "--tokens").stdout
+    shown = run(folder, folder / "x.jsonl", "--tokens").stdout
+    assert '"the"' in shown
+    assert '"#300 "' in shown
 
 
 @pytest.mark.parametrize(
@@ -295,4 +299,4 @@ def test_log10_p_is_finite_even_where_the_law_ends(folder: Path, monkeypatch: py
     (folder / "x.jsonl").write_text(json.dumps({"token_ids": marked_ids(40)}) + "\n")
     options = ("--json", "--method", "basic", "--watermark", "synthid:5")
     (found,) = findings(run(folder, folder / "x.jsonl", *options))
-    assert (found["verdict"], found["log10_p"]) == ("watermarked", examine._LOWEST_LOG10_P)
+    assert (found["verdict"], found["log10_p"]) == ("watermarked", finding._LOWEST_LOG10_P)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import signal
 import stat
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +15,8 @@ import pytest
 from typer.testing import CliRunner
 
 from tradeoff.cli import app
+from tradeoff.cli.generate import _METHOD_HELP
+from tradeoff.kernels import METHODS
 from tradeoff.keys import Key
 from tradeoff.llm.measurements import aatps, interval
 from tradeoff.philox import VllmPhilox
@@ -81,6 +87,8 @@ def test_same_command_is_a_no_op(folder: Path, tiny_folder: Path) -> None:
     result = generate(folder, tiny_folder)
     assert result.exit_code == 0
     assert " new" not in result.output
+    assert f"nothing to do: all 2 texts are in {folder / 'out.jsonl'}" in result.output
+    assert "wrote" not in result.output
     assert (folder / "out.jsonl").read_bytes() == before
 
 
@@ -138,6 +146,81 @@ def test_output_must_not_be_the_prompts(folder: Path, tiny_folder: Path) -> None
     assert "holds the prompts" in result.output.replace("\n", "")
     assert prompts.read_text() == '{"id": "a", "prompt": "the man"}'
     assert generate(folder, tiny_folder, "-o", str(folder)).exit_code == 2
+
+
+def test_output_must_not_be_the_key(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tradeoff.llm.models.load_pair", lambda *_, **__: pytest.fail("a model was loaded"))
+    result = generate(folder, folder, "-o", str(folder / "key"))
+    assert result.exit_code == 2
+    assert "holds the key; write the texts to another file" in result.output.replace("\n", "")
+    assert Key.read(folder / "key") == Key(bytes(range(32)))
+
+
+@pytest.fixture
+def chat_folder(tiny_folder: Path, make_tokenizer, tmp_path: Path) -> Path:
+    """The tiny model with a chat format."""
+    folder = tmp_path / "chat-model"
+    shutil.copytree(tiny_folder, folder)
+    make_tokenizer(
+        chat_template="{% for message in messages %}the {{ message['content'] }} {% endfor %}"
+    ).save_pretrained(folder)
+    return folder
+
+
+def test_chat_is_not_mixed_with_plain_words(folder: Path, chat_folder: Path) -> None:
+    generate(folder, chat_folder)
+    before = (folder / "out.jsonl").read_bytes()
+    result = generate(folder, chat_folder, "--chat")
+    assert result.exit_code == 2
+    assert "a text of the prompt '1' with other prompt tokens" in result.output.replace("\n", "")
+    assert (folder / "out.jsonl").read_bytes() == before
+
+
+def test_questions_are_meant_for_chat(folder: Path, chat_folder: Path, tiny_folder: Path) -> None:
+    hint = "the questions of builtin:question are meant for --chat"
+    short = ["--prompts", "builtin:question", "--limit", "1", "--max-tokens", "2"]
+    assert hint in generate(folder, chat_folder, *short).output
+    (folder / "out.jsonl").unlink()
+    assert hint not in generate(folder, chat_folder, *short, "--chat").output
+    (folder / "out.jsonl").unlink()
+    assert hint not in generate(folder, tiny_folder, *short).output
+
+
+def test_texts_that_end_at_once_are_counted(
+    folder: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = "texts ended before 5 tokens; see --chat, --ignore-eos"
+    # A length of one's own choosing is not an end.
+    assert words not in generate(folder, tiny_folder, "--max-tokens", "2").output
+    lines = records(folder)
+    lines[0]["finish"] = "eos"
+    (folder / "out.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert f"1 of 2 {words}" in generate(folder, tiny_folder, "--max-tokens", "2").output
+
+
+def test_fewer_prompts_than_the_limit(folder: Path, tiny_folder: Path) -> None:
+    prompts, words = folder / "prompts.txt", "prompts.txt has 2 prompts; using all"
+    assert words in generate(folder, tiny_folder, "--limit", "1000").output
+    assert str(prompts) in generate(folder, tiny_folder, "--limit", "3").output
+    assert words not in generate(folder, tiny_folder, "--limit", "2").output
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_keeps_its_exit_status(
+    folder: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def stopped(*_):
+        os.kill(os.getpid(), number)
+        time.sleep(5)
+
+    monkeypatch.setattr("tradeoff.llm.runs.text_record", stopped)
+    result = generate(folder, tiny_folder)
+    assert result.exit_code == 128 + number
+    assert f"stopped: 0 of 2 texts are in {folder / 'out.jsonl'}; the same command goes on" in result.output
+
+
+def test_every_method_is_described() -> None:
+    assert all(f"{name}: " in _METHOD_HELP or f"{name}, " in _METHOD_HELP for name in METHODS)
 
 
 def test_vllm_format_with_an_integer_key(folder: Path, tiny_folder: Path) -> None:
@@ -230,7 +313,7 @@ def test_bad_input_exits_with_status_2(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([], "TRADEOFF_KEY holds no key; make a key with `tradeoff key new`"),
+        ([], "TRADEOFF_KEY holds no key; pass --key-file FILE (make one with `tradeoff key new -o FILE`)"),
         (["--key", "42"], "--key takes the integer keys of --prf vllm-philox-v1"),
         (["--prf", "vllm-philox-v1"], "needs the integer key of vLLM"),
         (["--prf", "vllm-philox-v1", "--key", "x"], "is not an integer"),

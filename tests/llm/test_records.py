@@ -131,10 +131,26 @@ def test_append_and_resume(tmp_path: Path) -> None:
     with RecordFile(path, RUN) as again:
         assert [p.id for p in again.missing(PROMPTS)] == ["1", "3"]
         assert again.of(PROMPTS) == [record(0), record(2)]
-        # Another prompt under a known id, or other token ids of the same words, are other texts.
-        others = [replace(PROMPTS[0], text="else"), replace(PROMPTS[0], token_ids=(9,))]
+        # Other words under a known id are another prompt.
+        others = [replace(PROMPTS[0], text="else", token_ids=(9,))]
         assert again.missing(others) == others
     assert read_records(path) == [record(2), record(0)]
+
+
+def test_a_prompt_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    """The same words as other tokens (--chat added to a finished run) would silently be a second text."""
+    path = tmp_path / "out.jsonl"
+    chat = [PROMPTS[1], replace(PROMPTS[0], token_ids=(9,))]
+    with RecordFile(path, RUN) as file:
+        file.append(record(0))
+        with pytest.raises(FileError, match=r"prompt '0' with other prompt tokens.*another output.*--chat"):
+            file.missing(chat)
+    # A file that came to hold both is complete for either.
+    second = text_record(text(chat[1]), RUN, "words", 4)
+    path.write_text("".join(json.dumps(line) + "\n" for line in (record(0), second)))
+    with RecordFile(path, RUN) as file:
+        assert file.missing(PROMPTS[:1]) == []
+        assert file.missing(chat) == PROMPTS[1:2]
 
 
 def test_numbers_that_json_has_not_are_refused(tmp_path: Path) -> None:

@@ -89,6 +89,28 @@ def test_finished_run_is_a_no_op(make_pair, tmp_path: Path, monkeypatch: pytest.
     assert path.read_bytes() == content
 
 
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit], ids=["Ctrl-C", "SIGTERM"])
+def test_a_stopped_run_says_how_to_go_on(
+    make_pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, stop: type
+) -> None:
+    pair, path = make_pair(30), tmp_path / "out.jsonl"
+    settings = EngineSettings(OneRace(), PRF, max_tokens=5, ignore_eos=True)
+    decode, seen = pair.tokenizer.decode, []
+
+    def tokenizer_that_stops(*args, **kwargs):
+        seen.append(args)
+        if len(seen) > 3:
+            raise stop
+        return decode(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pair.tokenizer, "decode", tokenizer_that_stops)
+        with pytest.raises(stop):
+            generate_to_file(pair, settings, PROMPTS[:8], path, batch=4)
+    assert f"stopped: 3 of 8 texts are in {path}; the same command goes on" in capsys.readouterr().err
+    assert generate_to_file(pair, settings, PROMPTS[:8], path).new == 5
+
+
 def test_a_run_starts_warm(make_pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One prompt is run and thrown away before the clock starts; its text is generated all the same."""
     warmed: list[str] = []

@@ -67,6 +67,10 @@ def test_texts_table_and_resumption(app: typer.Typer, preset: Path, tmp_path: Pa
     result = runner.invoke(app, ["--preset", str(preset), "--out", str(out)])
     assert result.exit_code == 0, result.output
     assert "wrote" in result.output.splitlines()[-1]
+    start = f"texts go to {out / 'tiny'}; key of the experiment: fingerprint {experiment_key(3).fingerprint}"
+    assert result.output.startswith(start)
+    assert experiment_key(3).secret.hex() not in result.output
+    assert "texts" in next(line for line in result.output.splitlines() if "AATPS" in line)
     table = pd.read_csv(out / "tiny" / "table.csv").set_index("method")
     assert list(table.index) == ["basic", "standard", "one-race", "one-race-tree", "keep-strength"]
     assert (table["texts"] == 3).all()
@@ -104,10 +108,11 @@ def test_texts_table_and_resumption(app: typer.Typer, preset: Path, tmp_path: Pa
 
 
 def test_options_override_the_preset(app: typer.Typer, preset: Path, tmp_path: Path) -> None:
+    table = tmp_path / "out" / "tiny" / "table-standard.csv"
     options = ["--texts", "2", "--max-tokens", "4", "--lookahead", "1", "--only", "standard"]
     result = runner.invoke(app, ["--preset", str(preset), "--out", str(tmp_path / "out"), *options])
     assert result.exit_code == 0, result.output
-    (row,) = pd.read_csv(tmp_path / "out" / "tiny" / "table.csv").to_dict("records")
+    (row,) = pd.read_csv(table).to_dict("records")
     assert (row["method"], row["lookahead"], row["texts"]) == ("standard", 1, 2)
     assert row["tokens"] <= 8
     # Fewer texts than there are: the table is about those that were asked for.
@@ -115,7 +120,17 @@ def test_options_override_the_preset(app: typer.Typer, preset: Path, tmp_path: P
     assert (
         runner.invoke(app, ["--preset", str(preset), "--out", str(tmp_path / "out"), *options]).exit_code == 0
     )
-    assert pd.read_csv(tmp_path / "out" / "tiny" / "table.csv")["texts"].tolist() == [1]
+    assert pd.read_csv(table)["texts"].tolist() == [1]
+    # The table of all methods is not overwritten by one of some.
+    assert not (table.parent / "table.csv").exists()
+
+
+def test_fewer_prompts_than_texts(app: typer.Typer, preset: Path, tmp_path: Path) -> None:
+    options = ["--max-tokens", "2", "--only", "standard", "--only", "basic", "--out", str(tmp_path / "out")]
+    result = runner.invoke(app, ["--preset", str(preset), "--texts", "100000", *options])
+    assert result.exit_code == 0, result.output
+    assert "prompts.txt has 3 prompts; using all" in result.output
+    assert pd.read_csv(tmp_path / "out" / "tiny" / "table-basic-standard.csv")["texts"].tolist() == [3, 3]
 
 
 def test_bad_input(app: typer.Typer, preset: Path, tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ def curve_command(
 ) -> None:
     """Trade-off curves of efficiency and strength for a target P and a draft Q."""
     with exit_on_bad_input():
+        names = _classes(family)
         p, q = _distributions(target, draft, paper)
         if normalise:
             p, q = _normalised(p, "P"), _normalised(q, "Q")
@@ -55,7 +56,6 @@ def curve_command(
         if points < 2:
             raise ValueError(f"points={points} must be at least 2: gamma = 0 and gamma = 1")
         setting = Setting(p, q, parse_decoder(decoder), parse_decoder(draft_decoder or decoder), seeds, seed)
-        names = list(CLASSES) if family == "all" else [family]
         gamma = [k / (points - 1) for k in range(points)]
         with stderr().status("computing curves"):
             curves = {name: curve(name, setting, gamma) for name in names}
@@ -70,6 +70,14 @@ def curve_command(
         _print_summary(setting, curves)
         if written:
             print_written(stdout(), written)
+
+
+def _classes(family: str) -> list[str]:
+    if family == "all":
+        return list(CLASSES)
+    if family not in CLASSES:
+        raise ValueError(f"class={family!r} is unknown; choose one of {', '.join(CLASSES)}, or all")
+    return [family]
 
 
 def _distributions(target: Path | None, draft: Path | None, paper: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -14,19 +14,37 @@ import typer
 from rich.table import Table
 from rich.text import Text as Styled
 
-from tradeoff.cli.examine import VERDICTS, Examiner, Finding, Options
+from tradeoff.cli.examine import Examiner, Options
+from tradeoff.cli.finding import VERDICTS, Finding
 from tradeoff.cli.key import read_key
-from tradeoff.console import exit_on_bad_input, print_warning, print_written, stderr, stdout
+from tradeoff.console import (
+    exit_on_bad_input,
+    print_error,
+    print_note,
+    print_warning,
+    print_written,
+    stderr,
+    stdout,
+)
 from tradeoff.detection.page import EvidencePage
-from tradeoff.detection.texts import STDIN, read_texts
-from tradeoff.detection.views import legend, shown_tokens, terminal_view, visible
+from tradeoff.detection.texts import STDIN, Broken, read_texts
+from tradeoff.detection.views import (
+    legend,
+    plain_view,
+    shown_tokens,
+    terminal_view,
+    unscored_tokens,
+    visible,
+)
 from tradeoff.files import FileError
 from tradeoff.kernels import METHODS
 from tradeoff.prf import PRF_NAMES
 
 __all__ = ["detect_command"]
 
-_STYLES = dict(zip(VERDICTS, ("bold blue", "", "dim"), strict=True))
+_STYLES = dict(zip(VERDICTS, ("bold blue", "", "dim", "dim"), strict=True))
+#: Errors of one source that are told in full: a file of the wrong kind has one on every line.
+_TOLD_ERRORS = 3
 
 
 def detect_command(
@@ -35,7 +53,7 @@ def detect_command(
         typer.Argument(
             metavar="SOURCE...",
             help="Text files, folders (their .txt, .md and .jsonl files), JSON lines with text or token_ids "
-            "(.jsonl, .ndjson, .json), or - for standard input.",
+            "(.jsonl, .ndjson), .json files of such objects, or - for standard input.",
             show_default=False,
         ),
     ],
@@ -77,7 +95,9 @@ def detect_command(
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object a text on standard output, nothing else.")
     ] = False,
-    tokens: Annotated[bool, typer.Option("--tokens", help="Show what every token says.")] = False,
+    tokens: Annotated[
+        bool, typer.Option("--tokens", help="Show what every token says; with --json, add index and scores.")
+    ] = False,
     html: Annotated[
         Path | None, typer.Option(help="Write verdicts and what every token says to this page.")
     ] = None,
@@ -89,40 +109,82 @@ def detect_command(
     than were generated; no watermark is seen around those. To tell what that
     costs, pass --retokenize.
 
-    Verdicts: watermarked (p <= fpr), not detected, and too short (fewer tokens
-    count than a context has). The exit status is 0 whatever the verdict, and 2
-    for bad input.
+    Verdicts: watermarked (p <= fpr), not detected, too short (fewer tokens
+    count than a context has), and no watermark claimed (by the text's record;
+    pass --method to test it all the same). The exit status is 0 whatever the
+    verdicts, and 2 for bad input; texts that can be read get theirs even then.
     """
     with exit_on_bad_input(), ExitStack() as stack:
-        if as_json and tokens:
-            raise ValueError("--tokens draws on standard output, which --json keeps for itself; use --html")
         _check_page(html, [*sources, *filter(None, (key_file, detector))])
         options = Options(method, watermark, prf, context_width, tokenizer, retokenize, detector, fpr)
         texts = read_texts(sources, sys.stdin.buffer, print_warning)
-        examiner = Examiner(options, lambda name: read_key(key_file, key, name), print_warning)
+        examiner = Examiner(options, lambda name: read_key(key_file, key, name), print_warning, print_note)
         page = None if html is None else stack.enter_context(EvidencePage(html))
         several = len(sources) > 1 or any(Path(source).is_dir() for source in sources)
-        table = _table()
+        table, errors = _table(), _Errors()
         verdicts: Counter[str] = Counter()
+        fingerprint = None
         for text in texts:
-            finding = examiner.examine(text)
+            if isinstance(text, Broken):
+                errors.tell(text.source, text.message)
+                continue
+            try:
+                finding = examiner.examine(text)
+            except ValueError as error:
+                errors.tell(text.source, str(error))
+                continue
             verdicts[finding.verdict] += 1
             # Another file of the same folder may use the same ids.
-            name = f"{text.source}: {text.id}" if several and text.source != text.id else text.id
+            name = text.label if several else text.id
             if as_json:
-                typer.echo(json.dumps(finding.as_json(), allow_nan=False))
+                typer.echo(
+                    json.dumps(finding.as_json() | (finding.scores() if tokens else {}), allow_nan=False)
+                )
             else:
                 table.add_row(*_row(name, finding))
-            if tokens or page is not None:
-                _show(name, finding, examiner.words(finding), tokens, page)
+            shown = tokens and not as_json
+            if shown or page is not None:
+                _show(name, finding, examiner.words(finding), shown, page)
+            if finding.reading is not None:
+                fingerprint = finding.reading.prf.fingerprint
+        errors.close()
+        if not verdicts:
+            # Nothing to write: what a page held before stays.
+            raise typer.Exit(2)
         stack.close()
-        if tokens:
-            stdout().print(legend(), soft_wrap=True)
         if not as_json:
+            if tokens and _is_coloured():
+                stdout().print(legend(), soft_wrap=True)
             stdout().print(table)
-            _print_summary(verdicts, finding)
+            _print_summary(verdicts, fpr, fingerprint)
         if html is not None:
             print_written(stderr() if as_json else stdout(), [html])
+        if errors:
+            raise typer.Exit(2)
+
+
+class _Errors:
+    """Tells what cannot be read as it is met, the same only once and few of one source; true if any is."""
+
+    def __init__(self) -> None:
+        self._messages: set[str] = set()
+        self._of: Counter[str] = Counter()
+
+    def __bool__(self) -> bool:
+        return bool(self._messages)
+
+    def tell(self, source: str, message: str) -> None:
+        if message in self._messages:
+            return
+        self._of[source] += 1
+        if self._of[source] <= _TOLD_ERRORS:
+            self._messages.add(message)
+            print_error(message)
+
+    def close(self) -> None:
+        for source, count in self._of.items():
+            if (more := count - _TOLD_ERRORS) > 0:
+                print_error(f"{source}: {more} more text{'s' * (more != 1)} cannot be read for such reasons")
 
 
 def _check_page(html: Path | None, inputs: Iterable[str | Path]) -> None:
@@ -133,14 +195,22 @@ def _check_page(html: Path | None, inputs: Iterable[str | Path]) -> None:
 
 def _show(name: str, finding: Finding, words: list[str], tokens: bool, page: EvidencePage | None) -> None:
     """The evidence of every token, where it is wanted."""
+    reading = finding.reading
 
     def shown():
-        return shown_tokens(finding.detector, finding.evidence, finding.result, words)
+        if reading is None:
+            return unscored_tokens(words)
+        return shown_tokens(reading.detector, reading.evidence, reading.result, words)
 
     if tokens:
         out = stdout()
         out.print(Styled(f"{visible(name)}: {finding.verdict}", style="bold"), soft_wrap=True)
-        out.print(terminal_view(shown()), soft_wrap=True)
+        if _is_coloured():
+            out.print(terminal_view(shown()), soft_wrap=True)
+        else:
+            how = () if reading is None else (reading.detector, reading.result)
+            for line in plain_view(words, *how):
+                typer.echo(line)
         out.print()
     if page is not None:
         facts = finding.as_json()
@@ -150,8 +220,14 @@ def _show(name: str, finding: Finding, words: list[str], tokens: bool, page: Evi
         page.add(name, finding.verdict, about, shown())
 
 
+def _is_coloured() -> bool:
+    """Whether shades would be seen: not in a file or a pipe, nor under NO_COLOR."""
+    console = stdout()
+    return console.color_system is not None and not console.no_color
+
+
 def _table() -> Table:
-    table = Table("text", "verdict", "log10 p", "tokens scored", "detector")
+    table = Table("text", "verdict", "log10 p", "tokens scored", "method", "watermark", "detector")
     for column in table.columns[2:4]:
         column.justify = "right"
     table.columns[0].overflow = "fold"
@@ -159,17 +235,22 @@ def _table() -> Table:
 
 
 def _row(name: str, finding: Finding) -> tuple[Styled, ...]:
-    cells = (f"{finding.log10_p:.2f}", str(finding.result.tokens_scored), finding.result.detector)
+    facts = finding.as_json()
     verdict = Styled(finding.verdict, style=_STYLES[finding.verdict])
+    # A fitted detector may not have been told of a method; without a claim there is no detector.
+    how = (facts[what] or "-" for what in ("method", "watermark", "detector"))
+    cells = (f"{finding.log10_p:.2f}", str(finding.tokens_scored), *how)
     return Styled(visible(name)), verdict, *map(Styled, cells)
 
 
-def _print_summary(verdicts: Counter[str], last: Finding) -> None:
-    counts = ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in VERDICTS)
+def _print_summary(verdicts: Counter[str], fpr: float, fingerprint: str | None) -> None:
+    # The last verdict is rare, and would only be asked about.
+    told = [verdict for verdict in VERDICTS if verdicts[verdict] or verdict != VERDICTS[-1]]
+    counts = ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in told)
     total = verdicts.total()
+    key = "" if fingerprint is None else f", key {fingerprint}"
     stdout().print(
-        f"{total} text{'s' * (total != 1)}: {counts} (false-positive rate {last.fpr:g}, key "
-        f"{last.prf.fingerprint})",
+        f"{total} text{'s' * (total != 1)}: {counts} (false-positive rate {fpr:g}{key})",
         soft_wrap=True,
         markup=False,
     )

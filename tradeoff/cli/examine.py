@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -11,19 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from tradeoff.decoders import Identity, SynthID, decoder_name, parse_decoder
-from tradeoff.detection import Detector, Evidence, Result, default_detector, detect
+from tradeoff.cli.finding import Finding, Reading
+from tradeoff.decoders import Decoder, Identity, SynthID, decoder_name, parse_decoder
+from tradeoff.detection import Detector, Evidence, default_detector, detect
 from tradeoff.detection.texts import Claims, Text
 from tradeoff.files import FileError
-from tradeoff.kernels import Method, OneRace, make_method
-from tradeoff.keys import Key
+from tradeoff.kernels import METHODS, Basic, Method, OneRace, SingleKey, Standard, make_method
+from tradeoff.keys import Key, KeyFormatError
 from tradeoff.prf import PRF_NAMES, Prf, check_width, parse_prf
 
-__all__ = ["NOT_DETECTED", "TOO_SHORT", "VERDICTS", "WATERMARKED", "Examiner", "Finding", "Options"]
-
-WATERMARKED, NOT_DETECTED, TOO_SHORT = VERDICTS = ("watermarked", "not detected", "too short")
-#: Stands for a p-value that a simulated null law cannot tell from 0: JSON has no infinity.
-_LOWEST_LOG10_P = -1e9
+__all__ = ["Examiner", "Options"]
 
 
 @dataclass(frozen=True)
@@ -57,62 +53,13 @@ class Options:
             raise ValueError(f"prf={self.prf!r} is unknown; use one of {', '.join(PRF_NAMES)}")
         if self.context_width is not None:
             check_width(self.context_width)
-        decoder = parse_decoder(self.watermark or "gumbel")
+        if isinstance(_decoder(self.watermark or "gumbel"), Identity):
+            raise ValueError(
+                f"watermark={self.watermark!r} is no watermark to detect; pass the one to look for: gumbel, "
+                "synthid:M or synthid:inf"
+            )
         if self.method is not None:
-            default_detector(make_method(self.method, decoder))
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What was found of one text.
-
-    Attributes:
-        text: the text.
-        token_ids: [n] its tokens.
-        prf: under which it was read.
-        method: by which it is taken to be generated; None if a fitted detector was told nothing.
-        detector, evidence, result: what was read, and how.
-        fpr: false-positive rate of the verdict.
-    """
-
-    text: Text
-    token_ids: np.ndarray
-    prf: Prf
-    method: Method | None
-    detector: Detector
-    evidence: Evidence
-    result: Result
-    fpr: float
-
-    @property
-    def verdict(self) -> str:
-        """One of VERDICTS: too short if fewer tokens count than a context has."""
-        if self.result.tokens_scored < self.prf.context_width:
-            return TOO_SHORT
-        return WATERMARKED if self.result.log_p <= math.log(self.fpr) else NOT_DETECTED
-
-    @property
-    def log10_p(self) -> float:
-        """Decimal logarithm of the p-value; finite."""
-        return max(self.result.log10_p, _LOWEST_LOG10_P)
-
-    def as_json(self) -> dict[str, Any]:
-        """The finding as `tradeoff detect --json` prints it."""
-        return {
-            "id": self.text.id,
-            "source": self.text.source,
-            "verdict": self.verdict,
-            "log10_p": self.log10_p,
-            "tokens": len(self.token_ids),
-            "tokens_scored": self.result.tokens_scored,
-            "detector": self.result.detector,
-            "method": None if self.method is None else self.method.name,
-            "watermark": None if self.method is None else decoder_name(self.method.decoder),
-            "prf": self.prf.name,
-            "context_width": self.prf.context_width,
-            "key": self.prf.fingerprint,
-            "fpr": self.fpr,
-        }
+            default_detector(_method(self.method, self.watermark or "gumbel"))
 
 
 class Examiner:
@@ -122,16 +69,25 @@ class Examiner:
         options: of the command.
         key: gives the key for the pseudorandom function of that name.
         warn: called with what a record and the options disagree about, once each.
+        note: called once with what is assumed of texts that say nothing, and once with what is not tested.
 
     Raises:
         ValueError: for a missing or unfit key if --prf says which one is needed; FileError for a detector
             that cannot be read.
     """
 
-    def __init__(self, options: Options, key: Callable[[str], Key | int], warn: Callable[[str], None]):
+    def __init__(
+        self,
+        options: Options,
+        key: Callable[[str], Key | int],
+        warn: Callable[[str], None],
+        note: Callable[[str], None],
+    ):
         self._options, self._warn = options, warn
+        # Of whatever text they speak first: every other one would say the same.
+        self._note_assumed, self._note_unclaimed = _once(note), _once(note)
         self._prf = cache(lambda name, width: parse_prf(name, key(name), width))
-        self._method = cache(lambda name, watermark: make_method(name, parse_decoder(watermark)))
+        self._method = cache(_method)
         self._default_detector = cache(default_detector)
         self._warned: set[str] = set()
         self._spellings: dict[int, str] = {}
@@ -144,19 +100,29 @@ class Examiner:
 
         Raises:
             FileError: if the text and its record cannot be read with these options; names its place.
+            ValueError: for options or a key with which no such text can be read.
             RuntimeError: if a tokenizer is needed and not to be had.
         """
         try:
-            prf, method = self._prf_of(text), self._method_of(text.claims)
+            if self._claims_none(text.claims):
+                self._note_unclaimed(
+                    f"{text.place}: its record claims no watermark, so none is looked for; to use it as a "
+                    f"control pass --method {OneRace.name}"
+                )
+                unmarked: Method = self._method(text.claims.method or Standard.name, "none")
+                return Finding(text, self._token_ids(text), unmarked, None, self._options.fpr)
+            method, prf = self._method_of(text), self._prf_of(text)
             detector = self._detector_of(method)
             ids = self._token_ids(text)
             evidence = Evidence(ids, prf)
-            result = detect(detector, evidence)
+            reading = Reading(prf, detector, evidence, detect(detector, evidence))
         except ValueError as error:
-            if isinstance(error, FileError) or text.claims == Claims():
+            if isinstance(error, FileError | KeyFormatError) or text.claims == Claims():
                 raise
             raise FileError(f"{text.place}: {error}") from error
-        return Finding(text, ids, prf, method, detector, evidence, result, self._options.fpr)
+        if self._options.method is None and text.claims.method is None and method is not None:
+            self._tell_assumed(text.claims, method, prf)
+        return Finding(text, ids, method, reading, self._options.fpr)
 
     def words(self, finding: Finding) -> list[str]:
         """The tokens of a text, spelled: [n]; as numbers where the tokenizer is not the text's own.
@@ -183,13 +149,20 @@ class Examiner:
                 fingerprint = " (fingerprint)" if what == "key" else ""
                 self._warn_once(
                     f"{text.source} holds texts of {what}{fingerprint} {told}, but {value} is looked for; "
-                    "their watermark cannot be found so"
+                    "their watermark cannot be found this way"
                 )
         return prf
 
-    def _method_of(self, claims: Claims) -> Method | None:
-        """The method that generated the text; None if nobody told a fitted detector."""
+    def _claims_none(self, claims: Claims) -> bool:
+        """Whether the record says that there is no watermark, and no option says which one to look for."""
         options = self._options
+        if options.method is not None or self._fitted is not None:
+            return False
+        return claims.method == Standard.name or (options.watermark or claims.watermark) == "none"
+
+    def _method_of(self, text: Text) -> Method | None:
+        """The method that generated the text; None if nobody told a fitted detector."""
+        options, claims = self._options, text.claims
         name = options.method or claims.method
         if name is None and self._fitted is not None:
             return None
@@ -197,8 +170,43 @@ class Examiner:
         if watermark is None or (options.method is not None and watermark == "none"):
             # The record of a text without a watermark does not say which one to look for.
             watermark = "gumbel" if self._fitted is None else f"synthid:{self._fitted.rounds}"
-        method: Method = self._method(name or OneRace.name, watermark)
+        method: Method = self._method(name, watermark)
+        self._compare(text, method)
         return method
+
+    def _compare(self, text: Text, method: Method) -> None:
+        """Warn of a record of other streams or another decoder than are read."""
+        claims = text.claims
+        streams = METHODS[claims.method].detection.streams if claims.method in METHODS else frozenset()
+        if streams and streams != method.detection.streams:
+            self._warn_once(
+                f"{text.source} holds texts of method {claims.method}, but {method.name} is looked for; "
+                + _prospect(not streams.isdisjoint(method.detection.streams))
+            )
+        try:
+            told, read = parse_decoder(claims.watermark or "none"), method.decoder
+        except ValueError:
+            # The options say what to look for instead of a watermark that is unknown here.
+            return
+        if not isinstance(told, Identity) and default_detector(Basic(told)) != default_detector(Basic(read)):
+            self._warn_once(
+                f"{text.source} holds texts of watermark {claims.watermark}, but {decoder_name(read)} is "
+                "looked for; " + _prospect(type(told) is type(read))
+            )
+
+    def _tell_assumed(self, claims: Claims, method: Method, prf: Prf) -> None:
+        """What neither the text nor an option says of its generation."""
+        options = self._options
+        assumed = {"method": method.name}
+        if options.watermark is None and claims.watermark is None:
+            assumed["watermark"] = decoder_name(method.decoder)
+        if options.prf is None and claims.prf is None:
+            assumed["prf"] = prf.name
+        if options.context_width is None and claims.context_width is None:
+            assumed["context width"] = str(prf.context_width)
+        values = ", ".join(f"{what} {value}" for what, value in assumed.items())
+        names = ", ".join("--" + what.replace(" ", "-") for what in assumed)
+        self._note_assumed(f"assumed: {values}; the text names none: pass {names} as at generation")
 
     def _detector_of(self, method: Method | None) -> Detector:
         if self._fitted is None:
@@ -276,6 +284,43 @@ def _fitted(path: Path) -> Any:
     from tradeoff.detection.bayes import load_bayes
 
     return load_bayes(path)
+
+
+def _once(tell: Callable[[str], None]) -> Callable[[str], None]:
+    """`tell`, for its first message alone."""
+    first = iter([tell])
+    return lambda message: next(first, lambda _: None)(message)
+
+
+def _decoder(watermark: str) -> Decoder:
+    """`parse_decoder`, whose errors name the option."""
+    try:
+        return parse_decoder(watermark)
+    except ValueError:
+        raise ValueError(
+            f"watermark={watermark!r} is unknown; use gumbel, synthid:M with M >= 1, or synthid:inf"
+        ) from None
+
+
+def _method(name: str | None, watermark: str) -> Method:
+    """The method of that name, one-race if None; ValueError if it cannot carry the watermark."""
+    decoder = _decoder(watermark)
+    taken = OneRace.name if name is None else name
+    if isinstance(decoder, SynthID) and issubclass(METHODS.get(taken, Method), SingleKey):
+        others = [n for n, kind in METHODS.items() if not issubclass(kind, SingleKey) and n != Standard.name]
+        why = ", which is assumed where none is named, carries" if name is None else " carries"
+        remedy = "also pass" if name is None else "pass"
+        raise ValueError(
+            f"watermark={watermark!r} does not fit: method {taken}{why} gumbel only; {remedy} the --method "
+            f"that generated the text: {', '.join(others)}"
+        )
+    return make_method(taken, decoder)
+
+
+def _prospect(in_part: bool) -> str:
+    if in_part:
+        return "their watermark is read in part, and harder to find this way"
+    return "their watermark cannot be found this way"
 
 
 def _spelled(tokenizer: Any, token: int) -> str:

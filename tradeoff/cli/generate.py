@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tradeoff.cli.key import read_key
-from tradeoff.console import exit_on_bad_input, print_written, stdout
+from tradeoff.console import exit_on_bad_input, print_note, print_written, stdout
 from tradeoff.decoders import Identity, parse_decoder
-from tradeoff.kernels import METHODS, Method, Standard, make_method
+from tradeoff.kernels import Method, Standard, make_method
 from tradeoff.prf import PRF_NAMES, Prf, parse_prf
 
 if TYPE_CHECKING:
@@ -19,6 +19,14 @@ if TYPE_CHECKING:
     from tradeoff.llm.runs import Run
 
 __all__ = ["generate_command"]
+
+#: A text that ends before so many tokens is hardly one.
+_SHORT = 5
+_METHOD_HELP = (
+    "one-race: the best default, Gumbel-max only; one-race-tree: more candidates a level; algorithm-1: any "
+    "watermark, as in the paper; single-key: one race with a keyed coin; keep-strength, keep-efficiency, "
+    "two-keys: earlier methods, to compare with; basic: no speculation; standard: no watermark."
+)
 
 
 def generate_command(
@@ -30,7 +38,7 @@ def generate_command(
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="JSON lines to write, or to go on with.")],
-    method: Annotated[str, typer.Option(help=f"One of {', '.join(METHODS)}.")] = "one-race",
+    method: Annotated[str, typer.Option(help=_METHOD_HELP)] = "one-race",
     watermark: Annotated[
         str | None,
         typer.Option(
@@ -41,7 +49,10 @@ def generate_command(
         int | None, typer.Option(help="Candidates a level of one-race-tree. Default: 2.")
     ] = None,
     key_file: Annotated[
-        Path | None, typer.Option(help="Key file, as made by `tradeoff key new`. Default: TRADEOFF_KEY.")
+        Path | None,
+        typer.Option(
+            help="Key file, as made by `tradeoff key new`. Default: the hex digits in TRADEOFF_KEY."
+        ),
     ] = None,
     key: Annotated[str | None, typer.Option(help="Integer key, for --prf vllm-philox-v1 only.")] = None,
     prf: Annotated[str, typer.Option(help=f"One of {', '.join(PRF_NAMES)}.")] = PRF_NAMES[0],
@@ -49,7 +60,13 @@ def generate_command(
     target: Annotated[
         str, typer.Option(help="builtin, a folder, a .gguf file or a Hugging Face id.")
     ] = "builtin",
-    draft: Annotated[str, typer.Option(help="The same, or skip:LAYERS, or jump.")] = "builtin",
+    draft: Annotated[
+        str,
+        typer.Option(
+            help="The same; or skip:14,16, the target without these layers; or jump, a fast draft of the "
+            "builtin target."
+        ),
+    ] = "builtin",
     device: Annotated[str | None, typer.Option(help="cpu, cuda or mps. Default: the best there is.")] = None,
     dtype: Annotated[
         str | None, typer.Option(help="float32, bfloat16 or float16. Default: by device.")
@@ -98,14 +115,23 @@ def generate_command(
         if batch < 1:
             raise ValueError(f"batch={batch} must be at least 1 text")
         check_output(output)
-        if Path(prompts).resolve() == output.resolve():
-            raise ValueError(f"{output} holds the prompts; write the texts to another file")
+        for path, held in ((Path(prompts), "prompts"), (key_file, "key")):
+            if path is not None and path.resolve() == output.resolve():
+                raise ValueError(f"{output} holds the {held}; write the texts to another file")
         named = read_prompts(prompts)[:limit]
+        if limit is not None and len(named) < limit:
+            print_note(f"{prompts} has {len(named)} prompts; using all")
         pair = load_pair(target, draft, device=device, dtype=dtype)
         encoded = encode_prompts(pair.tokenizer, named, chat=chat)
+        if prompts == "builtin:question" and not chat and pair.tokenizer.chat_template:
+            print_note(f"the questions of {prompts} are meant for --chat")
         run = generate_to_file(pair, settings, encoded, output, batch=batch)
         _print_summary(run, settings)
-        print_written(stdout(), [output])
+        if run.new:
+            print_written(stdout(), [output])
+        else:
+            done = f"nothing to do: all {len(run.records)} texts are in {output}"
+            stdout().print(done, soft_wrap=True, markup=False)
 
 
 def _method(name: str, watermark: str | None, width: int | None) -> Method:
@@ -151,5 +177,11 @@ def _print_summary(run: Run, settings: EngineSettings) -> None:
         out.print(
             f"acceptance {found.rate:.4f}, {theory}({found.verified} drafts verified, "
             f"mean 1 - TV {found.overlap:.4f})",
+            soft_wrap=True,
+        )
+    short = sum(record["finish"] == "eos" and len(record["token_ids"]) < _SHORT for record in records)
+    if short:
+        out.print(
+            f"{short} of {len(records)} texts ended before {_SHORT} tokens; see --chat, --ignore-eos",
             soft_wrap=True,
         )

@@ -1,7 +1,7 @@
-"""Texts to examine, one at a time: plain text, JSON lines, folders of both, and standard input.
+"""Texts to examine, one at a time: plain text, JSON and JSON lines, folders of them, and standard input.
 
-Memory is bounded by the longest line of JSON lines, and by about 1 MiB of plain text: a text is read while
-it is tokenised.
+Memory is bounded by the longest line of JSON lines, by a .json file of at most 64 MiB, and by about 1 MiB of
+plain text: a text is read while it is tokenised.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 from tradeoff.files import FileError
 
-__all__ = ["STDIN", "Claims", "Text", "read_texts"]
+__all__ = ["STDIN", "Broken", "Claims", "Text", "read_texts"]
 
 #: The source that is standard input.
 STDIN = "-"
@@ -26,6 +26,11 @@ _JSON_LINES = (".jsonl", ".ndjson", ".json")
 _IN_FOLDERS = (".txt", ".md", ".jsonl")
 #: Bytes read at a time, and characters of plain text in a piece.
 _BLOCK = 1 << 20
+#: The largest .json file that is read as one JSON value.
+_WHOLE = 64 << 20
+#: How binary files begin: PNG, JPEG, PDF, ZIP and all that is packed as it, gzip. Others are told by a NUL.
+_BINARY = (b"\x89PNG", b"\xff\xd8\xff", b"%PDF-", b"PK\x03\x04", b"\x1f\x8b")
+_SNIFFED = 8192
 #: Where a text can be cut with the least effect on its tokens: before a single blank, with which the next
 #: word's token begins.
 _SEAM = re.compile(r"(?<=\S)\s(?=\S)")
@@ -67,70 +72,102 @@ class Text:
     pieces: Iterable[str] | None
     claims: Claims = Claims()
 
+    @property
+    def label(self) -> str:
+        """Its name among texts of other files: the file, and the id where that says more."""
+        return self.source if self.place == self.source else f"{self.source}: {self.id}"
 
-def read_texts(sources: Sequence[str], stdin: BinaryIO, warn: Callable[[str], None]) -> Iterator[Text]:
-    """The texts of all sources, in order.
+
+@dataclass(frozen=True)
+class Broken:
+    """Stands where a text cannot be read.
+
+    Attributes:
+        source: the file it would come from, or "-".
+        message: what is wrong, where, and the remedy.
+    """
+
+    source: str
+    message: str
+
+
+#: The value of a line or item to be: its number, its place, and what JSON it holds.
+_Value = tuple[int, str, Any]
+
+
+def read_texts(
+    sources: Sequence[str], stdin: BinaryIO, warn: Callable[[str], None]
+) -> Iterator[Text | Broken]:
+    """The texts of all sources, in order; what cannot be read does not keep the others from being read.
 
     A .jsonl, .ndjson or .json file holds JSON lines: objects with `text` or `token_ids`, perhaps `id` and
-    `run`. Any other file is one plain text in UTF-8, and a folder all its .txt, .md and .jsonl files, sorted.
-    Standard input ("-") is JSON lines if it begins with "{".
+    `run`; a .json file may also be one such object, or a list of them. Any other file is one plain text in
+    UTF-8, and a folder all its .txt, .md and .jsonl files, sorted. Standard input ("-") is JSON lines if it
+    begins with "{". Malformed plain text is met only while its pieces are read, and raises FileError there.
 
     Args:
         sources: files, folders or "-".
         stdin: standard input, in binary.
-        warn: called with what is left out: the broken last line of a file that is still being written, and
-            empty files in folders.
+        warn: called with what is left out: the broken last line of a file that is still being written, lines
+            without a text, and empty sources among others.
 
     Raises:
-        FileError: for a source that does not exist, cannot be read or holds no text (at once), and for
-            malformed content (when it is met).
+        FileError: if "-" is named twice.
     """
     if sources.count(STDIN) > 1:
         raise FileError("source - is named twice; standard input can be read once")
-    listed = [(source, _files(source)) for source in sources]
-    return _read(listed, stdin, warn)
+    return _read(sources, stdin, warn)
 
 
-def _read(
-    listed: list[tuple[str, list[tuple[str, Path]]]], stdin: BinaryIO, warn: Callable[[str], None]
-) -> Iterator[Text]:
+def _read(sources: Sequence[str], stdin: BinaryIO, warn: Callable[[str], None]) -> Iterator[Text | Broken]:
+    missing = [source for source in sources if source != STDIN and not Path(source).exists()]
+    # Before anything is read: texts may take their time.
+    for source in missing:
+        yield Broken(
+            source,
+            f"source {source} does not exist; pass a text file, a JSON-lines file, a folder, or - for "
+            "standard input",
+        )
+    listed = [(source, _files(source)) for source in sources if source not in missing]
+    alone = len(missing) + sum(max(1, len(files)) for _, files in listed) == 1
+    nothing = not missing
     for source, files in listed:
-        found = False
-        if source == STDIN:
-            for text in _of_stdin(stdin, warn):
-                found = True
-                yield text
+        if not files and not alone:
+            warn(f"{source} holds no text and is left out")
         for name, path in files:
             empty = True
-            for text in _of_file(name, path, warn):
-                found, empty = True, False
+            texts = _of_stdin(stdin, warn) if source == STDIN else _of_file(name, path, warn)
+            for text in _guarded(texts, str(path)):
+                empty = nothing = False
                 yield text
-            if empty and len(files) > 1:
+            if empty and not alone:
                 warn(f"{path} holds no text and is left out")
-        if not found:
-            raise FileError(
-                f"source {source} holds no text; pass a text file, a JSON-lines file, a folder with "
-                f"{', '.join(_IN_FOLDERS)} files, or - for standard input"
-            )
+    if nothing:
+        named = ", ".join(sources)
+        yield Broken(
+            named,
+            f"source {named} holds no text; pass a text file, a JSON-lines file, a folder with "
+            f"{', '.join(_IN_FOLDERS)} files, or - for standard input",
+        )
+
+
+def _guarded(texts: Iterator[Text | Broken], source: str) -> Iterator[Text | Broken]:
+    try:
+        yield from texts
+    except FileError as error:
+        yield Broken(source, str(error))
 
 
 def _files(source: str) -> list[tuple[str, Path]]:
     """(name, path) of every file of a source."""
     path = Path(source)
-    if source == STDIN:
-        return []
-    if path.is_dir():
-        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in _IN_FOLDERS and p.is_file())
-        return [(str(p.relative_to(path)), p) for p in inside]
-    if not path.exists():
-        raise FileError(
-            f"source {source} does not exist; pass a text file, a JSON-lines file, a folder, or - for "
-            "standard input"
-        )
-    return [(path.name, path)]
+    if source == STDIN or not path.is_dir():
+        return [(path.name, path)]
+    inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in _IN_FOLDERS and p.is_file())
+    return [(str(p.relative_to(path)), p) for p in inside]
 
 
-def _of_file(name: str, path: Path, warn: Callable[[str], None]) -> Iterator[Text]:
+def _of_file(name: str, path: Path, warn: Callable[[str], None]) -> Iterator[Text | Broken]:
     try:
         stream = path.open("rb")
     except OSError as error:
@@ -138,14 +175,17 @@ def _of_file(name: str, path: Path, warn: Callable[[str], None]) -> Iterator[Tex
             f"source {path} cannot be read ({error.strerror or error}); check its permissions"
         ) from error
     with stream:
-        chunks = _chunks(stream, str(path))
-        if path.suffix.lower() in _JSON_LINES:
-            yield from _json_texts(chunks, str(path), warn)
+        source, suffix = str(path), path.suffix.lower()
+        chunks = _chunks(stream, source)
+        if suffix == ".json":
+            yield from _texts(_json_values(chunks, source, warn), source, warn)
+        elif suffix in _JSON_LINES:
+            yield from _texts(_line_values(chunks, source, warn), source, warn)
         else:
-            yield from _plain_text(chunks, str(path), name)
+            yield from _plain_text(chunks, source, name)
 
 
-def _of_stdin(stdin: BinaryIO, warn: Callable[[str], None]) -> Iterator[Text]:
+def _of_stdin(stdin: BinaryIO, warn: Callable[[str], None]) -> Iterator[Text | Broken]:
     chunks = _chunks(stdin, STDIN)
     blank = []
     for chunk in chunks:
@@ -154,16 +194,30 @@ def _of_stdin(stdin: BinaryIO, warn: Callable[[str], None]) -> Iterator[Text]:
             break
     is_json = bool(blank) and blank[-1].removeprefix(_BOM).lstrip().startswith(b"{")
     chunks = itertools.chain(blank, chunks)
-    return _json_texts(chunks, STDIN, warn) if is_json else _plain_text(chunks, STDIN, STDIN)
+    if is_json:
+        yield from _texts(_line_values(chunks, STDIN, warn), STDIN, warn)
+    else:
+        yield from _plain_text(chunks, STDIN, STDIN)
 
 
 def _chunks(stream: Any, source: str) -> Iterator[bytes]:
     """What there is, as it comes: lines of a pipe are not waited for any longer than they take."""
+    sniffed = False
     try:
         while chunk := stream.read1(_BLOCK):
+            if not sniffed:
+                _refuse_binary(chunk[:_SNIFFED], source)
+                sniffed = True
             yield chunk
     except OSError as error:
         raise FileError(f"source {source} cannot be read ({error.strerror or error}); try again") from error
+
+
+def _refuse_binary(start: bytes, source: str) -> None:
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise FileError(f"{source} is UTF-16; convert it with `iconv -f utf-16 -t utf8`")
+    if b"\0" in start or start.startswith(_BINARY):
+        raise FileError(f"{source} is not a text file; pass the text in it as UTF-8, or as JSON lines")
 
 
 def _plain_text(chunks: Iterable[bytes], source: str, name: str) -> Iterator[Text]:
@@ -195,7 +249,39 @@ def _pieces(chunks: Iterable[bytes], source: str) -> Iterator[str]:
         yield held
 
 
-def _json_texts(chunks: Iterable[bytes], source: str, warn: Callable[[str], None]) -> Iterator[Text]:
+def _json_values(
+    chunks: Iterable[bytes], source: str, warn: Callable[[str], None]
+) -> Iterator[_Value | Broken]:
+    """The values of a .json file: the items of one list, one object, or JSON lines."""
+    chunks, held, size = iter(chunks), [], 0
+    for chunk in chunks:
+        held.append(chunk)
+        size += len(chunk)
+        if size > _WHOLE:
+            break
+    content = b"".join(held)
+    values = None
+    if size <= _WHOLE and content.removeprefix(_BOM).strip():
+        try:
+            whole = json.loads(content.decode("utf-8-sig"))
+        except (UnicodeDecodeError, RecursionError):
+            # The line with the fault is named below.
+            pass
+        except json.JSONDecodeError as error:
+            # A first value, and something after it: that is what JSON lines are.
+            if error.msg != "Extra data":
+                raise FileError(f"{source} is not JSON ({error}); {_REMEDY}") from error
+        else:
+            values = whole if isinstance(whole, list) else [whole]
+    if values is None:
+        yield from _line_values(itertools.chain([content], chunks), source, warn)
+    else:
+        yield from ((number, f"{source} item {number}", value) for number, value in enumerate(values, 1))
+
+
+def _line_values(
+    chunks: Iterable[bytes], source: str, warn: Callable[[str], None]
+) -> Iterator[_Value | Broken]:
     offset = 0
     for number, (line, whole) in enumerate(_lines(chunks), 1):
         place = f"{source} line {number}"
@@ -205,17 +291,41 @@ def _json_texts(chunks: Iterable[bytes], source: str, warn: Callable[[str], None
         if not line.strip():
             continue
         try:
-            record = json.loads(line.decode("utf-8"))
+            yield number, place, json.loads(line.decode("utf-8"))
         except UnicodeDecodeError as error:
             if whole or error.end < len(line):
-                raise _not_utf8(source, start + error.start) from error
-            warn(f"{place} breaks off (no newline ends it) and is left out")
+                yield Broken(source, str(_not_utf8(source, start + error.start)))
+            else:
+                warn(f"{place} breaks off (no newline ends it) and is left out")
         except (ValueError, RecursionError) as error:
             if whole:
-                raise FileError(f"{place} is not JSON ({error}); {_REMEDY}") from error
-            warn(f"{place} breaks off (no newline ends it) and is left out")
+                yield Broken(source, f"{place} is not JSON ({error}); {_REMEDY}")
+            else:
+                warn(f"{place} breaks off (no newline ends it) and is left out")
+
+
+def _texts(
+    values: Iterable[_Value | Broken], source: str, warn: Callable[[str], None]
+) -> Iterator[Text | Broken]:
+    """Texts of JSON values; those without any are passed over, as other JSON lines may lie beside texts."""
+    passed: list[str] = []
+    for value in values:
+        if isinstance(value, Broken):
+            yield value
+            continue
+        number, place, record = value
+        if not isinstance(record, dict) or (record.get("text") is None and record.get("token_ids") is None):
+            passed.append(place)
+            continue
+        try:
+            text = _of_record(record, number, source, place)
+        except FileError as error:
+            yield Broken(source, str(error))
         else:
-            yield _of_record(record, number, source, place)
+            yield text
+    if passed:
+        more = f" (nor have {len(passed) - 1} others)" if len(passed) > 1 else ""
+        warn(f'{passed[0]} has neither "text" nor "token_ids"{more} and is left out; {_REMEDY}')
 
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
@@ -231,12 +341,8 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
         yield last, False
 
 
-def _of_record(record: Any, number: int, source: str, place: str) -> Text:
-    if not isinstance(record, dict):
-        raise FileError(f"{place} is a JSON {type(record).__name__}, not an object; {_REMEDY}")
+def _of_record(record: dict[str, Any], number: int, source: str, place: str) -> Text:
     words, ids, name = record.get("text"), record.get("token_ids"), record.get("id")
-    if words is None and ids is None:
-        raise FileError(f'{place} has neither "text" nor "token_ids"; {_REMEDY}')
     if words is not None and not (isinstance(words, str) and _is_unicode(words)):
         raise FileError(
             f'{place}: "text" must be a string of whole characters, got {_shown(words)}; {_REMEDY}'

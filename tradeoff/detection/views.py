@@ -1,4 +1,4 @@
-"""What every token of a text says, for people: shades by rarity, in the terminal.
+"""What every token of a text says, for people: shades by rarity in a terminal, else columns.
 
 A token's shade is the probability of a score at least as large without a watermark, so that shades mean the
 same for every detector.
@@ -6,18 +6,32 @@ same for every detector.
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 import rich.text
+from rich.cells import cell_len
 
 from tradeoff.detection.detector import Detector, Result
 from tradeoff.detection.evidence import Evidence
 from tradeoff.detection.gumbel import Aaronson
 from tradeoff.prf import Stream
 
-__all__ = ["RARITIES", "Shown", "legend", "shade_name", "shown_tokens", "terminal_view", "visible"]
+__all__ = [
+    "RARITIES",
+    "Shown",
+    "legend",
+    "plain_view",
+    "shade_name",
+    "shown_tokens",
+    "terminal_view",
+    "unscored_tokens",
+    "visible",
+]
 
 #: Shade k >= 1 is a score that has at most this probability without a watermark; shade 0 is any other.
 RARITIES = (0.5, 0.2, 0.05, 0.01)
@@ -60,6 +74,11 @@ def shown_tokens(
             yield Shown(word, int(shades[k]), f"score {result.contributions[k]:.2f}, {readings[k]}")
 
 
+def unscored_tokens(words: Sequence[str]) -> Iterator[Shown]:
+    """Every token of a text in which nothing was looked for."""
+    return (Shown(word, None, shade_name(None)) for word in words)
+
+
 def shade_name(shade: int | None) -> str:
     """What a shade means; tokens too near the start, or whose context occurred before, are not scored."""
     if shade is None:
@@ -81,6 +100,36 @@ def terminal_view(tokens: Iterator[Shown]) -> rich.text.Text:
     for word, shade, _ in tokens:
         text.append(visible(word), _style(shade))
     return text
+
+
+def plain_view(
+    words: Sequence[str], detector: Detector | None = None, result: Result | None = None
+) -> Iterator[str]:
+    """The tokens as columns, one line each, for files and for terminals without colour.
+
+    Args:
+        words: [n] the tokens of the whole text, spelled; shown as JSON strings, blanks and all.
+        detector, result: what scored the text, and how; None if nothing was looked for.
+
+    Yields:
+        A head, then of every token its position, itself, its score, and N where one token of N scores as
+        much without a watermark.
+    """
+    spelled = [visible(json.dumps(word, ensure_ascii=False)) for word in words]
+    width = max(map(cell_len, ["token", *spelled]))
+    scores: dict[int, float] = {}
+    if detector is not None and result is not None:
+        scores = dict(zip(result.index.tolist(), result.contributions.tolist(), strict=True))
+        log_p = cache(lambda score: detector.log_p(score, 1))
+    yield f"position  token{' ' * (width - 5)}     score  one in"
+    for position, word in enumerate(spelled):
+        start = f"{position:>8}  {word}{' ' * (width - cell_len(word))}"
+        if position in scores:
+            # A simulated law ends somewhere, beyond which nothing was as rare.
+            rarity = math.exp(min(-log_p(scores[position]), 700.0))
+            yield f"{start}  {scores[position]:>8.2f}  {rarity:>6.3g}"
+        else:
+            yield f"{start}  not scored"
 
 
 def visible(text: str) -> str:

@@ -53,8 +53,7 @@ __all__ = [
 ]
 
 #: The layers (of 30) that the built-in draft leaves out of the built-in target: about 0.57 of mean
-#: overlap remains at temperature 1.0, a realistic acceptance rate for a draft that is not
-#: distilled.
+#: overlap remains at temperature 1.0, a realistic acceptance rate for a draft that is not distilled.
 BUILTIN_DRAFT_SKIPPED_LAYERS = (14, 16, 17, 18, 26)
 
 _BUILTIN = "builtin"
@@ -317,7 +316,8 @@ def _loading(role: str, spec: str | Path, is_hub_id: bool, progress: bool) -> It
         needed = "tokenizer files" if role == _TOKENIZER else "config.json, safetensors and tokenizer files"
         remedy = f"pass a folder with {needed}, or a .gguf file"
         if is_hub_id:
-            remedy = "connect to the network, or download the model elsewhere and pass its folder"
+            local = f"no folder or file {str(spec)!r} here"
+            remedy = f"{local}; connect to the network, or download the model elsewhere and pass its folder"
         reason = (str(error).splitlines() or [""])[0]
         raise ModelUnavailableError(
             f"{role}={str(spec)!r} could not be loaded ({type(error).__name__}: {reason}); {remedy}"

@@ -164,8 +164,22 @@ class RecordFile:
         return len(self._done)
 
     def missing(self, prompts: Sequence[Prompt]) -> list[Prompt]:
-        """The prompts that have no text yet, in order."""
-        return [prompt for prompt in prompts if _of_prompt(prompt) not in self._done]
+        """The prompts that have no text yet, in order.
+
+        Raises:
+            FileError: if the file holds a text of a prompt whose words were encoded as other tokens then.
+        """
+        missing = [prompt for prompt in prompts if _of_prompt(prompt) not in self._done]
+        # The run does not say how prompts were encoded. Other words under a known id are another prompt.
+        known = {(record["id"], record["prompt"]) for record in self._done.values()}
+        for prompt in missing:
+            if (prompt.id, prompt.text) in known:
+                raise FileError(
+                    f"{self.path} holds a text of the prompt {prompt.id!r} with other prompt tokens (its "
+                    "words were encoded in another way, such as --chat); choose another output file, or "
+                    "repeat the same prompts with or without --chat as before to go on with it"
+                )
+        return missing
 
     def of(self, prompts: Sequence[Prompt]) -> list[dict[str, Any]]:
         """The records of these prompts that there are, in order."""

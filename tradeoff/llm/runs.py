@@ -47,7 +47,8 @@ def generate_to_file(
     """Generate the texts that `path` does not hold yet.
 
     Every finished text is appended at once, so a run that is killed goes on where it stopped, with the same
-    texts as if it had not been; at the end the records stand in the order of the prompts.
+    texts as if it had not been; at the end the records stand in the order of the prompts. A run that is
+    stopped (Ctrl-C, SIGTERM) says so on standard error.
 
     Args:
         pair, settings: models and method.
@@ -57,7 +58,7 @@ def generate_to_file(
         title: of the progress bar.
 
     Raises:
-        FileError: if `path` cannot be used, or belongs to another run.
+        FileError: if `path` cannot be used, belongs to another run, or holds these prompts as other tokens.
         ValueError: for prompts that cannot be continued, before anything is generated.
     """
     console = stderr()
@@ -71,8 +72,13 @@ def generate_to_file(
     run = run_settings(pair, settings)
     with RecordFile(path, run) as file:
         missing = file.missing(prompts)
-        tokens, seconds = _generate_missing(engine, file, run, missing, len(prompts), title)
-        file.finish(prompts)
+        try:
+            tokens, seconds = _generate_missing(engine, file, run, missing, len(prompts), title)
+            file.finish(prompts)
+        except (KeyboardInterrupt, SystemExit):
+            done = f"{len(file.of(prompts))} of {len(prompts)} texts are in {path}"
+            console.print(f"stopped: {done}; the same command goes on", markup=False, soft_wrap=True)
+            raise
         return Run(file.of(prompts), len(missing), tokens, seconds)
 
 
