@@ -1,0 +1,81 @@
+"""`python -m sims`: check every statement of the paper, print the table, write sims/results.
+
+    python -m sims                      all statements, a few minutes
+    python -m sims --quick              the same with fewer seeds, under a minute
+    python -m sims --only theorem_3_1   one statement; may be given several times
+
+The exit status is 0 if all statements are green and all negative controls red, 1 if not, 2 on bad input.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from sims.report import LEVEL, Row, judge, print_table, write_summary
+from sims.statements import STATEMENTS, chosen, evaluate
+from tradeoff.console import exit_on_bad_input, print_written, stderr, stdout
+from tradeoff.files import output_folder
+
+__all__ = ["DEFAULT_SIZE", "QUICK_SIZE", "app", "main"]
+
+RESULTS = Path("sims/results")
+DEFAULT_SIZE = 400_000
+QUICK_SIZE = 20_000
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def sims(
+    quick: Annotated[bool, typer.Option("--quick", help=f"{QUICK_SIZE:,} seeds in place of more.")] = False,
+    only: Annotated[
+        list[str] | None, typer.Option(help=f"Statement to check: {', '.join(STATEMENTS)}.")
+    ] = None,
+    size: Annotated[int | None, typer.Option(help=f"Monte Carlo seeds [default: {DEFAULT_SIZE}].")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder for tables and figures.")] = RESULTS,
+) -> None:
+    """Check every statement of the paper against simulations of this library's own code."""
+    with exit_on_bad_input():
+        if quick and size is not None:
+            raise ValueError(f"--quick means --size {QUICK_SIZE}; give one of the two")
+        statements = chosen(only or [])
+        seeds = QUICK_SIZE if quick else DEFAULT_SIZE if size is None else size
+        output_folder(out)
+        console, rows, spent = stdout(), list[Row](), dict[str, float]()
+        columns = (BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+        with Progress(*columns, console=stderr(), transient=True) as progress:
+            task = progress.add_task("", total=len(statements))
+            for name, run in statements.items():
+                progress.update(task, description=name)
+                start = time.perf_counter()
+                rows += evaluate(name, run, seeds, seed, out)
+                spent[name] = time.perf_counter() - start
+                progress.advance(task)
+        verdicts = judge(rows)
+        print_table(console, verdicts)
+        wrong = [v for v in verdicts if not v.as_expected]
+        controls = sum(row.expected_red for row in rows)
+        note = (
+            f"{len(rows) - controls} predictions and {controls} negative controls, {len(wrong)} not as "
+            f"expected; {seeds:,} seeds, seed {seed}, Holm at family-wise level {LEVEL:g}."
+        )
+        console.print("seconds: " + ", ".join(f"{name} {s:.1f}" for name, s in spent.items()))
+        console.print(note)
+        print_written(console, [*write_summary(verdicts, out, note), *sorted(out.glob("*.png"))])
+        if wrong:
+            raise typer.Exit(1)
+
+
+def main() -> None:
+    """Entry point."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""What the statements share: settings, generators, and how a figure says what it shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from tradeoff.plane import save_figure
+
+__all__ = ["BAR", "FEWEST", "PAIR_P", "PAIR_Q", "dirichlet", "finish", "generator", "panels", "spread"]
+
+#: The five-token example of specification 1, section 5. Unlike in the paper's own example the first token
+#: has excess, which a coin that is shared with the residual needs to show.
+PAIR_P = np.array([0.24, 0.35, 0.15, 0.13, 0.13])
+PAIR_Q = np.array([0.1, 0.2, 0.05, 0.48, 0.17])
+PAIR_P.flags.writeable = PAIR_Q.flags.writeable = False
+#: Error bars are this many standard errors long: 99% of them, each by itself, cover the truth.
+BAR = 2.576
+#: The smallest size at which the tests' approximations hold.
+FEWEST = 5_000
+
+
+def generator(seed: int, name: str) -> np.random.Generator:
+    """Independent randomness for every statement: what one draws does not depend on which others run."""
+    return np.random.default_rng([seed, *name.encode()])
+
+
+def dirichlet(rng: np.random.Generator, batch: int, n: int, concentration: float = 1.0) -> np.ndarray:
+    """Random distributions, [batch, n]."""
+    return rng.dirichlet(np.full(n, concentration), size=batch)
+
+
+def spread(law: np.ndarray, batch: int) -> np.ndarray:
+    """The same law for every seed: `[n] -> [batch, n]`, without a copy."""
+    return np.broadcast_to(law, (batch, len(law)))
+
+
+def panels(count: int = 1, height: float = 4.4) -> tuple[Figure, list[Axes]]:
+    """A row of panels with light grids."""
+    figure, grid = plt.subplots(1, count, figsize=(6.4 * count if count > 1 else 7.6, height), squeeze=False)
+    for axes in grid[0]:
+        axes.grid(alpha=0.25, lw=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure, list(grid[0])
+
+
+def finish(figure: Figure, path: Path, caption: str) -> None:
+    """Put the caption (n, seeds, level) under the panels, save the figure and close it.
+
+    Raises:
+        FileError: if it cannot be written.
+    """
+    figure.tight_layout(rect=(0, 0.035 + 0.035 * caption.count("\n"), 1, 1))
+    figure.text(0.5, 0.012, caption, ha="center", va="bottom", fontsize=8, color="#444444")
+    save_figure(figure, [path])

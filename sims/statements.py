@@ -1,0 +1,74 @@
+"""The statements by name. To add one: a module with `run(size, seed, out) -> list[Row]`, and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from sims import (
+    curves_3_2,
+    definition_3_1,
+    impossibility,
+    lemma_3_1,
+    sequences_4_1,
+    theorem_3_1,
+    theorem_3_2,
+    theorem_3_3,
+    theorem_4_1,
+)
+from sims.common import FEWEST
+from sims.report import Row
+from tradeoff.files import FileError
+
+__all__ = ["STATEMENTS", "chosen", "evaluate"]
+
+#: (size, seed, output folder) -> rows. `size` is the number of Monte Carlo seeds.
+Statement = Callable[[int, int, Path], list[Row]]
+
+#: In the order of the paper.
+STATEMENTS: dict[str, Statement] = {
+    "impossibility": impossibility.run,
+    "definition_3_1": definition_3_1.run,
+    "theorem_3_1": theorem_3_1.run,
+    "theorem_3_2": theorem_3_2.run,
+    "theorem_3_3": theorem_3_3.run,
+    "lemma_3_1": lemma_3_1.run,
+    "curves_3_2": curves_3_2.run,
+    "theorem_4_1": theorem_4_1.run,
+    "sequences_4_1": sequences_4_1.run,
+}
+
+
+def chosen(only: Sequence[str]) -> dict[str, Statement]:
+    """The statements called `only`, all of them if it is empty.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    for name in only:
+        if name not in STATEMENTS:
+            raise ValueError(f"statement {name!r} is unknown; use one of {', '.join(STATEMENTS)}")
+    return {name: run for name, run in STATEMENTS.items() if not only or name in only}
+
+
+def evaluate(name: str, run: Statement, size: int, seed: int, out: Path) -> list[Row]:
+    """The rows of one statement.
+
+    A library that is broken may not get as far as a wrong number: an error while a statement is evaluated
+    is a red row, and the other statements are still looked at.
+
+    Raises:
+        FileError, OSError: if the results cannot be written.
+        ValueError: for a size or seed that cannot be used.
+    """
+    if size < FEWEST:
+        raise ValueError(f"size={size} is too small for the tests' approximations; use at least {FEWEST}")
+    if seed < 0:
+        raise ValueError(f"seed={seed} must be at least 0")
+    try:
+        return run(size, seed, out)
+    except (FileError, OSError):
+        raise
+    except Exception as error:
+        message = f"stopped by {type(error).__name__}: {error}"
+        return [Row(name, message, 0.0, "=", float("nan"), 0.0, "not evaluated", float("nan"), 0.0)]

@@ -1,0 +1,144 @@
+"""The library broken on purpose: every mistake turns a statement red."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from sims.report import Row, judge
+from sims.statements import STATEMENTS, evaluate
+from tradeoff import coupling, draws, kernels, measures, race_tree
+from tradeoff.decoders import synthid
+from tradeoff.draws import draft_acceptance
+from tradeoff.kernels import Algorithm1, OneRace, Standard
+from tradeoff.llm.rows import ContextWindow
+from tradeoff.prf import KeyedPrf, Stream
+
+SIZE = 10_000
+Patch = Callable[[pytest.MonkeyPatch], None]
+
+
+def flipped_comparison(patch: pytest.MonkeyPatch) -> None:
+    def accepts(self, p, q, draft, randomness):
+        return randomness.coin() > draft_acceptance(p, q, draft)
+
+    patch.setattr(Algorithm1, "accepts", accepts)
+
+
+def flipped_one_race(patch: pytest.MonkeyPatch) -> None:
+    honest = OneRace.accepts
+    patch.setattr(OneRace, "accepts", lambda self, *arguments: ~honest(self, *arguments))
+
+
+def ratio_upside_down(patch: pytest.MonkeyPatch) -> None:
+    for module in (kernels, race_tree):
+        patch.setattr(module, "draft_acceptance", lambda p, q, draft: draft_acceptance(q, p, draft))
+
+
+def unnormalised_residual(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(draws, "excess", lambda p, q, empty: np.maximum(p - q, 0))
+
+
+def residual_of_the_wrong_side(patch: pytest.MonkeyPatch) -> None:
+    honest = draws.excess
+    patch.setattr(draws, "excess", lambda p, q, empty: honest(q, p, empty=empty))
+
+
+def coin_from_the_residuals_race(patch: pytest.MonkeyPatch) -> None:
+    def accepts(self, p, q, draft, randomness):
+        first = randomness.zeta(Stream.TARGET, self.decoder)
+        coin = np.exp(-first[..., 0]) if isinstance(first, np.ndarray) else randomness.coin()
+        return coin < draft_acceptance(p, q, draft)
+
+    patch.setattr(Algorithm1, "accepts", accepts)
+
+
+def keyed_coin_from_the_target_stream(patch: pytest.MonkeyPatch) -> None:
+    def coin(self, contexts):
+        return self.uniform(Stream.TARGET, contexts, np.array([0]))[..., 0]
+
+    patch.setattr(KeyedPrf, "coin", coin)
+
+
+def streams_not_separated(patch: pytest.MonkeyPatch) -> None:
+    honest = KeyedPrf.race
+    patch.setattr(
+        KeyedPrf, "race", lambda self, _, contexts, tokens: honest(self, Stream.SHARED, contexts, tokens)
+    )
+    patch.setattr(
+        KeyedPrf, "coin", lambda self, contexts: np.exp(-self.race("", contexts, np.arange(1))[..., 0])
+    )
+
+
+def truly_random_coin(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Algorithm1, "accepts", Standard.accepts)
+
+
+def dropped_mask(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(ContextWindow, "masked", lambda self, contexts: [False] * len(contexts))
+
+
+def race_run_again(patch: pytest.MonkeyPatch) -> None:
+    """The residual races the numbers that the draft was chosen by."""
+    patch.setattr(kernels, "_remainders", lambda race, q, draft: race)
+
+
+def candidates_put_back(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(race_tree, "_without", lambda q, token: q)
+
+
+def tournament_with_one_bit(patch: pytest.MonkeyPatch) -> None:
+    honest = synthid._tournament
+    patch.setattr(
+        synthid, "_tournament", lambda law, word, level: honest(law, word[..., :1] + 0 * word, level)
+    )
+
+
+def forgotten_coin_entropy(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(measures, "binary_entropy", lambda a: 0 * a)
+
+
+def diagonal_without_the_race(patch: pytest.MonkeyPatch) -> None:
+    """Draft and target taken for independent."""
+    honest = coupling.race_potential
+    patch.setattr(coupling, "race_potential", lambda p, q: (p * q, honest(p, q)[1]))
+
+
+MUTANTS: list[tuple[Patch, tuple[str, ...]]] = [
+    (flipped_comparison, ("theorem_4_1", "sequences_4_1")),
+    (flipped_one_race, ("theorem_4_1", "sequences_4_1")),
+    (ratio_upside_down, ("theorem_4_1", "sequences_4_1", "lemma_3_1")),
+    (unnormalised_residual, ("theorem_4_1", "lemma_3_1", "curves_3_2")),
+    (residual_of_the_wrong_side, ("theorem_4_1", "sequences_4_1", "lemma_3_1")),
+    (coin_from_the_residuals_race, ("theorem_4_1", "sequences_4_1")),
+    (keyed_coin_from_the_target_stream, ("sequences_4_1",)),
+    (streams_not_separated, ("sequences_4_1",)),
+    (truly_random_coin, ("theorem_4_1",)),
+    (dropped_mask, ("sequences_4_1",)),
+    (race_run_again, ("theorem_4_1", "sequences_4_1")),
+    (candidates_put_back, ("theorem_4_1", "sequences_4_1")),
+    (tournament_with_one_bit, ("theorem_3_3",)),
+    (forgotten_coin_entropy, ("theorem_4_1", "impossibility")),
+    (diagonal_without_the_race, ("impossibility",)),
+]
+
+
+def red_statements(rows: list[Row]) -> list[str]:
+    return [v.row.setting for v in judge(rows) if v.red and not v.row.expected_red]
+
+
+@pytest.mark.parametrize(
+    ("mutate", "name"),
+    [(mutate, name) for mutate, names in MUTANTS for name in names],
+    ids=lambda value: value if isinstance(value, str) else value.__name__,
+)
+def test_mutant_is_caught(mutate: Patch, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    mutate(monkeypatch)
+    assert red_statements(evaluate(name, STATEMENTS[name], SIZE, 0, tmp_path))
+
+
+@pytest.mark.parametrize("name", sorted({name for _, names in MUTANTS for name in names}))
+def test_without_mutation_nothing_is_red(name: str, tmp_path) -> None:
+    assert not red_statements(evaluate(name, STATEMENTS[name], SIZE, 0, tmp_path))
