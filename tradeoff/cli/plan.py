@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 
 from tradeoff.console import exit_on_bad_input, stdout
-from tradeoff.detection.evidence import scored_positions
+from tradeoff.detection.evidence import scored_positions, text_contexts
 from tradeoff.detection.power import power, probabilities_of_entropy, tokens_needed
 from tradeoff.files import FileError
 
@@ -79,8 +79,7 @@ def _profiles(path: Path, width: int) -> Iterator[tuple[np.ndarray, int]]:
                 log_p = np.array(record["log_p"], dtype=float)
                 if ids.ndim != 1 or ids.shape != log_p.shape:
                     raise ValueError(f"line {number}: token_ids and log_p must be two lists of one length")
-                padded = np.concatenate([np.full(width, -1), ids])
-                contexts = np.lib.stride_tricks.sliding_window_view(padded, width)[: len(ids)]
+                contexts = text_contexts(ids, width)
                 # Rounded to 7 digits in records, a probability may exceed 1 by rounding.
                 yield np.exp(np.minimum(log_p[scored_positions(contexts, width)], 0.0)), len(ids)
     except OSError as error:

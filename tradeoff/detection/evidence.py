@@ -9,7 +9,7 @@ import numpy as np
 
 from tradeoff.prf import PAD, Prf, Stream
 
-__all__ = ["Evidence", "scored_positions"]
+__all__ = ["Evidence", "scored_positions", "text_contexts"]
 
 
 class Evidence:
@@ -39,7 +39,7 @@ class Evidence:
         if sources is not None and len(sources) != len(ids):
             raise ValueError(f"sources name {len(sources)} tokens, the text has {len(ids)}; pass its own")
         self._prf, self._sources = prf, sources
-        contexts = _contexts(ids, prf.context_width)
+        contexts = text_contexts(ids, prf.context_width)
         self.index = scored_positions(contexts, 0 if prf.pads_contexts else prf.context_width)
         self.tokens, self.contexts = ids[self.index], contexts[self.index]
         self._uniforms: dict[Stream, np.ndarray] = {}
@@ -105,7 +105,7 @@ def scored_positions(contexts: np.ndarray, warm_up: int) -> np.ndarray:
     return np.sort(np.unique(whole, return_index=True)[1]) + warm_up
 
 
-def _contexts(ids: np.ndarray, width: int) -> np.ndarray:
+def text_contexts(ids: np.ndarray, width: int) -> np.ndarray:
     """The tokens before every position, padded on the left: [n, width]."""
     padded = np.concatenate([np.full(width, PAD), ids])
     return np.lib.stride_tricks.sliding_window_view(padded, width)[: len(ids)]

@@ -33,8 +33,23 @@ def exponential_scores(uniform: np.ndarray) -> np.ndarray:
     return -np.log1p(-uniform)
 
 
+class _GammaSum:
+    """The law that sums of Exp(1) scores share: Gamma(t, 1) for t tokens with one score each."""
+
+    null: ClassVar[str] = "exact: Gamma(t, 1)"
+    scores_per_token: ClassVar[int] = 1
+
+    def log_p(self, statistic: float, count: int) -> float:
+        """See `Detector.log_p`."""
+        return gamma_log_sf(statistic, self.scores_per_token * count)
+
+    def threshold(self, count: int, fpr: float) -> float:
+        """See `Detector.threshold`."""
+        return float(special.gammainccinv(self.scores_per_token * count, fpr))
+
+
 @dataclass(frozen=True)
-class Aaronson:
+class Aaronson(_GammaSum):
     """sum -log(1 - U) under one stream (Aaronson 2023): Gamma(t, 1) without a watermark.
 
     All there is to know for `basic`, `keep-strength`, `single-key`, `one-race` and its tree.
@@ -42,44 +57,28 @@ class Aaronson:
 
     stream: Stream = Stream.SHARED
     name: ClassVar[str] = "Aaronson"
-    null: ClassVar[str] = "exact: Gamma(t, 1)"
 
     def contributions(self, evidence: Evidence) -> np.ndarray:
         """See `Detector.contributions`."""
         return exponential_scores(evidence.uniform(self.stream))
 
-    def log_p(self, statistic: float, count: int) -> float:
-        """See `Detector.log_p`."""
-        return gamma_log_sf(statistic, count)
-
-    def threshold(self, count: int, fpr: float) -> float:
-        """See `Detector.threshold`."""
-        return float(special.gammainccinv(count, fpr))
-
 
 @dataclass(frozen=True)
-class SumOfKeys:
+class SumOfKeys(_GammaSum):
     """sum -log(1 - U_D) - log(1 - U_T): Gamma(2 t, 1). vLLM's dual-key test; needs no choice."""
 
     name: ClassVar[str] = "sum of both keys"
     null: ClassVar[str] = "exact: Gamma(2 t, 1)"
+    scores_per_token: ClassVar[int] = 2
 
     def contributions(self, evidence: Evidence) -> np.ndarray:
         """See `Detector.contributions`."""
         draft, target = evidence.uniform(Stream.DRAFT), evidence.uniform(Stream.TARGET)
         return exponential_scores(draft) + exponential_scores(target)
 
-    def log_p(self, statistic: float, count: int) -> float:
-        """See `Detector.log_p`."""
-        return gamma_log_sf(statistic, 2 * count)
-
-    def threshold(self, count: int, fpr: float) -> float:
-        """See `Detector.threshold`."""
-        return float(special.gammainccinv(2 * count, fpr))
-
 
 @dataclass(frozen=True)
-class ArsTau:
+class ArsTau(_GammaSum):
     """The draft key where the coin is below tau, else the target key (Eq. 11): Gamma(t, 1).
 
     Exact because the coin is independent of both uniforms. Algorithm 1 only: other methods lose the coin.
@@ -87,7 +86,6 @@ class ArsTau:
 
     tau: float
     name: ClassVar[str] = "Ars-τ"
-    null: ClassVar[str] = "exact: Gamma(t, 1)"
 
     def __post_init__(self) -> None:
         if not 0 <= self.tau <= 1:
@@ -98,17 +96,9 @@ class ArsTau:
         draft, target = evidence.uniform(Stream.DRAFT), evidence.uniform(Stream.TARGET)
         return exponential_scores(np.where(evidence.coin() < self.tau, draft, target))
 
-    def log_p(self, statistic: float, count: int) -> float:
-        """See `Detector.log_p`."""
-        return gamma_log_sf(statistic, count)
-
-    def threshold(self, count: int, fpr: float) -> float:
-        """See `Detector.threshold`."""
-        return float(special.gammainccinv(count, fpr))
-
 
 @dataclass(frozen=True)
-class ArsPrior:
+class ArsPrior(_GammaSum):
     """The draft key with probability `share`, else the target key (Eq. 12): Gamma(t, 1).
 
     Args:
@@ -119,7 +109,6 @@ class ArsPrior:
     share: float
     seed: int = 0
     name: ClassVar[str] = "Ars-Prior"
-    null: ClassVar[str] = "exact: Gamma(t, 1)"
 
     def __post_init__(self) -> None:
         _check_share(self.share)
@@ -130,34 +119,17 @@ class ArsPrior:
         draft, target = evidence.uniform(Stream.DRAFT), evidence.uniform(Stream.TARGET)
         return exponential_scores(np.where(rng.random(len(evidence)) < self.share, draft, target))
 
-    def log_p(self, statistic: float, count: int) -> float:
-        """See `Detector.log_p`."""
-        return gamma_log_sf(statistic, count)
-
-    def threshold(self, count: int, fpr: float) -> float:
-        """See `Detector.threshold`."""
-        return float(special.gammainccinv(count, fpr))
-
 
 @dataclass(frozen=True)
-class Oracle:
+class Oracle(_GammaSum):
     """The key that drew the token, told by the record: Gamma(t, 1). A bound, no detector."""
 
     name: ClassVar[str] = "oracle"
-    null: ClassVar[str] = "exact: Gamma(t, 1)"
 
     def contributions(self, evidence: Evidence) -> np.ndarray:
         """See `Detector.contributions`; ValueError without sources."""
         draft, target = evidence.uniform(Stream.DRAFT), evidence.uniform(Stream.TARGET)
         return exponential_scores(np.where(evidence.drafted, draft, target))
-
-    def log_p(self, statistic: float, count: int) -> float:
-        """See `Detector.log_p`."""
-        return gamma_log_sf(statistic, count)
-
-    def threshold(self, count: int, fpr: float) -> float:
-        """See `Detector.threshold`."""
-        return float(special.gammainccinv(count, fpr))
 
 
 def fit_tau(
