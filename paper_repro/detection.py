@@ -36,6 +36,7 @@ from tradeoff.detection import (
 from tradeoff.detection.bayes import Mixing, fit_bayes
 from tradeoff.detection.calibration import rate, roc
 from tradeoff.detection.power import power
+from tradeoff.detection.synthid import scored_rounds
 from tradeoff.kernels import Method, make_method
 from tradeoff.prf import Prf, Stream
 
@@ -99,7 +100,7 @@ def fit_detectors(method: Method, training: Sequence[Evidence], seed: int = 0) -
         return found
     if not isinstance(method.decoder, SynthID):
         raise ValueError(f"{method.name} with {method.decoder.name} carries no watermark to detect")
-    rounds = 30 if method.decoder.rounds == math.inf else int(method.decoder.rounds)
+    rounds = scored_rounds(method.decoder)
     if len(streams) == 1:
         ordered = tuple(streams)
         bayes = fit_bayes(training, rounds, "single", streams=ordered)

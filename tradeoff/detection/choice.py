@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import math
-
 from tradeoff.decoders import GumbelMax, SynthID
 from tradeoff.detection.detector import Detector
 from tradeoff.detection.gumbel import Aaronson, SumOfKeys
-from tradeoff.detection.synthid import WeightedMeanBits
+from tradeoff.detection.synthid import WeightedMeanBits, scored_rounds
 from tradeoff.kernels import Method
 from tradeoff.prf import Stream
 
 __all__ = ["default_detector"]
-
-#: Rounds that are read of synthid:inf, whose tournaments run until they settle: later ones say little.
-_ROUNDS_OF_INF = 30
 
 
 def default_detector(method: Method) -> Detector:
@@ -40,6 +35,5 @@ def default_detector(method: Method) -> Detector:
     if isinstance(decoder, GumbelMax):
         return Aaronson(streams[0]) if len(streams) == 1 else SumOfKeys()
     if isinstance(decoder, SynthID):
-        rounds = _ROUNDS_OF_INF if math.isinf(decoder.rounds) else int(decoder.rounds)
-        return WeightedMeanBits(rounds, streams)
+        return WeightedMeanBits(scored_rounds(decoder), streams)
     raise ValueError(f"decoder={decoder.name!r} has no untrained detector; use gumbel or synthid:M")

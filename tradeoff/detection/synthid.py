@@ -9,11 +9,20 @@ from functools import cached_property
 import numpy as np
 from scipy import stats
 
+from tradeoff.decoders import SynthID
 from tradeoff.detection.evidence import Evidence
 from tradeoff.detection.tails import LatticeSum, binomial_log_sf
 from tradeoff.prf import Stream
 
-__all__ = ["MeanBits", "WeightedMeanBits"]
+__all__ = ["MeanBits", "WeightedMeanBits", "scored_rounds"]
+
+_ROUNDS_OF_INF = 30
+
+
+def scored_rounds(decoder: SynthID) -> int:
+    """How many rounds detectors read: m, or 30 of tournaments that run until they settle (later ones say
+    little)."""
+    return _ROUNDS_OF_INF if math.isinf(decoder.rounds) else int(decoder.rounds)
 
 
 @dataclass(frozen=True)
