@@ -1,0 +1,243 @@
+"""Sequential detection: read a text token by token, stop whenever the evidence suffices.
+
+A p-value for a fixed length may be looked at once. Wealth that bets on every token at fair odds may be looked
+at after each: without a watermark its expectation never exceeds 1 under any stopping rule, so it reaches
+1/alpha with probability at most alpha (Ville's inequality), and 1/max wealth is a p-value at any time.
+
+How much is staked on which bet is learnt from the tokens read so far by predictive recursion (Newton 2002):
+after t tokens the weights are the prior, worth `concentration` tokens, and the posterior weights of the
+t tokens. Weights that depend on the past alone leave every e-value at mean 1.
+
+`OverTime` makes a fixed-length test valid at any time by Bonferroni's inequality: alpha / (k (k + 1)) at the
+k-th token, which sums to alpha.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from tradeoff.detection.bets import Bets
+from tradeoff.detection.detector import Detector
+from tradeoff.detection.evidence import Evidence
+from tradeoff.prf import Prf
+
+__all__ = [
+    "CONCENTRATION",
+    "OverTime",
+    "Sequential",
+    "SequentialResult",
+    "SequentialTest",
+    "TokenStream",
+    "Wealth",
+    "bonferroni",
+    "log_e_values",
+    "of_e_values",
+]
+
+#: How many tokens the prior is worth.
+CONCENTRATION = 20.0
+
+
+class Wealth:
+    """Log wealth of one or many texts that bet on token after token.
+
+    Args:
+        prior: [bets] weights at the start; positive for a bet that keeps the wealth.
+        batch: leading axes, one entry a text.
+        concentration: how many tokens the prior is worth.
+
+    Attributes:
+        log_wealth: `[batch]` log of the product of all e-values so far.
+        log_peak: `[batch]` its maximum over time, at least 0.
+    """
+
+    def __init__(self, prior: np.ndarray, batch: tuple[int, ...] = (), concentration: float = CONCENTRATION):
+        self._weights = np.broadcast_to(prior, (*batch, len(prior)))
+        self._tokens, self._concentration = 0, concentration
+        self.log_wealth, self.log_peak = np.zeros(batch), np.zeros(batch)
+
+    def bet(self, log_bets: np.ndarray) -> np.ndarray:
+        """The next token: log e-values `[batch, bets]` -> log e-value of their mixture `[batch]`."""
+        # Beside 1, the e-value of keeping, what is below exp(-700) is nothing.
+        with np.errstate(under="ignore"):
+            staked = self._weights * np.exp(np.minimum(log_bets, 700.0))
+        total = staked.sum(axis=-1)
+        self._tokens += 1
+        step = 1 / (self._concentration + self._tokens)
+        self._weights = (1 - step) * self._weights + step * staked / total[..., None]
+        log_e = np.log(total)
+        self.log_wealth = self.log_wealth + log_e
+        self.log_peak = np.maximum(self.log_peak, self.log_wealth)
+        return log_e
+
+
+def log_e_values(log_bets: np.ndarray, prior: np.ndarray, concentration: float = CONCENTRATION) -> np.ndarray:
+    """log e-value of every token: `[..., t, bets] -> [..., t]`; their sum over time is the log wealth."""
+    wealth = Wealth(prior, log_bets.shape[:-2], concentration)
+    steps = [wealth.bet(log_bets[..., t, :]) for t in range(log_bets.shape[-2])]
+    return np.stack(steps, axis=-1) if steps else np.zeros(log_bets.shape[:-1])
+
+
+@dataclass(frozen=True)
+class SequentialResult:
+    """What a sequential test knew after every token that counts.
+
+    Attributes:
+        detector: its name.
+        log_p: [t] natural logarithm of the anytime-valid p-value; never rises.
+        index: [t] positions of the tokens.
+        log_wealth: [t] log wealth of an e-process; empty for tests without one.
+    """
+
+    detector: str
+    log_p: np.ndarray = field(repr=False)
+    index: np.ndarray = field(repr=False)
+    log_wealth: np.ndarray = field(repr=False, default_factory=lambda: np.zeros(0))
+
+    def tokens_needed(self, alpha: float) -> int | None:
+        """After how many tokens of the text, counted or not, p <= alpha; None if never.
+
+        Raises:
+            ValueError: for a level outside (0, 1).
+        """
+        reached = np.flatnonzero(self.log_p <= _log_level(alpha))
+        return int(self.index[reached[0]]) + 1 if len(reached) else None
+
+
+class SequentialTest(Protocol):
+    """A test that may be stopped after any token."""
+
+    @property
+    def name(self) -> str:
+        """As in tables."""
+
+    def test(self, evidence: Evidence) -> SequentialResult:
+        """Read a text to its end."""
+
+
+@dataclass(frozen=True)
+class Sequential:
+    """Betting on the tokens of a text.
+
+    Args:
+        bets: the family of bets, by the watermark.
+        concentration: how many tokens the prior is worth.
+    """
+
+    bets: Bets
+    concentration: float = CONCENTRATION
+
+    @property
+    def name(self) -> str:
+        """As in tables."""
+        return self.bets.name
+
+    def test(self, evidence: Evidence) -> SequentialResult:
+        """See `SequentialTest.test`."""
+        log_e = log_e_values(self.bets.log_bets(evidence), self.bets.prior, self.concentration)
+        return of_e_values(self.name, log_e, evidence.index)
+
+    def stream(self, prf: Prf) -> TokenStream:
+        """Read a text while it is being written."""
+        return TokenStream(self, prf)
+
+
+def of_e_values(name: str, log_e: np.ndarray, index: np.ndarray) -> SequentialResult:
+    """The result of a test whose tokens have the log e-values [t]."""
+    log_wealth = np.cumsum(log_e)
+    peak = np.maximum.accumulate(np.maximum(log_wealth, 0.0))
+    return SequentialResult(name, -peak, index, log_wealth)
+
+
+class TokenStream:
+    """A text that arrives token by token; the same numbers as `Sequential.test` on the whole of it.
+
+    Attributes:
+        tokens: how many were read.
+        scored: how many of them counted.
+    """
+
+    def __init__(self, detector: Sequential, prf: Prf):
+        self._bets, self._prf = detector.bets, prf
+        self._wealth = Wealth(detector.bets.prior, (), detector.concentration)
+        self._tail: list[int] = []
+        self._seen: set[bytes] = set()
+        self.tokens = self.scored = 0
+
+    def feed(self, token_id: int) -> float:
+        """The next token; log wealth after it.
+
+        Raises:
+            ValueError: for what is not a token id.
+        """
+        # A position's numbers depend on the context before it alone, so the last tokens stand for the text.
+        tail = [*self._tail, token_id]
+        evidence = Evidence(np.array(tail), self._prf)
+        self._tail = tail[-self._prf.context_width :]
+        self.tokens += 1
+        last = evidence.index == len(tail) - 1
+        if last.any():
+            here = evidence.restricted(last)
+            context = here.contexts.tobytes()
+            if context not in self._seen:
+                self._seen.add(context)
+                self.scored += 1
+                self._wealth.bet(self._bets.log_bets(here)[0])
+        return self.log_wealth
+
+    @property
+    def log_wealth(self) -> float:
+        """log of the current wealth, an e-value at any time."""
+        return float(self._wealth.log_wealth)
+
+    @property
+    def log_p(self) -> float:
+        """log of the anytime-valid p-value: -log of the highest wealth so far."""
+        return -float(self._wealth.log_peak)
+
+    def certain(self, alpha: float) -> bool:
+        """Whether the text is known to be watermarked at level alpha; stays so once it is.
+
+        Raises:
+            ValueError: for a level outside (0, 1).
+        """
+        return self.log_p <= _log_level(alpha)
+
+
+@dataclass(frozen=True)
+class OverTime:
+    """A fixed-length test looked at after every token, paid for by Bonferroni's inequality.
+
+    Args:
+        detector: a detector with an exact null law.
+    """
+
+    detector: Detector
+
+    @property
+    def name(self) -> str:
+        """As in tables."""
+        return f"{self.detector.name}, Bonferroni over time"
+
+    def test(self, evidence: Evidence) -> SequentialResult:
+        """See `SequentialTest.test`."""
+        sums = np.cumsum(self.detector.contributions(evidence))
+        log_p = np.array([self.detector.log_p(float(x), k) for k, x in enumerate(sums, start=1)])
+        return bonferroni(self.name, log_p, evidence.index)
+
+
+def bonferroni(name: str, log_p: np.ndarray, index: np.ndarray) -> SequentialResult:
+    """The result of a test with p-values [t] for the first 1, 2, ... tokens that count."""
+    k = np.arange(1, len(log_p) + 1)
+    corrected = np.minimum(log_p + np.log(k * (k + 1.0)), 0.0)
+    return SequentialResult(name, np.minimum.accumulate(corrected), index)
+
+
+def _log_level(alpha: float) -> float:
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha={alpha} must be between 0 and 1; 0.01 is usual")
+    return math.log(alpha)
