@@ -10,6 +10,7 @@ logarithms of the libraries do).
 from __future__ import annotations
 
 import hashlib
+import math
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -109,8 +110,9 @@ class KeyedPrf:
        increment, and arithmetic is modulo 2^64: a bijection of t, so one context never gives two tokens
        the same 64 bits. The secrecy rests on step 1; step 2 only has to be statistically sound.
 
-    Uniforms are `open_unit` of these bits. The coin is `open_unit` of k0 and has no second step. A PAD in
-    a context is hashed like any other number.
+    Uniforms are `open_unit` of these bits. The coin is `open_unit` of k0 and has no second step. Buckets
+    have an empty context: they are the same at every position. A PAD in a context is hashed like any other
+    number.
 
     Args:
         key: the key.
@@ -161,6 +163,24 @@ class KeyedPrf:
             raise ValueError(f"word={word} must be in 0 .. 2^63 - 1; word k holds rounds 64 k to 64 k + 63")
         return expand(_mix, self._context_keys("layers", stream, contexts, word), tokens)
 
+    def buckets(self, tokens: Array, m: int) -> Array:
+        """The keyed hash h of token ids `[...]` to 0 .. m-1, uniform and independent for different tokens.
+
+        floor(m U) for a uniform U of the token alone: a function of the key, not of the position or of
+        `context_width`. It needs no table of the vocabulary, and h for m is h for 2 m, halved.
+
+        Raises:
+            ValueError: for malformed tokens, or m outside 1 .. 2^31.
+        """
+        tokens = check_tokens(tokens)
+        if not isinstance(m, int | np.integer) or not 1 <= m <= 1 << 31:
+            raise ValueError(f"m={m!r} must be a whole number of buckets, 1 to 2^31; 2 to 16 is usual")
+        keys = self._context_keys("buckets", Stream.SHARED, np.empty(0, dtype=np.int64))
+        # The greatest U is 1 - 2^-53, and m (1 - 2^-53) rounds to a number below m.
+        u = expand(lambda k, t: open_unit(_mix(k, t)), keys, tokens)
+        xp = namespace(u)
+        return xp.astype(u * int(m), xp.int64)
+
     def _context_keys(self, purpose: str, stream: Stream, contexts: np.ndarray, word: int = 0) -> np.ndarray:
         """The 128 secret bits (k0, k1) of every context: `[..., 2]` int64."""
         # Keys of any length become BLAKE2b keys, and those of another version would be unrelated.
@@ -172,11 +192,11 @@ class KeyedPrf:
             salt=Stream(stream).encode(),
             person=purpose.encode(),
         )
-        data, size = contexts.astype("<i8").tobytes(), 8 * self.context_width
+        data, size = contexts.astype("<i8").tobytes(), 8 * contexts.shape[-1]
         digests = bytearray()
-        for first in range(0, len(data), size):
+        for row in range(math.prod(contexts.shape[:-1])):
             state = keyed.copy()
-            state.update(data[first : first + size])
+            state.update(data[row * size : (row + 1) * size])
             digests += state.digest()
         return np.frombuffer(digests, dtype="<i8").astype(np.int64).reshape(*contexts.shape[:-1], 2)
 

@@ -1,0 +1,181 @@
+"""The best e-value against the worst target, as a convex programme (CVXPY, CLARABEL).
+
+The game of "Anchored E-Watermarking" (Theorem 4.1) for a small vocabulary: over all e(v, s) >= 0,
+
+    maximise  min_q  E_w(q) log e(v, S)    subject to  q' e p0 <= 1 for every q,
+
+q over the targets with TV(q, p0) <= eps = delta/2, and w(q) the maximal coupling of q and p0. The null mean
+q' e p0 is linear in q. The most that any coupling gives to q is concave in q, as the value of a linear
+programme in its right-hand side; so a minimum lies at a vertex of the ball, and the vertices are enough.
+
+A vertex moves mass eps to one token i from others, of which it empties all but one. Its maximal coupling is
+unique: min(q, p0) on the diagonal, and the moved mass in row i. Where min p0 >= eps these are the n (n-1)
+laws p0 + eps (1_i - 1_j), and e* is optimal with value J*. Where some p0 are smaller, the simplex cuts the
+ball off, and the programme tells how much more than J* can be had.
+"""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tradeoff.evalues import worst_case_eps
+from tradeoff.pareto import SolverError
+from tradeoff.simplex import DistributionError, distribution
+
+__all__ = ["MaxMin", "ball_vertices", "best_e_value", "maximal_coupling", "worst_growth"]
+
+#: Tokens of the largest programme: the number of vertices doubles with each.
+_MOST_TOKENS = 8
+#: Solver tolerances, tightest first: badly scaled anchors may not allow the first.
+_TOLERANCES = (1e-9, 1e-8)
+
+
+@dataclass(frozen=True)
+class MaxMin:
+    """What the solver reached.
+
+    Attributes:
+        value: the objective, the growth against the worst target, nats a token.
+        e: [n, n] the e-value, rows v, columns s.
+        status: CVXPY's: "optimal"; with `max_iter` perhaps "user_limit" or "optimal_inaccurate".
+        iterations: interior-point iterations.
+    """
+
+    value: float
+    e: np.ndarray
+    status: str
+    iterations: int
+
+
+def best_e_value(p0: Any, delta: float, *, max_iter: int | None = None) -> MaxMin:
+    """Solve the max-min programme.
+
+    Args:
+        p0: the anchor [n], 2 to 8 tokens, all of positive probability.
+        delta: the l1 distance of targets from p0 that e must survive, in (0, 2 (1 - 1/n)).
+        max_iter: stop after that many interior-point iterations, with what was reached by then.
+
+    Raises:
+        DistributionError, ValueError: for a bad p0, delta or max_iter.
+        SolverError: if the solver reaches no optimum, or with `max_iter` not even a value.
+    """
+    p0, eps = _small_anchor(p0, delta)
+    if max_iter is not None and max_iter < 1:
+        raise ValueError(
+            f"max_iter={max_iter} must be at least 1 iteration; leave it out to solve to the end"
+        )
+    # CVXPY takes a second to import, and nothing else here needs it.
+    import cvxpy as cp
+
+    n = len(p0)
+    e = cp.Variable((n, n), nonneg=True, name="e")
+    value = cp.Variable(name="growth")
+    constraints = []
+    for q in ball_vertices(p0, eps):
+        w = maximal_coupling(q, p0)
+        rows, columns = np.nonzero(w)
+        constraints.append(q @ e @ p0 <= 1)
+        # The logarithms of the coupling's support only: 0 log e would still hold e away from 0.
+        constraints.append(value <= w[rows, columns] @ cp.log(e[rows, columns]))
+    problem = cp.Problem(cp.Maximize(value), constraints)
+    allowed = [cp.OPTIMAL] if max_iter is None else [cp.OPTIMAL, cp.OPTIMAL_INACCURATE, cp.USER_LIMIT]
+    for tolerance in _TOLERANCES:
+        limits: dict[str, Any] = dict.fromkeys(("tol_gap_abs", "tol_gap_rel", "tol_feas"), tolerance)
+        if max_iter is not None:
+            limits["max_iter"] = max_iter
+        with warnings.catch_warnings():
+            # Whoever limits the iterations knows, and everybody else gets an error.
+            warnings.filterwarnings("ignore", message="Solution may be inaccurate")
+            problem.solve(solver=cp.CLARABEL, **limits)
+        if problem.status in allowed and problem.value is not None and np.isfinite(problem.value):
+            iterations = int(problem.solver_stats.num_iters or 0)
+            return MaxMin(float(problem.value), np.asarray(e.value), str(problem.status), iterations)
+    raise SolverError(
+        f"max-min programme for n = {n}, delta = {delta:g}: CLARABEL stopped with status {problem.status}; "
+        "use an anchor with less extreme probabilities, or another delta"
+    )
+
+
+def ball_vertices(p0: Any, eps: float) -> np.ndarray:
+    """The vertices of {q : TV(q, p0) <= eps} in the simplex, other than p0: [vertices, n].
+
+    Args:
+        p0: [n], positive, validated.
+        eps: the radius, in (0, 1).
+    """
+    p0 = np.asarray(p0, dtype=float)
+    found: dict[tuple[float, ...], np.ndarray] = {}
+    for i in range(len(p0)):
+        # Nothing more can be taken than there is elsewhere: q is then the point mass on i.
+        moved = min(eps, 1 - p0[i])
+        others = [j for j in range(len(p0)) if j != i]
+        for last in others:
+            rest = [j for j in others if j != last]
+            for size in range(len(rest) + 1):
+                for emptied in itertools.combinations(rest, size):
+                    left = moved - p0[list(emptied)].sum()
+                    if not -1e-15 <= left <= p0[last] + 1e-15:
+                        continue
+                    q = p0.copy()
+                    q[i] += moved
+                    q[list(emptied)] = 0.0
+                    q[last] = max(p0[last] - left, 0.0)
+                    found.setdefault(tuple(np.round(q, 14)), q)
+    return np.array(list(found.values()))
+
+
+def maximal_coupling(q: np.ndarray, p0: np.ndarray) -> np.ndarray:
+    """The joint law of (v, S) that speculative sampling makes: [n], [n] -> [n, n], rows v, columns s.
+
+    min(q, p0) on the diagonal, and the excess of q at v times the excess of p0 at s over TV(q, p0) elsewhere.
+    """
+    more, less = np.maximum(q - p0, 0.0), np.maximum(p0 - q, 0.0)
+    moved = less.sum()
+    return np.diag(np.minimum(q, p0)) + (np.outer(more, less) / moved if moved > 0 else 0.0)
+
+
+def worst_growth(e: np.ndarray, p0: Any, delta: float) -> float:
+    """The growth of a given e [n, n] against the worst vertex, scaled to be valid against all of them.
+
+    Args:
+        e: e(v, s) >= 0, rows v, columns s.
+        p0, delta: as for `best_e_value`.
+
+    Returns:
+        min_q E_w(q) log e - log max(1, max_q q' e p0), nats.
+
+    Raises:
+        DistributionError, ValueError: for a bad e, p0 or delta.
+    """
+    p0, eps = _small_anchor(p0, delta)
+    e = np.asarray(e, dtype=float)
+    if e.shape != (len(p0), len(p0)) or not bool(np.all(e >= 0)):
+        raise ValueError(f"e of shape {e.shape} must be [n, n] = {(len(p0),) * 2} numbers >= 0")
+    vertices = ball_vertices(p0, eps)
+    largest = float((vertices @ e @ p0).max())
+    growths = []
+    for q in vertices:
+        w = maximal_coupling(q, p0)
+        support = w > 0
+        with np.errstate(divide="ignore"):
+            growths.append(float((w[support] * np.log(e[support])).sum()))
+    return min(growths) - max(0.0, float(np.log(largest)))
+
+
+def _small_anchor(p0: Any, delta: float) -> tuple[np.ndarray, float]:
+    p0 = np.asarray(distribution(np.asarray(p0), "p0"))
+    if p0.ndim != 1 or not 2 <= len(p0) <= _MOST_TOKENS:
+        raise DistributionError(
+            f"p0 has shape {p0.shape}; the programme takes one anchor of 2 to {_MOST_TOKENS} tokens "
+            "(`anchored_growth` has the value in closed form for any n)"
+        )
+    if not bool(np.all(p0 > 0)):
+        raise DistributionError(
+            f"p0[{int(np.argmin(p0))}] = 0: such a seed is never drawn; drop tokens of probability 0"
+        )
+    return p0, worst_case_eps(delta, len(p0))
