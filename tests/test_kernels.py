@@ -12,12 +12,12 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tests.support import ALPHA, P, Q, Z, assert_within, chi_square_p, distributions, pairs
+from tests.methods import SEEDS, SHORT_SYNTHID, SPECULATIVE, SYNTHID, TREE_P, TREE_Q, describe, spread
+from tests.support import ALPHA, P, Q, Z, assert_within, chi_square_p, pairs
 from tradeoff.decoders import GumbelMax, Identity, SynthID
 from tradeoff.decoders.gumbel import one_hot
 from tradeoff.draws import categorical
 from tradeoff.kernels import (
-    METHODS,
     Algorithm1,
     Basic,
     KeepEfficiency,
@@ -28,7 +28,6 @@ from tradeoff.kernels import (
     SingleKey,
     Standard,
     TwoKeys,
-    make_method,
 )
 from tradeoff.measures import (
     google_end_point_strength,
@@ -36,36 +35,9 @@ from tradeoff.measures import (
     sampling_efficiency,
 )
 from tradeoff.prf import Stream
-from tradeoff.race_tree import one_race_candidates, one_race_tree
 from tradeoff.randomness import SimulatedRandomness
 from tradeoff.simplex import acceptance_probability, entropy, excess, overlap
 
-SEEDS = 1_000_000
-#: The example of specification 1, section 5.
-TREE_P = np.array([0.24, 0.35, 0.15, 0.13, 0.13])
-TREE_Q = np.array([0.1, 0.2, 0.05, 0.48, 0.17])
-
-SYNTHID = SynthID(math.inf)
-SHORT_SYNTHID = SynthID(3)
-SPECULATIVE: list[Method] = [
-    Standard(),
-    KeepStrength(GumbelMax()),
-    KeepStrength(SYNTHID),
-    KeepStrength(SHORT_SYNTHID),
-    KeepEfficiency(GumbelMax()),
-    KeepEfficiency(SHORT_SYNTHID),
-    TwoKeys(GumbelMax()),
-    TwoKeys(SYNTHID),
-    TwoKeys(SHORT_SYNTHID),
-    Algorithm1(GumbelMax()),
-    Algorithm1(SYNTHID),
-    Algorithm1(SHORT_SYNTHID),
-    SingleKey(),
-    OneRace(),
-    OneRaceTree(width=1),
-    OneRaceTree(width=2),
-    OneRaceTree(width=3),
-]
 #: Methods whose token is a function of the key alone.
 DETERMINISTIC: list[Method] = [
     Basic(GumbelMax()),
@@ -79,15 +51,6 @@ DETERMINISTIC: list[Method] = [
     OneRaceTree(width=2),
     OneRaceTree(width=3),
 ]
-
-
-def describe(method: Method) -> str:
-    width = f" {method.width}" if method.width > 1 else ""
-    return f"{method.name}{width}, {method.decoder.name}"
-
-
-def spread(law: np.ndarray, seeds: int) -> np.ndarray:
-    return np.broadcast_to(law, (seeds, len(law)))
 
 
 @pytest.mark.parametrize("method", SPECULATIVE, ids=describe)
@@ -323,65 +286,6 @@ def test_one_race_accepts_the_small_entries() -> None:
     assert gap.mean() > Z * gap.std() / math.sqrt(seeds)
 
 
-def tree_efficiency(p: np.ndarray, q: np.ndarray, width: int) -> float:
-    """Exact acceptance probability of a tree, by recursion over the order of the candidates."""
-    if width == 0 or q.sum() == 0:
-        return 0.0
-    q = q / q.sum()
-    total = 0.0
-    rest = np.maximum(p - q, 0)
-    for j in np.flatnonzero(q > 0):
-        a = min(1.0, p[j] / q[j])
-        below = tree_efficiency(rest / rest.sum(), np.where(np.arange(len(q)) == j, 0, q), width - 1)
-        total += q[j] * (a + (1 - a) * below)
-    return total
-
-
-@pytest.mark.parametrize(("width", "reference"), [(1, 0.610), (2, 0.863), (3, 0.928)])
-def test_tree_accepts_as_often_as_the_specification_says(width: int, reference: float) -> None:
-    rng, accepted = np.random.default_rng(11), 0
-    counts = np.zeros(5)
-    for _ in range(4):
-        race = rng.standard_exponential((SEEDS // 4, 5))
-        rank, token = one_race_tree(spread(TREE_P, SEEDS // 4), spread(TREE_Q, SEEDS // 4), race, width)
-        candidates = one_race_candidates(spread(TREE_Q, SEEDS // 4), race, width)
-        won = rank < width
-        chosen = np.take_along_axis(candidates, np.minimum(rank, width - 1)[:, None], axis=1)[:, 0]
-        assert (token[won] == chosen[won]).all()
-        accepted += int(won.sum())
-        counts += np.bincount(token, minlength=5)
-    rate = accepted / SEEDS
-    error = math.sqrt(rate * (1 - rate) / SEEDS)
-    assert abs(rate - reference) < 4 * error + 0.0005  # the reference is rounded to three digits
-    assert_within(rate, tree_efficiency(TREE_P, TREE_Q, width), error)
-    assert chi_square_p(counts, SEEDS * TREE_P) > ALPHA
-
-
-def test_candidates_are_a_sample_without_replacement() -> None:
-    """Law of ordered pairs: Q_i Q_j / (1 - Q_i)."""
-    race = np.random.default_rng(12).standard_exponential((SEEDS, 5))
-    first, second = one_race_candidates(spread(TREE_Q, SEEDS), race, 2).T
-    law = np.outer(1 / (1 - TREE_Q), np.ones(5)) * np.outer(TREE_Q, TREE_Q)
-    np.fill_diagonal(law, 0)
-    assert chi_square_p(np.bincount(5 * first + second, minlength=25), SEEDS * law.ravel()) > ALPHA
-
-
-@given(pair=pairs(), width=st.integers(1, 5), seed=st.integers(0, 2**32))
-def test_tree_survives_drafts_with_fewer_tokens_than_candidates(
-    pair: tuple[np.ndarray, np.ndarray], width: int, seed: int
-) -> None:
-    p, q = pair
-    race = np.random.default_rng(seed).standard_exponential((200, len(p)))
-    rank, token = one_race_tree(spread(p, 200), spread(q, 200), race, width)
-    available = int((q > 0).sum())
-    assert ((rank == width) | (rank < available)).all()
-    assert (p[token] > 0).all()
-    candidates = one_race_candidates(spread(q, 200), race, width)
-    assert (q[candidates] > 0).all()
-    for row in candidates[:, : min(available, width)]:
-        assert len(set(row)) == len(row)
-
-
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize(
     "method", [KeepStrength(GumbelMax()), SingleKey(), OneRace(), OneRaceTree(width=3)], ids=describe
@@ -400,59 +304,6 @@ def test_race_methods_are_unbiased_for_random_pairs(method: Method, seed: int) -
     formula = method.efficiency(p, q)
     rate = float(overlap(p, q) if formula is None else formula)
     assert_within(verdict.accepted.mean(), rate, math.sqrt(rate * (1 - rate) / seeds))
-
-
-@pytest.mark.parametrize(
-    ("name", "coin"),
-    [
-        ("basic", "none"),
-        ("standard", "random"),
-        ("keep-strength", "random"),
-        ("keep-efficiency", "random"),
-        ("two-keys", "random"),
-        ("algorithm-1", "keyed"),
-        ("single-key", "keyed"),
-        ("one-race", "winning time"),
-        ("one-race-tree", "winning time"),
-    ],
-)
-def test_coins_are_named(name: str, coin: str) -> None:
-    assert METHODS[name].detection.coin == coin
-
-
-def test_wide_tree_on_a_narrow_draft_stays_unbiased() -> None:
-    q = np.array([0.6, 0.4, 0, 0, 0])
-    race = np.random.default_rng(13).standard_exponential((SEEDS // 4, 5))
-    _, token = one_race_tree(spread(TREE_P, len(race)), spread(q, len(race)), race, 4)
-    assert chi_square_p(np.bincount(token, minlength=5), len(race) * TREE_P) > ALPHA
-
-
-def test_replacement_of_a_tree_tests_the_other_candidates() -> None:
-    """As a kernel of one draft token the tree agrees with the whole tree of that level."""
-    method, seeds = OneRaceTree(width=3), 50_000
-    randomness = SimulatedRandomness(np.random.default_rng(14), (seeds,), len(P))
-    p, q = spread(P, seeds), spread(Q, seeds)
-    draft = method.draft(q, randomness)
-    verdict = method(p, q, draft, randomness)
-    rank, token = method.choose(p, q, randomness)
-    np.testing.assert_array_equal(verdict.token, token)
-    np.testing.assert_array_equal(verdict.accepted, rank == 0)
-    np.testing.assert_array_equal(method.candidates(q, randomness)[:, 0], draft)
-
-
-@given(p=distributions(), u=st.floats(1e-16, 1 - 2**-53))
-def test_categorical_inverts_the_distribution_function(p: np.ndarray, u: float) -> None:
-    token = int(categorical(p, np.array(u)))
-    assert p[token] > 0
-    end = np.cumsum(p)
-    assert end[token] >= u * end[-1] * (1 - 1e-15)
-    assert end[token] - p[token] <= u * end[-1] * (1 + 1e-15)
-
-
-def test_categorical_at_the_ends() -> None:
-    p = np.array([0.0, 0.3, 0.0, 0.7, 0.0])
-    assert categorical(p, np.array(2.0**-53)) == 1
-    assert categorical(p, np.array(1 - 2.0**-53)) == 3
 
 
 @pytest.mark.parametrize("method", SPECULATIVE, ids=describe)
@@ -480,59 +331,3 @@ def test_torch_agrees_with_numpy(method: Method) -> None:
         method(p, q, draft, numpy), method(tp, tq, torch_draft, pytorch)
     ):
         np.testing.assert_array_equal(ours, theirs)
-
-
-def test_make_method_knows_all_methods() -> None:
-    assert list(METHODS) == [
-        "basic",
-        "standard",
-        "keep-strength",
-        "keep-efficiency",
-        "two-keys",
-        "algorithm-1",
-        "single-key",
-        "one-race",
-        "one-race-tree",
-    ]
-    for name in METHODS:
-        decoder = Identity() if name == "standard" else GumbelMax()
-        assert make_method(name, decoder).name == name
-    assert make_method("one-race-tree", GumbelMax(), 4).width == 4
-    assert make_method("basic", Identity()).decoder == Identity()
-
-
-@pytest.mark.parametrize(
-    ("name", "decoder", "width", "message"),
-    [
-        ("two-races", GumbelMax(), None, "'two-races' is unknown; use one of basic"),
-        ("standard", GumbelMax(), None, "carries no watermark"),
-        ("two-keys", Identity(), None, "needs a watermark"),
-        ("one-race", SynthID(30), None, "needs Gumbel-max"),
-        ("single-key", SynthID(30), None, "algorithm-1 works with any decoder"),
-        ("one-race", GumbelMax(), 3, "width=3 is for one-race-tree"),
-        ("one-race-tree", GumbelMax(), 0, "width=0 must be at least 1"),
-    ],
-)
-def test_impossible_methods_are_refused(name: str, decoder, width: int | None, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        make_method(name, decoder, width)
-
-
-def test_detection_names_the_streams_that_were_read() -> None:
-    """What a detector is told is what the method did: only those streams decide the token."""
-    seeds = 5_000
-    for method in SPECULATIVE:
-        if method.decoder.randomness != "race":
-            continue
-        read: set[Stream] = set()
-
-        class Recording(SimulatedRandomness):
-            def zeta(self, stream, decoder, read=read):
-                read.add(stream)
-                return super().zeta(stream, decoder)
-
-        randomness = Recording(np.random.default_rng(16), (seeds,), len(P))
-        draft = method.draft(spread(Q, seeds), randomness)
-        method(spread(P, seeds), spread(Q, seeds), draft, randomness)
-        method.bonus(spread(P, seeds), randomness)
-        assert read == method.detection.streams

@@ -11,6 +11,7 @@ from scipy import stats
 
 from tests.support import ALPHA
 from tradeoff.detection import Detector
+from tradeoff.detection.power import expected_score, score_variance
 from tradeoff.prf import Stream
 
 
@@ -59,6 +60,14 @@ def unmarked(tokens: int, seed: int, rounds: int = 0) -> Given:
         rng.random(tokens),
         rng.random(tokens) < 0.5,
     )
+
+
+def moments(weights: np.ndarray, probabilities: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation of the score of a token that wins with one of the probabilities."""
+    means = expected_score(probabilities)
+    second = score_variance(probabilities) + means**2
+    mean = weights @ means
+    return mean, math.sqrt(weights @ second - mean**2)
 
 
 def assert_uniform(p: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""Detectors of Gumbel-max: exact null laws whatever the text, expected scores, and the best test."""
+"""Detectors of Gumbel-max: exact null laws whatever the text, and expected scores."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from functools import cache
 
 import numpy as np
 import pytest
-from scipy import integrate, special, stats
+from scipy import integrate, stats
 
-from tests.detection.ideal import Given, assert_null_law, assert_uniform, true_positives, unmarked
-from tests.support import ALPHA, P, Q, Z, assert_within
+from tests.detection.detectors import EXACT, ORACLE, PRIOR, every_detector, label
+from tests.detection.ideal import Given, assert_null_law, assert_uniform, moments, unmarked
+from tests.support import ALPHA, P, Q, assert_within
 from tradeoff.decoders import GumbelMax
 from tradeoff.detection import (
     Aaronson,
@@ -20,14 +21,11 @@ from tradeoff.detection import (
     Evidence,
     LikelihoodRatio,
     Oracle,
-    RacePrior,
     SumOfKeys,
     detect,
-    fit_tau,
 )
 from tradeoff.detection.calibration import rate
 from tradeoff.detection.gumbel import exponential_scores
-from tradeoff.detection.power import expected_score, score_variance
 from tradeoff.kernels import Algorithm1, Basic, KeepStrength, Method, OneRace, SingleKey, TwoKeys
 from tradeoff.keys import Key
 from tradeoff.llm.text import human_paragraphs
@@ -36,15 +34,6 @@ from tradeoff.randomness import SimulatedRandomness
 from tradeoff.simplex import excess, overlap
 
 TEXTS, TOKENS = 100_000, 10
-PRIOR = RacePrior(np.array([0.02, 0.3, 0.9, 1.0]), np.array([0.1, 0.3, 0.3, 0.3]))
-EXACT: list[Detector] = [Aaronson(), Aaronson(Stream.DRAFT), SumOfKeys(), ArsTau(0.3), ArsPrior(0.6)]
-ORACLE: list[Detector] = [Oracle()]
-RATIOS: list[Detector] = [
-    LikelihoodRatio(PRIOR),
-    LikelihoodRatio(PRIOR, None, 0.7),
-    LikelihoodRatio(PRIOR, None, [0.9, 0.6, 0.1]),
-]
-names = [d.name + (f" {d.share}" if isinstance(d, LikelihoodRatio) else "") for d in EXACT + ORACLE + RATIOS]
 
 
 def random_key(rng: np.random.Generator) -> KeyedPrf:
@@ -56,7 +45,7 @@ def unmarked_tokens() -> Given:
     return unmarked(TEXTS * TOKENS, seed=1)
 
 
-@pytest.mark.parametrize("detector", EXACT + ORACLE + RATIOS, ids=names)
+@every_detector
 def test_p_values_of_100_000_ideal_texts_are_uniform(detector):
     statistics = detector.contributions(unmarked_tokens()).reshape(TEXTS, TOKENS).sum(axis=1)
     assert_null_law(lambda x: detector.log_p(x, TOKENS), statistics, points=400)
@@ -77,8 +66,8 @@ def test_p_values_under_random_keys_are_uniform(repeating):
         text = phrases(rng) if repeating else rng.integers(0, 1_000, int(rng.integers(5, 60)))
         sources = "".join(rng.choice(list("dr"), len(text)))
         evidence = Evidence(text, random_key(rng), sources)
-        for detector, name in zip(EXACT + ORACLE, names, strict=False):
-            found.setdefault(name, []).append(detect(detector, evidence).log_p)
+        for detector in EXACT + ORACLE:
+            found.setdefault(label(detector), []).append(detect(detector, evidence).log_p)
         if repeating:
             assert len(evidence) < len(text) / 1.5
     for logs in found.values():
@@ -100,9 +89,9 @@ def test_human_text_under_200_random_keys():
         evidence = Evidence(list(text.encode()), random_key(rng))
         assert 150 < len(evidence) < len(text.encode())
         blocks = len(evidence) // 40
-        for detector, name in zip(EXACT, names, strict=False):
+        for detector in EXACT:
             scores = detector.contributions(evidence)[: 40 * blocks].reshape(blocks, 40).sum(axis=1)
-            found.setdefault(name, []).extend(detector.log_p(float(s), 40) for s in scores)
+            found.setdefault(label(detector), []).extend(detector.log_p(float(s), 40) for s in scores)
     for logs in found.values():
         assert len(logs) > 2_000
         assert_uniform(np.exp(logs))
@@ -120,13 +109,13 @@ def test_a_verdict_is_the_sum_of_its_scores():
     assert result.detector == "Aaronson"
 
 
-@pytest.mark.parametrize("detector", EXACT + ORACLE + RATIOS, ids=names)
+@every_detector
 def test_a_text_with_nothing_to_score_is_no_evidence(detector):
     result = detect(detector, Evidence([1, 2], KeyedPrf(Key(bytes(32))), "dr"))
     assert (result.log_p, result.tokens_scored, result.statistic) == (0.0, 0, 0.0)
 
 
-@pytest.mark.parametrize("detector", EXACT + ORACLE + RATIOS, ids=names)
+@every_detector
 @pytest.mark.parametrize("fpr", [0.3, 0.01, 1e-8])
 def test_threshold_is_where_the_p_value_reaches_the_rate(detector, fpr):
     """Exactly for Gamma laws, to a step of the lattice (0.02) for likelihood ratios."""
@@ -188,14 +177,6 @@ def kernel_evidence(method: Method, seed: int = 5) -> tuple[Given, np.ndarray]:
     streams = method.detection.streams
     uniforms = {stream: np.exp(-randomness.race_at(stream, token)) for stream in streams}
     return Given(uniforms, None, randomness.coin(), accepted), token
-
-
-def moments(weights: np.ndarray, probabilities: np.ndarray) -> tuple[float, float]:
-    """Mean and standard deviation of the score of a token that wins with one of the probabilities."""
-    means = expected_score(probabilities)
-    second = score_variance(probabilities) + means**2
-    mean = weights @ means
-    return mean, math.sqrt(weights @ second - mean**2)
 
 
 @pytest.mark.parametrize("method", [Basic(GumbelMax()), KeepStrength(GumbelMax())], ids=lambda m: m.name)
@@ -283,199 +264,6 @@ def test_expected_score_of_one_race():
     assert scores.mean() > Aaronson().contributions(kernel_evidence(SingleKey())[0]).mean()
 
 
-# fit_tau
-
-
-def two_key_texts(share: float, threshold: float, texts: int, tokens: int, seed: int) -> list[Given]:
-    """Coins below `threshold` came with drafts, those above with replacements, all won with `share`."""
-    rng = np.random.default_rng(seed)
-    made = []
-    for _ in range(texts):
-        coins = rng.random(tokens)
-        drafted = coins < threshold
-        won, free = rng.random(tokens) ** share, rng.random(tokens)
-        draft, target = np.where(drafted, won, free), np.where(drafted, free, won)
-        made.append(Given({Stream.DRAFT: draft, Stream.TARGET: target}, None, coins, drafted))
-    return made
-
-
-@pytest.mark.parametrize("threshold", [0.2, 0.5, 0.8])
-def test_fit_tau_finds_the_threshold_that_drew_the_text(threshold):
-    texts = two_key_texts(0.35, threshold, texts=400, tokens=50, seed=7)
-    tau = fit_tau(texts, lengths=[25, 50])
-    assert abs(tau - threshold) <= 0.1
-    assert tau == pytest.approx(round(tau, 2))
-
-
-def test_fit_tau_at_the_ends():
-    """All drafts: tau = 1. All replacements: the smallest of the grid."""
-    assert fit_tau(two_key_texts(0.5, 2.0, 200, 50, 8)) == 1.0
-    assert fit_tau(two_key_texts(0.5, 0.0, 200, 50, 9)) <= 0.1
-
-
-def test_fit_tau_breaks_ties_by_the_score():
-    """Where every threshold detects every text, and where none does."""
-    coins = np.linspace(0.005, 0.995, 100)
-    for high, low in ((1 - 1e-12, 1 - 1e-9), (0.2, 0.1)):
-        draft = np.where(coins < 0.4, high, low)
-        texts = [Given({Stream.DRAFT: draft, Stream.TARGET: draft[::-1].copy()}, None, coins)] * 2
-        # With mirrored streams, tau below 0.4 reads less of the draft's high numbers, tau above 0.6 less of
-        # the target's; between them all are alike.
-        assert 0.4 <= fit_tau(texts, lengths=[100]) <= 0.6 + 1e-9
-
-
-def test_fit_tau_uses_lengths_that_the_texts_have():
-    """The first 20 tokens of these texts carry the watermark of the draft's key, the rest the other's."""
-    rng = np.random.default_rng(10)
-    texts = []
-    for _ in range(200):
-        first = np.arange(60) < 20
-        won, free = rng.random(60) ** 0.4, rng.random(60)
-        texts.append(
-            Given(
-                {Stream.DRAFT: np.where(first, won, free), Stream.TARGET: np.where(first, free, won)},
-                None,
-                rng.random(60),
-            )
-        )
-    assert fit_tau(texts, lengths=[20, 1_000, 2_000, 3_000]) >= 0.9
-    assert fit_tau(texts, lengths=[1_000]) <= 0.5
-    with pytest.raises(ValueError, match="needs training texts"):
-        fit_tau([])
-
-
-# Entropy priors and likelihood ratios
-
-
-def test_log_ratio_is_a_density_ratio():
-    """Of E against Exp(1): it integrates to 1, and is the mixture's density written out."""
-    total = integrate.quad(
-        lambda e: math.exp(-e) * math.exp(float(PRIOR.log_ratio(np.array(math.exp(-e))))), 0, 50, limit=200
-    )[0]
-    assert total == pytest.approx(1, abs=1e-6)
-    for e in (1e-6, 0.01, 0.5, 3.0, 20.0):
-        density = sum(w * math.exp(-e / p) / p for p, w in zip(PRIOR.probability, PRIOR.weight, strict=True))
-        assert float(PRIOR.log_ratio(np.array(math.exp(-e)))) == pytest.approx(math.log(density) + e)
-
-
-def draw_races(prior: RacePrior, count: int, seed: int) -> np.ndarray:
-    """Uniforms of tokens that win with probabilities of the prior."""
-    rng = np.random.default_rng(seed)
-    p = rng.choice(prior.probability, count, p=prior.weight)
-    return rng.random(count) ** p
-
-
-def test_fit_recovers_the_likelihood_of_a_mixture():
-    """On its data the fit is at the maximum over its grid, and on others as good as the truth.
-
-    At the maximum the mean of f_j / f is at most 1 for every component j of the grid (the condition of
-    Kiefer and Wolfowitz); by concavity its excess bounds what is missing.
-    """
-    grid = np.geomspace(1e-6, 1.0, 40)
-    truth = RacePrior(grid[[25, 35, 39]], np.array([0.2, 0.3, 0.5]))
-    data, other = draw_races(truth, 20_000, 11), draw_races(truth, 200_000, 12)
-    fitted = RacePrior.fit(data)
-    race = -np.log(data)[:, None]
-    ratios = np.log(grid), race * (1 / grid - 1)
-    slopes = np.exp(-ratios[0] - ratios[1] - fitted.log_ratio(data)[:, None]).mean(axis=0)
-    assert slopes.max() < 1.005
-    assert fitted.log_ratio(data).mean() >= truth.log_ratio(data).mean() - 0.005
-    gap = truth.log_ratio(other) - fitted.log_ratio(other)
-    # Gibbs' inequality on one side; on the other 2 degrees of freedom an estimated weight.
-    assert -Z * gap.std() / math.sqrt(len(gap)) <= gap.mean() <= 40 / len(data) + 0.001
-    assert fitted.weight.sum() == pytest.approx(1)
-
-
-def test_prior_of_probabilities():
-    """Bins even in the logarithm, weighted by how many fall into each."""
-    p = np.concatenate([np.full(30, 0.001), np.full(50, 0.2), np.full(20, 1.0)])
-    prior = RacePrior.of(p, points=200)
-    assert prior.weight.tolist() == pytest.approx([0.3, 0.5, 0.2])
-    np.testing.assert_allclose(np.log(prior.probability), np.log([0.001, 0.2, 1.0]), atol=7 / 200)
-    assert RacePrior.of(np.ones(3)).probability == pytest.approx([1.0])
-
-
-@pytest.mark.parametrize(
-    ("p", "w", "message"),
-    [
-        ([], [], "one length"),
-        ([0.5], [1, 2], "one length"),
-        ([[0.5]], [[1]], "one length"),
-        ([0.0], [1], "in \\(0, 1\\]"),
-        ([1.1], [1], "in \\(0, 1\\]"),
-        ([0.5, 0.6], [-1, 2], "positive sum"),
-        ([0.5], [0], "positive sum"),
-    ],
-)
-def test_bad_priors_are_refused(p, w, message):
-    with pytest.raises(ValueError, match=message):
-        RacePrior(np.array(p), np.array(w))
-
-
-@pytest.mark.parametrize("p", [0.3, 0.6, 0.95])
-@pytest.mark.parametrize("count", [1, 7, 60])
-def test_likelihood_ratio_of_one_probability_in_closed_form(p, count):
-    """The score is -log p - E (1/p - 1), so that the tail is a lower tail of Gamma(count, 1)."""
-    detector = LikelihoodRatio(RacePrior(np.array([p]), np.ones(1)))
-    for race in (0.3 * count * p, count * p, 0.7 * count, count):
-        statistic = -count * math.log(p) - race * (1 / p - 1)
-        expected = math.log(special.gammainc(count, race))
-        assert detector.log_p(statistic, count) == pytest.approx(expected, abs=0.01, rel=0.003)
-
-
-def test_a_prior_without_entropy_never_rejects():
-    """Tokens that win with probability 1 show nothing."""
-    assert LikelihoodRatio(RacePrior(np.ones(1), np.ones(1))).log_p(0.0, 50) == 0.0
-
-
-def assert_best(best: Detector, others: list[Detector], evidence: Given, tokens: int) -> None:
-    """Neyman and Pearson: no test of the same level has more power; these have visibly less."""
-    hits = true_positives(best, [evidence], tokens).astype(float)
-    assert 0.1 < hits.mean() < 0.99
-    for other in others:
-        gain = hits - true_positives(other, [evidence], tokens)
-        assert gain.mean() > Z * gain.std() / math.sqrt(len(gain)), other.name
-
-
-def coin_texts(shares: np.ndarray, n: int, seed: int) -> Given:
-    """Tokens won by PRIOR, in the draft's race with the probability that belongs to the coin."""
-    rng = np.random.default_rng(seed)
-    coins, won, free = rng.random(n), draw_races(PRIOR, n, seed + 100), rng.random(n)
-    drafted = rng.random(n) < shares[(coins * len(shares)).astype(int)]
-    uniforms = {Stream.DRAFT: np.where(drafted, won, free), Stream.TARGET: np.where(drafted, free, won)}
-    return Given(uniforms, None, coins, drafted)
-
-
-def test_likelihood_ratio_is_the_best_test_of_one_race():
-    evidence = Given({Stream.SHARED: draw_races(PRIOR, 20_000 * 15, 13)})
-    wrong = RacePrior(np.array([0.02]), np.ones(1))
-    assert_best(LikelihoodRatio(PRIOR), [Aaronson(), LikelihoodRatio(wrong)], evidence, 15)
-
-
-def test_likelihood_ratio_is_the_best_test_of_two_keys():
-    """With a coin that tells, one that knows it beats one that does not, and both what ignores entropy."""
-    shares, tokens = np.array([0.95, 0.8, 0.3, 0.05]), 20
-    evidence = coin_texts(shares, 10_000 * tokens, 14)
-    blind = LikelihoodRatio(PRIOR, None, float(shares.mean()))
-    assert_best(LikelihoodRatio(PRIOR, None, shares), [blind, ArsTau(0.55), SumOfKeys()], evidence, tokens)
-    assert_best(blind, [SumOfKeys(), ArsPrior(float(shares.mean()))], evidence, tokens)
-
-
-def test_fit_of_two_keys_finds_what_drew_the_texts():
-    """Shares of drafts by coin, and a prior whose expected score is that of the tokens."""
-    shares = np.array([0.95, 0.8, 0.3, 0.05])
-    texts = [coin_texts(shares, 5_000, seed) for seed in (16, 17, 18)]
-    fitted = LikelihoodRatio.fit(texts, coin=True, bins=4)
-    for found, share in zip(fitted.share, shares, strict=True):
-        # The pseudo-observation moves a share by less than 1 in the count.
-        assert abs(found - share) <= Z * math.sqrt(share * (1 - share) / 3_500) + 1 / 3_500
-    mean, deviation = moments(PRIOR.weight, PRIOR.probability)
-    of_fit = fitted.prior.weight @ expected_score(fitted.prior.probability)
-    assert abs(of_fit - mean) <= Z * deviation / math.sqrt(15_000)
-    fitted = LikelihoodRatio.fit(texts[:1], coin=False)
-    assert fitted.share.tolist() == [texts[0].drafted.mean()]
-
-
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -492,7 +280,7 @@ def test_bad_arguments_are_refused(make, message):
         make()
 
 
-@pytest.mark.parametrize("detector", EXACT + ORACLE + RATIOS, ids=names)
+@every_detector
 def test_every_detector_says_where_its_p_values_come_from(detector):
     assert isinstance(detector, Detector)
     assert detector.null.startswith("lattice" if isinstance(detector, LikelihoodRatio) else "exact")

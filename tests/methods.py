@@ -1,0 +1,56 @@
+"""What the tests of kernels share: methods as cases, and the example of a tree."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from tradeoff.decoders import GumbelMax, SynthID
+from tradeoff.kernels import (
+    Algorithm1,
+    KeepEfficiency,
+    KeepStrength,
+    Method,
+    OneRace,
+    OneRaceTree,
+    SingleKey,
+    Standard,
+    TwoKeys,
+)
+
+SEEDS = 1_000_000
+#: The example of specification 1, section 5.
+TREE_P = np.array([0.24, 0.35, 0.15, 0.13, 0.13])
+TREE_Q = np.array([0.1, 0.2, 0.05, 0.48, 0.17])
+
+SYNTHID = SynthID(math.inf)
+SHORT_SYNTHID = SynthID(3)
+SPECULATIVE: list[Method] = [
+    Standard(),
+    KeepStrength(GumbelMax()),
+    KeepStrength(SYNTHID),
+    KeepStrength(SHORT_SYNTHID),
+    KeepEfficiency(GumbelMax()),
+    KeepEfficiency(SHORT_SYNTHID),
+    TwoKeys(GumbelMax()),
+    TwoKeys(SYNTHID),
+    TwoKeys(SHORT_SYNTHID),
+    Algorithm1(GumbelMax()),
+    Algorithm1(SYNTHID),
+    Algorithm1(SHORT_SYNTHID),
+    SingleKey(),
+    OneRace(),
+    OneRaceTree(width=1),
+    OneRaceTree(width=2),
+    OneRaceTree(width=3),
+]
+
+
+def describe(method: Method) -> str:
+    width = f" {method.width}" if method.width > 1 else ""
+    return f"{method.name}{width}, {method.decoder.name}"
+
+
+def spread(law: np.ndarray, seeds: int) -> np.ndarray:
+    return np.broadcast_to(law, (seeds, len(law)))

@@ -1,0 +1,90 @@
+"""Methods by name, and what they tell detectors of themselves."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.methods import SPECULATIVE, spread
+from tests.support import P, Q
+from tradeoff.decoders import GumbelMax, Identity, SynthID
+from tradeoff.kernels import (
+    METHODS,
+    make_method,
+)
+from tradeoff.prf import Stream
+from tradeoff.randomness import SimulatedRandomness
+
+
+@pytest.mark.parametrize(
+    ("name", "coin"),
+    [
+        ("basic", "none"),
+        ("standard", "random"),
+        ("keep-strength", "random"),
+        ("keep-efficiency", "random"),
+        ("two-keys", "random"),
+        ("algorithm-1", "keyed"),
+        ("single-key", "keyed"),
+        ("one-race", "winning time"),
+        ("one-race-tree", "winning time"),
+    ],
+)
+def test_coins_are_named(name: str, coin: str) -> None:
+    assert METHODS[name].detection.coin == coin
+
+
+def test_make_method_knows_all_methods() -> None:
+    assert list(METHODS) == [
+        "basic",
+        "standard",
+        "keep-strength",
+        "keep-efficiency",
+        "two-keys",
+        "algorithm-1",
+        "single-key",
+        "one-race",
+        "one-race-tree",
+    ]
+    for name in METHODS:
+        decoder = Identity() if name == "standard" else GumbelMax()
+        assert make_method(name, decoder).name == name
+    assert make_method("one-race-tree", GumbelMax(), 4).width == 4
+    assert make_method("basic", Identity()).decoder == Identity()
+
+
+@pytest.mark.parametrize(
+    ("name", "decoder", "width", "message"),
+    [
+        ("two-races", GumbelMax(), None, "'two-races' is unknown; use one of basic"),
+        ("standard", GumbelMax(), None, "carries no watermark"),
+        ("two-keys", Identity(), None, "needs a watermark"),
+        ("one-race", SynthID(30), None, "needs Gumbel-max"),
+        ("single-key", SynthID(30), None, "algorithm-1 works with any decoder"),
+        ("one-race", GumbelMax(), 3, "width=3 is for one-race-tree"),
+        ("one-race-tree", GumbelMax(), 0, "width=0 must be at least 1"),
+    ],
+)
+def test_impossible_methods_are_refused(name: str, decoder, width: int | None, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_method(name, decoder, width)
+
+
+def test_detection_names_the_streams_that_were_read() -> None:
+    """What a detector is told is what the method did: only those streams decide the token."""
+    seeds = 5_000
+    for method in SPECULATIVE:
+        if method.decoder.randomness != "race":
+            continue
+        read: set[Stream] = set()
+
+        class Recording(SimulatedRandomness):
+            def zeta(self, stream, decoder, read=read):
+                read.add(stream)
+                return super().zeta(stream, decoder)
+
+        randomness = Recording(np.random.default_rng(16), (seeds,), len(P))
+        draft = method.draft(spread(Q, seeds), randomness)
+        method(spread(P, seeds), spread(Q, seeds), draft, randomness)
+        method.bonus(spread(P, seeds), randomness)
+        assert read == method.detection.streams
