@@ -15,15 +15,22 @@ from tradeoff.files import FileError
 __all__ = ["Section", "write_report"]
 
 _STYLE = """
-:root { color-scheme: light dark; }
+:root { color-scheme: light dark; --holds: #005a8e; --fails: #a84300; }
+@media (prefers-color-scheme: dark) { :root { --holds: #56b4e9; --fails: #f0913a; } }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; font-size: 13px; margin: 1rem 0; display: block; overflow-x: auto; }
+h1, h2 { line-height: 1.2; overflow-wrap: anywhere; }
+h2 { margin-top: 3rem; }
+li { margin: .3rem 0; }
+table { border-collapse: collapse; font-size: 13px; margin: 1rem 0; display: block; overflow: auto;
+  width: fit-content; max-width: 100%; max-height: 32rem; }
+@media print { table { max-height: none; } }
 th, td { padding: .25rem .6rem; border-bottom: 1px solid #8886; text-align: right; white-space: nowrap; }
+th { position: sticky; top: 0; background: Canvas; }
 th:first-child, td:first-child, th.word, td.word { text-align: left; }
 img { max-width: 100%; background: white; border: 1px solid #8884; margin: .5rem 0; }
 code, pre { background: #8882; padding: .1rem .3rem; border-radius: 3px; }
 pre { padding: .6rem; overflow-x: auto; }
-.holds { color: #0072b2; font-weight: 600; } .fails { color: #d55e00; font-weight: 600; }
+.holds { color: var(--holds); font-weight: 600; } .fails { color: var(--fails); font-weight: 600; }
 """
 
 
