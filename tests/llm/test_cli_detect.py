@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import transformers
-from typer.testing import CliRunner
 
+from tests.cli.detecting import KEY, PRF, findings, flat, runner, without_tokenizer
 from tests.tiny import VOCABULARY
 from tradeoff.cli import app, finding
 from tradeoff.decoders import parse_decoder
 from tradeoff.detection import Evidence, WeightedMeanBits, default_detector, detect, texts
 from tradeoff.kernels import make_method
-from tradeoff.keys import Key
 from tradeoff.llm.models import ModelUnavailableError, load_tokenizer
 from tradeoff.philox import VllmPhilox
 from tradeoff.prf import KeyedPrf, Prf, Stream
 
-runner = CliRunner()
-KEY = Key(bytes(range(32)))
-PRF = KeyedPrf(KEY)
 #: Letters that no merge joins, so that their text has one tokenisation; and the blank.
 LETTERS = np.array([VOCABULARY.index(letter) for letter in "bcdfgijklmopqrsuvwxyzĠ"])
 
@@ -53,15 +50,6 @@ def run(folder: Path, *arguments: object, tokenizer: str | None = "tokenizer", k
     options = ["--tokenizer", str(folder / tokenizer)] if tokenizer else []
     options += ["--key-file", str(folder / "key")] if key else []
     return runner.invoke(app, ["detect", *map(str, arguments), *options], **keywords)
-
-
-def findings(result) -> list[dict]:
-    assert result.exit_code == 0, result.output
-    return [json.loads(line) for line in result.stdout.splitlines()]
-
-
-def flat(output: str) -> str:
-    return output.replace("\n", "")
 
 
 VLLM = ["--prf", "vllm-philox-v1", "--key", "42"]
@@ -169,6 +157,34 @@ def test_words_in_the_page_and_in_the_terminal(folder: Path) -> None:
         assert f">{word}</span>" in content
 
 
+def test_characters_of_several_tokens_are_shown_whole(folder: Path) -> None:
+    """By the token that completes them; dots stand for those before, and bytes of no character stay."""
+    (folder / "x.txt").write_text("né 漢🙂b", encoding="utf-8")
+    html = folder / "page.html"
+    shown = run(folder, folder / "x.txt", "--tokens", "--html", html)
+    words = [line.split('"')[1] for line in shown.stdout.splitlines() if '"' in line]
+    assert words == ["n", "·", "é", " ", "·", "·", "漢", "·", "·", "·", "🙂", "b"]
+    content = html.read_text(encoding="utf-8")
+    assert ">漢</span>" in content
+    assert "\ufffd" not in content
+    # A first byte without what must follow it, then a letter; and one at the end.
+    first = VOCABULARY.index("æ")
+    (folder / "x.jsonl").write_text(json.dumps({"token_ids": [first, LETTERS[0].item(), 300, first]}) + "\n")
+    shown = run(folder, folder / "x.jsonl", "--tokens")
+    words = [line.split('"')[1] for line in shown.stdout.splitlines() if '"' in line]
+    assert words == ["·", "\ufffdb", "#300 ", "·"]
+
+
+def test_blanks_before_words_are_not_shaded(folder: Path) -> None:
+    """They may hang over the end of a line."""
+    (folder / "x.jsonl").write_text(json.dumps({"text": "an ant  b"}) + "\n")
+    assert run(folder, folder / "x.jsonl", "--html", folder / "p.html").exit_code == 0
+    content = (folder / "p.html").read_text(encoding="utf-8")
+    text = content[content.index('<p class="text">') :].split("</p>")[0]
+    assert re.sub("<[^>]*>", "", text) == "an ant  b"
+    assert "> </span>" in text
+
+
 def test_records_of_another_vocabulary(folder: Path) -> None:
     record = {"text": "the man", "token_ids": [260, 300], "run": {"vocabulary": 999}}
     (folder / "x.jsonl").write_text(json.dumps(record) + "\n")
@@ -210,9 +226,46 @@ def test_tokenizers_that_are_none(
     result = run(folder, "x.txt", "--tokenizer", tokenizer, tokenizer=None)
     assert result.exit_code == 2
     assert message in flat(result.stderr)
-    # Where it was named, words are not left out for want of it.
+    # Tokens need none for a verdict; that they cannot be spelled with what was named is bad input.
     (folder / "x.jsonl").write_text('{"token_ids": [1]}\n')
-    assert run(folder, "x.jsonl", "--tokens", "--tokenizer", tokenizer, tokenizer=None).exit_code == 2
+    shown = run(folder, "x.jsonl", "--tokens", "--tokenizer", tokenizer, tokenizer=None)
+    assert shown.exit_code == 2
+    assert '"#1 "' in shown.stdout
+    assert "1 text: 0 watermarked" in shown.stdout
+    assert "tokens are shown as numbers: " + message in flat(shown.stderr)
+
+
+def test_texts_that_need_no_tokenizer_are_judged_without_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that cannot be had is asked for and told once; where it is needed is bad input."""
+    asked = []
+
+    def refused(spec):
+        asked.append(spec)
+        raise ModelUnavailableError("the network is down")
+
+    monkeypatch.setattr("tradeoff.llm.models.load_tokenizer", refused)
+    (folder / "a.txt").write_text("the man")
+    lines = [{"id": "words", "text": "the man"}, {"id": "ids", "token_ids": marked_ids(60)}]
+    lines += [{"id": "empty", "text": ""}, {"text": "an ant"}]
+    (folder / "b.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    result = run(folder, folder / "a.txt", folder / "b.jsonl", "--json")
+    assert result.exit_code == 2
+    found = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [(f["id"], f["verdict"]) for f in found] == [("ids", "watermarked"), ("empty", "too short")]
+    assert flat(result.stderr).count("error: words cannot be tokenised: the network is down") == 1
+    assert len(asked) == 1
+
+
+def test_words_need_the_extra_that_tokenises(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_tokenizer(monkeypatch)
+    (folder / "a.txt").write_text("the man")
+    (folder / "b.jsonl").write_text(json.dumps({"token_ids": marked_ids(60)}) + "\n")
+    result = run(folder, folder / "a.txt", folder / "b.jsonl", "--json")
+    assert result.exit_code == 2
+    assert json.loads(result.stdout)["verdict"] == "watermarked"
+    assert "install what tokenizers need with pip install -e '.[llm]'" in flat(result.stderr)
 
 
 def test_tokenizer_is_loaded_once_and_no_weights_are(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

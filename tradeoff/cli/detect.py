@@ -17,6 +17,7 @@ from rich.text import Text as Styled
 from tradeoff.cli.examine import Examiner, Options
 from tradeoff.cli.finding import VERDICTS, Finding
 from tradeoff.cli.key import read_key
+from tradeoff.cli.spelling import numbers
 from tradeoff.console import (
     exit_on_bad_input,
     print_error,
@@ -144,7 +145,12 @@ def detect_command(
                 table.add_row(*_row(name, finding))
             shown = tokens and not as_json
             if shown or page is not None:
-                _show(name, finding, examiner.words(finding), shown, page)
+                try:
+                    words = examiner.words(finding)
+                except FileError as error:
+                    errors.tell(text.source, str(error))
+                    words = numbers(finding.token_ids.tolist())
+                _show(name, finding, words, shown, page)
             if finding.reading is not None:
                 fingerprint = finding.reading.prf.fingerprint
         errors.close()

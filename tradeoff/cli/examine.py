@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tradeoff.cli.finding import Finding, Reading
+from tradeoff.cli.spelling import Speller, numbers
 from tradeoff.decoders import Decoder, Identity, SynthID, decoder_name, parse_decoder
 from tradeoff.detection import Detector, Evidence, default_detector, detect
 from tradeoff.detection.texts import Claims, Text
@@ -90,7 +91,6 @@ class Examiner:
         self._method = cache(_method)
         self._default_detector = cache(default_detector)
         self._warned: set[str] = set()
-        self._spellings: dict[int, str] = {}
         if options.prf is not None:
             self._prf(options.prf, options.context_width)
         self._fitted = None if options.detector is None else _fitted(options.detector)
@@ -99,9 +99,9 @@ class Examiner:
         """Score one text.
 
         Raises:
-            FileError: if the text and its record cannot be read with these options; names its place.
+            FileError: if the text and its record cannot be read with these options, which names its place, or
+                if a tokenizer is needed and not to be had.
             ValueError: for options or a key with which no such text can be read.
-            RuntimeError: if a tokenizer is needed and not to be had.
         """
         try:
             if self._claims_none(text.claims):
@@ -128,14 +128,10 @@ class Examiner:
         """The tokens of a text, spelled: [n]; as numbers where the tokenizer is not the text's own.
 
         Raises:
-            RuntimeError: if the tokenizer that --tokenizer names is not to be had.
+            FileError: if the tokenizer that --tokenizer names is not to be had.
         """
-        vocabulary = self._vocabulary_for(finding.text)
-        ids = finding.token_ids.tolist()
-        for token in set(ids) - self._spellings.keys():
-            if token < vocabulary:
-                self._spellings[token] = _spelled(self._tokenizer, token)
-        return [self._spellings[t] if t < vocabulary else f"#{t} " for t in ids]
+        spell = self._speller.words if self._spells(finding.text) else numbers
+        return spell(finding.token_ids.tolist())
 
     def _prf_of(self, text: Text) -> Prf:
         options, claims = self._options, text.claims
@@ -248,30 +244,47 @@ class Examiner:
     def _tokenizer_name(self) -> str:
         return self._options.tokenizer or "builtin"
 
-    @cached_property
+    @property
     def _tokenizer(self) -> Any:
-        # Only texts without token ids, and views, pay for importing Transformers.
-        from tradeoff.llm.models import load_tokenizer
+        tokenizer, why = self._tokenizer_or_why
+        if tokenizer is None:
+            # It is no text's own fault: the same words each time, so that they need be told only once.
+            raise FileError(f"words cannot be tokenised: {why}")
+        return tokenizer
 
-        return load_tokenizer(self._tokenizer_name)
-
-    def _vocabulary_for(self, text: Text) -> int:
-        """How many tokens the tokenizer can spell of this text; 0 if it is not the text's own."""
+    @cached_property
+    def _tokenizer_or_why(self) -> tuple[Any, str]:
+        """(tokenizer, ""), or (None, why there is none): asked for once, as a download takes its time."""
         try:
-            size = len(self._tokenizer)
-        except (ModuleNotFoundError, RuntimeError) as error:
+            # Only texts without token ids, and views, pay for importing Transformers.
+            from tradeoff.llm.models import load_tokenizer
+
+            return load_tokenizer(self._tokenizer_name), ""
+        except ModuleNotFoundError as error:
+            return None, f"{error}; install what tokenizers need with pip install -e '.[llm]'"
+        except RuntimeError as error:
+            return None, str(error)
+
+    @cached_property
+    def _speller(self) -> Speller:
+        return Speller(self._tokenizer)
+
+    def _spells(self, text: Text) -> bool:
+        """Whether the tokenizer is there, and as far as is known this text's own."""
+        tokenizer, why = self._tokenizer_or_why
+        if tokenizer is None:
             if self._options.tokenizer is not None:
-                raise
-            self._warn_once(f"tokens are shown as numbers, because no tokenizer was named and {error}")
-            return 0
-        told = text.claims.vocabulary
+                raise FileError(f"tokens are shown as numbers: {why}")
+            self._warn_once(f"tokens are shown as numbers, because no tokenizer was named and {why}")
+            return False
+        size, told = len(tokenizer), text.claims.vocabulary
         if told is not None and told != size:
             self._warn_once(
                 f"tokens of {text.source} are shown as numbers: run.vocabulary={told}, but the tokenizer "
                 f"{self._tokenizer_name} has {size} tokens; name the text's own with --tokenizer"
             )
-            return 0
-        return size
+            return False
+        return True
 
     def _warn_once(self, message: str) -> None:
         if message not in self._warned:
@@ -321,13 +334,6 @@ def _prospect(in_part: bool) -> str:
     if in_part:
         return "their watermark is read in part, and harder to find this way"
     return "their watermark cannot be found this way"
-
-
-def _spelled(tokenizer: Any, token: int) -> str:
-    word = str(tokenizer.decode([token]))
-    # SentencePiece's decoder drops the blank of a first word.
-    starts_word = str(tokenizer.convert_ids_to_tokens(token)).startswith("▁")
-    return f" {word}" if starts_word and not word.startswith(" ") else word
 
 
 def _listed(streams: frozenset) -> str:

@@ -31,7 +31,7 @@ h2 { font-size: 1.1rem; margin: 2.5rem 0 0; overflow-wrap: anywhere; }
 .about { color: var(--faint); margin: 0 0 0.5rem; }
 .text { white-space: pre-wrap; overflow-wrap: anywhere; }
 .text span, .legend span { border-radius: 2px; }
-.legend span { padding: 0 0.4em; margin-right: 0.8em; display: inline-block; }
+.legend span { padding: 0 0.4em; margin: 0 0.8em 0.3em 0; display: inline-block; }
 .u { color: var(--faint); }
 """
 _STYLE += "".join(f".s{k} {{ background: rgb(var(--hue) / {depth}); }}\n" for k, depth in enumerate(_DEPTHS))
@@ -67,7 +67,8 @@ class EvidencePage:
             f"<title>Watermark evidence</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
             "<h1>Watermark evidence</h1>\n<p>The bluer a token, the rarer its score without a watermark. "
             "Point at one for its numbers. Tokens too near the start of a text, or whose context occurred in "
-            f'it before, are not scored.</p>\n<p class="legend">{legend}</p>\n'
+            "it before, are not scored. A dot is a token that holds a part of the character after it.</p>\n"
+            f'<p class="legend">{legend}</p>\n'
         )
 
     def __enter__(self) -> EvidencePage:
@@ -99,7 +100,10 @@ class EvidencePage:
             f'<p class="about">{_escaped(about)}</p>\n<p class="text">'
         )
         for word, shade, note in tokens:
-            self._write(f'<span{_class(shade)} title="{_escaped(note)}">{_escaped(word)}</span>')
+            # Shade and line belong to the word: its blank may hang over the end of a line.
+            bare = word.lstrip(" ") or word
+            blank = word[: len(word) - len(bare)]
+            self._write(f'{blank}<span{_class(shade)} title="{_escaped(note)}">{_escaped(bare)}</span>')
         self._write("</p>\n</section>\n")
 
     def _write(self, markup: str) -> None:

@@ -1,0 +1,297 @@
+"""`tradeoff detect` on token ids: verdicts, and how methods, formats and keys are told; no model is run."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.detecting import (
+    KEY,
+    PRF,
+    detect,
+    findings,
+    flat,
+    lines,
+    marked,
+    other,
+    tournament,
+    without_tokenizer,
+)
+from tradeoff.decoders import parse_decoder
+from tradeoff.detection import Aaronson, Evidence, SumOfKeys, WeightedMeanBits, default_detector
+from tradeoff.kernels import METHODS, make_method
+from tradeoff.keys import Key
+from tradeoff.philox import VllmPhilox
+from tradeoff.prf import Stream
+
+FIELDS = {
+    **{"id": str, "source": str, "verdict": str, "log10_p": float, "tokens": int, "tokens_scored": int},
+    **{"detector": str, "method": str, "watermark": str, "prf": str, "context_width": int, "key": str},
+    "fpr": float,
+}
+
+
+# The detector of a method
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_default_detector_of_every_method(name: str) -> None:
+    if name == "standard":
+        with pytest.raises(ValueError, match="no watermark to detect; name the method"):
+            default_detector(make_method(name, parse_decoder("none")))
+        return
+    two = name in ("two-keys", "algorithm-1")
+    stream = Stream.DRAFT if name == "keep-efficiency" else Stream.SHARED
+    gumbel = default_detector(make_method(name, parse_decoder("gumbel")))
+    assert gumbel == (SumOfKeys() if two else Aaronson(stream))
+    if name not in ("single-key", "one-race", "one-race-tree"):
+        streams = (Stream.DRAFT, Stream.TARGET) if two else (stream,)
+        for watermark, rounds in (("synthid:7", 7), ("synthid:inf", 30)):
+            method = make_method(name, parse_decoder(watermark))
+            assert default_detector(method) == WeightedMeanBits(rounds, streams)
+
+
+def test_unmarked_basic_has_no_detector() -> None:
+    with pytest.raises(ValueError, match="method='basic' with no watermark"):
+        default_detector(make_method("basic", parse_decoder("none")))
+
+
+# Verdicts
+
+
+def test_verdicts_and_schema(folder: Path) -> None:
+    path = lines(
+        folder / "x.jsonl",
+        {"id": "a", "token_ids": marked(60)},
+        {"token_ids": other(60)},
+        {"id": 7, "token_ids": marked(7)},
+        {"id": "none", "token_ids": [], "text": ""},
+    )
+    found = findings(detect(folder, path, "--json"))
+    assert [f["verdict"] for f in found] == ["watermarked", "not detected", "too short", "too short"]
+    assert [f["id"] for f in found] == ["a", "2", "7", "none"]
+    assert [f["tokens"] for f in found] == [60, 60, 7, 0]
+    assert [f["tokens_scored"] for f in found] == [56, 56, 3, 0]
+    for f in found:
+        assert {name: type(value) for name, value in f.items()} == FIELDS
+        assert math.isfinite(f["log10_p"])
+        assert f["source"] == str(path)
+        assert (f["method"], f["watermark"], f["detector"]) == ("one-race", "gumbel", "Aaronson")
+        assert (f["key"], f["prf"], f["context_width"]) == (KEY.fingerprint, PRF.name, 4)
+    # Too few tokens for a verdict, but what they say is told.
+    assert found[0]["log10_p"] < -20
+    assert found[2]["log10_p"] < -1
+    assert found[3]["log10_p"] == 0
+
+
+def test_table_and_closing_line(folder: Path) -> None:
+    path = lines(folder / "x.jsonl", {"id": "[red]a", "token_ids": marked(40)}, {"token_ids": other(40)})
+    result = detect(folder, path)
+    assert result.exit_code == 0
+    for word in ("log10 p", "tokens scored", "[red]a", "watermarked", "not detected", "Aaronson"):
+        assert word in result.stdout
+    assert "2 texts: 1 watermarked, 1 not detected, 0 too short" in result.stdout.splitlines()[-1]
+    assert KEY.fingerprint in result.stdout.splitlines()[-1]
+
+
+def test_fpr_decides(folder: Path) -> None:
+    path = lines(folder / "x.jsonl", {"token_ids": other(60)})
+    p = 10 ** findings(detect(folder, path, "--json"))[0]["log10_p"]
+    above, below = str(min(p * 1.01, 0.999)), str(p * 0.99)
+    assert findings(detect(folder, path, "--json", "--fpr", above))[0]["verdict"] == "watermarked"
+    assert findings(detect(folder, path, "--json", "--fpr", below))[0]["verdict"] == "not detected"
+
+
+@pytest.mark.parametrize(
+    ("method", "watermark", "ids"),
+    [
+        ("basic", "gumbel", lambda: marked(60)),
+        ("keep-efficiency", "gumbel", lambda: marked(60, stream=Stream.DRAFT)),
+        ("two-keys", "gumbel", lambda: marked(60, stream=Stream.TARGET)),
+        ("algorithm-1", "gumbel", lambda: marked(60, stream=Stream.DRAFT)),
+        ("basic", "synthid:30", lambda: tournament(60, 30, Stream.SHARED)),
+        ("two-keys", "synthid:10", lambda: tournament(60, 10, Stream.TARGET)),
+        ("algorithm-1", "synthid:inf", lambda: tournament(60, 40, Stream.DRAFT)),
+    ],
+)
+def test_method_is_told_by_options_or_by_the_record(folder: Path, method: str, watermark: str, ids) -> None:
+    run = {"method": method, "watermark": watermark, "prf": PRF.name, "context_width": 4, "key": None}
+    tokens = ids()
+    path = lines(folder / "x.jsonl", {"token_ids": tokens}, {"token_ids": tokens, "run": run})
+    by_option = findings(detect(folder, path, "--json", "--method", method, "--watermark", watermark))
+    by_record = findings(detect(folder, path, "--json"))[1]
+    assert by_option[0]["verdict"] == "watermarked"
+    assert by_option[0]["method"] == method
+    assert by_option[0]["watermark"] == watermark
+    assert by_record == by_option[1]
+
+
+def test_records_that_claim_no_watermark(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They have a row of their own, for which no key is needed; --method makes them controls."""
+    without_tokenizer(monkeypatch)
+    monkeypatch.delenv("TRADEOFF_KEY", raising=False)
+    run = {"method": "standard", "watermark": "none", "prf": None, "context_width": None, "key": None}
+    texts = [{"token_ids": other(60), "run": run | {"method": name}} for name in ("standard", "basic")]
+    path = lines(folder / "x.jsonl", *texts)
+    for options in ([], ["--prf", PRF.name, "--key-file", folder / "key"]):
+        result = detect(folder, path, "--json", "--tokens", *options, key=False)
+        found = findings(result)
+        assert result.stderr.count("to use it as a control pass --method one-race") == 1
+        assert "assumed" not in result.stderr
+        assert [f["method"] for f in found] == ["standard", "basic"]
+        for f in found:
+            assert f.keys() == FIELDS.keys() | {"index", "scores"}
+            assert (f["verdict"], f["watermark"]) == ("no watermark claimed", "none")
+            assert (f["log10_p"], f["tokens"], f["tokens_scored"]) == (0.0, 60, 0)
+            assert f["detector"] is f["prf"] is f["context_width"] is f["key"] is None
+            assert f["index"] == f["scores"] == []
+    html = folder / "p.html"
+    shown = detect(folder, path, "--tokens", "--html", html, key=False)
+    assert shown.exit_code == 0
+    assert "0 too short, 2 no watermark claimed (false-positive rate 0.01)" in shown.stdout
+    assert shown.stdout.count("not scored") == 120
+    assert "no watermark claimed" in html.read_text(encoding="utf-8")
+    # What to look for: the method decides whether the text is a control.
+    (found, _) = findings(detect(folder, path, "--json", "--method", "two-keys"))
+    assert (found["verdict"], found["watermark"]) == ("not detected", "gumbel")
+    by_watermark = findings(detect(folder, path, "--json", "--watermark", "synthid:9"))
+    assert [f["verdict"] for f in by_watermark] == ["no watermark claimed", "not detected"]
+
+
+def test_what_is_assumed_is_told(folder: Path) -> None:
+    """Once, and only where neither the text nor an option names a method."""
+    ids = marked(60, stream=Stream.TARGET)
+    path = lines(folder / "x.jsonl", {"token_ids": ids}, {"token_ids": ids})
+    result = detect(folder, path, "--json")
+    assert [f["verdict"] for f in findings(result)] == ["not detected"] * 2
+    assert flat(result.stderr) == (
+        f"note: assumed: method one-race, watermark gumbel, prf {PRF.name}, context width 4; the text names "
+        "none: pass --method, --watermark, --prf, --context-width as at generation"
+    )
+    options = ["--watermark", "gumbel", "--prf", PRF.name]
+    told = flat(detect(folder, path, *options).stderr)
+    assert "assumed: method one-race, context width 4; the text names none: pass --method, --c" in told
+    result = detect(folder, path, "--json", "--method", "two-keys")
+    assert [f["verdict"] for f in findings(result)] == ["watermarked"] * 2
+    assert result.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("told", "options", "warning"),
+    [
+        (("one-race", "gumbel"), ["--method", "basic"], None),
+        (("two-keys", "gumbel"), ["--method", "algorithm-1"], None),
+        (("basic", "synthid:inf"), ["--watermark", "synthid:30"], None),
+        (("standard", "none"), ["--method", "two-keys"], None),
+        (("magic", "magic"), ["--method", "basic", "--watermark", "gumbel"], None),
+        (
+            ("two-keys", "gumbel"),
+            ["--method", "one-race"],
+            "method two-keys, but one-race is looked for; their watermark cannot be found this way",
+        ),
+        (
+            ("keep-efficiency", "gumbel"),
+            ["--method", "two-keys"],
+            "method keep-efficiency, but two-keys is looked for; their watermark is read in part",
+        ),
+        (
+            ("basic", "synthid:30"),
+            ["--watermark", "gumbel"],
+            "watermark synthid:30, but gumbel is looked for; their watermark cannot be found this way",
+        ),
+        (
+            ("basic", "synthid:30"),
+            ["--watermark", "synthid:10"],
+            "watermark synthid:30, but synthid:10 is looked for; their watermark is read in part",
+        ),
+    ],
+)
+def test_another_method_than_the_record_s_is_a_warning(
+    folder: Path, told: tuple[str, str], options: list[str], warning: str | None
+) -> None:
+    run = dict(zip(("method", "watermark"), told, strict=True))
+    text = {"token_ids": other(20), "run": run}
+    result = detect(folder, lines(folder / "x.jsonl", text, text), *options)
+    assert result.exit_code == 0, result.output
+    assert result.stderr.count("warning: ") == (warning is not None)
+    assert (warning or "") in flat(result.stderr)
+
+
+def test_prf_and_width_come_from_the_record(folder: Path) -> None:
+    prf = VllmPhilox(42, 2)
+    run = {"method": "basic", "watermark": "gumbel", "prf": prf.name, "context_width": 2}
+    ids = marked(60, prf)
+    path = lines(folder / "x.jsonl", {"token_ids": ids, "run": run | {"key": prf.fingerprint}})
+    result = detect(folder, path, "--json", "--key", "42", key=False)
+    (found,) = findings(result)
+    assert result.stderr == ""
+    assert (found["verdict"], found["prf"], found["context_width"]) == ("watermarked", prf.name, 2)
+    # This format marks the first tokens too.
+    assert found["tokens_scored"] == len(Evidence(ids, prf))
+    assert Evidence(ids, prf).index[0] == 0
+    (folder / "vllm.key").write_text("0x2a\n")
+    again = findings(detect(folder, path, "--json", "--key-file", folder / "vllm.key", key=False))
+    assert again == [found]
+
+
+def test_disagreement_with_the_record_is_a_warning(folder: Path) -> None:
+    run = {"prf": PRF.name, "context_width": 4, "key": KEY.fingerprint}
+    run |= {"method": "one-race", "watermark": "gumbel"}
+    text = {"token_ids": marked(60), "run": run}
+    path = lines(folder / "x.jsonl", text, text)
+    assert detect(folder, path).stderr == ""
+    Key(bytes(32)).write(folder / "other")
+    result = detect(folder, path, "--json", "--key-file", folder / "other", key=False)
+    assert [f["verdict"] for f in findings(result)] == ["not detected"] * 2
+    # Once, not once a line.
+    assert result.stderr.count("warning: ") == 1
+    assert f"key (fingerprint) {KEY.fingerprint}, but {Key(bytes(32)).fingerprint}" in flat(result.stderr)
+    result = detect(folder, path, "--json", "--context-width", "3")
+    assert [f["context_width"] for f in findings(result)] == [3, 3]
+    assert "context_width 4, but 3 is looked for" in flat(result.stderr)
+    result = detect(folder, path, "--json", "--prf", "vllm-philox-v1", "--key", "1", key=False)
+    assert [f["prf"] for f in findings(result)] == ["vllm-philox-v1"] * 2
+    assert f"prf {PRF.name}, but vllm-philox-v1 is looked for" in flat(result.stderr)
+
+
+def test_key_from_the_environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = lines(folder / "x.jsonl", {"token_ids": marked(40)})
+    monkeypatch.setenv("TRADEOFF_KEY", KEY.secret.hex())
+    assert findings(detect(folder, path, "--json", key=False))[0]["verdict"] == "watermarked"
+
+
+def test_no_torch_for_token_ids(folder: Path) -> None:
+    """Detection from tokens needs neither PyTorch nor Transformers, nor the folder that runs models."""
+    synthid = {"method": "two-keys", "watermark": "synthid:10"}
+    path = lines(folder / "x.jsonl", {"token_ids": other(60)}, {"token_ids": other(60), "run": synthid})
+    code = (
+        "import sys; from tradeoff.cli import app; import tradeoff.detection\n"
+        f"app(['detect', {str(path)!r}, '--json', '--key-file', {str(folder / 'key')!r}, '--method', "
+        "'two-keys'], standalone_mode=False)\n"
+        "print({'torch', 'transformers', 'tradeoff.llm'} & set(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert [json.loads(line)["detector"] for line in done.stdout.splitlines()] == [
+        "sum of both keys",
+        "weighted mean of bits",
+    ]
+    assert done.stderr.strip() == "set()"
+
+
+def test_a_reader_who_has_seen_enough_is_no_error(folder: Path) -> None:
+    path = lines(folder / "x.jsonl", *({"token_ids": []} for _ in range(2000)))
+    arguments = [sys.executable, "-m", "tradeoff.cli", "detect", path, "--json", "--key-file", folder / "key"]
+    arguments += ["--method", "one-race"]
+    child = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    assert json.loads(child.stdout.readline())["verdict"] == "too short"
+    child.stdout.close()
+    assert child.stderr is not None
+    assert child.stderr.read() == ""
+    child.stderr.close()
+    child.wait()

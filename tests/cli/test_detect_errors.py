@@ -1,0 +1,152 @@
+"""Bad input of `tradeoff detect`: one line that names the remedy, exit status 2, and verdicts on the rest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.detecting import (
+    KEY,
+    detect,
+    flat,
+    lines,
+    marked,
+)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--fpr", "0"], "fpr=0.0 must be between 0 and 1; 0.01 is usual"),
+        (["--fpr", "1"], "fpr=1.0 must be between 0 and 1"),
+        (["--fpr", "nan"], "fpr=nan must be between 0 and 1"),
+        (["--method", "magic"], "method='magic' is unknown; use one of basic"),
+        (["--method", "standard"], "carries no watermark"),
+        (["--method", "basic", "--watermark", "none"], "no watermark to detect"),
+        (["--watermark", "magic"], "watermark='magic' is unknown; use gumbel"),
+        (["--watermark", "synthd:30"], "watermark='synthd:30' is unknown"),
+        (["--watermark", "none"], "watermark='none' is no watermark to detect; pass the one to look for"),
+        (
+            ["--watermark", "synthid:30"],
+            "watermark='synthid:30' does not fit: method one-race, which is assumed where none is named, "
+            "carries gumbel only; also pass the --method that generated the text: basic, keep-strength, "
+            "keep-efficiency, two-keys, algorithm-1",
+        ),
+        (
+            ["--watermark", "synthid:30", "--method", "single-key"],
+            "single-key carries gumbel only; pass",
+        ),
+        (["--prf", "magic"], "prf='magic' is unknown; use one of blake2b"),
+        (["--prf", "vllm-philox-v1"], "is not an integer"),
+        (["--context-width", "0"], "context_width=0 must be"),
+        (["--key", "42"], "--key and --key-file name two keys"),
+        (["--retokenize"], 'line 1 has no "text" to tokenise'),
+        (["--detector", "gone.safetensors"], "gone.safetensors is not a fitted detector"),
+        (["--html", "."], "is a folder; name a file in it"),
+        (["--html", "x.jsonl"], "html='x.jsonl' is a file to be read"),
+        (["--html", "key"], "html='key' is a file to be read"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_options_exit_with_status_2(
+    folder: Path, options: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    lines(folder / "x.jsonl", {"token_ids": marked(9)})
+    result = detect(folder, "x.jsonl", *options)
+    assert result.exit_code == 2
+    assert message in flat(result.stderr)
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "x.jsonl holds no text"),
+        (b"\n \n", "x.jsonl holds no text"),
+        (b'{"token_ids": [1, 2', "x.jsonl holds no text"),
+        (b'{"token_ids": []}\n{"token_ids": [1,\n{"token_ids": []}\n', "x.jsonl line 2 is not JSON"),
+        (b"[" * 100_000 + b"\n", "x.jsonl line 1 is not JSON"),
+        (b"3\n[]\n", 'x.jsonl line 1 has neither "text" nor "token_ids" (nor have 1 others) and is left out'),
+        (b"{}\n", 'x.jsonl line 1 has neither "text" nor "token_ids"'),
+        (b'{"text": 3}\n', '"text" must be a string of whole characters, got 3'),
+        (b'{"text": "\\ud800"}\n', '"text" must be a string of whole characters'),
+        (b'{"token_ids": "1 2"}\n', '"token_ids" must be a list of integers >= 0, got "1 2"'),
+        (b'{"token_ids": [1, -2]}\n', '"token_ids" hold -2; they must be integers >= 0'),
+        (b'{"token_ids": [1, 2.0]}\n', '"token_ids" hold 2.0'),
+        (b'{"token_ids": [true]}\n', '"token_ids" hold true'),
+        (b'{"token_ids": [[1]]}\n', '"token_ids" hold [1]'),
+        (b'{"token_ids": [9223372036854775808]}\n', '"token_ids" hold 9223372036854775808'),
+        (b'{"token_ids": [], "id": [1]}\n', '"id" must be text or a whole number, got [1]'),
+        (b'{"token_ids": [], "run": "a"}\n', '"run" must be an object'),
+        (b'{"token_ids": [], "run": {"method": 3}}\n', '"run" has method=3, which is no str'),
+        (b'{"token_ids": [], "run": {"vocabulary": "x"}}\n', '"run" has vocabulary="x", which is no int'),
+        (b'{"token_ids": [], "run": {"method": "magic"}}\n', "line 1: method='magic' is unknown"),
+        (b'{"token_ids": [], "run": {"watermark": "magic"}}\n', "line 1: watermark='magic' is unknown"),
+        (b'{"token_ids": [], "run": {"prf": "magic"}}\n', "line 1: prf 'magic' is unknown"),
+        (b'{"token_ids": [], "run": {"context_width": 0}}\n', "line 1: context_width=0 must be"),
+        (
+            b'{"token_ids": [7, 8], "run": {"vocabulary": 8}}\n',
+            "line 1: token_ids hold 8, but run.vocabulary=8",
+        ),
+        (b'\xef\xbb\xbf{"text": "a"}\n{"text": "\xff"}\n'.replace(b"text", b"tixt", 1), "neither"),
+        (b'\xef\xbb\xbf{"token_ids": []}\n{"text": "\xff"}\n', "x.jsonl is not UTF-8: byte 31 "),
+    ],
+)
+def test_bad_json_lines_exit_with_status_2(folder: Path, content: bytes, message: str) -> None:
+    (folder / "x.jsonl").write_bytes(content)
+    result = detect(folder, folder / "x.jsonl")
+    assert result.exit_code == 2
+    assert message in flat(result.stderr)
+    assert "Traceback" not in result.output
+
+
+def test_what_cannot_be_read_does_not_keep_the_rest(folder: Path) -> None:
+    """Every verdict that there is, and exit status 2."""
+    (folder / "bad.txt").write_bytes(b"\xe4")
+    good = json.dumps({"id": "a", "token_ids": marked(40)})
+    record = json.dumps({"token_ids": [1], "run": {"method": "magic"}})
+    (folder / "x.jsonl").write_text("\n".join([good, "broken", record, '{"text": 3}', good, *"[{["]) + "\n")
+    sources = (folder / "gone", folder / "bad.txt", folder / "x.jsonl")
+    result = detect(folder, *sources, "--json")
+    assert result.exit_code == 2
+    assert [json.loads(line)["verdict"] for line in result.stdout.splitlines()] == ["watermarked"] * 2
+    told = flat(result.stderr)
+    for words in (
+        "gone does not exist",
+        "bad.txt is not UTF-8",
+        "line 2 is not JSON",
+        "method='magic' is unk",
+    ):
+        assert told.count(words) == 1
+    # A file of the wrong kind does not fill the screen.
+    assert "x.jsonl: 3 more texts cannot be read for such reasons" in told
+    assert told.count("error: ") == 6
+    result = detect(folder, *sources, "--html", folder / "p.html")
+    assert result.exit_code == 2
+    assert "2 texts: 2 watermarked" in result.stdout
+    assert (folder / "p.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "TRADEOFF_KEY holds no key; pass --key-file FILE (make one with `tradeoff key new"),
+        (["--key", "42"], "--key takes the integer keys of --prf vllm-philox-v1"),
+        (["--prf", "vllm-philox-v1"], "needs the integer key of vLLM"),
+        (["--key-file", "gone.key"], "key file gone.key does not exist"),
+        (["--prf", "vllm-philox-v1", "--key", "1", "--method", "basic", "--watermark", "synthid:5"], "bits"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_missing_and_unfit_keys(
+    folder: Path, options: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TRADEOFF_KEY", raising=False)
+    path = lines(folder / "x.jsonl", {"token_ids": marked(9)})
+    result = detect(folder, path, *options, key=False)
+    assert result.exit_code == 2
+    assert message in flat(result.stderr)
+    assert KEY.secret.hex() not in result.output

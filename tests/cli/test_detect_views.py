@@ -1,0 +1,159 @@
+"""What `tradeoff detect` shows of every token: the page, the terminal, columns, JSON."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.cli.detecting import (
+    PRF,
+    detect,
+    findings,
+    flat,
+    lines,
+    marked,
+    other,
+    without_tokenizer,
+)
+from tradeoff.detection import Aaronson, Evidence
+from tradeoff.prf import Stream
+
+
+class Page(HTMLParser):
+    """What a browser would see: text and titles."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.words: list[str] = []
+        self.titles: list[str] = []
+
+    def handle_starttag(self, tag, attrs) -> None:
+        self.tags.add(tag)
+        self.titles += [value for name, value in attrs if name == "title"]
+
+    def handle_data(self, data) -> None:
+        self.words.append(data)
+
+
+def test_page_is_escaped_and_complete(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_tokenizer(monkeypatch)
+    ids = marked(40)
+    name = "<script>alert('x')</script>&\x00\x1b[31m"
+    two = {"id": "two", "token_ids": ids, "run": {"method": "two-keys", "watermark": "gumbel"}}
+    synthid = {"id": "t", "token_ids": ids, "run": {"method": "two-keys", "watermark": "synthid:5"}}
+    path = lines(folder / "x.jsonl", {"id": name, "token_ids": ids}, two, synthid)
+    html = folder / "new" / "page.html"
+    result = detect(folder, path, "--json", "--html", html)
+    assert len(findings(result)) == 3
+    assert "page.html" in flat(result.stderr)
+    assert "tokens are shown as numbers" in flat(result.stderr)
+    content = html.read_text(encoding="utf-8")
+    page = Page()
+    page.feed(content)
+    assert page.tags == set(
+        ["html", "head", "meta", "title", "style", "body", "h1", "h2", "p", "section", "span"]
+    )
+    assert "<script>alert('x')</script>&␀␛[31m: watermarked" in page.words
+    assert "http" not in content
+    assert "prefers-color-scheme: dark" in content
+    assert [w for w in page.words if w.startswith("#")] == [f"#{token} " for token in ids] * 3
+    assert len(page.titles) == 120
+    assert sum(title.startswith("not scored") for title in page.titles) == 12
+    assert re.fullmatch(r"score \d+\.\d\d, uniform 0\.\d{4}", page.titles[4])
+    assert re.fullmatch(r"score \d+\.\d\d, uniform draft 0\.\d{4}, target 0\.\d{4}", page.titles[44])
+    assert re.fullmatch(r"score \d+\.\d\d, ones draft \d of 5, target \d of 5", page.titles[84])
+    uniforms = Evidence(ids, PRF).uniform(Stream.SHARED)
+    for shade, (low, high) in enumerate(itertools.pairwise((0, 0.5, 0.8, 0.95, 0.99, 1))):
+        expected = ((low <= uniforms) & (uniforms < high)).sum()
+        assert content.split("</section>")[0].count(f'<span class="s{shade}" title=') == expected
+
+
+def test_page_can_be_read_in_light_and_dark(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A contrast of at least 4.5 between the ink and every shade (WCAG 2)."""
+    without_tokenizer(monkeypatch)
+    path = lines(folder / "x.jsonl", {"token_ids": other(9)})
+    assert detect(folder, path, "--html", folder / "p.html").exit_code == 0
+    style = (folder / "p.html").read_text(encoding="utf-8")
+    hue = [int(x) for x in re.search(r"--hue: (\d+) (\d+) (\d+)", style).groups()]
+    depths = [float(x) for x in re.findall(r"\.s\d \{ background: rgb\(var\(--hue\) / ([\d.]+)\)", style)]
+    inks, papers, faints = (re.findall(rf"--{n}: #(\w{{6}})", style) for n in ("ink", "paper", "faint"))
+    assert len(depths) == 5
+    assert len(inks) == len(papers) == len(faints) == 2
+
+    def luminance(colour: list[float]) -> float:
+        linear = [c / 255 / 12.92 if c <= 10.3 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in colour]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    def contrast(a: list[float], b: list[float]) -> float:
+        low, high = sorted((luminance(a), luminance(b)))
+        return (high + 0.05) / (low + 0.05)
+
+    for ink, paper, faint in zip(inks, papers, faints, strict=True):
+        ink, paper, faint = ([int(x[i : i + 2], 16) for i in (0, 2, 4)] for x in (ink, paper, faint))
+        assert contrast(faint, paper) >= 4.5
+        for depth in depths:
+            shade = [depth * h + (1 - depth) * p for h, p in zip(hue, paper, strict=True)]
+            assert contrast(ink, shade) >= 4.5
+
+
+def test_tokens_in_the_terminal(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_tokenizer(monkeypatch)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    ids = marked(40)
+    path = lines(folder / "x.jsonl", {"id": "a\x1b[2J", "token_ids": ids})
+    result = detect(folder, path, "--tokens")
+    assert result.exit_code == 0
+    assert "\x1b[2J" not in result.stdout
+    assert "a␛[2J: watermarked" in result.stdout
+    # Dim where nothing is scored, bold on blue where it is rare.
+    assert result.stdout.count("\x1b[2m#") == 4
+    rare = (Evidence(ids, PRF).uniform(Stream.SHARED) >= 0.99).sum()
+    assert result.stdout.count("\x1b[1;37;44m#") == rare > 10
+    assert result.stdout.count("1 in 100 without a watermark") == 1
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "position  token" in detect(folder, path, "--tokens").stdout
+
+
+def test_tokens_without_colour(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Columns: nothing of the evidence is lost in a file."""
+    without_tokenizer(monkeypatch)
+    ids = marked(40)
+    result = detect(folder, lines(folder / "x.jsonl", {"id": "a", "token_ids": ids}), "--tokens")
+    assert result.exit_code == 0
+    assert "a: watermarked\nposition  token" in result.stdout
+    rows = [row.split() for row in result.stdout.splitlines() if re.match(r" +\d+  \"", row)]
+    assert [int(row[0]) for row in rows] == list(range(40))
+    assert [row[1].strip('"') for row in rows] == [f"#{token}" for token in ids]
+    evidence = Evidence(ids, PRF)
+    scored = [row for row in rows if row[-2:] != ["not", "scored"]]
+    assert [int(row[0]) for row in scored] == evidence.index.tolist()
+    uniforms = evidence.uniform(Stream.SHARED)
+    # The score of Aaronson's test is -log(1 - U), so that one token of 1 / (1 - U) has as much.
+    np.testing.assert_allclose([float(row[-1]) for row in scored], 1 / (1 - uniforms), rtol=0.01)
+    np.testing.assert_allclose([float(row[-2]) for row in scored], -np.log(1 - uniforms), atol=0.01)
+
+
+def test_tokens_as_json(folder: Path) -> None:
+    ids = marked(40)
+    path = lines(folder / "x.jsonl", {"token_ids": ids})
+    (found,) = findings(detect(folder, path, "--json", "--tokens"))
+    expected = Aaronson().contributions(Evidence(ids, PRF))
+    assert found["index"] == Evidence(ids, PRF).index.tolist()
+    assert found["scores"] == expected.tolist()
+    (bare,) = findings(detect(folder, path, "--json"))
+    assert found == bare | {"index": found["index"], "scores": found["scores"]}
+
+
+def test_page_of_a_failed_command_is_not_left(folder: Path) -> None:
+    """Where no text can be read there is nothing to show."""
+    (folder / "x.jsonl").write_text("broken\n")
+    (folder / "p.html").write_text("old")
+    assert detect(folder, folder / "x.jsonl", "--html", folder / "p.html").exit_code == 2
+    assert (folder / "p.html").read_text() == "old"
+    assert sorted(p.name for p in folder.iterdir()) == ["key", "p.html", "x.jsonl"]
