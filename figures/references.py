@@ -7,6 +7,7 @@ coupling; the Monte Carlo ones by simulation with the standard error given.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +25,7 @@ from tradeoff.simplex import acceptance_probability, entropy, overlap, plogp
 from tradeoff.simulation import DEFAULT_SEEDS, Estimate, simulate
 from tradeoff.splicing import spliced_law
 
-__all__ = ["Reference", "check_references", "published_curves", "references"]
+__all__ = ["Reference", "check_references", "print_references", "published_curves", "references"]
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,11 @@ def check_references(console: Console, *, seeds: int = DEFAULT_SEEDS, seed: int 
     """Print value, reference and difference of every reference; whether all of them hold."""
     with console.status("computing every reference value"):
         rows = references(seeds=seeds, seed=seed)
+    return print_references(console, rows)
+
+
+def print_references(console: Console, rows: Sequence[Reference]) -> bool:
+    """Print a table of reference values; whether all of them hold."""
     table = Table("quantity", "value", "reference", "difference", "allowed", "verdict")
     for column in table.columns[1:]:
         column.justify, column.no_wrap = "right", True
