@@ -7,6 +7,7 @@ import json
 import math
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,7 +19,8 @@ from tests.cli.detecting import (
     marked,
     other,
 )
-from tradeoff.detection.texts import _BLOCK, Broken, Text, read_texts
+from tradeoff.detection.json_texts import Broken, Text
+from tradeoff.detection.texts import _BLOCK, read_texts
 from tradeoff.files import FileError
 
 
@@ -51,6 +53,33 @@ def test_standard_input_of_json_lines(folder: Path) -> None:
         ("3", "-", "watermarked"),
         ("5", "-", "too short"),
     ]
+
+
+def test_standard_input_of_one_json_value(folder: Path) -> None:
+    """A list or an indented object, as from `jq`, is JSON too and not the words of a letter."""
+    text = {"id": "a", "token_ids": marked(40)}
+    for given, ids in (
+        (json.dumps([text, text | {"id": None}]), ["a", "2"]),
+        (json.dumps([text], indent=2), ["a"]),
+        ("\ufeff\n" + json.dumps(text, indent=2), ["a"]),
+        (f"{json.dumps(text, indent=2)[:-9]}", None),
+    ):
+        result = detect(folder, "-", "--json", input=given.encode())
+        if ids is None:
+            assert result.exit_code == 2
+            assert flat(result.stderr).startswith("error: - is not JSON (")
+            continue
+        assert [(f["id"], f["verdict"]) for f in findings(result)] == [(name, "watermarked") for name in ids]
+
+
+def test_without_standard_input(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a service, where there is none: it is missed only where it is named."""
+    monkeypatch.setattr("tradeoff.cli.detect.sys", SimpleNamespace(stdin=None))
+    path = lines(folder / "x.jsonl", {"token_ids": marked(40)})
+    assert findings(detect(folder, path, "--json"))[0]["verdict"] == "watermarked"
+    result = detect(folder, "-")
+    assert result.exit_code == 2
+    assert "source - holds no text" in flat(result.stderr)
 
 
 def test_broken_last_line_is_left_out(folder: Path) -> None:
@@ -174,7 +203,7 @@ def test_json_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path.write_bytes(json.dumps(text).encode() + b'\n{"text": "\xff"}\n')
     assert "x.json is not UTF-8: byte" in flat(detect(folder, path).stderr)
     # Too large to be held: JSON lines only.
-    monkeypatch.setattr("tradeoff.detection.texts._WHOLE", 20)
+    monkeypatch.setattr("tradeoff.detection.json_texts._WHOLE", 20)
     path.write_text(f"{json.dumps(text)}\n{json.dumps(text)}\n")
     assert len(findings(detect(folder, path, "--json"))) == 2
     path.write_text(json.dumps([text, text]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -148,6 +149,22 @@ def test_tokens_as_json(folder: Path) -> None:
     assert found["scores"] == expected.tolist()
     (bare,) = findings(detect(folder, path, "--json"))
     assert found == bare | {"index": found["index"], "scores": found["scores"]}
+
+
+def test_page_replaces_files_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A link stays one, and a pipe or device such as /dev/null is no place for a page."""
+    without_tokenizer(monkeypatch)
+    path = lines(folder / "x.jsonl", {"token_ids": other(9)})
+    (folder / "p.html").write_text("old")
+    (folder / "link.html").symlink_to("p.html")
+    assert detect(folder, path, "--html", folder / "link.html").exit_code == 0
+    assert (folder / "link.html").is_symlink()
+    assert "Watermark evidence" in (folder / "p.html").read_text(encoding="utf-8")
+    os.mkfifo(folder / "pipe")
+    result = detect(folder, path, "--html", folder / "pipe")
+    assert result.exit_code == 2
+    assert "pipe is no file that can be written anew; name another one" in flat(result.stderr)
+    assert (folder / "pipe").is_fifo()
 
 
 def test_page_of_a_failed_command_is_not_left(folder: Path) -> None:

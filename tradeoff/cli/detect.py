@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections import Counter
@@ -27,8 +28,9 @@ from tradeoff.console import (
     stderr,
     stdout,
 )
+from tradeoff.detection.json_texts import Broken
 from tradeoff.detection.page import EvidencePage
-from tradeoff.detection.texts import STDIN, Broken, read_texts
+from tradeoff.detection.texts import STDIN, read_texts
 from tradeoff.detection.views import (
     legend,
     plain_view,
@@ -118,7 +120,9 @@ def detect_command(
     with exit_on_bad_input(), ExitStack() as stack:
         _check_page(html, [*sources, *filter(None, (key_file, detector))])
         options = Options(method, watermark, prf, context_width, tokenizer, retokenize, detector, fpr)
-        texts = read_texts(sources, sys.stdin.buffer, print_warning)
+        # A service may run without standard input.
+        stdin = io.BytesIO() if sys.stdin is None else sys.stdin.buffer
+        texts = read_texts(sources, stdin, print_warning)
         examiner = Examiner(options, lambda name: read_key(key_file, key, name), print_warning, print_note)
         page = None if html is None else stack.enter_context(EvidencePage(html))
         several = len(sources) > 1 or any(Path(source).is_dir() for source in sources)

@@ -14,7 +14,7 @@ from tradeoff.cli.finding import Finding, Reading
 from tradeoff.cli.spelling import Speller, numbers
 from tradeoff.decoders import Decoder, Identity, SynthID, decoder_name, parse_decoder
 from tradeoff.detection import Detector, Evidence, default_detector, detect
-from tradeoff.detection.texts import Claims, Text
+from tradeoff.detection.json_texts import Claims, Text
 from tradeoff.files import FileError
 from tradeoff.kernels import METHODS, Basic, Method, OneRace, SingleKey, Standard, make_method
 from tradeoff.keys import Key, KeyFormatError

@@ -10,7 +10,7 @@ import numpy as np
 
 from tradeoff.decoders import decoder_name
 from tradeoff.detection import Detector, Evidence, Result
-from tradeoff.detection.texts import Text
+from tradeoff.detection.json_texts import Text
 from tradeoff.kernels import Method
 from tradeoff.prf import Prf
 

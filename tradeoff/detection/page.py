@@ -53,9 +53,14 @@ class EvidencePage:
         self.path = path
         if path.is_dir():
             raise FileError(f"{path} is a folder; name a file in it, such as {path / 'evidence.html'}")
-        self._temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        if path.exists() and not path.is_file():
+            # A device or a pipe would be replaced by a file.
+            raise FileError(f"{path} is no file that can be written anew; name another one")
+        # What a link points to is written anew, not the link.
+        self._target = path.resolve()
+        self._temporary = self._target.with_name(f"{path.name}.{os.getpid()}.tmp")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            self._target.parent.mkdir(parents=True, exist_ok=True)
             # Surrogates cannot be encoded; nothing else is refused.
             self._stream = self._temporary.open("w", encoding="utf-8", errors="replace", newline="\n")
         except OSError as error:
@@ -82,7 +87,7 @@ class EvidencePage:
                 self._write("</body>\n</html>\n")
             self._stream.close()
             if kind is None:
-                self._temporary.replace(self.path)
+                self._temporary.replace(self._target)
         except OSError as refused:
             raise self._refused(refused) from refused
         finally:

@@ -1,0 +1,250 @@
+"""Texts of JSON: one object, a list of them, or JSON lines; and what each says of the run that wrote it."""
+
+from __future__ import annotations
+
+import codecs
+import itertools
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from tradeoff.files import FileError
+
+__all__ = ["Broken", "Claims", "Text", "not_utf8", "texts_of_json", "texts_of_lines"]
+
+#: The largest .json file that is read as one JSON value.
+_WHOLE = 64 << 20
+_MOST_ID = (1 << 63) - 1
+_REMEDY = 'write {"id": "a-1", "text": "..."} on every line, or pass a .txt file'
+_BOM = codecs.BOM_UTF8
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What a record says of the run that wrote it (`tradeoff.llm.records`); None where it says nothing."""
+
+    method: str | None = None
+    watermark: str | None = None
+    prf: str | None = None
+    context_width: int | None = None
+    key: str | None = None
+    vocabulary: int | None = None
+
+
+@dataclass(frozen=True)
+class Text:
+    """One text to examine.
+
+    Attributes:
+        id: its name: the record's, else the line's number; of plain text the file's name.
+        source: the file it comes from, or "-".
+        place: the same with the line, for messages.
+        token_ids: its tokens, if they are known.
+        pieces: its words, in pieces that can be tokenised one by one; None if only tokens are known. Those
+            of plain text come straight from the file: use them before the next text is asked for.
+        claims: what the record says of its run.
+    """
+
+    id: str
+    source: str
+    place: str
+    token_ids: list[int] | None
+    pieces: Iterable[str] | None
+    claims: Claims = Claims()
+
+    @property
+    def label(self) -> str:
+        """Its name among texts of other files: the file, and the id where that says more."""
+        return self.source if self.place == self.source else f"{self.source}: {self.id}"
+
+
+@dataclass(frozen=True)
+class Broken:
+    """Stands where a text cannot be read.
+
+    Attributes:
+        source: the file it would come from, or "-".
+        message: what is wrong, where, and the remedy.
+    """
+
+    source: str
+    message: str
+
+
+#: The value of a line or item to be: its number, its place, and what JSON it holds.
+_Value = tuple[int, str, Any]
+
+
+def texts_of_json(
+    chunks: Iterable[bytes], source: str, warn: Callable[[str], None]
+) -> Iterator[Text | Broken]:
+    """Texts of a .json file: of one object, of the items of one list, or of JSON lines.
+
+    Args:
+        chunks: its bytes, piece by piece.
+        source: its name, for messages.
+        warn: called with what is left out: values without a text, and a broken last line.
+
+    Raises:
+        FileError: if it is not JSON; of JSON lines each such line is Broken instead.
+    """
+    return _texts(_json_values(chunks, source, warn), source, warn)
+
+
+def texts_of_lines(
+    chunks: Iterable[bytes], source: str, warn: Callable[[str], None]
+) -> Iterator[Text | Broken]:
+    """Texts of JSON lines, each as soon as its line is there; arguments as for `texts_of_json`."""
+    return _texts(_line_values(chunks, source, warn), source, warn)
+
+
+def _json_values(
+    chunks: Iterable[bytes], source: str, warn: Callable[[str], None]
+) -> Iterator[_Value | Broken]:
+    """The values of a .json file: the items of one list, one object, or JSON lines."""
+    chunks, held, size = iter(chunks), [], 0
+    for chunk in chunks:
+        held.append(chunk)
+        size += len(chunk)
+        if size > _WHOLE:
+            break
+    content = b"".join(held)
+    values = None
+    if size <= _WHOLE and content.removeprefix(_BOM).strip():
+        try:
+            whole = json.loads(content.decode("utf-8-sig"))
+        except (UnicodeDecodeError, RecursionError):
+            # The line with the fault is named below.
+            pass
+        except json.JSONDecodeError as error:
+            # A first value, and something after it: that is what JSON lines are.
+            if error.msg != "Extra data":
+                raise FileError(f"{source} is not JSON ({error}); {_REMEDY}") from error
+        else:
+            values = whole if isinstance(whole, list) else [whole]
+    if values is None:
+        yield from _line_values(itertools.chain([content], chunks), source, warn)
+    else:
+        yield from ((number, f"{source} item {number}", value) for number, value in enumerate(values, 1))
+
+
+def _line_values(
+    chunks: Iterable[bytes], source: str, warn: Callable[[str], None]
+) -> Iterator[_Value | Broken]:
+    offset = 0
+    for number, (line, whole) in enumerate(_lines(chunks), 1):
+        place = f"{source} line {number}"
+        start, offset = offset, offset + len(line) + 1
+        if number == 1 and line.startswith(_BOM):
+            line, start = line.removeprefix(_BOM), len(_BOM)
+        if not line.strip():
+            continue
+        try:
+            yield number, place, json.loads(line.decode("utf-8"))
+        except UnicodeDecodeError as error:
+            if whole or error.end < len(line):
+                yield Broken(source, str(not_utf8(source, start + error.start)))
+            else:
+                warn(f"{place} breaks off (no newline ends it) and is left out")
+        except (ValueError, RecursionError) as error:
+            if whole:
+                yield Broken(source, f"{place} is not JSON ({error}); {_REMEDY}")
+            else:
+                warn(f"{place} breaks off (no newline ends it) and is left out")
+
+
+def _texts(
+    values: Iterable[_Value | Broken], source: str, warn: Callable[[str], None]
+) -> Iterator[Text | Broken]:
+    """Texts of JSON values; those without any are passed over, as other JSON lines may lie beside texts."""
+    passed: list[str] = []
+    for value in values:
+        if isinstance(value, Broken):
+            yield value
+            continue
+        number, place, record = value
+        if not isinstance(record, dict) or (record.get("text") is None and record.get("token_ids") is None):
+            passed.append(place)
+            continue
+        try:
+            text = _of_record(record, number, source, place)
+        except FileError as error:
+            yield Broken(source, str(error))
+        else:
+            yield text
+    if passed:
+        more = f" (nor have {len(passed) - 1} others)" if len(passed) > 1 else ""
+        warn(f'{passed[0]} has neither "text" nor "token_ids"{more} and is left out; {_REMEDY}')
+
+
+def _lines(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
+    """(line, whether a newline ended it)."""
+    parts: list[bytes] = []
+    for chunk in chunks:
+        *ended, rest = chunk.split(b"\n")
+        for end in ended:
+            yield b"".join([*parts, end]), True
+            parts = []
+        parts.append(rest)
+    if last := b"".join(parts):
+        yield last, False
+
+
+def _of_record(record: dict[str, Any], number: int, source: str, place: str) -> Text:
+    words, ids, name = record.get("text"), record.get("token_ids"), record.get("id")
+    if words is not None and not (isinstance(words, str) and _is_unicode(words)):
+        raise FileError(
+            f'{place}: "text" must be a string of whole characters, got {_shown(words)}; {_REMEDY}'
+        )
+    if ids is not None and not isinstance(ids, list):
+        raise FileError(f'{place}: "token_ids" must be a list of integers >= 0, got {_shown(ids)}')
+    for value in ids or ():
+        if type(value) is not int or not 0 <= value <= _MOST_ID:
+            raise FileError(
+                f'{place}: "token_ids" hold {_shown(value)}; they must be integers >= 0 (drop padding first)'
+            )
+    if name is None:
+        name = str(number)
+    if isinstance(name, bool) or not isinstance(name, str | int) or not _is_unicode(str(name)):
+        raise FileError(f'{place}: "id" must be text or a whole number, got {_shown(name)}')
+    pieces = None if words is None else [words] if words else []
+    return Text(str(name), source, place, ids, pieces, _claims(record.get("run"), place))
+
+
+def _claims(run: Any, place: str) -> Claims:
+    if run is None:
+        return Claims()
+    if not isinstance(run, dict):
+        raise FileError(f'{place}: "run" must be an object as `tradeoff generate` writes it; remove it')
+    kinds: dict[str, type] = dict.fromkeys(("method", "watermark", "prf", "key"), str)
+    kinds |= dict.fromkeys(("context_width", "vocabulary"), int)
+    told = {name: run[name] for name in kinds if run.get(name) is not None}
+    for name, value in told.items():
+        if type(value) is not kinds[name]:
+            raise FileError(
+                f'{place}: "run" has {name}={_shown(value)}, which is no {kinds[name].__name__}; repair or '
+                'remove "run"'
+            )
+    return Claims(**told)
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it can be encoded: JSON can spell half a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _shown(value: Any) -> str:
+    shown = json.dumps(value)
+    return shown if len(shown) <= 40 else shown[:37] + "..."
+
+
+def not_utf8(source: str, offset: int) -> FileError:
+    return FileError(
+        f"{source} is not UTF-8: byte {offset} (counted from 0) does not fit; convert it, for example with "
+        "`iconv -f latin1 -t utf8`"
+    )
