@@ -4,7 +4,8 @@
     python -m sims --quick              the same with fewer seeds, under a minute
     python -m sims --only theorem_3_1   one statement; may be given several times
 
-The exit status is 0 if all statements are green and all negative controls red, 1 if not, 2 on bad input.
+The exit status is 0 if all statements are green and all negative controls red, 1 if not, 2 on bad input. A
+statement whose model is not to be had is named with the reason; the others decide the exit status.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from sims.report import LEVEL, Row, judge, print_table, write_summary
+from sims.report import LEVEL, NotEvaluatedError, Row, judge, print_table, write_summary
 from sims.statements import STATEMENTS, chosen, evaluate
 from tradeoff.console import exit_on_bad_input, print_written, stderr, stdout
 from tradeoff.files import output_folder
@@ -47,14 +48,18 @@ def sims(
         statements = chosen(only or [])
         seeds = QUICK_SIZE if quick else DEFAULT_SIZE if size is None else size
         output_folder(out)
-        console, rows, spent = stdout(), list[Row](), dict[str, float]()
+        console, rows = stdout(), list[Row]()
+        spent, missing = dict[str, float](), dict[str, str]()
         columns = (BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
         with Progress(*columns, console=stderr(), transient=True) as progress:
             task = progress.add_task("", total=len(statements))
             for name, run in statements.items():
                 progress.update(task, description=name)
                 start = time.perf_counter()
-                rows += evaluate(name, run, seeds, seed, out)
+                try:
+                    rows += evaluate(name, run, seeds, seed, out)
+                except NotEvaluatedError as error:
+                    missing[name] = str(error)
                 spent[name] = time.perf_counter() - start
                 progress.advance(task)
         verdicts = judge(rows)
@@ -65,8 +70,10 @@ def sims(
             f"{len(rows) - controls} predictions and {controls} negative controls, {len(wrong)} not as "
             f"expected; {seeds:,} seeds, seed {seed}, Holm at family-wise level {LEVEL:g}."
         )
+        for name, reason in missing.items():
+            note += f"\nNot evaluated: {name} ({reason})."
         console.print("seconds: " + ", ".join(f"{name} {s:.1f}" for name, s in spent.items()))
-        console.print(note)
+        console.print(note, markup=False, soft_wrap=True)
         print_written(console, [*write_summary(verdicts, out, note), *sorted(out.glob("*.png"))])
         if wrong:
             raise typer.Exit(1)

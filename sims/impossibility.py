@@ -104,9 +104,9 @@ def _draw(size: int, rng: np.random.Generator, out: Path) -> None:
     table = pd.DataFrame(records)
     write_table(table, out / "impossibility.csv")
     figure, axes = panels(2)
-    for axis, kind, colour, title in (
-        (axes[0], "efficiency", COLORS["blue"], "keep-strength: acceptance missed"),
-        (axes[1], "strength", COLORS["vermilion"], "keep-efficiency: strength missed (nats)"),
+    for axis, kind, colour, title, what in (
+        (axes[0], "efficiency", COLORS["blue"], "keep-strength", "acceptance missed"),
+        (axes[1], "strength", COLORS["vermilion"], "keep-efficiency", "strength missed (nats)"),
     ):
         axis.plot(table["tv"], table[f"{kind}_missed"], color=colour, label="computed")
         axis.errorbar(
@@ -119,7 +119,7 @@ def _draw(size: int, rng: np.random.Generator, out: Path) -> None:
             color=COLORS["black"],
             label="simulated",
         )
-        axis.set(title=title, xlabel="TV(Q, P)")
+        axis.set(title=title, xlabel="TV(Q, P)", ylabel=what)
         axis.legend(frameon=False, loc="upper left")
     caption = (
         f"n = {len(PAPER_P)}, target P of the paper, draft from Q to P; {seeds:,} seeds a point; 99% bars."

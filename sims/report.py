@@ -25,6 +25,7 @@ from tradeoff.files import write_table
 __all__ = [
     "EXACT",
     "LEVEL",
+    "NotEvaluatedError",
     "Row",
     "Verdict",
     "compare",
@@ -43,6 +44,10 @@ EXACT = 1e-9
 #: Cells of a chi-square test that expect fewer counts are pooled.
 _FEWEST_EXPECTED = 25
 _WIDTH = 160
+
+
+class NotEvaluatedError(RuntimeError):
+    """A statement needs something that is not to be had here; the message says what, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -223,7 +228,7 @@ def _cells(verdict: Verdict) -> list[str]:
     row = verdict.row
     setting = f"control: {row.setting}" if row.expected_red else row.setting
     relation = "" if row.relation == "=" else f"{row.relation} "
-    error = f" ± {row.standard_error:.2g}" if row.standard_error > 0 else ""
+    error = f" ± {row.standard_error:.2g}" if row.standard_error > EXACT else ""
     test = {"z": f"z = {row.statistic:+.2f}", f"exact to {EXACT:.0e}": "exact"}.get(row.test, row.test)
     return [
         row.statement,

@@ -200,6 +200,7 @@ def _draw(law: np.ndarray, counts: dict[str, np.ndarray], size: int, out: Path) 
     axis.set_ylim(0, None)
     axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
     caption = (
-        f"n = {_N}, context of one token, {_AHEAD} tokens ahead; {size:,} texts, each under its own key."
+        f"n = {_N}, context of one token, {_AHEAD} tokens ahead; {size:,} texts, each under its own key; "
+        "99% band, each by itself."
     )
     finish(figure, out / "sequences_4_1.png", caption)

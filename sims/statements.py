@@ -1,4 +1,7 @@
-"""The statements by name. To add one: a module with `run(size, seed, out) -> list[Row]`, and a line here."""
+"""The statements by name. To add one: a module with `run(size, seed, out) -> list[Row]`, and a line here.
+
+A statement that cannot be looked at here, for want of a model, raises `NotEvaluatedError`.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from sims import (
     definition_3_1,
     impossibility,
     lemma_3_1,
+    real_pair,
     sequences_4_1,
     theorem_3_1,
     theorem_3_2,
@@ -17,7 +21,7 @@ from sims import (
     theorem_4_1,
 )
 from sims.common import FEWEST
-from sims.report import Row
+from sims.report import NotEvaluatedError, Row
 from tradeoff.files import FileError
 
 __all__ = ["STATEMENTS", "chosen", "evaluate"]
@@ -36,6 +40,7 @@ STATEMENTS: dict[str, Statement] = {
     "curves_3_2": curves_3_2.run,
     "theorem_4_1": theorem_4_1.run,
     "sequences_4_1": sequences_4_1.run,
+    "real_pair": real_pair.run,
 }
 
 
@@ -59,6 +64,7 @@ def evaluate(name: str, run: Statement, size: int, seed: int, out: Path) -> list
 
     Raises:
         FileError, OSError: if the results cannot be written.
+        NotEvaluatedError: if what the statement needs is not to be had here.
         ValueError: for a size or seed that cannot be used.
     """
     if size < FEWEST:
@@ -67,7 +73,7 @@ def evaluate(name: str, run: Statement, size: int, seed: int, out: Path) -> list
         raise ValueError(f"seed={seed} must be at least 0")
     try:
         return run(size, seed, out)
-    except (FileError, OSError):
+    except (FileError, OSError, NotEvaluatedError):
         raise
     except Exception as error:
         message = f"stopped by {type(error).__name__}: {error}"

@@ -159,7 +159,7 @@ def _draw(tournaments: dict[str, _Played], seeds: int, out: Path) -> None:
     axes[1].set(
         xlabel="rounds",
         ylabel="share of tournaments settled",
-        title=f"Rounds until the top mass is 1 − {SETTLED:.0e}",
+        title=f"Rounds until the top mass is 1 − {SETTLED:g}",
     )
     axes[1].legend(frameon=False, loc="lower right")
     finish(

@@ -31,8 +31,10 @@ def test_quick_run_is_green_and_its_controls_are_red(quick) -> None:
 
 
 def test_every_statement_has_rows_a_control_a_table_and_a_figure(quick) -> None:
-    _, out = quick
+    result, out = quick
     for name in STATEMENTS:
+        if f"Not evaluated: {name}" in result.output:
+            continue
         assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert len(pd.read_csv(out / f"{name}.csv")) > 0
     table = pd.read_csv(out / "summary.csv")
@@ -42,6 +44,14 @@ def test_every_statement_has_rows_a_control_a_table_and_a_figure(quick) -> None:
     assert not controls["all"].any()
     for part in ("Definition 3.1", "Theorem 3.1", "Theorem 3.2", "Theorem 3.3", "Lemma 3.1", "Theorem 4.1"):
         assert part in controls.index
+
+
+def test_the_built_in_pair_is_evaluated(quick) -> None:
+    result, out = quick
+    if "Not evaluated: real_pair" in result.output:
+        pytest.skip("the built-in model, SmolLM2-135M, is not to be had here (a download of 93 MB)")
+    table = pd.read_csv(out / "summary.csv")
+    assert (table["statement"] == "Real pair").sum() > 40
 
 
 @pytest.mark.parametrize("name", ["definition_3_1", "lemma_3_1"])
