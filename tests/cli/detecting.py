@@ -72,4 +72,4 @@ def flat(output: str) -> str:
 
 def without_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a machine without the extra `llm`."""
-    monkeypatch.setitem(sys.modules, "tradeoff.llm.models", None)
+    monkeypatch.setitem(sys.modules, "tradeoff.llm.loading", None)

@@ -31,10 +31,6 @@ def tiny(layers: int = 6, hidden: int = 32, seed: int = 0, spread: float = 0.3) 
         return LlamaForCausalLM(config).eval().requires_grad_(False)
 
 
-def random_ids(batch: int, length: int, seed: int = 0) -> torch.Tensor:
-    return torch.randint(3, VOCABULARY, (batch, length), generator=torch.Generator().manual_seed(seed))
-
-
 def disturbed(target: PreTrainedModel, seed: int = 0) -> PreTrainedModel:
     """A jump draft whose adapter does something everywhere."""
     draft = new_jump(target, 3, 5)
@@ -42,8 +38,3 @@ def disturbed(target: PreTrainedModel, seed: int = 0) -> PreTrainedModel:
     for parameter in adapter_parameters(draft).values():
         parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator).to(parameter)
     return draft
-
-
-@torch.no_grad()
-def full_logits(model: torch.nn.Module, ids: torch.Tensor) -> torch.Tensor:
-    return model(ids).logits

@@ -17,7 +17,8 @@ from tradeoff.cli import app, finding
 from tradeoff.decoders import parse_decoder
 from tradeoff.detection import Evidence, WeightedMeanBits, default_detector, detect, texts
 from tradeoff.kernels import make_method
-from tradeoff.llm.models import ModelUnavailableError, load_tokenizer
+from tradeoff.llm.builtin import ModelUnavailableError
+from tradeoff.llm.loading import load_tokenizer
 from tradeoff.philox import VllmPhilox
 from tradeoff.prf import KeyedPrf, Prf, Stream
 
@@ -245,7 +246,7 @@ def test_texts_that_need_no_tokenizer_are_judged_without_it(
         asked.append(spec)
         raise ModelUnavailableError("the network is down")
 
-    monkeypatch.setattr("tradeoff.llm.models.load_tokenizer", refused)
+    monkeypatch.setattr("tradeoff.llm.loading.load_tokenizer", refused)
     (folder / "a.txt").write_text("the man")
     lines = [{"id": "words", "text": "the man"}, {"id": "ids", "token_ids": marked_ids(60)}]
     lines += [{"id": "empty", "text": ""}, {"text": "an ant"}]
@@ -276,7 +277,7 @@ def test_tokenizer_is_loaded_once_and_no_weights_are(folder: Path, monkeypatch: 
         loaded.append(spec)
         return original(spec)
 
-    monkeypatch.setattr("tradeoff.llm.models.load_tokenizer", counted)
+    monkeypatch.setattr("tradeoff.llm.loading.load_tokenizer", counted)
     monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", pytest.fail)
     for name in "ab":
         (folder / f"{name}.txt").write_text("the man")

@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from paper_repro import fit_jump
 from paper_repro.distil import mean_overlap
-from tests.llm.jumps import VOCABULARY, disturbed, full_logits, random_ids, tiny
+from tests.llm.jumps import VOCABULARY, disturbed, tiny
+from tests.llm.logits import full_logits, random_ids
 from tradeoff.llm import jump
 from tradeoff.llm.jump import adapter_metadata, adapter_parameters, jump_draft, new_jump, save_adapter
 from tradeoff.llm.models import ModelPair, load_pair, logits_at, skip_layers

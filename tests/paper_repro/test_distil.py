@@ -22,7 +22,8 @@ from paper_repro.distil import (
     train,
     training_step,
 )
-from tests.llm.jumps import VOCABULARY, Killed, disturbed, full_logits, random_ids, tiny
+from tests.llm.jumps import VOCABULARY, Killed, disturbed, tiny
+from tests.llm.logits import full_logits, random_ids
 from tradeoff.llm.jump import adapter_parameters, new_jump
 
 

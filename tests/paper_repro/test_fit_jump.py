@@ -10,7 +10,8 @@ import typer
 from typer.testing import CliRunner
 
 from paper_repro import fit_jump
-from tests.llm.jumps import Killed, full_logits, random_ids
+from tests.llm.jumps import Killed
+from tests.llm.logits import full_logits, random_ids
 from tradeoff.llm.jump import adapter_metadata, jump_draft
 from tradeoff.llm.models import ModelPair, load_pair
 

@@ -257,7 +257,7 @@ class Examiner:
         """(tokenizer, ""), or (None, why there is none): asked for once, as a download takes its time."""
         try:
             # Only texts without token ids, and views, pay for importing Transformers.
-            from tradeoff.llm.models import load_tokenizer
+            from tradeoff.llm.loading import load_tokenizer
 
             return load_tokenizer(self._tokenizer_name), ""
         except ModuleNotFoundError as error:

@@ -9,34 +9,17 @@ from pickles, and code that comes with a model is never run.
 from __future__ import annotations
 
 import hashlib
-import inspect
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from rich.console import Console
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    PreTrainedTokenizerFast,
-)
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from tradeoff.llm.builtin import (
-    BUILTIN_NAME,
-    ModelDownloadError,
-    ModelUnavailableError,
-    builtin_target_folder,
-    load_gguf,
-    quiet_transformers,
-    status,
-)
+from tradeoff.llm.builtin import ModelDownloadError, ModelUnavailableError
 from tradeoff.llm.jump import jump_draft
 from tradeoff.llm.layer_skip import parse_skip, skip_layers
+from tradeoff.llm.loading import BUILTIN, load_model
 
 __all__ = [
     "BUILTIN_DRAFT_SKIPPED_LAYERS",
@@ -46,7 +29,6 @@ __all__ = [
     "TokenizerMismatchError",
     "check_tokenizers",
     "load_pair",
-    "load_tokenizer",
     "logits_at",
     "skip_layers",
     "weights_fingerprint",
@@ -55,11 +37,7 @@ __all__ = [
 #: The layers (of 30) that the built-in draft leaves out of the built-in target: about 0.57 of mean
 #: overlap remains at temperature 1.0, a realistic acceptance rate for a draft that is not distilled.
 BUILTIN_DRAFT_SKIPPED_LAYERS = (14, 16, 17, 18, 26)
-
-_BUILTIN = "builtin"
 _JUMP = "jump"
-_TOKENIZER = "tokenizer"
-_HUB_ID = re.compile(r"[A-Za-z0-9_][\w.-]*(/[\w.-]+)?")
 _DTYPES = {
     "float64": torch.float64,
     "float32": torch.float32,
@@ -112,8 +90,8 @@ class ModelPair:
 
 
 def load_pair(
-    target: str | Path = _BUILTIN,
-    draft: str | Path = _BUILTIN,
+    target: str | Path = BUILTIN,
+    draft: str | Path = BUILTIN,
     *,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
@@ -138,7 +116,7 @@ def load_pair(
     if the tokenizers differ, and ValueError for a device, dtype or layer that does not exist, or
     draft="jump" of another target than the built-in one.
     """
-    if draft == _JUMP and target != _BUILTIN:
+    if draft == _JUMP and target != BUILTIN:
         raise ValueError(
             f"draft='jump' was fitted for target='builtin' and does not fit target={str(target)!r}; use a "
             "layer-skip draft of that target, such as draft='skip:1,3'"
@@ -147,7 +125,7 @@ def load_pair(
     chosen_dtype = _choose_dtype(dtype, chosen_device)
     skipped = _skipped_layers(target, draft)
 
-    target_name, target_model, tokenizer = _load(
+    target_name, target_model, tokenizer = load_model(
         "target", target, target_revision, chosen_device, chosen_dtype, progress
     )
     if draft == _JUMP:
@@ -157,7 +135,7 @@ def load_pair(
         draft_model = skip_layers(target_model, skipped)
         draft_name = f"{target_name} without layers {','.join(map(str, skipped))}"
     else:
-        draft_name, draft_model, draft_tokenizer = _load(
+        draft_name, draft_model, draft_tokenizer = load_model(
             "draft", draft, draft_revision, chosen_device, chosen_dtype, progress
         )
         check_tokenizers(tokenizer, draft_tokenizer)
@@ -175,23 +153,6 @@ def load_pair(
     if progress:
         Console(stderr=True).print(pair.describe(), soft_wrap=True, markup=False, highlight=False)
     return pair
-
-
-def load_tokenizer(spec: str | Path = _BUILTIN, *, progress: bool = True) -> PreTrainedTokenizerBase:
-    """A tokenizer without its model, whose weights are not read.
-
-    `spec` is as for `load_pair` ("builtin", a folder, a .gguf file, a Hugging Face id), or the path of a
-    tokenizer.json; a folder needs no more than tokenizer files.
-
-    Raises ModelUnavailableError if it is not there or cannot be read.
-    """
-    location, is_hub_id = _locate(_TOKENIZER, spec, progress)
-    with _loading(_TOKENIZER, spec, is_hub_id, progress):
-        if not isinstance(location, Path) or location.is_dir():
-            return AutoTokenizer.from_pretrained(location)
-        if location.suffix == ".gguf":
-            return AutoTokenizer.from_pretrained(location.parent, gguf_file=location.name)
-        return PreTrainedTokenizerFast(tokenizer_file=str(location))
 
 
 @torch.no_grad()
@@ -277,82 +238,9 @@ def weights_fingerprint(model: torch.nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
-def _load(
-    role: str,
-    spec: str | Path,
-    revision: str | None,
-    device: torch.device,
-    dtype: torch.dtype,
-    progress: bool,
-) -> tuple[str, PreTrainedModel, PreTrainedTokenizerBase]:
-    """(name, model, tokenizer) of one side; `role` is the argument that error messages name."""
-    location, is_hub_id = _locate(role, spec, progress)
-    with _loading(role, spec, is_hub_id, progress):
-        if isinstance(location, Path) and location.suffix == ".gguf":
-            model, tokenizer = load_gguf(location, dtype)
-        else:
-            tokenizer = AutoTokenizer.from_pretrained(location, revision=revision)
-            model = AutoModelForCausalLM.from_pretrained(
-                location, revision=revision, dtype=dtype, use_safetensors=True
-            )
-    if "logits_to_keep" not in inspect.signature(model.forward).parameters:
-        raise ModelUnavailableError(
-            f"{role}={str(spec)!r} is a {type(model).__name__}, which cannot compute logits at "
-            "chosen positions; use another model family, such as Llama, Qwen, Mistral or Gemma"
-        )
-    return _name(spec), model.eval().requires_grad_(False).to(device), tokenizer
-
-
-@contextmanager
-def _loading(role: str, spec: str | Path, is_hub_id: bool, progress: bool) -> Iterator[None]:
-    """Show what is being loaded; whatever goes wrong becomes a ModelUnavailableError."""
-    # A download from the hub keeps its own progress bars: it may take minutes.
-    shows_own_bars = progress and is_hub_id
-    quiet = nullcontext() if shows_own_bars else quiet_transformers()
-    try:
-        with status(f"loading {role} {_name(spec)} ...", progress and not shows_own_bars), quiet:
-            yield
-    except Exception as error:  # the tokenizer's parser raises bare Exceptions
-        needed = "tokenizer files" if role == _TOKENIZER else "config.json, safetensors and tokenizer files"
-        remedy = f"pass a folder with {needed}, or a .gguf file"
-        if is_hub_id:
-            local = f"no folder or file {str(spec)!r} here"
-            remedy = f"{local}; connect to the network, or download the model elsewhere and pass its folder"
-        reason = (str(error).splitlines() or [""])[0]
-        raise ModelUnavailableError(
-            f"{role}={str(spec)!r} could not be loaded ({type(error).__name__}: {reason}); {remedy}"
-        ) from error
-
-
-def _locate(role: str, spec: str | Path, progress: bool) -> tuple[Path | str, bool]:
-    """Where `spec` is: (a folder or file that exists, False) or (a Hugging Face id, True)."""
-    if spec == _BUILTIN:
-        return builtin_target_folder(progress=progress), False
-    path = Path(spec).expanduser()
-    if path.is_dir():
-        if role != _TOKENIZER and not (path / "config.json").is_file():
-            raise ModelUnavailableError(
-                f"{role}={str(spec)!r} is a folder without config.json; pass the folder that holds "
-                "config.json and the safetensors, or the path of a .gguf file itself"
-            )
-        return path, False
-    if path.is_file() and (path.suffix == ".gguf" or (path.suffix == ".json" and role == _TOKENIZER)):
-        return path, False
-    if path.suffix == ".gguf" or isinstance(spec, Path) or not _HUB_ID.fullmatch(spec):
-        raise ModelUnavailableError(
-            f"{role}={str(spec)!r} does not exist here; pass 'builtin', an existing folder or "
-            ".gguf file, or a Hugging Face id such as 'organisation/model'"
-        )
-    return spec, True
-
-
-def _name(spec: str | Path) -> str:
-    return BUILTIN_NAME if spec == _BUILTIN else str(spec)
-
-
 def _skipped_layers(target: str | Path, draft: str | Path) -> tuple[int, ...] | None:
     """The layers that `draft` leaves out of the target; None if it is a model of its own."""
-    if draft == _BUILTIN and target == _BUILTIN:
+    if draft == BUILTIN and target == BUILTIN:
         return BUILTIN_DRAFT_SKIPPED_LAYERS
     return parse_skip(draft) if isinstance(draft, str) else None
 
