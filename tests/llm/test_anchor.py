@@ -1,0 +1,144 @@
+"""Texts read back through the draft model: the seeds are those of the generation, and no other key's."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from tests.llm.texts import PRF, MakePair, N, generate, some_prompts
+from tests.support import Z
+from tradeoff.decoders import GumbelMax, SynthID
+from tradeoff.detection.anchored import AnchorReading
+from tradeoff.kernels import (
+    Algorithm1,
+    Basic,
+    KeepEfficiency,
+    KeepStrength,
+    Method,
+    OneRace,
+    SingleKey,
+    Standard,
+    TwoKeys,
+)
+from tradeoff.keys import Key
+from tradeoff.llm.anchor import read_anchor
+from tradeoff.llm.engine import EngineSettings
+from tradeoff.llm.models import ModelPair
+from tradeoff.llm.rows import GeneratedText
+from tradeoff.llm.sampling import Sampling
+from tradeoff.prf import KeyedPrf
+
+WRONG = KeyedPrf(Key(b"a key that drew no text of these"), 2)
+METHODS: list[tuple[Method, Sampling]] = [
+    (KeepEfficiency(GumbelMax()), Sampling()),
+    (TwoKeys(SynthID(math.inf)), Sampling()),
+    (Algorithm1(GumbelMax()), Sampling(1.2, 7, 0.98)),
+    (SingleKey(), Sampling()),
+    (OneRace(), Sampling(0.9, 7)),
+]
+every_method = pytest.mark.parametrize("case", METHODS, ids=lambda c: f"{c[0].name}-{c[0].decoder.name}")
+
+
+def texts_of(pair: ModelPair, case: tuple[Method, Sampling]) -> list[GeneratedText]:
+    method, sampling = case
+    settings = EngineSettings(method, PRF, sampling, 3, max_tokens=80, seed=1, ignore_eos=True)
+    return list(generate(pair, settings, some_prompts(4)).values())
+
+
+def read(
+    pair: ModelPair, case: tuple[Method, Sampling], text: GeneratedText, prf: KeyedPrf = PRF
+) -> AnchorReading:
+    method, sampling = case
+    prompt, tokens = text.prompt.token_ids, text.token_ids
+    return read_anchor(pair.draft, N, method, prf, sampling, prompt, tokens, buckets=(2, 4))
+
+
+@every_method
+def test_every_accepted_draft_is_the_seed_and_no_replaced_one(case, make_pair: MakePair):
+    """A replacement comes from the residual, which leaves out what the draft had too much of; of one race
+    and one key it may be the seed of another coin, so only the first half holds for them."""
+    pair = make_pair(N)
+    accepted = 0
+    for text in texts_of(pair, case):
+        found = read(pair, case, text)
+        sources = np.array(list(text.sources))[found.index]
+        hits = found.seeds_of(N).hits
+        assert hits[sources == "d"].all()
+        accepted += int((sources == "d").sum())
+        if case[0].name in ("keep-efficiency", "two-keys", "algorithm-1"):
+            assert not hits[sources == "r"].any()
+        np.testing.assert_allclose(found.token_mass[hits], found.seeds_of(N).mass[hits])
+    assert accepted > 20
+
+
+@every_method
+def test_buckets_are_those_of_tokens(case, make_pair: MakePair):
+    """A hit is a hit in every bucket; two buckets forgive more than four; masses are sums over buckets."""
+    pair = make_pair(N)
+    (text, *_) = texts_of(pair, case)
+    found = read(pair, case, text)
+    token, two, four = (found.seeds_of(m) for m in (N, 2, 4))
+    assert (token.hits <= four.hits).all()
+    assert (four.hits <= two.hits).all()
+    assert (token.mass <= four.mass + 1e-12).all()
+    assert (four.mass <= two.mass + 1e-12).all()
+    assert two.mass.max() <= 1
+    assert (two.mass > 0).all()
+
+
+def test_a_wrong_key_hits_as_often_as_the_tokens_are_probable(make_pair: MakePair):
+    """The null law: hits are independent, with the probability of the token under the anchor."""
+    pair, case = make_pair(N), (OneRace(), Sampling())
+    for values in (N, 4):
+        hits = expected = variance = 0.0
+        for text in texts_of(pair, case):
+            found = read(pair, case, text, WRONG)
+            seeds = found.seeds_of(values)
+            hits += float(seeds.hits.sum())
+            mass = found.token_mass if values == N else token_bucket_mass(pair, case, text)
+            expected += float(mass.sum())
+            variance += float((mass * (1 - mass)).sum())
+        assert variance > 5
+        assert abs(hits - expected) < Z * math.sqrt(variance) + 1
+
+
+def token_bucket_mass(pair: ModelPair, case: tuple[Method, Sampling], text: GeneratedText) -> np.ndarray:
+    """p0 of the bucket of every token, one token at a time: the reference."""
+    import torch
+
+    ids = torch.tensor([[*text.prompt.token_ids, *text.token_ids]])
+    laws = case[1].probabilities(pair.draft(ids).logits[0, :, :N]).numpy()
+    start = len(text.prompt.token_ids) - 1
+    h = WRONG.buckets(np.arange(N), 4)
+    index = read(pair, case, text, WRONG).index
+    return np.array([laws[start + i, h == h[text.token_ids[i]]].sum() for i in index])
+
+
+def test_text_without_drafts_takes_any_model_as_its_anchor(make_pair: MakePair):
+    """With the target itself as the anchor every token of `basic` is the seed."""
+    pair, method = make_pair(N), Basic(GumbelMax())
+    settings = EngineSettings(method, PRF, Sampling(), 1, max_tokens=40, seed=1, ignore_eos=True)
+    (text,) = generate(pair, settings, some_prompts(1)).values()
+    found = read_anchor(pair.target, N, method, PRF, Sampling(), text.prompt.token_ids, text.token_ids)
+    assert found.seeds_of(N).hits.all()
+    np.testing.assert_allclose(found.token_mass, np.exp(text.log_p)[found.index], rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "method", [Standard(), KeepStrength(SynthID(5)), TwoKeys(SynthID(30))], ids=lambda m: m.name
+)
+def test_methods_without_a_seed_are_refused(method, make_pair: MakePair):
+    with pytest.raises(ValueError, match="no draft tokens that the key determines"):
+        read_anchor(make_pair(N).draft, N, method, PRF, Sampling(), [1], [1, 2, 3])
+
+
+def test_a_prompt_is_needed(make_pair: MakePair):
+    with pytest.raises(ValueError, match="prompt_ids are empty"):
+        read_anchor(make_pair(N).draft, N, OneRace(), PRF, Sampling(), [], [1, 2, 3])
+
+
+def test_a_text_too_short_to_count_has_no_seeds(make_pair: MakePair):
+    found = read_anchor(make_pair(N).draft, N, OneRace(), PRF, Sampling(), [1], [1, 2])
+    assert len(found.index) == len(found.token_mass) == len(found.seeds_of(2).hits) == 0

@@ -1,0 +1,109 @@
+"""Texts read back through the draft model alone: which seed did the key draw?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from tradeoff.decoders import Decoder, is_degenerate
+from tradeoff.detection.anchored import AnchorReading, Seeds
+from tradeoff.detection.evidence import Evidence
+from tradeoff.kernels import Method
+from tradeoff.llm.keyed import PositionRandomness, vocabulary_ids
+from tradeoff.llm.sampling import Sampling
+from tradeoff.prf import KeyedPrf, Stream
+
+__all__ = ["read_anchor"]
+
+# Positions whose laws are held at a time: 3 x 32 x 50,000 float64 are 38 MB.
+_POSITIONS = 32
+
+
+@torch.inference_mode()
+def read_anchor(
+    draft: torch.nn.Module,
+    vocabulary_size: int,
+    method: Method,
+    prf: KeyedPrf,
+    sampling: Sampling,
+    prompt_ids: Sequence[int],
+    token_ids: Sequence[int],
+    buckets: Sequence[int] = (2, 4, 16),
+) -> AnchorReading:
+    """Run the draft model over a text, and its decoder at every position that counts.
+
+    The law of the seed must be the law that the draft was sampled from, temperature and truncation included.
+    Whatever differs (an unknown prompt, other arithmetic) costs power and never validity: the seed that is
+    recomputed has the law that is recomputed.
+
+    Args:
+        draft: the model, on the device where it is to run; for text of `basic`, any model as an anchor.
+        vocabulary_size: tokens it shares with the target.
+        method: of the text; its decoder and the stream of its drafts (of all its tokens, without drafts).
+        prf: the keyed pseudorandom function.
+        sampling: as at generation.
+        prompt_ids: the prompt, or any context instead if it is not known; at least one token.
+        token_ids: the text.
+        buckets: numbers of buckets to read, beside tokens.
+
+    Raises:
+        ValueError: for a method whose draft tokens the key does not determine, or an empty prompt.
+    """
+    stream, decoder = method.detection.drafted or method.detection.bonus, method.decoder
+    if stream is None or not is_degenerate(decoder):
+        raise ValueError(
+            f"method={method.name!r} with {decoder.name} has no draft tokens that the key determines; use a "
+            "watermarked method with gumbel or synthid:inf"
+        )
+    if not len(prompt_ids):
+        raise ValueError("prompt_ids are empty; pass the prompt, or any token to start from")
+    evidence = Evidence(np.asarray(token_ids), prf)
+    values = [vocabulary_size, *buckets]
+    if len(evidence) == 0:
+        nothing = Seeds(np.zeros(0, dtype=bool), np.zeros(0))
+        return AnchorReading(evidence.index, np.zeros(0), dict.fromkeys(values, nothing))
+    device = next(draft.parameters()).device
+    ids = torch.tensor([[*prompt_ids, *token_ids]], device=device)
+    logits = draft(ids[:, :-1], logits_to_keep=len(token_ids)).logits[0, :, :vocabulary_size]
+    hashes = {m: prf.buckets(vocabulary_ids(vocabulary_size, device), m) for m in buckets}
+    mass: list[torch.Tensor] = []
+    seeds: dict[int, list[tuple[torch.Tensor, torch.Tensor]]] = {m: [] for m in values}
+    for first in range(0, len(evidence), _POSITIONS):
+        rows = torch.from_numpy(evidence.index[first : first + _POSITIONS]).to(device)
+        p0 = sampling.probabilities(logits[rows])
+        contexts = evidence.contexts[first : first + _POSITIONS]
+        token = torch.from_numpy(evidence.tokens[first : first + _POSITIONS]).to(device)
+        seed = decoder.token(p0, _zeta(decoder, stream, prf, contexts, vocabulary_size, device))
+        mass.append(_at(p0, token))
+        seeds[vocabulary_size].append((seed == token, _at(p0, seed)))
+        for m, h in hashes.items():
+            law = torch.zeros((len(p0), m), dtype=p0.dtype, device=device)
+            law.index_add_(1, h, p0)
+            seeds[m].append((h[seed] == h[token], _at(law, h[seed]).clamp(max=1.0)))
+
+    def joined(parts: Sequence[torch.Tensor]) -> np.ndarray:
+        return torch.cat(list(parts)).cpu().numpy()
+
+    found = {m: Seeds(*map(joined, zip(*parts, strict=True))) for m, parts in seeds.items()}
+    return AnchorReading(evidence.index, joined(mass), found)
+
+
+def _zeta(
+    decoder: Decoder,
+    stream: Stream,
+    prf: KeyedPrf,
+    contexts: np.ndarray,
+    n: int,
+    device: torch.device,
+) -> object:
+    """What the decoder of the drafts reads at every context."""
+    # The key determines all of it; the generators stay untouched.
+    generators = [np.random.default_rng(0)] * len(contexts)
+    masked = np.zeros(len(contexts), dtype=bool)
+    return PositionRandomness(prf, contexts, masked, generators, n, device).zeta(stream, decoder)
+
+
+def _at(values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    return torch.gather(values, -1, index[:, None])[:, 0]
