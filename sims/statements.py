@@ -9,6 +9,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sims import (
+    anchored_buckets,
+    anchored_optimality,
+    anchored_stopping,
+    anchored_validity,
     curves_3_2,
     definition_3_1,
     impossibility,
@@ -29,7 +33,7 @@ __all__ = ["STATEMENTS", "chosen", "evaluate"]
 #: (size, seed, output folder) -> rows. `size` is the number of Monte Carlo seeds.
 Statement = Callable[[int, int, Path], list[Row]]
 
-#: In the order of the paper.
+#: In the order of the papers.
 STATEMENTS: dict[str, Statement] = {
     "impossibility": impossibility.run,
     "definition_3_1": definition_3_1.run,
@@ -40,6 +44,10 @@ STATEMENTS: dict[str, Statement] = {
     "curves_3_2": curves_3_2.run,
     "theorem_4_1": theorem_4_1.run,
     "sequences_4_1": sequences_4_1.run,
+    "anchored_validity": anchored_validity.run,
+    "anchored_optimality": anchored_optimality.run,
+    "anchored_stopping": anchored_stopping.run,
+    "anchored_buckets": anchored_buckets.run,
     "real_pair": real_pair.run,
 }
 

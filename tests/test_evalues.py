@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support import distributions
-from tradeoff.evalue_programme import ball_vertices, best_e_value, maximal_coupling, worst_growth
+from tradeoff.evalue_programme import ball_vertices, best_e_value, maximal_coupling, worst_case
 from tradeoff.evalues import (
     anchored_growth,
     growth_at,
@@ -96,10 +96,19 @@ def test_j_star_is_the_value_of_the_game(p0, delta, value):
     assert best.status == "optimal"
     assert float(anchored_growth(p0, delta)) == pytest.approx(value, abs=1e-7)
     assert best.value == pytest.approx(value, abs=1e-6)
-    assert worst_growth(best.e, p0, delta) == pytest.approx(value, abs=1e-6)
-    assert worst_growth(np.exp(log_anchored_matrix(p0, delta / 2)), p0, delta) == pytest.approx(
-        value, abs=1e-7
+    assert worst_case(best.e, p0, delta).valid_growth == pytest.approx(value, abs=1e-6)
+    assert worst_case(np.exp(log_anchored_matrix(p0, delta / 2)), p0, delta) == pytest.approx(
+        (value, 1.0), abs=1e-7
     )
+
+
+def test_a_worst_case_that_is_not_valid_is_scaled():
+    e = 2 * np.exp(log_anchored_matrix([0.7, 0.3], 0.05))
+    found = worst_case(e, [0.7, 0.3], 0.1)
+    assert found.null_mean == pytest.approx(2, abs=1e-12)
+    assert found.growth == pytest.approx(0.4123491 + math.log(2), abs=1e-7)
+    assert found.valid_growth == pytest.approx(0.4123491, abs=1e-7)
+    assert worst_case(np.zeros((2, 2)), [0.7, 0.3], 0.1) == (-math.inf, 0.0)
 
 
 def test_j_star_of_many_anchors_at_once():
@@ -208,7 +217,7 @@ def test_where_the_ball_leaves_the_simplex_more_than_j_star_can_be_had(p0):
     delta = 0.5 if len(p0) == 2 else 0.2
     best = best_e_value(p0, delta)
     assert best.value > float(anchored_growth(p0, delta)) + 1e-3
-    assert worst_growth(best.e, p0, delta) == pytest.approx(best.value, abs=1e-6)
+    assert worst_case(best.e, p0, delta).valid_growth == pytest.approx(best.value, abs=1e-6)
 
 
 def test_objective_by_iteration_rises_to_j_star():
@@ -269,11 +278,11 @@ def test_a_solver_that_fails_is_not_silent(monkeypatch):
         (lambda: best_e_value([0.5, 0.5], 1.5), ValueError, "delta=1.5"),
         (lambda: best_e_value([0.5, 0.5], 0.1, max_iter=0), ValueError, "max_iter=0 must be at least 1"),
         (
-            lambda: worst_growth(np.ones((2, 3)), [0.5, 0.5], 0.1),
+            lambda: worst_case(np.ones((2, 3)), [0.5, 0.5], 0.1),
             ValueError,
             r"\(2, 3\) must be \[n, n\] = \(2, 2\)",
         ),
-        (lambda: worst_growth(-np.ones((2, 2)), [0.5, 0.5], 0.1), ValueError, "numbers >= 0"),
+        (lambda: worst_case(-np.ones((2, 2)), [0.5, 0.5], 0.1), ValueError, "numbers >= 0"),
     ],
 )
 def test_bad_input_is_named_with_a_remedy(call, error, words):

@@ -17,9 +17,10 @@ ball off, and the programme tells how much more than J* can be had.
 from __future__ import annotations
 
 import itertools
+import math
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,7 +28,7 @@ from tradeoff.evalues import worst_case_eps
 from tradeoff.pareto import SolverError
 from tradeoff.simplex import DistributionError, distribution
 
-__all__ = ["MaxMin", "ball_vertices", "best_e_value", "maximal_coupling", "worst_growth"]
+__all__ = ["MaxMin", "WorstCase", "ball_vertices", "best_e_value", "maximal_coupling", "worst_case"]
 
 #: Tokens of the largest programme: the number of vertices doubles with each.
 _MOST_TOKENS = 8
@@ -50,6 +51,18 @@ class MaxMin:
     e: np.ndarray
     status: str
     iterations: int
+
+
+class WorstCase(NamedTuple):
+    """min_q E_w(q) log e, nats, and max_q q' e p0; e is valid if the latter is at most 1."""
+
+    growth: float
+    null_mean: float
+
+    @property
+    def valid_growth(self) -> float:
+        """The growth of e scaled down to be valid, if it is not."""
+        return self.growth - math.log(max(1.0, self.null_mean))
 
 
 def best_e_value(p0: Any, delta: float, *, max_iter: int | None = None) -> MaxMin:
@@ -130,24 +143,23 @@ def ball_vertices(p0: Any, eps: float) -> np.ndarray:
 
 
 def maximal_coupling(q: np.ndarray, p0: np.ndarray) -> np.ndarray:
-    """The joint law of (v, S) that speculative sampling makes: [n], [n] -> [n, n], rows v, columns s.
+    """The joint law of (v, S) that speculative sampling makes: [..., n], [..., n] -> [..., n, n].
 
-    min(q, p0) on the diagonal, and the excess of q at v times the excess of p0 at s over TV(q, p0) elsewhere.
+    Rows v, columns s: min(q, p0) on the diagonal, and (q - p0)_+ at v times (p0 - q)_+ at s, divided by
+    TV(q, p0).
     """
     more, less = np.maximum(q - p0, 0.0), np.maximum(p0 - q, 0.0)
-    moved = less.sum()
-    return np.diag(np.minimum(q, p0)) + (np.outer(more, less) / moved if moved > 0 else 0.0)
+    moved = less.sum(axis=-1)[..., None, None]
+    both = np.minimum(q, p0)[..., None] * np.eye(p0.shape[-1])
+    return both + more[..., None] * less[..., None, :] / np.where(moved > 0, moved, 1.0)
 
 
-def worst_growth(e: np.ndarray, p0: Any, delta: float) -> float:
-    """The growth of a given e [n, n] against the worst vertex, scaled to be valid against all of them.
+def worst_case(e: Any, p0: Any, delta: float) -> WorstCase:
+    """How a given e [n, n] fares against all vertices of the ball.
 
     Args:
         e: e(v, s) >= 0, rows v, columns s.
         p0, delta: as for `best_e_value`.
-
-    Returns:
-        min_q E_w(q) log e - log max(1, max_q q' e p0), nats.
 
     Raises:
         DistributionError, ValueError: for a bad e, p0 or delta.
@@ -157,14 +169,10 @@ def worst_growth(e: np.ndarray, p0: Any, delta: float) -> float:
     if e.shape != (len(p0), len(p0)) or not bool(np.all(e >= 0)):
         raise ValueError(f"e of shape {e.shape} must be [n, n] = {(len(p0),) * 2} numbers >= 0")
     vertices = ball_vertices(p0, eps)
-    largest = float((vertices @ e @ p0).max())
-    growths = []
-    for q in vertices:
-        w = maximal_coupling(q, p0)
-        support = w > 0
-        with np.errstate(divide="ignore"):
-            growths.append(float((w[support] * np.log(e[support])).sum()))
-    return min(growths) - max(0.0, float(np.log(largest)))
+    w = maximal_coupling(vertices, p0)
+    with np.errstate(divide="ignore"):
+        growth = (w * np.where(w > 0, np.log(e), 0.0)).sum(axis=(-2, -1))
+    return WorstCase(float(growth.min()), float((vertices @ e @ p0).max()))
 
 
 def _small_anchor(p0: Any, delta: float) -> tuple[np.ndarray, float]:
