@@ -195,18 +195,35 @@ def test_a_stream_says_after_every_token_what_the_whole_text_says(prf, bets):
     rng = np.random.default_rng(0)
     tokens = rng.integers(0, 4, 150)
     detector = Sequential(bets)
-    stream = detector.stream(prf)
+    one_by_one, in_parts = detector.stream(prf), detector.stream(prf)
     for n, token in enumerate(tokens, start=1):
-        wealth = stream.feed(int(token))
+        wealth = one_by_one.feed([token])
         whole = detector.test(Evidence(tokens[:n], prf))
-        assert stream.tokens == n
-        assert stream.scored == len(whole.index)
+        assert one_by_one.tokens == n
+        assert one_by_one.index == whole.index.tolist()
         if len(whole.index):
             assert wealth == pytest.approx(whole.log_wealth[-1], abs=1e-9)
-            assert stream.log_p == pytest.approx(whole.log_p[-1], abs=1e-9)
+            assert one_by_one.log_p == pytest.approx(whole.log_p[-1], abs=1e-9)
         else:
-            assert wealth == stream.log_p == 0
-    assert stream.scored < 150
+            assert wealth == one_by_one.log_p == 0
+    assert len(one_by_one.index) < 150
+    for part in np.split(tokens, [0, 1, 3, 50, 50, 53]):
+        in_parts.feed(part)
+    assert in_parts.index == one_by_one.index
+    assert in_parts.log_e == pytest.approx(one_by_one.log_e, abs=1e-12)
+
+
+def test_a_stream_knows_when_it_was_certain():
+    prf, detector = KeyedPrf(Key(bytes(32)), 2), Sequential(RaceBets())
+    tokens: list[int] = [3, 1]
+    for _ in range(60):
+        race = prf.race(Stream.SHARED, np.array(tokens[-2:]), np.arange(100))
+        tokens.append(int(np.argmin(race)))
+    stream = detector.stream(prf, alpha=1e-3)
+    stream.feed(tokens)
+    assert stream.tokens_needed == detector.test(Evidence(tokens, prf)).tokens_needed(1e-3)
+    assert stream.tokens_needed is not None
+    assert 4 < stream.tokens_needed < 12
 
 
 def marked(rng: np.random.Generator, texts: int, tokens: int) -> Given:
@@ -272,7 +289,7 @@ def test_levels_outside_0_and_1_are_refused(alpha):
     with pytest.raises(ValueError, match="alpha="):
         result.tokens_needed(alpha)
     with pytest.raises(ValueError, match="alpha="):
-        TokenStream(Sequential(RaceBets()), KeyedPrf(Key(bytes(32)))).certain(alpha)
+        TokenStream(Sequential(RaceBets()), KeyedPrf(Key(bytes(32))), alpha)
 
 
 def test_certainty_stays():

@@ -9,15 +9,24 @@ wealth, so that a text without a watermark cannot ruin the detector.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
 from tradeoff.detection.evidence import Evidence
 from tradeoff.prf import Stream
 
-__all__ = ["Bets", "RaceBets", "TournamentBets", "TwoKeyBets", "keeping_prior"]
+__all__ = [
+    "PROBABILITIES",
+    "Bets",
+    "RaceBets",
+    "TournamentBets",
+    "TwoKeyBets",
+    "keeping_prior",
+    "race_log_bets",
+    "with_keeping",
+]
 
 #: Probabilities of tokens that bets on a race are made for.
 PROBABILITIES = (0.8, 0.6, 0.4, 0.25, 0.12, 0.05, 0.01)
@@ -32,6 +41,14 @@ class Bets(Protocol):
     @property
     def name(self) -> str:
         """As in tables."""
+
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        """Whose numbers are bet on."""
+
+    @property
+    def rounds(self) -> int | None:
+        """Tournament bits a token; None for races."""
 
     @property
     def prior(self) -> np.ndarray:
@@ -50,7 +67,13 @@ class RaceBets:
     """
 
     stream: Stream = Stream.SHARED
-    name: str = field(default="race bets", init=False)
+    name: ClassVar[str] = "race bets"
+    rounds: ClassVar[None] = None
+
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        """See `Bets.streams`."""
+        return (self.stream,)
 
     @property
     def prior(self) -> np.ndarray:
@@ -81,11 +104,16 @@ class TournamentBets:
 
     rounds: int
     stream: Stream = Stream.SHARED
-    name: str = field(default="tournament bets", init=False)
+    name: ClassVar[str] = "tournament bets"
 
     def __post_init__(self) -> None:
         if not isinstance(self.rounds, int) or self.rounds < 1:
             raise ValueError(f"rounds={self.rounds} must be a whole number >= 1; 30 is usual")
+
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        """See `Bets.streams`."""
+        return (self.stream,)
 
     @property
     def prior(self) -> np.ndarray:
@@ -112,6 +140,7 @@ class TwoKeyBets:
 
     coin: bool
     rounds: int | None = None
+    streams: ClassVar[tuple[Stream, ...]] = (Stream.DRAFT, Stream.TARGET)
 
     @property
     def name(self) -> str:
@@ -125,7 +154,7 @@ class TwoKeyBets:
 
     def log_bets(self, evidence: Evidence) -> np.ndarray:
         """See `Bets.log_bets`."""
-        draft, target = (self._of(evidence, stream) for stream in (Stream.DRAFT, Stream.TARGET))
+        draft, target = (self._of(evidence, stream) for stream in self.streams)
         # A guess for every model: half of all tokens are accepted drafts; rejected drafts and bonus tokens
         # keep the coin from telling more.
         share = (0.7 - 0.4 * evidence.coin() if self.coin else np.full(len(evidence), 0.5))[:, None]

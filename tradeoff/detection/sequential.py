@@ -15,15 +15,17 @@ k-th token, which sums to alpha.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
 from tradeoff.detection.bets import Bets
 from tradeoff.detection.detector import Detector
 from tradeoff.detection.evidence import Evidence
-from tradeoff.prf import Prf
+from tradeoff.prf import Prf, Stream
+from tradeoff.supermartingales import log_p_values
 
 __all__ = [
     "CONCENTRATION",
@@ -121,7 +123,7 @@ class SequentialTest(Protocol):
 
 @dataclass(frozen=True)
 class Sequential:
-    """Betting on the tokens of a text.
+    """Betting on the tokens of a text. As a `Detector` too, whose scores are log e-values.
 
     Args:
         bets: the family of bets, by the watermark.
@@ -130,63 +132,101 @@ class Sequential:
 
     bets: Bets
     concentration: float = CONCENTRATION
+    null: ClassVar[str] = "any: fair bets (Ville)"
 
     @property
     def name(self) -> str:
         """As in tables."""
         return self.bets.name
 
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        """Whose numbers are bet on."""
+        return self.bets.streams
+
+    @property
+    def rounds(self) -> int | None:
+        """Tournament bits a token; None for races."""
+        return self.bets.rounds
+
+    def contributions(self, evidence: Evidence) -> np.ndarray:
+        """See `Detector.contributions`: log e-values."""
+        return log_e_values(self.bets.log_bets(evidence), self.bets.prior, self.concentration)
+
+    def log_p(self, statistic: float, count: int) -> float:
+        """See `Detector.log_p`: an e-value above 1/p has probability at most p (Markov)."""
+        return -max(statistic, 0.0)
+
+    def threshold(self, count: int, fpr: float) -> float:
+        """See `Detector.threshold`."""
+        return -math.log(fpr)
+
     def test(self, evidence: Evidence) -> SequentialResult:
         """See `SequentialTest.test`."""
-        log_e = log_e_values(self.bets.log_bets(evidence), self.bets.prior, self.concentration)
-        return of_e_values(self.name, log_e, evidence.index)
+        return of_e_values(self.name, self.contributions(evidence), evidence.index)
 
-    def stream(self, prf: Prf) -> TokenStream:
-        """Read a text while it is being written."""
-        return TokenStream(self, prf)
+    def stream(self, prf: Prf, alpha: float = 0.01) -> TokenStream:
+        """Read a text while it is being written, at level alpha."""
+        return TokenStream(self, prf, alpha)
 
 
 def of_e_values(name: str, log_e: np.ndarray, index: np.ndarray) -> SequentialResult:
     """The result of a test whose tokens have the log e-values [t]."""
     log_wealth = np.cumsum(log_e)
-    peak = np.maximum.accumulate(np.maximum(log_wealth, 0.0))
-    return SequentialResult(name, -peak, index, log_wealth)
+    return SequentialResult(name, log_p_values(log_wealth), index, log_wealth)
 
 
 class TokenStream:
-    """A text that arrives token by token; the same numbers as `Sequential.test` on the whole of it.
+    """A text that arrives in parts; the same numbers as `Sequential.test` on the whole of it.
+
+    Args:
+        detector: with the bets of the watermark.
+        prf: the keyed pseudorandom function.
+        alpha: level at which the text is called watermarked.
 
     Attributes:
         tokens: how many were read.
-        scored: how many of them counted.
+        index: positions of those that counted.
+        log_e: their log e-values.
+        tokens_needed: after how many tokens p <= alpha; None so far. Once certain, it stays so.
+
+    Raises:
+        ValueError: for a level outside (0, 1).
     """
 
-    def __init__(self, detector: Sequential, prf: Prf):
-        self._bets, self._prf = detector.bets, prf
+    def __init__(self, detector: Sequential, prf: Prf, alpha: float = 0.01):
+        self._bets, self._prf, self._log_alpha = detector.bets, prf, _log_level(alpha)
         self._wealth = Wealth(detector.bets.prior, (), detector.concentration)
-        self._tail: list[int] = []
+        self._tail = np.zeros(0, dtype=np.int64)
         self._seen: set[bytes] = set()
-        self.tokens = self.scored = 0
+        self.tokens = 0
+        self.index: list[int] = []
+        self.log_e: list[float] = []
+        self.tokens_needed: int | None = None
 
-    def feed(self, token_id: int) -> float:
-        """The next token; log wealth after it.
+    def feed(self, token_ids: Sequence[int] | np.ndarray) -> float:
+        """The next tokens, one or many; log wealth after them.
 
         Raises:
-            ValueError: for what is not a token id.
+            ValueError: for what are no token ids.
         """
-        # A position's numbers depend on the context before it alone, so the last tokens stand for the text.
-        tail = [*self._tail, token_id]
-        evidence = Evidence(np.array(tail), self._prf)
-        self._tail = tail[-self._prf.context_width :]
-        self.tokens += 1
-        last = evidence.index == len(tail) - 1
-        if last.any():
-            here = evidence.restricted(last)
-            context = here.contexts.tobytes()
-            if context not in self._seen:
-                self._seen.add(context)
-                self.scored += 1
-                self._wealth.bet(self._bets.log_bets(here)[0])
+        fed = np.asarray(token_ids)
+        # A position's numbers depend on the tokens just before it, so the last ones stand for the text.
+        joined = np.concatenate([self._tail, fed]) if len(fed) else self._tail
+        evidence, old = Evidence(joined, self._prf), len(self._tail)
+        new = []
+        for position, context in zip(evidence.index, evidence.contexts, strict=True):
+            new.append(position >= old and context.tobytes() not in self._seen)
+            if new[-1]:
+                self._seen.add(context.tobytes())
+        here = evidence.restricted(np.array(new, dtype=bool))
+        for position, log_bets in zip(here.index, self._bets.log_bets(here), strict=True):
+            self.log_e.append(float(self._wealth.bet(log_bets)))
+            self.index.append(self.tokens + int(position) - old)
+            if self.tokens_needed is None and self.log_p <= self._log_alpha:
+                self.tokens_needed = self.index[-1] + 1
+        self.tokens += len(fed)
+        self._tail = joined[-self._prf.context_width :]
         return self.log_wealth
 
     @property
@@ -198,14 +238,6 @@ class TokenStream:
     def log_p(self) -> float:
         """log of the anytime-valid p-value: -log of the highest wealth so far."""
         return -float(self._wealth.log_peak)
-
-    def certain(self, alpha: float) -> bool:
-        """Whether the text is known to be watermarked at level alpha; stays so once it is.
-
-        Raises:
-            ValueError: for a level outside (0, 1).
-        """
-        return self.log_p <= _log_level(alpha)
 
 
 @dataclass(frozen=True)

@@ -151,7 +151,8 @@ def _readings(detector: Detector, evidence: Evidence) -> list[str]:
     """[t] what the key says at the tokens: uniforms of a race, ones of a tournament."""
     rounds = getattr(detector, "rounds", None)
     if rounds is None:
-        streams = (detector.stream,) if isinstance(detector, Aaronson) else (Stream.DRAFT, Stream.TARGET)
+        both = (Stream.DRAFT, Stream.TARGET)
+        streams = (detector.stream,) if isinstance(detector, Aaronson) else getattr(detector, "streams", both)
         columns = [[f"{u:.4f}" for u in evidence.uniform(stream)] for stream in streams]
         kind = "uniform"
     else:
