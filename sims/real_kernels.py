@@ -172,10 +172,13 @@ def _acceptance(name: str, laws: Laws, seeds: int, fewer: int, rng: np.random.Ge
             rows.append(compare(name, what, most.mean(), values.predicted.mean(), control=True))
         elif method == OneRace():
             mixed = np.array([overlap(p, laws[k - 1][1]) for k, (p, _) in enumerate(laws)])
-            moved = values.slope(np.roll(most, 1))
+            order = np.argsort(most)
+            swapped = np.empty_like(most)
+            swapped[order] = most[order[::-1]]
+            moved = values.slope(swapped)
             rows += [
                 compare(name, "1 − TV with Q of another position", mixed.mean(), *values.mean, control=True),
-                compare(name, "slope on 1 − TV of the position before", 1.0, *moved, control=True),
+                compare(name, "slope on 1 − TV, highest and lowest swapped", 1.0, *moved, control=True),
             ]
     return rows, tables
 

@@ -83,12 +83,12 @@ def check(models: ModelPair, size: int, seed: int, out: Path) -> list[Row]:
     pairs = collect_pairs(models, positions=4 * _between(4, size // 8_000, 50), seed=seed)
     seeds = _between(32, size // 8_000, 48)
     rows, table = kernel_rows(NAME, pairs, seeds, generator(seed, "real pair, kernels"))
-    texts, tokens = 4 * _between(4, size // 32_000, 12), _between(30, size // 5_000, 80)
+    texts, tokens = 4 * _between(5, size // 32_000, 12), _between(30, size // 5_000, 80)
     simulated, wrong_hits = simulated_texts(pairs, texts, tokens, generator(seed, "real pair, texts"))
     written = engine_texts(
         models,
         _between(8, size // 16_000, 24),
-        _between(20, size // 8_000, 48),
+        _between(16, size // 8_000, 48),
         generator(seed, "real pair, engine"),
     )
     rows += _text_rows(simulated, wrong_hits, tokens) + _engine_rows(written)
@@ -97,7 +97,7 @@ def check(models: ModelPair, size: int, seed: int, out: Path) -> list[Row]:
     write_table(table, out / "real_pair.csv")
     caption = (
         f"n = {models.vocabulary_size:,} tokens; {len(pairs)} positions, {seeds} seeds each (a third for "
-        f"strength and SynthID), means of {_GROUPS} groups of positions; {texts} simulated texts of {tokens} "
+        f"strength and SynthID), marks of {_GROUPS} groups side by side; {texts} simulated texts of {tokens} "
         f"tokens, {len(written.right.tokens)} by the engine.\n"
         "99% bars, given the positions; slopes with their 99% intervals (engine and wrong key: through the "
         "origin)."

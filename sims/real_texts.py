@@ -47,7 +47,7 @@ TEMPERATURES = (0.4, 0.7, 1.0, 1.3)
 GAMMA = 0.9
 _TEST = ModelAware(1 - GAMMA)
 _LOOKAHEAD = 3
-#: One engine text in so many is read under the wrong key too.
+#: One engine text in so many is read under the wrong key too, one in two where they are few.
 _WRONGLY = 4
 
 
@@ -279,7 +279,7 @@ def engine_texts(models: ModelPair, texts: int, tokens: int, rng: np.random.Gene
         read = _read(models, own, text)
         right.append(_decay_of(read, counts[read.index]))
         hits.append(read.hits[counts[read.index]])
-        if number % _WRONGLY == 0:
+        if number % min(_WRONGLY, max(texts // 4, 1)) == 0:
             wrong.append(_decay_of(_read(models, other, text), counts[read.index]))
     return EngineTexts(
         acceptance([checked]),
