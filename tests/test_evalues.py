@@ -60,6 +60,18 @@ def test_impossible_seeds_make_it_smaller(p0, eps):
     assert hedged @ p0[seen] == pytest.approx((1 - eps) * seen + eps, abs=1e-12)
 
 
+@given(st.integers(2, 8).flatmap(lambda n: distributions(n=n, zeros=False)), st.floats(0.01, 0.99))
+def test_of_a_truncated_anchor_the_tokens_left_are_enough(p0, share):
+    """Mean 1 for every token that is left, and at most 1 for those cut off."""
+    n = len(p0)
+    eps = share * (1 - 1 / n)
+    left = np.exp(log_anchored(p0, np.eye(n, dtype=bool), n, eps))
+    assert left @ p0 == pytest.approx(np.ones(n), abs=1e-12)
+    cut = np.exp(log_anchored(p0, np.zeros(n, dtype=bool), n, eps))
+    assert float(cut @ p0) == pytest.approx(eps * n / (n - 1), abs=1e-12)
+    assert float(cut @ p0) <= 1
+
+
 @given(full_anchors, open_shares)
 def test_the_two_forms_agree(p0, eps):
     n = len(p0)

@@ -59,7 +59,8 @@ def log_anchored(p0_at_seed: Any, matches: Any, n: int, eps: Any) -> np.ndarray:
     Args:
         p0_at_seed: p0(s), [...] in (0, 1].
         matches: whether v = s, [...] booleans.
-        n: tokens of the vocabulary, or buckets: at least 2.
+        n: tokens of the vocabulary, or buckets: at least 2. Of a truncated anchor it may be the number of
+            tokens that are left, if eps <= 1 - 1/n: the mean is then eps n/(n-1) <= 1 for the others.
         eps: the TV that is played against, in (0, 1), a number or an array [...].
 
     Returns:
