@@ -95,6 +95,13 @@ def detect_command(
     fpr: Annotated[
         float, typer.Option(help="False-positive rate: the share of other texts called watermarked.")
     ] = 0.01,
+    sequential: Annotated[
+        bool,
+        typer.Option(
+            "--sequential",
+            help="Read token by token, stop as soon as the verdict is certain, and tell how many it took.",
+        ),
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object a text on standard output, nothing else.")
     ] = False,
@@ -116,17 +123,22 @@ def detect_command(
     count than a context has), and no watermark claimed (by the text's record;
     pass --method to test it all the same). The exit status is 0 whatever the
     verdicts, and 2 for bad input; texts that can be read get theirs even then.
+
+    With --sequential a text is bet on token by token. Its p-value holds at
+    whatever token one stops, so reading ends where it falls to --fpr.
     """
     with exit_on_bad_input(), ExitStack() as stack:
         _check_page(html, [*sources, *filter(None, (key_file, detector))])
-        options = Options(method, watermark, prf, context_width, tokenizer, retokenize, detector, fpr)
+        options = Options(
+            method, watermark, prf, context_width, tokenizer, retokenize, detector, fpr, sequential
+        )
         # A service may run without standard input.
         stdin = io.BytesIO() if sys.stdin is None else sys.stdin.buffer
-        texts = read_texts(sources, stdin, print_warning)
+        texts = read_texts(sources, stdin, print_warning, eager=sequential)
         examiner = Examiner(options, lambda name: read_key(key_file, key, name), print_warning, print_note)
         page = None if html is None else stack.enter_context(EvidencePage(html))
         several = len(sources) > 1 or any(Path(source).is_dir() for source in sources)
-        table, errors = _table(), _Errors()
+        table, errors = _table(sequential), _Errors()
         verdicts: Counter[str] = Counter()
         fingerprint = None
         for text in texts:
@@ -146,7 +158,7 @@ def detect_command(
                     json.dumps(finding.as_json() | (finding.scores() if tokens else {}), allow_nan=False)
                 )
             else:
-                table.add_row(*_row(name, finding))
+                table.add_row(*_row(name, finding, sequential))
             shown = tokens and not as_json
             if shown or page is not None:
                 try:
@@ -224,9 +236,19 @@ def _show(name: str, finding: Finding, words: list[str], tokens: bool, page: Evi
         out.print()
     if page is not None:
         facts = finding.as_json()
-        kept = ("log10_p", "tokens", "tokens_scored", "detector", "method", "watermark", "key", "fpr")
+        kept = (
+            "log10_p",
+            "tokens",
+            "tokens_scored",
+            "tokens_needed",
+            "detector",
+            "method",
+            "watermark",
+            "key",
+            "fpr",
+        )
         facts["log10_p"] = f"{finding.log10_p:.2f}"
-        about = {key.replace("_", " "): facts[key] for key in kept if facts[key] is not None}
+        about = {key.replace("_", " "): facts[key] for key in kept if facts.get(key) is not None}
         page.add(name, finding.verdict, about, shown())
 
 
@@ -236,20 +258,22 @@ def _is_coloured() -> bool:
     return console.color_system is not None and not console.no_color
 
 
-def _table() -> Table:
-    table = Table("text", "verdict", "log10 p", "tokens scored", "method", "watermark", "detector")
-    for column in table.columns[2:4]:
+def _table(sequential: bool) -> Table:
+    counts = ("tokens scored", "tokens needed") if sequential else ("tokens scored",)
+    table = Table("text", "verdict", "log10 p", *counts, "method", "watermark", "detector")
+    for column in table.columns[2 : 3 + len(counts)]:
         column.justify = "right"
     table.columns[0].overflow = "fold"
     return table
 
 
-def _row(name: str, finding: Finding) -> tuple[Styled, ...]:
+def _row(name: str, finding: Finding, sequential: bool) -> tuple[Styled, ...]:
     facts = finding.as_json()
     verdict = Styled(finding.verdict, style=_STYLES[finding.verdict])
     # A fitted detector may not have been told of a method; without a claim there is no detector.
     how = (facts[what] or "-" for what in ("method", "watermark", "detector"))
-    cells = (f"{finding.log10_p:.2f}", str(finding.tokens_scored), *how)
+    needed = (str(facts.get("tokens_needed") or "-"),) if sequential else ()
+    cells = (f"{finding.log10_p:.2f}", str(finding.tokens_scored), *needed, *how)
     return Styled(visible(name)), verdict, *map(Styled, cells)
 
 

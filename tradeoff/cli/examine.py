@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -13,14 +13,19 @@ import numpy as np
 from tradeoff.cli.finding import Finding, Reading
 from tradeoff.cli.spelling import Speller, numbers
 from tradeoff.decoders import Decoder, Identity, SynthID, decoder_name, parse_decoder
-from tradeoff.detection import Detector, Evidence, default_detector, detect
+from tradeoff.detection import Detector, Evidence, Result, default_detector, detect
+from tradeoff.detection.choice import default_bets
 from tradeoff.detection.json_texts import Claims, Text
+from tradeoff.detection.sequential import Sequential, of_e_values
 from tradeoff.files import FileError
 from tradeoff.kernels import METHODS, Basic, Method, OneRace, SingleKey, Standard, make_method
 from tradeoff.keys import Key, KeyFormatError
 from tradeoff.prf import PRF_NAMES, Prf, check_width, parse_prf
 
 __all__ = ["Examiner", "Options"]
+
+#: Tokens read at a time by sequential detection.
+_STEP = 64
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,7 @@ class Options:
         retokenize: tokenise the words even where token ids are known.
         detector: file of a fitted detector.
         fpr: false-positive rate, in (0, 1).
+        sequential: bet on the tokens one by one, and stop reading once the verdict is certain.
 
     Raises:
         ValueError: for values that no text could make valid.
@@ -46,6 +52,7 @@ class Options:
     retokenize: bool = False
     detector: Path | None = None
     fpr: float = 0.01
+    sequential: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.fpr < 1:
@@ -61,6 +68,11 @@ class Options:
             )
         if self.method is not None:
             default_detector(_method(self.method, self.watermark or "gumbel"))
+        if self.sequential and self.detector is not None:
+            raise ValueError(
+                f"detector={str(self.detector)!r} has a p-value for one length only; leave out --sequential "
+                "or --detector"
+            )
 
 
 class Examiner:
@@ -89,7 +101,7 @@ class Examiner:
         self._note_assumed, self._note_unclaimed = _once(note), _once(note)
         self._prf = cache(lambda name, width: parse_prf(name, key(name), width))
         self._method = cache(_method)
-        self._default_detector = cache(default_detector)
+        self._default_detector, self._bets = cache(default_detector), cache(default_bets)
         self._warned: set[str] = set()
         if options.prf is not None:
             self._prf(options.prf, options.context_width)
@@ -112,10 +124,12 @@ class Examiner:
                 unmarked: Method = self._method(text.claims.method or Standard.name, "none")
                 return Finding(text, self._token_ids(text), unmarked, None, self._options.fpr)
             method, prf = self._method_of(text), self._prf_of(text)
-            detector = self._detector_of(method)
-            ids = self._token_ids(text)
-            evidence = Evidence(ids, prf)
-            reading = Reading(prf, detector, evidence, detect(detector, evidence))
+            if self._options.sequential and method is not None:
+                ids, reading = self._read_sequentially(text, Sequential(self._bets(method)), prf)
+            else:
+                detector, ids = self._detector_of(method), self._token_ids(text)
+                evidence = Evidence(ids, prf)
+                reading = Reading(prf, detector, evidence, detect(detector, evidence))
         except ValueError as error:
             if isinstance(error, FileError | KeyFormatError) or text.claims == Claims():
                 raise
@@ -123,6 +137,24 @@ class Examiner:
         if self._options.method is None and text.claims.method is None and method is not None:
             self._tell_assumed(text.claims, method, prf)
         return Finding(text, ids, method, reading, self._options.fpr)
+
+    def _read_sequentially(self, text: Text, detector: Sequential, prf: Prf) -> tuple[np.ndarray, Reading]:
+        """The tokens until the verdict is certain, and what they say."""
+        stream, read = detector.stream(prf, self._options.fpr), [np.zeros(0, dtype=np.int64)]
+        for ids in self._token_blocks(text):
+            for first in range(0, len(ids), _STEP):
+                if stream.tokens_needed is None:
+                    read.append(ids[first : first + _STEP])
+                    stream.feed(read[-1])
+            if stream.tokens_needed is not None:
+                break
+        needed = stream.tokens_needed
+        ids = np.concatenate(read)[:needed]
+        index, log_e = np.array(stream.index, dtype=np.int64), np.array(stream.log_e)
+        index, log_e = index[index < len(ids)], log_e[index < len(ids)]
+        log_p = float(of_e_values(detector.name, log_e, index).log_p[-1]) if len(index) else 0.0
+        result = Result(detector.name, float(log_e.sum()), log_p, len(index), index, log_e)
+        return ids, Reading(prf, detector, Evidence(ids, prf), result, needed)
 
     def words(self, finding: Finding) -> list[str]:
         """The tokens of a text, spelled: [n]; as numbers where the tokenizer is not the text's own.
@@ -220,6 +252,10 @@ class Examiner:
         return self._fitted
 
     def _token_ids(self, text: Text) -> np.ndarray:
+        return np.concatenate([np.zeros(0, dtype=np.int64), *self._token_blocks(text)])
+
+    def _token_blocks(self, text: Text) -> Iterator[np.ndarray]:
+        """The tokens, in the pieces that the words come in."""
         told = text.claims.vocabulary
         if text.token_ids is not None and not self._options.retokenize:
             ids = np.array(text.token_ids, dtype=np.int64)
@@ -227,7 +263,8 @@ class Examiner:
                 raise ValueError(
                     f"token_ids hold {ids.max()}, but run.vocabulary={told}; repair the record, or remove it"
                 )
-            return ids
+            yield ids
+            return
         if text.pieces is None:
             raise FileError(f'{text.place} has no "text" to tokenise; leave --retokenize out')
         if told is not None and told != len(self._tokenizer):
@@ -235,10 +272,10 @@ class Examiner:
                 f"the tokenizer {self._tokenizer_name} has {len(self._tokenizer)} tokens, but the text was "
                 f"written with run.vocabulary={told}; pass that model's tokenizer with --tokenizer"
             )
-        # Special tokens at the start are no part of what was generated.
-        pieces = (self._tokenizer(p, add_special_tokens=False, verbose=False) for p in text.pieces)
-        blocks = [np.array(piece["input_ids"], dtype=np.int64) for piece in pieces]
-        return np.concatenate([np.zeros(0, dtype=np.int64), *blocks])
+        for piece in text.pieces:
+            # Special tokens at the start are no part of what was generated.
+            spelled = self._tokenizer(piece, add_special_tokens=False, verbose=False)
+            yield np.array(spelled["input_ids"], dtype=np.int64)
 
     @property
     def _tokenizer_name(self) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from tradeoff.decoders import decoder_name
 from tradeoff.detection import Detector, Evidence, Result
 from tradeoff.detection.json_texts import Text
+from tradeoff.detection.sequential import Sequential
 from tradeoff.kernels import Method
 from tradeoff.prf import Prf
 
@@ -29,12 +30,19 @@ class Reading:
     Attributes:
         prf: under which it was read.
         detector, evidence, result: what was read, and how.
+        tokens_needed: by sequential detection, after how many tokens the verdict was certain.
     """
 
     prf: Prf
     detector: Detector
     evidence: Evidence
     result: Result
+    tokens_needed: int | None = None
+
+    @property
+    def sequential(self) -> bool:
+        """Whether the text was read token by token."""
+        return isinstance(self.detector, Sequential)
 
 
 @dataclass(frozen=True)
@@ -43,7 +51,7 @@ class Finding:
 
     Attributes:
         text: the text.
-        token_ids: [n] its tokens.
+        token_ids: [n] its tokens, as far as they were read.
         method: by which it is taken to be generated; None if a fitted detector was told nothing.
         reading: None if its record claims no watermark, so that nothing was looked for.
         fpr: false-positive rate of the verdict.
@@ -61,7 +69,7 @@ class Finding:
         if self.reading is None:
             return UNCLAIMED
         result = self.reading.result
-        if result.tokens_scored < self.reading.prf.context_width:
+        if self.reading.tokens_needed is None and result.tokens_scored < self.reading.prf.context_width:
             return TOO_SHORT
         return WATERMARKED if result.log_p <= math.log(self.fpr) else NOT_DETECTED
 
@@ -85,6 +93,9 @@ class Finding:
     def as_json(self) -> dict[str, Any]:
         """The finding as `tradeoff detect --json` prints it; None where there is nothing to tell."""
         reading = self.reading
+        needed = {}
+        if reading is not None and reading.sequential:
+            needed["tokens_needed"] = reading.tokens_needed
         return {
             "id": self.text.id,
             "source": self.text.source,
@@ -99,4 +110,5 @@ class Finding:
             "context_width": None if reading is None else reading.prf.context_width,
             "key": None if reading is None else reading.prf.fingerprint,
             "fpr": self.fpr,
+            **needed,
         }

@@ -37,7 +37,7 @@ _SEAM = re.compile(r"(?<=\S)\s(?=\S)")
 
 
 def read_texts(
-    sources: Sequence[str], stdin: BinaryIO, warn: Callable[[str], None]
+    sources: Sequence[str], stdin: BinaryIO, warn: Callable[[str], None], *, eager: bool = False
 ) -> Iterator[Text | Broken]:
     """The texts of all sources, in order; what cannot be read does not keep the others from being read.
 
@@ -52,16 +52,19 @@ def read_texts(
         stdin: standard input, in binary.
         warn: called with what is left out: the broken last line of a file that is still being written, lines
             without a text, and empty sources among others.
+        eager: give pieces of plain text as they come, up to the last blank, instead of waiting for 1 MiB.
 
     Raises:
         FileError: if "-" is named twice.
     """
     if sources.count(STDIN) > 1:
         raise FileError("source - is named twice; standard input can be read once")
-    return _read(sources, stdin, warn)
+    return _read(sources, stdin, warn, eager)
 
 
-def _read(sources: Sequence[str], stdin: BinaryIO, warn: Callable[[str], None]) -> Iterator[Text | Broken]:
+def _read(
+    sources: Sequence[str], stdin: BinaryIO, warn: Callable[[str], None], eager: bool
+) -> Iterator[Text | Broken]:
     missing = [source for source in sources if source != STDIN and not Path(source).exists()]
     # Before anything is read: texts may take their time.
     for source in missing:
@@ -78,7 +81,7 @@ def _read(sources: Sequence[str], stdin: BinaryIO, warn: Callable[[str], None]) 
             warn(f"{source} holds no text and is left out")
         for name, path in files:
             empty = True
-            texts = _of_stdin(stdin, warn) if source == STDIN else _of_file(name, path, warn)
+            texts = _of_stdin(stdin, warn, eager) if source == STDIN else _of_file(name, path, warn, eager)
             for text in _guarded(texts, str(path)):
                 empty = nothing = False
                 yield text
@@ -109,7 +112,7 @@ def _files(source: str) -> list[tuple[str, Path]]:
     return [(str(p.relative_to(path)), p) for p in inside]
 
 
-def _of_file(name: str, path: Path, warn: Callable[[str], None]) -> Iterator[Text | Broken]:
+def _of_file(name: str, path: Path, warn: Callable[[str], None], eager: bool) -> Iterator[Text | Broken]:
     try:
         stream = path.open("rb")
     except OSError as error:
@@ -124,10 +127,10 @@ def _of_file(name: str, path: Path, warn: Callable[[str], None]) -> Iterator[Tex
         elif suffix in _JSON_LINES:
             yield from texts_of_lines(chunks, source, warn)
         else:
-            yield from _plain_text(chunks, source, name)
+            yield from _plain_text(chunks, source, name, eager)
 
 
-def _of_stdin(stdin: BinaryIO, warn: Callable[[str], None]) -> Iterator[Text | Broken]:
+def _of_stdin(stdin: BinaryIO, warn: Callable[[str], None], eager: bool) -> Iterator[Text | Broken]:
     chunks = _chunks(stdin, STDIN)
     held: list[bytes] = []
     start = b""
@@ -142,7 +145,7 @@ def _of_stdin(stdin: BinaryIO, warn: Callable[[str], None]) -> Iterator[Text | B
     elif start.startswith(b"{"):
         yield from texts_of_lines(chunks, STDIN, warn)
     else:
-        yield from _plain_text(chunks, STDIN, STDIN)
+        yield from _plain_text(chunks, STDIN, STDIN, eager)
 
 
 def _chunks(stream: Any, source: str) -> Iterator[bytes]:
@@ -165,15 +168,16 @@ def _refuse_binary(start: bytes, source: str) -> None:
         raise FileError(f"{source} is not a text file; pass the text in it as UTF-8, or as JSON lines")
 
 
-def _plain_text(chunks: Iterable[bytes], source: str, name: str) -> Iterator[Text]:
-    pieces = _pieces(chunks, source)
+def _plain_text(chunks: Iterable[bytes], source: str, name: str, eager: bool) -> Iterator[Text]:
+    pieces = _pieces(chunks, source, eager)
     for first in pieces:
         yield Text(name, source, source, None, itertools.chain([first], pieces))
         return
 
 
-def _pieces(chunks: Iterable[bytes], source: str) -> Iterator[str]:
-    """The characters in pieces of about 1 MiB, cut at white space; line ends of any system are newlines."""
+def _pieces(chunks: Iterable[bytes], source: str, eager: bool) -> Iterator[str]:
+    """The characters in pieces of about 1 MiB, or as they come, cut at white space; line ends of any system
+    are newlines."""
     # A byte-order mark is no part of the text.
     utf8 = codecs.getincrementaldecoder("utf-8-sig")()
     decoder = io.IncrementalNewlineDecoder(utf8, translate=True)
@@ -184,10 +188,13 @@ def _pieces(chunks: Iterable[bytes], source: str) -> Iterator[str]:
             held += decoder.decode(chunk, final)
         except UnicodeDecodeError as error:
             raise not_utf8(source, fed - len(error.object) + error.start) from error
-        while len(held) >= _BLOCK:
+        while held:
+            block = min(_BLOCK, len(held))
             # The pattern reads the same backwards, and its last match is the first one from the end.
-            seam = _SEAM.search(held[_BLOCK - 1 :: -1])
-            cut = _BLOCK - seam.end() if seam else _BLOCK
+            seam = _SEAM.search(held[block - 1 :: -1])
+            if len(held) < _BLOCK and not (eager and seam):
+                break
+            cut = block - seam.end() if seam else block
             yield held[:cut]
             held = held[cut:]
     if held:

@@ -1,0 +1,137 @@
+"""`tradeoff detect --sequential`: reading ends where the verdict is certain."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.detecting import PRF, detect, findings, flat, lines, marked, other, tournament
+from tests.llm.test_cli_detect import folder, marked_ids, run, spelled  # noqa: F401
+from tradeoff.decoders import GumbelMax, Identity, SynthID
+from tradeoff.detection import Evidence
+from tradeoff.detection.bets import RaceBets, TournamentBets, TwoKeyBets
+from tradeoff.detection.choice import default_bets
+from tradeoff.detection.sequential import Sequential
+from tradeoff.detection.texts import read_texts
+from tradeoff.kernels import METHODS, make_method
+from tradeoff.prf import Stream
+
+
+def test_the_verdict_comes_with_the_tokens_it_took(folder: Path) -> None:  # noqa: F811
+    ids = marked(200)
+    path = lines(folder / "x.jsonl", {"token_ids": ids}, {"token_ids": other(200)})
+    found, unmarked = findings(detect(folder, path, "--json", "--sequential"))
+    expected = Sequential(RaceBets()).test(Evidence(ids, PRF)).tokens_needed(0.01)
+    assert found["verdict"] == "watermarked"
+    assert found["tokens_needed"] == found["tokens"] == expected
+    assert expected is not None
+    assert 4 < expected < 30
+    assert found["tokens_scored"] == expected - PRF.context_width
+    assert found["log10_p"] <= -2
+    assert unmarked["verdict"] == "not detected"
+    assert unmarked["tokens_needed"] is None
+    assert unmarked["tokens"] == 200
+
+
+def test_a_stricter_level_takes_more_tokens(folder: Path) -> None:  # noqa: F811
+    path = lines(folder / "x.jsonl", {"token_ids": marked(200)})
+    needed = [
+        findings(detect(folder, path, "--json", "--sequential", "--fpr", fpr))[0]["tokens_needed"]
+        for fpr in ("0.05", "0.001", "1e-9")
+    ]
+    assert needed == sorted(needed)
+    assert needed[0] < needed[-1]
+
+
+def test_without_the_option_nothing_is_said_of_it(folder: Path) -> None:  # noqa: F811
+    path = lines(folder / "x.jsonl", {"token_ids": marked(50)})
+    (found,) = findings(detect(folder, path, "--json"))
+    assert "tokens_needed" not in found
+    shown = detect(folder, path, "--sequential")
+    assert "needed" in shown.stdout
+    assert "race bets" in flat(shown.stdout)
+
+
+def test_every_method_has_its_bets() -> None:
+    assert default_bets(make_method("one-race", GumbelMax())) == RaceBets()
+    assert default_bets(make_method("basic", SynthID(20))) == TournamentBets(20)
+    assert default_bets(make_method("two-keys", GumbelMax())) == TwoKeyBets(False)
+    assert default_bets(make_method("algorithm-1", SynthID(20))) == TwoKeyBets(True, 20)
+    for name in set(METHODS) - {"standard"}:
+        method = make_method(name, GumbelMax())
+        assert set(default_bets(method).streams) == method.detection.streams
+    for method in (make_method("standard", Identity()), make_method("basic", Identity())):
+        with pytest.raises(ValueError, match="leaves no watermark"):
+            default_bets(method)
+
+
+def test_synthid_is_read_from_its_bits(folder: Path) -> None:  # noqa: F811
+    ids = tournament(120, 5, Stream.SHARED)
+    path = lines(folder / "x.jsonl", {"token_ids": ids})
+    (found,) = findings(
+        detect(folder, path, "--json", "--sequential", "--method", "basic", "--watermark", "synthid:5")
+    )
+    assert found["detector"] == "tournament bets"
+    assert found["verdict"] == "watermarked"
+    assert found["tokens"] < 120
+
+
+def test_evidence_is_shown_token_by_token(folder: Path) -> None:  # noqa: F811
+    path = lines(folder / "x.jsonl", {"token_ids": marked(60)})
+    page = folder / "page.html"
+    result = detect(folder, path, "--sequential", "--tokens", "--html", page)
+    assert result.exit_code == 0
+    assert "one in" in result.stdout
+    assert "tokens needed" in page.read_text()
+    (found,) = findings(detect(folder, path, "--json", "--sequential", "--tokens"))
+    assert len(found["scores"]) == found["tokens_scored"]
+
+
+class Slow(io.RawIOBase):
+    """Standard input of a writer who is not done: what was read of it, in parts of 40 characters."""
+
+    def __init__(self, text: str):
+        self.data, self.read_so_far = text.encode(), 0
+
+    def read1(self, size: int) -> bytes:
+        part = self.data[self.read_so_far : self.read_so_far + 40]
+        self.read_so_far += len(part)
+        return part
+
+
+def test_words_are_read_while_they_are_written(folder: Path) -> None:  # noqa: F811
+    """Eager pieces come up to the last blank, and hold what the whole text holds."""
+    text = "some words, and\n\nmore of them " * 30
+    slow = Slow(text)
+    (found,) = read_texts(["-"], slow, pytest.fail, eager=True)  # type: ignore[arg-type]
+    pieces = iter(found.pieces)  # type: ignore[union-attr, arg-type]
+    first = next(pieces)
+    assert slow.read_so_far <= 80
+    assert "".join([first, *pieces]) == text
+
+
+def test_reading_ends_with_certainty(folder: Path) -> None:  # noqa: F811
+    words = spelled(marked_ids(3_000))
+    (folder / "x.txt").write_text(words)
+    (found,) = findings(run(folder, folder / "x.txt", "--json", "--sequential"))
+    assert found["verdict"] == "watermarked"
+    assert found["tokens"] == found["tokens_needed"] < 100
+
+
+def test_a_fitted_detector_has_no_sequential_form(folder: Path) -> None:  # noqa: F811
+    path = lines(folder / "x.jsonl", {"token_ids": marked(20)})
+    result = detect(folder, path, "--sequential", "--detector", folder / "fitted")
+    assert result.exit_code == 2
+    assert "leave out --sequential" in flat(result.stderr)
+
+
+def test_an_empty_text_is_too_short(folder: Path) -> None:  # noqa: F811
+    path = folder / "x.jsonl"
+    path.write_text(json.dumps({"token_ids": []}) + "\n")
+    (found,) = findings(detect(folder, path, "--json", "--sequential"))
+    assert found["verdict"] == "too short"
+    assert found["log10_p"] == 0
+    assert found["tokens_needed"] is None
