@@ -1,10 +1,10 @@
-"""Model-aware detection on the texts of a preset: both models read them back under the key."""
+"""Texts of a preset read back under the key: by both models (model-aware), or by the draft (anchored)."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -15,16 +15,21 @@ from rich.progress import Progress
 from paper_repro.detection import FPR, CellEvidence
 from paper_repro.presets import LENGTHS
 from tradeoff.console import stderr
+from tradeoff.detection.anchored import AnchorReading, Seeds
 from tradeoff.detection.calibration import rate
 from tradeoff.detection.model_aware import ModelAware
 from tradeoff.files import FileError
+from tradeoff.llm.anchor import read_anchor
 from tradeoff.llm.forced import replay
 from tradeoff.llm.models import ModelPair
 from tradeoff.llm.rows import Prompt
 from tradeoff.llm.sampling import Sampling
-from tradeoff.prf import Prf
+from tradeoff.prf import KeyedPrf, Prf
 
-__all__ = ["model_aware_table", "replay_texts"]
+__all__ = ["BUCKETS", "anchor_texts", "model_aware_table", "replay_texts"]
+
+#: Numbers of buckets that anchored texts are read in, beside tokens.
+BUCKETS = (2, 4, 16)
 
 
 def replay_texts(
@@ -35,23 +40,74 @@ def replay_texts(
     Raises:
         FileError: if the file holds something else or cannot be written.
     """
+    sampling = Sampling(texts.cell.temperature)
+
+    def run(prompt: Sequence[int], token_ids: list[int]) -> dict[str, Any]:
+        found = replay(pair, texts.method, prf, sampling, prompt, token_ids)
+        return {
+            "index": found.index.tolist(),
+            "hits": found.hits.astype(int).tolist(),
+            "probability": _short(found.probability),
+        }
+
+    return _kept(texts, prompts, count, path, "model-aware", run)
+
+
+def anchor_texts(
+    texts: CellEvidence, prompts: Sequence[Prompt], prf: KeyedPrf, pair: ModelPair, count: int, path: Path
+) -> list[AnchorReading]:
+    """The first `count` texts as the draft model reads them, kept as by `replay_texts`.
+
+    Raises:
+        FileError: if the file holds something else or cannot be written.
+    """
+    sampling = Sampling(texts.cell.temperature)
+
+    def run(prompt: Sequence[int], token_ids: list[int]) -> dict[str, Any]:
+        n = pair.vocabulary_size
+        found = read_anchor(pair.draft, n, texts.method, prf, sampling, prompt, token_ids, BUCKETS)
+        seeds = {
+            str(m): {"hits": part.hits.astype(int).tolist(), "mass": _short(part.mass)}
+            for m, part in found.seeds.items()
+        }
+        return {"index": found.index.tolist(), "token_mass": _short(found.token_mass), "seeds": seeds}
+
+    return [
+        AnchorReading(
+            np.array(entry["index"], dtype=np.int64),
+            np.array(entry["token_mass"], dtype=float),
+            {
+                int(m): Seeds(np.array(part["hits"], dtype=bool), np.array(part["mass"], dtype=float))
+                for m, part in entry["seeds"].items()
+            },
+        )
+        for entry in _kept(texts, prompts, count, path, "draft-aware", run)
+    ]
+
+
+def _short(values: np.ndarray) -> list[float]:
+    return [float(f"{value:.7g}") for value in values]
+
+
+def _kept(
+    texts: CellEvidence,
+    prompts: Sequence[Prompt],
+    count: int,
+    path: Path,
+    title: str,
+    run: Callable[[Sequence[int], list[int]], dict[str, Any]],
+) -> list[dict[str, Any]]:
+    """`run` on the first `count` texts; what `path` holds already is not run again."""
     by_id = {prompt.id: prompt for prompt in prompts}
     wanted = texts.records[:count]
     done = _read(path)
-    sampling = Sampling(texts.cell.temperature)
     missing = [record for record in wanted if _of(record) not in done]
     with Progress(console=stderr(), transient=True) as progress, _appending(path) as file:
-        task = progress.add_task(f"model-aware, {texts.cell.name}", total=len(missing))
+        task = progress.add_task(f"{title}, {texts.cell.name}", total=len(missing))
         for record in missing:
-            prompt = by_id[record["id"]].token_ids
-            found = replay(pair, texts.method, prf, sampling, prompt, record["token_ids"])
-            done[_of(record)] = {
-                "text": _of(record),
-                "index": found.index.tolist(),
-                "hits": found.hits.astype(int).tolist(),
-                "probability": [float(f"{p:.7g}") for p in found.probability],
-            }
-            file.write(json.dumps(done[_of(record)]) + "\n")
+            entry = {"text": _of(record), **run(by_id[record["id"]].token_ids, record["token_ids"])}
+            done[_of(record)] = entry
+            file.write(json.dumps(entry) + "\n")
             file.flush()
             progress.advance(task)
     return [done[_of(record)] for record in wanted]

@@ -169,6 +169,28 @@ def test_model_aware_hits(results: Path) -> None:
     assert (found.loc[found["tokens"] == 40, "tpr"] == 1).all()
 
 
+def test_sequential_tests_are_tried_on_every_cell(results: Path) -> None:
+    """With the draft model where the key determines its tokens, on as many texts as were read back."""
+    table = pd.read_csv(results / "sequential.csv")
+    assert set(table["alpha"]) == {0.01, 0.02}
+    for (method, watermark), detectors in DETECTORS.items():
+        part = table[(table["method"] == method) & (table["watermark"] == watermark)]
+        fixed = {name for name in detectors if "Bayes" not in name and name != "oracle"}
+        assert set(part.loc[part["kind"] == "fixed length", "test"]) == fixed
+        assert set(part.loc[part["kind"] == "Bonferroni over time", "test"]) == fixed
+        (bets,) = part.loc[(part["kind"] == "betting") & (part["alpha"] == 0.01)].to_dict("records")
+        assert bets["texts"] == 12
+        anchored = part[part["kind"] == "anchored"]
+        assert len(anchored) == (10 if watermark == "gumbel" else 0)
+        assert (anchored["texts"] == 4).all()
+    random = table[(table["kind"] == "betting") & (table["watermark"] == "gumbel")]
+    assert (random["median"] < 40).all()
+    assert ((table["median_low"] <= table["median"]) & (table["median"] <= table["median_high"])).all()
+    shares = pd.read_csv(results / "sequential_shares.csv")
+    assert shares["share"].between(0, 1).all()
+    assert (results / "sequential.png").exists()
+
+
 def test_every_detector_has_a_roc_curve_from_corner_to_corner(results: Path) -> None:
     roc = pd.read_csv(results / "roc.csv")
     for (method, watermark), detectors in DETECTORS.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from functools import lru_cache
 
@@ -98,19 +99,22 @@ class LatticeSum:
         low, high = 0, count * (len(self._pmf) - 1) + 1
         place = (self.mean - self._low) * count / self._step
         spread = math.sqrt(float(self._pmf @ (self._support - self.mean) ** 2) * count) / self._step
-        # First where a normal law would have it; then twice the distance to where it last was.
-        guess, stride = round(place + spread * math.sqrt(max(-2 * log_p - 2, 0.0))), max(1, round(spread / 2))
-        while high - low > 1:
+        # First where a normal law would have it; then by Newton's method, as log P falls by the tilt a unit.
+        guess = round(place + spread * math.sqrt(max(-2 * log_p - 2, 0.0)))
+        for attempt in itertools.count():
+            if high - low <= 1:
+                break
             k = min(max(guess, low + 1), high - 1)
-            if self._cached(k, count) <= log_p:
-                high, guess = k, k - stride
+            value = self._cached(k, count)
+            if value <= log_p:
+                high = k
             else:
-                low, guess = k, k + stride
-            if guess <= low or guess >= high:
+                low = k
+            slope = self._tilt(self._low + k * self._step / count) * self._step
+            if attempt < 10 and slope > 0 and value > -math.inf:
+                guess = k + math.ceil((value - log_p) / slope)
+            else:
                 guess = (low + high) // 2
-                stride = max(1, (high - low) // 4)
-            else:
-                stride *= 2
         return count * self._low + (high - self._shift) * self._step
 
     def _cumulant(self, theta: float) -> tuple[float, float]:

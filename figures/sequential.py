@@ -1,0 +1,122 @@
+"""Sequential detection: share of texts detected by the number of tokens read, from an experiment's tables.
+
+python -m figures.sequential paper_repro/results/sequential
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import typer
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from tradeoff.console import exit_on_bad_input, print_written, stdout
+from tradeoff.files import FileError
+from tradeoff.plane import COLORS, save_figure
+
+__all__ = ["draw_sequential_figure", "draw_shares"]
+
+_ALPHA = 0.02
+_ANCHORED = {"tokens": "-", "2 buckets": "--", "4 buckets": "-.", "16 buckets": ":"}
+_METHODS = {"algorithm-1": "Algorithm 1", "one-race": "one race", "single-key": "single key"}
+
+
+def draw_shares(table: pd.DataFrame, alpha: float = _ALPHA) -> Figure:
+    """Share of texts detected at level `alpha` by each number of tokens: one panel a setting.
+
+    Args:
+        table: of `paper_repro.sequential.share_table`.
+        alpha: one of its levels.
+    """
+    part = table[(table["alpha"] == alpha) & (table["kind"] != "fixed length")]
+    groups = list(part.groupby(["method", "temperature", "watermark"], sort=False))
+    columns = min(3, len(groups))
+    rows = -(-len(groups) // columns)
+    figure, grid = plt.subplots(
+        rows,
+        columns,
+        figsize=(4.6 * columns, 3.4 * rows + 0.9),
+        squeeze=False,
+        layout="constrained",
+        sharey=True,
+    )
+    handles: dict[str, Line2D] = {}
+    for axes, ((method, temperature, watermark), group) in zip(grid.flat, groups, strict=False):
+        for (test, kind), curve in group.groupby(["test", "kind"], sort=False):
+            color, line, label = _style(str(test), str(kind))
+            (drawn,) = axes.plot(curve["tokens"], curve["share"], line, color=color, lw=1.7)
+            handles.setdefault(label, drawn)
+        name = _METHODS.get(str(method), str(method))
+        texts = int(group["texts"].max())
+        axes.set_title(
+            f"{name}, {_watermark(str(watermark))}, T = {temperature:g} ({texts} texts)", fontsize=9.5
+        )
+        axes.set_xlabel("tokens read")
+        axes.set_ylim(-0.02, 1.02)
+        axes.grid(alpha=0.25, lw=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in grid.flat[len(groups) :]:
+        axes.set_visible(False)
+    for axes in grid[:, 0]:
+        axes.set_ylabel("share of texts detected")
+    figure.legend(
+        list(handles.values()),
+        list(handles),
+        loc="outside lower center",
+        ncols=3,
+        frameon=False,
+        fontsize=8.5,
+    )
+    figure.suptitle(f"Detected so far, at any time, with error at most {alpha:g}", fontsize=11.5)
+    return figure
+
+
+def draw_sequential_figure(folder: Path) -> list[Path]:
+    """sequential.png beside the table in `folder`; nothing if the table is empty.
+
+    Raises:
+        FileError: if the table is missing or is none.
+    """
+    path = folder / "sequential_shares.csv"
+    try:
+        table = pd.read_csv(path)
+    except pd.errors.EmptyDataError:
+        return []
+    except (OSError, ValueError) as error:
+        raise FileError(f"{path} cannot be read ({error}); run the experiment first") from error
+    save_figure(draw_shares(table), [folder / "sequential.png"])
+    return [folder / "sequential.png"]
+
+
+def _style(test: str, kind: str) -> tuple[str, str, str]:
+    """Colour, line and label of a test."""
+    if kind == "betting":
+        return COLORS["vermilion"], "-", "bets, key alone"
+    if test.startswith("e*, "):
+        values = test.removeprefix("e*, ")
+        return COLORS["orange"], _ANCHORED.get(values, "-"), f"e* with the draft model, {values}"
+    if kind == "anchored":
+        return COLORS["blue"], "-", "bets with the draft model"
+    if "likelihood" in test:
+        return COLORS["green"], "--", f"{test.split(',')[0]}, {kind}"
+    if test in ("Ars-τ", "Ars-Prior"):
+        return COLORS["sky"], "-" if test == "Ars-τ" else "--", f"{test}, {kind}"
+    return COLORS["black"], ":" if test == "mean of bits" else "-", f"{test}, {kind}"
+
+
+def _watermark(name: str) -> str:
+    return {"gumbel": "Gumbel-max"}.get(name, name.replace("synthid:", "SynthID m = "))
+
+
+def main(folder: Annotated[Path, typer.Argument(help="Folder with sequential_shares.csv.")]) -> None:
+    """Draw the picture again from the table of a run."""
+    with exit_on_bad_input():
+        print_written(stdout(), draw_sequential_figure(folder))
+
+
+if __name__ == "__main__":
+    typer.run(main)
