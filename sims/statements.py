@@ -19,6 +19,7 @@ from sims import (
     lemma_3_1,
     real_pair,
     sequences_4_1,
+    sequential_detectors,
     theorem_3_1,
     theorem_3_2,
     theorem_3_3,
@@ -48,6 +49,7 @@ STATEMENTS: dict[str, Statement] = {
     "anchored_optimality": anchored_optimality.run,
     "anchored_stopping": anchored_stopping.run,
     "anchored_buckets": anchored_buckets.run,
+    "sequential_detectors": sequential_detectors.run,
     "real_pair": real_pair.run,
 }
 

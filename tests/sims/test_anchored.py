@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from sims import anchored_buckets, anchored_optimality, anchored_validity
+from sims import anchored_buckets, anchored_optimality, anchored_validity, sequential_detectors
 from sims.anchored_buckets import zipf_pair
 from sims.report import judge
 from sims.statements import STATEMENTS, evaluate
@@ -68,6 +68,23 @@ def one_bucket(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(KeyedPrf, "buckets", lambda self, tokens, m: np.zeros(len(tokens), dtype=int))
 
 
+def stakes_that_have_seen_the_token(patch: pytest.MonkeyPatch) -> None:
+    """All wealth on the better half of the bets, chosen after the token is known."""
+    honest = sequential_detectors.log_e_values
+    patch.setattr(
+        sequential_detectors,
+        "log_e_values",
+        lambda log_bets, prior: honest(
+            np.maximum(log_bets, np.median(log_bets, axis=-1, keepdims=True)), prior
+        ),
+    )
+
+
+def bets_that_are_not_fair(patch: pytest.MonkeyPatch) -> None:
+    honest = sequential_detectors.race_log_bets
+    patch.setattr(sequential_detectors, "race_log_bets", lambda uniform: honest(uniform) + 0.001)
+
+
 MUTANTS: list[tuple[Patch, tuple[str, ...]]] = [
     (n_in_place_of_n_minus_1, ("anchored_validity", "anchored_optimality")),
     (match_pays_too_much, ("anchored_validity", "anchored_optimality")),
@@ -77,6 +94,8 @@ MUTANTS: list[tuple[Patch, tuple[str, ...]]] = [
     (residual_of_the_wrong_side, ("anchored_buckets",)),
     (token_without_its_bucket, ("anchored_buckets",)),
     (one_bucket, ("anchored_buckets",)),
+    (stakes_that_have_seen_the_token, ("sequential_detectors",)),
+    (bets_that_are_not_fair, ("sequential_detectors",)),
 ]
 
 
