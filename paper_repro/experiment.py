@@ -40,6 +40,7 @@ from paper_repro.report import write_report
 from paper_repro.robustness import edit_table
 from paper_repro.sections import sections
 from paper_repro.sequential import SequentialTrial, sequential_table, sequential_trials, share_table
+from paper_repro.side_by_side import generate_side_by_side, worthwhile
 from tradeoff.console import exit_on_bad_input, print_written, stderr, stdout
 from tradeoff.detection.anchored import AnchorReading
 from tradeoff.files import output_folder, write_table
@@ -72,6 +73,8 @@ def run_experiment(name: str, out: Path = RESULTS, human: Path | None = None) ->
         raise ValueError(f"preset={name!r} has no arm with detect = true; add it to the arms to be detected")
     folder, texts_folder = output_folder(out / stem), output_folder(out / "texts" / stem)
     pair = load_pair(preset.target, preset.draft, dtype=preset.dtype)
+    if worthwhile(cells, texts_folder, pair.device.type):
+        generate_side_by_side(name, cells, texts_folder)
     texts = generate_cells(preset, cells, texts_folder, pair)
     speed = tabulate(texts)
     write_table(speed, folder / "speed.csv")

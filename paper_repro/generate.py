@@ -221,6 +221,12 @@ def main(
         list[str] | None, typer.Option(help="Only these methods; into a table of their own.")
     ] = None,
     batch: Annotated[int | None, typer.Option(help="Texts at a time.", min=1)] = None,
+    prompts: Annotated[
+        list[str] | None, typer.Option(help="Only these sets of prompts; into a table of their own.")
+    ] = None,
+    without_ptt: Annotated[
+        bool, typer.Option("--without-ptt", help="Leave out the texts generated one at a time.")
+    ] = False,
 ) -> None:
     """Generate the texts of a preset with every method, and print the table."""
     with exit_on_bad_input():
@@ -231,6 +237,7 @@ def main(
             max_tokens=max_tokens or chosen.max_tokens,
             batch=batch or chosen.batch,
             lookahead=tuple(lookahead or chosen.lookahead),
+            ptt_texts=0 if without_ptt else chosen.ptt_texts,
             arms=tuple(
                 replace(
                     arm,
@@ -248,10 +255,18 @@ def main(
                 raise ValueError(
                     f"only={name!r} is no method of the preset {preset!r}; it has {', '.join(known)}"
                 )
+        sets = [source.name for source in chosen.prompts]
+        for name in prompts or []:
+            if name not in sets:
+                raise ValueError(
+                    f"prompts={name!r} is no set of the preset {preset!r}; it has {', '.join(sets)}"
+                )
         cells = [cell for cell in cells if not only or cell.method in only]
+        cells = [cell for cell in cells if not prompts or cell.prompts.name in prompts]
         folder = output_folder(out / Path(preset).stem)
         # The methods in the order of the preset, however they were asked for.
-        parts = ["table", *(dict.fromkeys(cell.method for cell in cells) if only else ())]
+        parts = ["table", *(dict.fromkeys(cell.prompts.name for cell in cells) if prompts else ())]
+        parts += dict.fromkeys(cell.method for cell in cells) if only else ()
         path = folder / f"{'-'.join(parts)}.csv"
         key = f"key of the experiment: fingerprint {experiment_key(chosen.seed).fingerprint}"
         stdout().print(f"texts go to {folder}; {key}", soft_wrap=True, markup=False)
