@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
+import re
+import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.cli.detecting import PRF, detect, findings, flat, lines, marked, other, tournament
 from tests.llm.test_cli_detect import folder, marked_ids, run, spelled  # noqa: F401
@@ -111,6 +116,49 @@ def test_words_are_read_while_they_are_written(folder: Path) -> None:  # noqa: F
     first = next(pieces)
     assert slow.read_so_far <= 80
     assert "".join([first, *pieces]) == text
+
+
+def test_a_text_without_blanks_costs_no_more_in_small_parts(folder: Path) -> None:  # noqa: F811
+    """Only what is new is searched for a blank: all of it again at every part would take minutes."""
+    for eager, text in ((True, "x" * (1 << 19)), (False, "and on " * (1 << 16))):
+        slow = Slow(text)
+        start = time.process_time()
+        (found,) = read_texts(["-"], slow, pytest.fail, eager=eager)  # type: ignore[arg-type]
+        assert "".join(found.pieces) == text  # type: ignore[union-attr, arg-type]
+        # A hundredth of this is usual.
+        assert time.process_time() - start < 5
+
+
+@given(st.text("ab \n", max_size=40), st.lists(st.integers(1, 9), max_size=10), st.booleans())
+def test_pieces_end_at_a_blank_between_words_however_the_text_comes(
+    text: str, sizes: list[int], eager: bool
+) -> None:
+    parts, rest = [], text.encode()
+    for size in sizes:
+        parts.append(rest[:size])
+        rest = rest[size:]
+    stream = Parts([*(part for part in [*parts, rest] if part), b""])
+    (found,) = read_texts(["-"], stream, pytest.fail, eager=eager) if text else (None,)  # type: ignore[arg-type]
+    pieces = [] if found is None else list(found.pieces)  # type: ignore[union-attr, arg-type]
+    assert "".join(pieces) == text
+    for before, after in itertools.pairwise(pieces):
+        assert not before[-1].isspace()
+        assert after[0].isspace()
+        assert not after[1].isspace()
+    if not eager:
+        assert len(pieces) <= 1
+    elif sizes and re.search(r"\S\s\S", text[: sizes[0]]):
+        assert len(pieces) > 1
+
+
+class Parts(io.RawIOBase):
+    """Standard input that comes in these parts."""
+
+    def __init__(self, parts: list[bytes]):
+        self.parts = iter(parts)
+
+    def read1(self, size: int) -> bytes:
+        return next(self.parts)
 
 
 def test_reading_ends_with_certainty(folder: Path) -> None:  # noqa: F811

@@ -181,21 +181,24 @@ def _pieces(chunks: Iterable[bytes], source: str, eager: bool) -> Iterator[str]:
     # A byte-order mark is no part of the text.
     utf8 = codecs.getincrementaldecoder("utf-8-sig")()
     decoder = io.IncrementalNewlineDecoder(utf8, translate=True)
-    held, fed = "", 0
+    # Of what is held, so many characters at the start have been searched and hold no seam.
+    held, searched, fed = "", 0, 0
     for chunk, final in itertools.chain(((chunk, False) for chunk in chunks), [(b"", True)]):
         fed += len(chunk)
         try:
             held += decoder.decode(chunk, final)
         except UnicodeDecodeError as error:
             raise not_utf8(source, fed - len(error.object) + error.start) from error
-        while held:
+        while held and (eager or len(held) >= _BLOCK):
             block = min(_BLOCK, len(held))
             # The pattern reads the same backwards, and its last match is the first one from the end.
-            seam = _SEAM.search(held[block - 1 :: -1])
-            if len(held) < _BLOCK and not (eager and seam):
+            seam = _SEAM.search(held[searched:block][::-1])
+            if seam is None and block < _BLOCK:
+                # A seam needs a character on either side, of which the second may be the next to come.
+                searched = max(block - 2, 0)
                 break
             cut = block - seam.end() if seam else block
             yield held[:cut]
-            held = held[cut:]
+            held, searched = held[cut:], 0
     if held:
         yield held
