@@ -160,7 +160,7 @@ def _detect(
             found.edits = edit_table(fitted, prf, chunks, pair.tokenizer, say)
             progress.advance(task)
     readings: dict[Cell, list[AnchorReading]] = {}
-    if preset.replays:
+    if preset.replays or preset.anchors:
         found.model_aware, readings = _read_back(preset, found.evidence, texts_folder, pair, prf)
     with Progress(*columns, console=stderr(), transient=True) as progress:
         task = progress.add_task("sequential", total=len(fitted))
@@ -189,10 +189,12 @@ def _read_back(
         if source not in prompts:
             most = max(other.cell.texts for other in evidence)
             prompts[source] = encode_prompts(pair.tokenizer, source.read(most), chat=source.chat)
-        path = folder / f"{cell.name}.replay.jsonl"
-        replays.append((texts, replay_texts(texts, prompts[source], prf, pair, preset.replays, path)))
-        path = folder / f"{cell.name}.anchor.jsonl"
-        readings[cell] = anchor_texts(texts, prompts[source], prf, pair, preset.replays, path)
+        if preset.replays:
+            path = folder / f"{cell.name}.replay.jsonl"
+            replays.append((texts, replay_texts(texts, prompts[source], prf, pair, preset.replays, path)))
+        if preset.anchors:
+            path = folder / f"{cell.name}.anchor.jsonl"
+            readings[cell] = anchor_texts(texts, prompts[source], prf, pair, preset.anchors, path)
     return model_aware_table(replays), readings
 
 

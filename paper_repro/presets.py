@@ -153,8 +153,8 @@ class Preset:
     the time per token is taken.
 
     Of detection: `null_texts` human texts under random keys for measured false-positive rates, `roc_tokens`
-    the length of ROC curves, `replays` texts a cell for model-aware detection, `edits` whether edited texts
-    are tested.
+    the length of ROC curves, `replays` texts a cell for model-aware detection, `anchors` those that are read
+    back by the draft model for sequential detection, `edits` whether edited texts are tested.
     """
 
     title: str
@@ -174,6 +174,7 @@ class Preset:
     null_texts: int = 2000
     roc_tokens: int = 50
     replays: int = 0
+    anchors: int = 0
     edits: bool = True
 
     def __post_init__(self) -> None:
@@ -187,6 +188,7 @@ class Preset:
             ("null_texts", 200),
             ("roc_tokens", 1),
             ("replays", 0),
+            ("anchors", 0),
         ):
             if getattr(self, name) < least:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least {least}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def _sequential_rows(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for row in table.to_dict("records"):
         fewer = ""
-        if pd.notna(row["reduction"]):
+        if pd.notna(row["reduction"]) and math.isfinite(row["median"]):
             low, high = row["reduction_low"], row["reduction_high"]
             fewer = f"{row['reduction']:.0%} ({low:.0%} to {high:.0%}) than {row['baseline']}"
         rows.append(

@@ -29,6 +29,7 @@ from tradeoff.keys import Key
 from tradeoff.llm.text import human_paragraphs
 from tradeoff.philox import VllmPhilox
 from tradeoff.prf import KeyedPrf, Stream
+from tradeoff.supermartingales import log_p_values
 
 TEXTS, TOKENS, ROUNDS = 50_000, 60, 6
 FAMILIES: list[Bets] = [
@@ -298,6 +299,35 @@ def test_certainty_stays():
     assert wealth.log_peak == pytest.approx(math.log(50))
     wealth.bet(np.array([0.0, -math.inf]))
     assert wealth.log_wealth < wealth.log_peak == pytest.approx(math.log(50))
+
+
+@pytest.mark.parametrize("kind", [np.uint64, np.uint32, np.int8, list, tuple])
+def test_a_stream_takes_the_token_ids_that_a_text_may_have(kind):
+    stream, tokens = Sequential(RaceBets()).stream(KeyedPrf(Key(bytes(32)), 2)), [3, 1, 4, 1, 5, 9]
+    for part in ([], tokens[:3], tokens[3:]):
+        stream.feed(kind(part) if kind in (list, tuple) else np.array(part, kind))
+    assert stream.tokens == 6
+    assert (
+        stream.log_e
+        == Sequential(RaceBets()).contributions(Evidence(tokens, KeyedPrf(Key(bytes(32)), 2))).tolist()
+    )
+
+
+@pytest.mark.parametrize("part", [[1.0], [True], [[1, 2]], 5, [-1], [1 << 70]])
+def test_what_are_no_token_ids_changes_nothing(part):
+    stream = Sequential(RaceBets()).stream(KeyedPrf(Key(bytes(32)), 2))
+    stream.feed([3, 1, 4])
+    with pytest.raises(ValueError, match="token_ids"):
+        stream.feed(part)
+    assert stream.tokens == 3
+
+
+def test_a_p_value_of_1_has_the_logarithm_0_and_not_minus_0():
+    """It is printed."""
+    prf, detector = KeyedPrf(Key(bytes(32)), 2), Sequential(RaceBets())
+    losing = SequentialResult("test", log_p_values(np.array([-1.0])), np.zeros(1, int)).log_p[0]
+    for log_p in (detector.stream(prf).log_p, detector.log_p(0.0, 1), detector.log_p(-3.0, 1), losing):
+        assert math.copysign(1, log_p) == 1
 
 
 @pytest.mark.parametrize("rounds", [0, -1, 2.5])

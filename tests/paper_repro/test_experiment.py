@@ -34,6 +34,7 @@ ignore_eos = true
 null_texts = 200
 roc_tokens = 20
 replays = 2
+anchors = 2
 [[prompts]]
 name = "a"
 source = "{prompts}"
