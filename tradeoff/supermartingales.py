@@ -29,7 +29,8 @@ def log_p_values(log_wealth: Any) -> np.ndarray:
         ValueError: if `log_wealth` has no time axis, NaN, or +inf.
     """
     running = np.maximum.accumulate(_log_values("log_wealth", log_wealth), axis=-1)
-    return -np.maximum(running, 0.0)
+    # 0 less what was won, which is never -0.0.
+    return 0.0 - np.maximum(running, 0.0)
 
 
 def first_crossing(log_wealth: Any, alpha: Any) -> np.ndarray:

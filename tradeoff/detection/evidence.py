@@ -9,7 +9,7 @@ import numpy as np
 
 from tradeoff.prf import PAD, Prf, Stream
 
-__all__ = ["Evidence", "scored_positions", "text_contexts"]
+__all__ = ["Evidence", "check_token_ids", "scored_positions", "text_contexts"]
 
 
 class Evidence:
@@ -35,7 +35,7 @@ class Evidence:
     """
 
     def __init__(self, token_ids: Sequence[int] | np.ndarray, prf: Prf, sources: str | None = None):
-        ids = _checked(token_ids)
+        ids = check_token_ids(token_ids)
         if sources is not None and len(sources) != len(ids):
             raise ValueError(f"sources name {len(sources)} tokens, the text has {len(ids)}; pass its own")
         self._prf, self._sources = prf, sources
@@ -111,7 +111,8 @@ def text_contexts(ids: np.ndarray, width: int) -> np.ndarray:
     return np.lib.stride_tricks.sliding_window_view(padded, width)[: len(ids)]
 
 
-def _checked(token_ids: Sequence[int] | np.ndarray) -> np.ndarray:
+def check_token_ids(token_ids: Sequence[int] | np.ndarray) -> np.ndarray:
+    """`token_ids` as int64, [n]; ValueError for what are no token ids."""
     ids = np.asarray(token_ids)
     if ids.size == 0:
         return np.zeros(0, dtype=np.int64)

@@ -23,7 +23,7 @@ import numpy as np
 
 from tradeoff.detection.bets import Bets
 from tradeoff.detection.detector import Detector
-from tradeoff.detection.evidence import Evidence
+from tradeoff.detection.evidence import Evidence, check_token_ids
 from tradeoff.prf import Prf, Stream
 from tradeoff.supermartingales import log_p_values
 
@@ -155,7 +155,7 @@ class Sequential:
 
     def log_p(self, statistic: float, count: int) -> float:
         """See `Detector.log_p`: an e-value above 1/p has probability at most p (Markov)."""
-        return -max(statistic, 0.0)
+        return 0.0 - max(statistic, 0.0)
 
     def threshold(self, count: int, fpr: float) -> float:
         """See `Detector.threshold`."""
@@ -210,9 +210,9 @@ class TokenStream:
         Raises:
             ValueError: for what are no token ids.
         """
-        fed = np.asarray(token_ids)
+        fed = check_token_ids(token_ids)
         # A position's numbers depend on the tokens just before it, so the last ones stand for the text.
-        joined = np.concatenate([self._tail, fed]) if len(fed) else self._tail
+        joined = np.concatenate([self._tail, fed])
         evidence, old = Evidence(joined, self._prf), len(self._tail)
         new = []
         for position, context in zip(evidence.index, evidence.contexts, strict=True):
@@ -237,7 +237,7 @@ class TokenStream:
     @property
     def log_p(self) -> float:
         """log of the anytime-valid p-value: -log of the highest wealth so far."""
-        return -float(self._wealth.log_peak)
+        return 0.0 - float(self._wealth.log_peak)
 
 
 @dataclass(frozen=True)
