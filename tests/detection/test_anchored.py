@@ -22,9 +22,10 @@ from tradeoff.detection.anchored import (
     fit_eps,
     hit_log_bets,
     missed_race_log_bets,
+    race_after_miss,
 )
 from tradeoff.evalues import growth_at
-from tradeoff.kernels import KeepEfficiency, OneRace
+from tradeoff.kernels import KeepEfficiency, OneRace, make_method
 from tradeoff.prf import Stream
 from tradeoff.randomness import SimulatedRandomness
 from tradeoff.simplex import overlap
@@ -58,6 +59,38 @@ def test_bets_after_a_miss_are_fair(mass):
 
         # exp(-E) is 0 as a float from 745 on, and bets fall off long before.
         assert integrate.quad(paid, 0, 60, limit=500, points=[1e-3, 0.1, 1])[0] == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("uniform", [2.0**-53, 0.5, 1 - 2.0**-53])
+@pytest.mark.parametrize("mass", [5e-324, 1e-310, 1e-308, 1 - 1e-12, 1.0])
+def test_bets_at_the_ends_of_the_floats_are_finite(mass, uniform):
+    bets = missed_race_log_bets(np.array(uniform), np.array(mass))
+    assert np.isfinite(bets).all()
+    if mass < 0.5:
+        assert bets == pytest.approx(missed_race_log_bets(np.array(uniform), np.array(0.0)))
+
+
+@pytest.mark.parametrize("name", ["basic", "keep-efficiency", "algorithm-1", "two-keys", "one-race"])
+def test_bets_after_a_miss_are_on_a_race_whose_law_is_known(name):
+    """Without a watermark: uniform after a miss, or that of a token which lost the seeds' own race."""
+    method = make_method(name, GumbelMax())
+    drawn = method.detection.drafted or method.detection.bonus
+    rng, texts, p = np.random.default_rng(4), 200_000, 0.5
+    races = {stream: rng.exponential(size=texts) for stream in Stream}
+    hits = races[drawn] / p < rng.exponential(size=texts) / (1 - p)
+    stream = race_after_miss(method)
+    e = np.exp(
+        DraftAware(N, stream).log_e_values(
+            np.full((texts, 1), p), hits[:, None], np.exp(-races[stream])[:, None]
+        )
+    )
+    assert abs(e.mean() - 1) < 5.4 * e.std(ddof=1) / math.sqrt(texts)
+
+
+@pytest.mark.parametrize("stream", [Stream.DRAFT, Stream.ACCEPTANCE])
+def test_streams_that_draw_nothing_after_a_miss_are_refused(stream):
+    with pytest.raises(ValueError, match="race_after_miss"):
+        DraftAware(N, stream)
 
 
 def test_a_token_that_loses_the_race_has_that_law():

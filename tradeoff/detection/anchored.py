@@ -24,9 +24,10 @@ from tradeoff.detection.bets import keeping_prior, race_log_bets, with_keeping
 from tradeoff.detection.evidence import Evidence
 from tradeoff.detection.sequential import CONCENTRATION, SequentialResult, log_e_values, of_e_values
 from tradeoff.evalues import log_anchored
+from tradeoff.kernels import Method
 from tradeoff.prf import Stream
 
-__all__ = ["AnchorReading", "Anchored", "DraftAware", "Seeds", "fit_eps"]
+__all__ = ["AnchorReading", "Anchored", "DraftAware", "Seeds", "fit_eps", "race_after_miss"]
 
 #: Bets on hits foresee them with probability p0(v)^c: nearly surely for small c. Of 1 nothing is expected.
 EXPONENTS = (1.0, 0.7, 0.5, 0.35, 0.2, 0.1)
@@ -127,14 +128,24 @@ class DraftAware:
 
     Args:
         values: vocabulary size.
-        stream: of the race after a miss: SHARED, or TARGET with two keys.
+        stream: of the race after a miss: SHARED if the seeds were drawn from it too, else TARGET; see
+            `race_after_miss`. Another stream than the method's would make bets that are not fair.
         concentration: how many tokens the priors are worth.
+
+    Raises:
+        ValueError: for another stream.
     """
 
     values: int
     stream: Stream
     concentration: float = CONCENTRATION
     name: str = field(default="draft-aware bets", init=False)
+
+    def __post_init__(self) -> None:
+        if self.stream not in (Stream.SHARED, Stream.TARGET):
+            raise ValueError(
+                f"stream={str(self.stream)!r} draws no token after a miss; pass race_after_miss(method)"
+            )
 
     def test(self, evidence: Evidence, reading: AnchorReading) -> SequentialResult:
         """Read a text to its end.
@@ -162,6 +173,16 @@ class DraftAware:
 
     def _learnt(self, log_bets: np.ndarray) -> np.ndarray:
         return log_e_values(log_bets, keeping_prior(log_bets.shape[-1] - 1), self.concentration)
+
+
+def race_after_miss(method: Method) -> Stream:
+    """The stream that `DraftAware` bets on after a miss: the seeds' own if all share one race, else another
+    one, of which a miss says nothing.
+
+    Of `keep-efficiency` it is a stream that no token was drawn from, whose bets are fair and win nothing.
+    """
+    drawn = method.detection.drafted or method.detection.bonus
+    return Stream.SHARED if drawn is Stream.SHARED else Stream.TARGET
 
 
 def hit_log_bets(mass: np.ndarray, hits: np.ndarray) -> np.ndarray:
@@ -192,7 +213,8 @@ def missed_race_log_bets(uniform: np.ndarray, mass: np.ndarray) -> np.ndarray:
     p = np.clip(mass, 0.0, 1 - 1e-9)[..., None]
     q = p + (1 - p) * np.array(SHARES)
     race = -np.log(uniform)[..., None]
-    with np.errstate(divide="ignore"):
+    # 1/p overflows where p is next to 0, and means the same as there.
+    with np.errstate(divide="ignore", over="ignore"):
         # exp(-E/q) - exp(-E/p) = exp(-E/q) (1 - exp(-E (1/p - 1/q))), and alike for 1 in place of q.
         gone = np.where(p > 0, 1 / p, np.inf)
         won = -race / q + _log1mexp(race * (gone - 1 / q)) - np.log(q - p)
