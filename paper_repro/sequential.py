@@ -19,10 +19,9 @@ from scipy import stats
 from paper_repro.detection import CellEvidence, Fold
 from paper_repro.replays import BUCKETS
 from tradeoff.detection import Detector, Evidence
-from tradeoff.detection.anchored import Anchored, AnchorReading, DraftAware, fit_eps
+from tradeoff.detection.anchored import Anchored, AnchorReading, DraftAware, fit_eps, race_after_miss
 from tradeoff.detection.choice import default_bets
 from tradeoff.detection.sequential import Sequential, SequentialResult
-from tradeoff.prf import Stream
 
 __all__ = ["ALPHAS", "SequentialTrial", "sequential_table", "sequential_trials", "share_table"]
 
@@ -129,7 +128,7 @@ def _fixed_length_needs(detector: Detector, evidence: Evidence, limit: _Limits) 
     """From which length on, of every fifth one, the text is detected at all."""
     sums = np.concatenate([[0.0], np.cumsum(detector.contributions(evidence))])
     needs, end = math.inf, int(evidence.index[-1]) + 1 if len(evidence) else 0
-    for length in range(end // _STEP * _STEP, 0, -_STEP):
+    for length in range(-(-end // _STEP) * _STEP, 0, -_STEP):
         count = int(np.searchsorted(evidence.index, length))
         if count == 0 or sums[count] < limit(count):
             return needs
@@ -154,8 +153,7 @@ def _anchored(
     if len(readings) < 2:
         return []
     which = np.arange(len(readings))
-    stream = Stream.TARGET if len(texts.method.detection.streams) > 1 else Stream.SHARED
-    aware = DraftAware(vocabulary_size, stream)
+    aware = DraftAware(vocabulary_size, race_after_miss(texts.method))
     results = [aware.test(e, r) for e, r in zip(texts.texts, readings, strict=False)]
     found = [_of_results(texts, aware.name, ANCHORED, which, results)]
     for values, label in ((vocabulary_size, "tokens"), *((m, f"{m} buckets") for m in BUCKETS)):

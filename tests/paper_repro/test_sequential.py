@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from paper_repro.sequential import (
     sequential_trials,
     share_table,
 )
+from tests.detection.ideal import Given
 from tradeoff.detection import Aaronson, ArsPrior, Evidence, Oracle
 from tradeoff.detection.bets import RaceBets
 from tradeoff.detection.sequential import OverTime, Sequential
@@ -81,6 +83,15 @@ def test_a_fixed_length_is_one_from_which_on_the_text_is_detected() -> None:
                 assert p <= 0.01
             elif length == needed - 5:
                 assert p > 0.01
+
+
+def test_a_fixed_length_reads_the_last_tokens_too() -> None:
+    """Seven tokens count, and the sixth and seventh tell: the text is detected at its end, at 10 tokens."""
+    uniforms = np.array([0.5] * 5 + [1 - 1e-9, 1 - 1e-9])
+    text = cast(Evidence, Given({Stream.SHARED: uniforms}))
+    part = CellEvidence(cell(), [], [text])
+    (fixed,) = (t for t in sequential_trials(part, [Fold([0], [Aaronson()])]) if t.kind == "fixed length")
+    assert fixed.needed[0.01].tolist() == [10]
 
 
 def trial(test: str, kind: str, needed: list[float], prompts: PromptSet = PROMPTS) -> SequentialTrial:
