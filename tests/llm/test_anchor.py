@@ -41,10 +41,16 @@ METHODS: list[tuple[Method, Sampling]] = [
 every_method = pytest.mark.parametrize("case", METHODS, ids=lambda c: f"{c[0].name}-{c[0].decoder.name}")
 
 
+#: The pair has the same weights in every test, so that its texts are generated once.
+TEXTS: dict[tuple[Method, Sampling], list[GeneratedText]] = {}
+
+
 def texts_of(pair: ModelPair, case: tuple[Method, Sampling]) -> list[GeneratedText]:
-    method, sampling = case
-    settings = EngineSettings(method, PRF, sampling, 3, max_tokens=80, seed=1, ignore_eos=True)
-    return list(generate(pair, settings, some_prompts(4)).values())
+    if case not in TEXTS:
+        method, sampling = case
+        settings = EngineSettings(method, PRF, sampling, 3, max_tokens=60, seed=1, ignore_eos=True)
+        TEXTS[case] = list(generate(pair, settings, some_prompts(4)).values())
+    return TEXTS[case]
 
 
 def read(
