@@ -14,6 +14,7 @@ import torch
 from scipy import stats
 
 from tests.support import ALPHA, chi_square_p
+from tradeoff.detection import Aaronson, Evidence, detect
 from tradeoff.philox import VllmPhilox, philox4x32
 from tradeoff.prf import PAD, Prf, Stream, expand
 
@@ -176,6 +177,17 @@ def test_bad_widths_and_contexts():
             VllmPhilox(KEY, width)
     with pytest.raises(ValueError, match=r"contexts have shape \(3,\).*4"):
         VllmPhilox(KEY).uniform(Stream.SHARED, np.zeros(3, int), np.arange(3))
+
+
+@pytest.mark.parametrize("token", [2**32 - 1, 2**32 + 5, 2**40, -2])
+def test_contexts_that_would_be_words_of_others_are_refused(token):
+    """Else 5 + 2^32 would be new to a detector and bring the numbers of 5 again: no p-value would hold."""
+    prf = VllmPhilox(KEY, 2)
+    assert prf.uniform(Stream.SHARED, np.array([[PAD, 2**32 - 2]]), np.array([[1]])).shape == (1, 1)
+    with pytest.raises(ValueError, match=f"contexts hold {token}; .* below 2\\^32 - 1"):
+        prf.uniform(Stream.SHARED, np.array([[1, 2], [5, token]]), np.array([[1], [1]]))
+    with pytest.raises(ValueError, match="contexts hold"):
+        detect(Aaronson(), Evidence([5, 9, abs(token) + 2**32, 9], prf))
 
 
 def test_it_is_a_prf_that_does_not_show_its_key():

@@ -10,7 +10,7 @@ from typing import ClassVar, NoReturn
 import numpy as np
 
 from tradeoff._arrays import Array, like, namespace, on_host, to_numpy
-from tradeoff.prf import Stream, check_contexts, check_tokens, check_width, expand, minus_log
+from tradeoff.prf import PAD, Stream, check_contexts, check_tokens, check_width, expand, minus_log
 
 __all__ = ["VllmPhilox", "philox4x32"]
 
@@ -163,7 +163,13 @@ class VllmPhilox:
 
     def _absorb(self, key: int, contexts: np.ndarray) -> np.ndarray:
         """What the draws at a context start from: `[..., 5]`, three counter words and two key words."""
-        words = contexts.astype(np.int64).reshape(-1, self.context_width) & _WORD
+        ids = contexts.astype(np.int64).reshape(-1, self.context_width)
+        # PAD is the last 32-bit word. Larger ids would be words of others, and a context that is new to a
+        # detector would bring the numbers of an old one.
+        if ids.size and (ids.max() >= _WORD or ids.min() < PAD):
+            wrong = ids[(ids >= _WORD) | (ids < PAD)][0]
+            raise ValueError(f"contexts hold {wrong}; {self.name} has token ids below 2^32 - 1")
+        words = ids & _WORD
         low, high = key & _WORD, key >> 32
         state = [np.full(len(words), word) for word in (_ABSORB, int(self.context_width), 0, 0)]
         for offset in range(0, self.context_width, 4):
