@@ -304,6 +304,13 @@ def test_certainty_stays():
     assert wealth.log_wealth < wealth.log_peak == pytest.approx(math.log(50))
 
 
+def test_a_bet_that_wins_more_than_a_float_holds_is_paid_less_and_breaks_nothing():
+    wealth = Wealth(np.array([0.5, 0.5]))
+    assert wealth.bet(np.array([0.0, 2000.0])) == pytest.approx(700 + math.log(0.5))
+    assert np.isfinite(wealth.bet(np.array([0.0, -2000.0])))
+    assert wealth.log_peak == pytest.approx(700 + math.log(0.5))
+
+
 @pytest.mark.parametrize("kind", [np.uint64, np.uint32, np.int8, list, tuple])
 def test_a_stream_takes_the_token_ids_that_a_text_may_have(kind):
     stream, tokens = Sequential(RaceBets()).stream(KeyedPrf(Key(bytes(32)), 2)), [3, 1, 4, 1, 5, 9]
