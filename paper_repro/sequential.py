@@ -226,10 +226,12 @@ def _needed(
     parts: Sequence[SequentialTrial], alpha: float, like: Sequence[SequentialTrial] = ()
 ) -> np.ndarray:
     """Tokens to detection, the length of a text where it was not; of the texts of `like`, if given."""
+    by_cell = {part.texts.cell: part for part in parts}
     pieces = []
-    for number, part in enumerate(parts):
-        needed = np.minimum(part.needed[alpha], part.texts.cell.max_tokens)
-        pieces.append(needed[like[number].which] if like else needed)
+    for part in like or parts:
+        cell = part.texts.cell
+        needed = np.minimum(by_cell[cell].needed[alpha], cell.max_tokens)
+        pieces.append(needed[part.which] if like else needed)
     return np.concatenate(pieces)
 
 

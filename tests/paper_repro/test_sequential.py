@@ -12,6 +12,7 @@ import pytest
 from figures.sequential import draw_sequential_figure, draw_shares
 from paper_repro.detection import CellEvidence, Fold
 from paper_repro.presets import Cell, PromptSet
+from paper_repro.replays import BUCKETS
 from paper_repro.sequential import (
     ALPHAS,
     SequentialTrial,
@@ -21,6 +22,7 @@ from paper_repro.sequential import (
 )
 from tests.detection.ideal import Given
 from tradeoff.detection import Aaronson, ArsPrior, Evidence, Oracle
+from tradeoff.detection.anchored import Anchored, AnchorReading, Seeds, fit_eps
 from tradeoff.detection.bets import RaceBets
 from tradeoff.detection.sequential import OverTime, Sequential
 from tradeoff.keys import Key
@@ -94,6 +96,26 @@ def test_a_fixed_length_reads_the_last_tokens_too() -> None:
     assert fixed.needed[0.01].tolist() == [10]
 
 
+def test_eps_is_fitted_to_the_texts_of_the_other_half() -> None:
+    """Even texts hit always and odd ones never, so that either half is read with the eps of the other."""
+    part = texts(3)
+    readings = []
+    for i, evidence in enumerate(part.texts):
+        n = len(evidence)
+        hits = np.full(n, i % 2 == 0)
+        seeds = {m: Seeds(hits, np.full(n, 0.4)) for m in (1000, *BUCKETS)}
+        readings.append(AnchorReading(evidence.index, np.full(n, 0.4), seeds))
+    folds = [Fold(list(range(8)), [Aaronson()])]
+    trials = {t.test: t for t in sequential_trials(part, folds, readings, 1000)}
+    for values, name in ((1000, "e*, tokens"), *((m, f"e*, {m} buckets") for m in BUCKETS)):
+        for i, reading in enumerate(readings):
+            eps = fit_eps(readings[1 - i % 2 :: 2], values)
+            needed = Anchored(values, eps).test(reading).tokens_needed(0.01) or math.inf
+            assert trials[name].needed[0.01][i] == needed
+    own = Anchored(1000, fit_eps(readings[::2], 1000)).test(readings[0]).tokens_needed(0.01)
+    assert trials["e*, tokens"].needed[0.01][0] != own
+
+
 def trial(test: str, kind: str, needed: list[float], prompts: PromptSet = PROMPTS) -> SequentialTrial:
     values = np.array(needed, float)
     evidence = CellEvidence(cell(prompts), [], [])
@@ -135,6 +157,16 @@ def test_tests_on_fewer_texts_are_compared_on_those() -> None:
     row = table[table["test"] == "aware"].iloc[0]
     assert row["texts"] == 8
     assert row["reduction"] == pytest.approx(0.5)
+
+
+def test_tests_on_one_set_of_prompts_are_compared_on_that() -> None:
+    other = PromptSet("b", "builtin:continuation")
+    baseline = [
+        trial("best", "Bonferroni over time", [10.0] * 4),
+        trial("best", "Bonferroni over time", [40.0] * 8, other),
+    ]
+    table = sequential_table([*baseline, trial("aware", "anchored", [5.0] * 6, other)])
+    assert table.loc[table["test"] == "aware", "reduction"].tolist() == pytest.approx([1 - 5 / 40] * 2)
 
 
 def test_shares_rise_to_what_was_detected() -> None:
