@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import math
 import re
 import time
 from pathlib import Path
@@ -167,6 +168,35 @@ def test_reading_ends_with_certainty(folder: Path) -> None:  # noqa: F811
     (found,) = findings(run(folder, folder / "x.txt", "--json", "--sequential"))
     assert found["verdict"] == "watermarked"
     assert found["tokens"] == found["tokens_needed"] < 100
+
+
+def test_nothing_is_waited_for_after_certainty(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    """Neither the rest of a megabyte nor the end of standard input."""
+    slow = Slow(spelled(marked_ids(3_000)))
+    monkeypatch.setattr(
+        "tradeoff.cli.detect.read_texts",
+        lambda sources, _, warn, eager: read_texts(sources, slow, warn, eager=eager),
+    )
+    (found,) = findings(run(folder, "-", "--json", "--sequential"))
+    assert found["verdict"] == "watermarked"
+    assert slow.read_so_far < 400
+
+
+def test_certainty_outweighs_how_few_tokens_count(folder: Path) -> None:  # noqa: F811
+    path = lines(folder / "x.jsonl", {"token_ids": marked(200)})
+    (found,) = findings(detect(folder, path, "--json", "--sequential", "--fpr", 0.6))
+    assert found["tokens_scored"] < PRF.context_width
+    assert found["verdict"] == "watermarked"
+
+
+def test_the_p_value_of_a_text_is_that_of_its_highest_wealth(folder: Path) -> None:  # noqa: F811
+    ids = other(200, seed=5)
+    result = Sequential(RaceBets()).test(Evidence(ids, PRF))
+    (found,) = findings(
+        detect(folder, lines(folder / "x.jsonl", {"token_ids": ids}), "--json", "--sequential")
+    )
+    assert found["log10_p"] == pytest.approx(result.log_p[-1] / math.log(10))
+    assert result.log_p[-1] < -max(result.log_wealth[-1], 0)
 
 
 def test_a_fitted_detector_has_no_sequential_form(folder: Path) -> None:  # noqa: F811
