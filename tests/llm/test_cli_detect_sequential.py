@@ -11,18 +11,22 @@ import time
 from pathlib import Path
 
 import pytest
+import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.cli.detecting import PRF, detect, findings, flat, lines, marked, other, tournament
 from tests.llm.test_cli_detect import folder, marked_ids, run, spelled  # noqa: F401
+from tradeoff.cli.examine import Examiner, Options
 from tradeoff.decoders import GumbelMax, Identity, SynthID
 from tradeoff.detection import Evidence
 from tradeoff.detection.bets import RaceBets, TournamentBets, TwoKeyBets
 from tradeoff.detection.choice import default_bets
+from tradeoff.detection.json_texts import Text
 from tradeoff.detection.sequential import Sequential
 from tradeoff.detection.texts import read_texts
 from tradeoff.kernels import METHODS, make_method
+from tradeoff.keys import Key
 from tradeoff.prf import Stream
 
 
@@ -213,3 +217,31 @@ def test_an_empty_text_is_too_short(folder: Path) -> None:  # noqa: F811
     assert found["verdict"] == "too short"
     assert found["log10_p"] == 0
     assert found["tokens_needed"] is None
+
+
+@pytest.fixture
+def prepending(folder: Path) -> Path:  # noqa: F811
+    """A tokenizer as Llama 2's: it puts a blank in front of whatever it is given."""
+    letters = {letter: i for i, letter in enumerate("▁abcdefghijklmnopqrstuvwxyz")}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE(letters, []))
+    tokenizer.normalizer = tokenizers.normalizers.Sequence(
+        [tokenizers.normalizers.Prepend("▁"), tokenizers.normalizers.Replace(" ", "▁")]
+    )
+    path = folder / "prepending.json"
+    tokenizer.save(str(path))
+    return path
+
+
+def test_words_that_come_in_parts_have_the_tokens_of_the_whole(
+    folder: Path,  # noqa: F811
+    prepending: Path,
+) -> None:
+    key = lambda name: Key.read(folder / "key")  # noqa: E731
+    options = Options(tokenizer=str(prepending), sequential=True, fpr=1e-9)
+    words = "some words of a text that says nothing much at all"
+    whole = Examiner(options, key, pytest.fail, str).examine(Text("x", "x", "x", None, [words]))
+    (found,) = read_texts(["-"], Slow(words * 3), pytest.fail, eager=True)  # type: ignore[arg-type]
+    parts = Examiner(options, key, pytest.fail, str).examine(found)  # type: ignore[arg-type]
+    n = len(whole.token_ids)
+    assert parts.token_ids[:n].tolist() == whole.token_ids.tolist()
+    assert len(parts.token_ids) == 3 * (n - 1) + 1

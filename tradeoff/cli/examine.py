@@ -26,6 +26,8 @@ __all__ = ["Examiner", "Options"]
 
 #: Tokens read at a time by sequential detection.
 _STEP = 64
+#: Characters that are kept of the piece before.
+_LONGEST_WORD = 100
 
 
 @dataclass(frozen=True)
@@ -272,10 +274,18 @@ class Examiner:
                 f"the tokenizer {self._tokenizer_name} has {len(self._tokenizer)} tokens, but the text was "
                 f"written with run.vocabulary={told}; pass that model's tokenizer with --tokenizer"
             )
+        before = ""
         for piece in text.pieces:
-            # Special tokens at the start are no part of what was generated.
-            spelled = self._tokenizer(piece, add_special_tokens=False, verbose=False)
-            yield np.array(spelled["input_ids"], dtype=np.int64)
+            # Some tokenizers treat the start of what they are given in a way of their own: the last word of
+            # the piece before goes in front, and its tokens are taken off again.
+            ids = self._ids(before + piece)
+            yield ids[len(self._ids(before)) :] if before else ids
+            before = piece[max(piece.rfind(" "), len(piece) - _LONGEST_WORD, 0) :]
+
+    def _ids(self, words: str) -> np.ndarray:
+        # Special tokens at the start are no part of what was generated.
+        spelled = self._tokenizer(words, add_special_tokens=False, verbose=False)
+        return np.array(spelled["input_ids"], dtype=np.int64)
 
     @property
     def _tokenizer_name(self) -> str:

@@ -33,7 +33,7 @@ _BINARY = (b"\x89PNG", b"\xff\xd8\xff", b"%PDF-", b"PK\x03\x04", b"\x1f\x8b")
 _SNIFFED = 8192
 #: Where a text can be cut with the least effect on its tokens: before a single blank, with which the next
 #: word's token begins.
-_SEAM = re.compile(r"(?<=\S)\s(?=\S)")
+_SEAM = re.compile(r"(?<=\S) (?=\S)")
 
 
 def read_texts(
@@ -176,8 +176,8 @@ def _plain_text(chunks: Iterable[bytes], source: str, name: str, eager: bool) ->
 
 
 def _pieces(chunks: Iterable[bytes], source: str, eager: bool) -> Iterator[str]:
-    """The characters in pieces of about 1 MiB, or as they come, cut at white space; line ends of any system
-    are newlines."""
+    """The characters in pieces of about 1 MiB, or as they come, cut at blanks; line ends of any system are
+    newlines."""
     # A byte-order mark is no part of the text.
     utf8 = codecs.getincrementaldecoder("utf-8-sig")()
     decoder = io.IncrementalNewlineDecoder(utf8, translate=True)
