@@ -1,7 +1,7 @@
 """Reproduce the papers: their own numbers, a real model pair, and the detection experiment.
 
     python -m paper_repro            a first look, under 5 minutes
-    python -m paper_repro --small    one to two hours on two cores: enough to tell methods apart
+    python -m paper_repro --small    about an hour and a half on two cores: enough to tell methods apart
     python -m paper_repro --paper    the paper's models and sizes; needs a GPU
 
 Every reference value, Figure 1 on the paper's P and Q (and with the published curves over it), the same
@@ -40,7 +40,7 @@ _SIZES = {"quick": ("quick",), "small": ("small",), "paper": ("llama", "gemma")}
 
 def run(
     small: Annotated[
-        bool, typer.Option("--small", help="250 texts a method; one to two hours on two cores.")
+        bool, typer.Option("--small", help="250 texts a method; about an hour and a half on two cores.")
     ] = False,
     paper: Annotated[bool, typer.Option("--paper", help="The paper's models and sizes, for GPUs.")] = False,
     preset: Annotated[

@@ -291,8 +291,10 @@ def roc_table(trials: Sequence[Trial], tokens: int) -> pd.DataFrame:
         if not len(null) or not len(marked):
             continue
         false, true = roc(-null, -marked)
-        # Only the corners: the rest of a staircase is implied.
-        kept = np.concatenate([[True], np.diff(false) > 0]) | np.concatenate([np.diff(false) > 0, [True]])
+        # Only the corners: the rest of a staircase is implied. Beyond 1% a logarithmic axis does not tell
+        # steps of a fiftieth of a decade apart.
+        coarse = np.where(false > 0.01, 10 ** (np.ceil(50 * np.log10(np.maximum(false, 1e-9))) / 50), false)
+        kept = np.concatenate([[True], np.diff(coarse) > 0]) | np.concatenate([np.diff(coarse) > 0, [True]])
         table = pd.DataFrame({"fpr": false[kept], "tpr": true[kept]})
         tables.append(table.assign(**_labels(parts), tokens=tokens))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
