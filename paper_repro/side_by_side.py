@@ -25,8 +25,8 @@ __all__ = ["generate_side_by_side", "worthwhile"]
 
 #: Loading the models once more takes as long as generating some thousand tokens.
 _FEWEST_TOKENS = 20_000
-#: A process with a batch of 48 has used 4 GiB.
-_MEMORY = 6 << 30
+#: A process with a batch of 48 has used 5 GiB.
+_MEMORY = 7 << 30
 _POLL = 1.0
 
 
