@@ -10,11 +10,6 @@ positions) as pdf and png, both tables as csv, and next_token_pairs.npz with the
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,6 +26,7 @@ from figures.real_planes import AveragedPlane, average_plane, check_paired_seeds
 from tradeoff.console import exit_on_bad_input, print_written, stderr, stdout
 from tradeoff.files import output_folder, write_table
 from tradeoff.plane import COLORS, save_figure
+from tradeoff.workers import worker_pool
 
 if TYPE_CHECKING:
     from tradeoff.llm.pairs import NextTokenPairs
@@ -86,7 +82,7 @@ def draw_real_figure(
     with Progress(*columns, console=stderr()) as progress:
         pairs = _pairs(out / "next_token_pairs.npz", target, draft, positions, seed, redraw, progress)
         averaged: dict[float, AveragedPlane] = {}
-        with _executor(processes) as executor:
+        with worker_pool(processes) as executor:
             for temperature in TEMPERATURES:
                 task = progress.add_task(f"curves at temperature {temperature}", total=2 * len(pairs))
                 averaged[temperature] = average_plane(
@@ -127,32 +123,6 @@ def _print_means(averaged: dict[float, AveragedPlane], text: np.ndarray) -> None
         "Mean over positions ± standard error over texts; every position's value is exact.\n"
         "sum pi_ii: efficiency when strength is kept; Google, Hu: strength (nats) when efficiency is kept"
     )
-
-
-@contextmanager
-def _executor(processes: int | None) -> Iterator[ProcessPoolExecutor | None]:
-    count = processes or os.cpu_count() or 1
-    if count == 1:
-        yield None
-        return
-    # Workers inherit the environment: each keeps to one BLAS thread, or they would fight for the cores.
-    names = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
-    try:
-        with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as executor:
-            try:
-                yield executor
-            except BaseException:
-                # An interrupted run must not wait for hundreds of positions that are still queued.
-                executor.shutdown(wait=False, cancel_futures=True)
-                raise
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _pairs(

@@ -10,15 +10,15 @@ statement whose model is not to be had is named with the reason; the others deci
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from sims.report import LEVEL, NotEvaluatedError, Row, judge, print_table, write_summary
-from sims.statements import STATEMENTS, chosen, evaluate
+from sims.evaluation import Found, evaluated
+from sims.report import LEVEL, Row, judge, print_table, write_summary
+from sims.statements import STATEMENTS, chosen
 from tradeoff.console import exit_on_bad_input, print_written, stderr, stdout
 from tradeoff.files import output_folder
 
@@ -40,6 +40,9 @@ def sims(
     size: Annotated[int | None, typer.Option(help=f"Monte Carlo seeds [default: {DEFAULT_SIZE}].")] = None,
     seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
     out: Annotated[Path, typer.Option(help="Folder for tables and figures.")] = RESULTS,
+    processes: Annotated[
+        int | None, typer.Option(help="Worker processes [default: one a core].", min=1)
+    ] = None,
 ) -> None:
     """Check every statement of the paper against simulations of this library's own code."""
     with exit_on_bad_input():
@@ -50,18 +53,19 @@ def sims(
         output_folder(out)
         console, rows = stdout(), list[Row]()
         spent, missing = dict[str, float](), dict[str, str]()
+        found: dict[str, Found] = {}
         columns = (BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
         with Progress(*columns, console=stderr(), transient=True) as progress:
-            task = progress.add_task("", total=len(statements))
-            for name, run in statements.items():
-                progress.update(task, description=name)
-                start = time.perf_counter()
-                try:
-                    rows += evaluate(name, run, seeds, seed, out)
-                except NotEvaluatedError as error:
-                    missing[name] = str(error)
-                spent[name] = time.perf_counter() - start
-                progress.advance(task)
+            task = progress.add_task(", ".join(statements), total=len(statements))
+            for name, part in evaluated(statements, seeds, seed, out, processes):
+                found[name] = part
+                left = [other for other in statements if other not in found]
+                progress.update(task, advance=1, description=", ".join(left))
+        for name in statements:
+            rows += found[name].rows
+            spent[name] = found[name].seconds
+            if found[name].missing:
+                missing[name] = found[name].missing
         verdicts = judge(rows)
         print_table(console, verdicts)
         wrong = [v for v in verdicts if not v.as_expected]

@@ -29,7 +29,7 @@ from sims.common import FEWEST
 from sims.report import NotEvaluatedError, Row
 from tradeoff.files import FileError
 
-__all__ = ["STATEMENTS", "chosen", "evaluate"]
+__all__ = ["STATEMENTS", "Statement", "chosen", "evaluate"]
 
 #: (size, seed, output folder) -> rows. `size` is the number of Monte Carlo seeds.
 Statement = Callable[[int, int, Path], list[Row]]
