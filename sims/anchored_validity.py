@@ -176,7 +176,7 @@ def _bucket_rows(size: int, rng: np.random.Generator) -> list[Row]:
 
 
 def _keyed_row(texts: int, rng: np.random.Generator) -> Row:
-    """Human texts of four tokens, seeds from the library's function; contexts seen before carry nothing."""
+    """Random texts of four tokens, seeds from the library's function; contexts seen before carry nothing."""
     prf = KeyedPrf(Key(rng.bytes(32)), context_width=5)
     text = rng.choice(4, p=[0.7, 0.1, 0.1, 0.1], size=(texts, 4 + _KEYED_TOKENS))
     windows = np.lib.stride_tricks.sliding_window_view(text, 4, axis=1)[:, :-1]
@@ -191,7 +191,7 @@ def _keyed_row(texts: int, rng: np.random.Generator) -> Row:
     log_e = np.where(first, log_anchored(_P0[seed], text[:, 4:] == seed, 4, _EPS), 0.0)
     highest = np.cumsum(log_e, axis=1).max(axis=1)
     share, error = float((highest >= -math.log(_ALPHA)).mean()), math.sqrt(_ALPHA * (1 - _ALPHA) / texts)
-    setting = f"keyed seeds, {texts:,} human texts: rejected at any time, α = {_ALPHA:g}"
+    setting = f"keyed seeds, {texts:,} texts of independent tokens: rejected at any time, α = {_ALPHA:g}"
     return compare(NAME, setting, _ALPHA, share, error, relation="≤")
 
 

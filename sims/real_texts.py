@@ -165,10 +165,13 @@ def simulated_texts(
                 np.broadcast_to(p, (len(contexts), len(p))), open_uniform(rng, (len(contexts),))
             )
             edited = np.where(rng.random(len(contexts)) < GAMMA, token["one-race"], edited)
+            # The reader has the key and the laws, and true randomness of its own.
+            reread = _Drawn(p, q, contexts, rng)
+            explained = {"one-race": reread(race, own), "algorithm-1": reread(paper, own)}
+            explained |= {"edited": explained["one-race"], "random coin": explained["algorithm-1"]}
             for name, chosen in (*token.items(), ("edited", edited)):
                 probability[name][where] = p[chosen]
-            hits["edited"][where] = edited == token["one-race"]
-            hits["random coin"][where] = token["random coin"] == token["algorithm-1"]
+                hits[name][where] = chosen == explained[name]
             by_chance[where] = draw(race, other) == token["one-race"]
             m = _Moments.of(p)
             moments[where] = (

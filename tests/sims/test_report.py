@@ -62,6 +62,16 @@ def test_exact_numbers_are_compared_within_the_tolerance(
     assert compare("s", "t", 1.0, estimate, relation=relation).p_value == p_value
 
 
+@pytest.mark.parametrize(("estimate", "error"), [(math.nan, 0.0), (math.nan, 0.1), (1.5, math.nan)])
+@pytest.mark.parametrize("relation", ["=", "≤", "≥"])
+def test_what_is_not_a_number_is_expected_of_nothing(relation: str, estimate: float, error: float) -> None:
+    rows = [
+        compare("s", "t", 1.0, estimate, error, relation=relation, control=control)
+        for control in (False, True)
+    ]
+    assert not any(v.as_expected for v in judge(rows))
+
+
 def test_unknown_relation_is_refused() -> None:
     with pytest.raises(ValueError, match="use =, ≤ or ≥"):
         compare("s", "t", 1.0, 1.0, relation="<")
