@@ -224,16 +224,16 @@ def _try(
 
 
 class Limits:
-    """Thresholds by number of scored tokens, each computed once."""
+    """Thresholds by number of scored tokens, each computed once; `level` gives the p-value for a number."""
 
-    def __init__(self, detector: Detector):
-        self._detector = detector
+    def __init__(self, detector: Detector, level: Callable[[int], float] = lambda _: FPR):
+        self._detector, self._level = detector, level
         self._known: dict[int, float] = {0: math.inf}
 
     def __call__(self, counts: np.ndarray) -> np.ndarray:
         for count in map(int, np.unique(counts)):
             if count not in self._known:
-                self._known[count] = self._detector.threshold(count, FPR)
+                self._known[count] = self._detector.threshold(count, self._level(count))
         return np.vectorize(self._known.__getitem__, otypes=[float])(counts)
 
 

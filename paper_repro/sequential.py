@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from paper_repro.detection import CellEvidence, Fold
+from paper_repro.detection import CellEvidence, Fold, Limits
 from paper_repro.replays import BUCKETS
 from tradeoff.detection import Detector, Evidence
 from tradeoff.detection.anchored import Anchored, AnchorReading, DraftAware, fit_eps, race_after_miss
@@ -76,16 +76,13 @@ def sequential_trials(
     for name in names:
         report(f"{name}, over time")
         parts = [(fold, next(d for d in fold.detectors if d.name == name)) for fold in folds]
-        for kind, level, needs in (
-            (BONFERRONI, _over_time, _over_time_needs),
-            (FIXED, _at_once, _fixed_length_needs),
-        ):
+        for kind, needs in ((BONFERRONI, _over_time_needs), (FIXED, _fixed_length_needs)):
             needed = {alpha: np.full(len(everything), np.inf) for alpha in ALPHAS}
             for fold, detector in parts:
                 for alpha in ALPHAS:
-                    limit = _Limits(detector, alpha, level)
+                    limits = Limits(detector, _level(kind, alpha))
                     for i in fold.tested:
-                        needed[alpha][i] = needs(detector, texts.texts[i], limit)
+                        needed[alpha][i] = needs(detector, texts.texts[i], limits)
             found.append(SequentialTrial(texts, name, kind, everything, needed))
     return found
 
@@ -95,45 +92,27 @@ def _has_small_p_values(detector: Detector) -> bool:
     return "simulated" not in detector.null and detector.name != "oracle"
 
 
-def _over_time(alpha: float, count: int) -> float:
-    return alpha / (count * (count + 1))
+def _level(kind: str, alpha: float) -> Callable[[int], float]:
+    """The p-value to reach with a number of scored tokens."""
+    return (lambda count: alpha / (count * (count + 1))) if kind == BONFERRONI else (lambda _: alpha)
 
 
-def _at_once(alpha: float, count: int) -> float:
-    return alpha
-
-
-class _Limits:
-    """Thresholds by number of scored tokens, each computed once."""
-
-    def __init__(self, detector: Detector, alpha: float, level: Callable[[float, int], float]):
-        self._detector, self._alpha, self._level = detector, alpha, level
-        self._known: dict[int, float] = {}
-
-    def __call__(self, count: int) -> float:
-        if count not in self._known:
-            self._known[count] = self._detector.threshold(count, self._level(self._alpha, count))
-        return self._known[count]
-
-
-def _over_time_needs(detector: Detector, evidence: Evidence, limit: _Limits) -> float:
+def _over_time_needs(detector: Detector, evidence: Evidence, limits: Limits) -> float:
     """After how many tokens the score first exceeds its threshold."""
-    for k, total in enumerate(np.cumsum(detector.contributions(evidence)), start=1):
-        if total >= limit(k):
-            return float(evidence.index[k - 1]) + 1
-    return math.inf
+    sums = np.cumsum(detector.contributions(evidence))
+    above = np.flatnonzero(sums >= limits(np.arange(1, len(sums) + 1)))
+    return float(evidence.index[above[0]]) + 1 if len(above) else math.inf
 
 
-def _fixed_length_needs(detector: Detector, evidence: Evidence, limit: _Limits) -> float:
+def _fixed_length_needs(detector: Detector, evidence: Evidence, limits: Limits) -> float:
     """From which length on, of every fifth one, the text is detected at all."""
     sums = np.concatenate([[0.0], np.cumsum(detector.contributions(evidence))])
-    needs, end = math.inf, int(evidence.index[-1]) + 1 if len(evidence) else 0
-    for length in range(-(-end // _STEP) * _STEP, 0, -_STEP):
-        count = int(np.searchsorted(evidence.index, length))
-        if count == 0 or sums[count] < limit(count):
-            return needs
-        needs = float(length)
-    return needs
+    end = int(evidence.index[-1]) + 1 if len(evidence) else 0
+    lengths = np.arange(_STEP, end + _STEP, _STEP)
+    counts = np.searchsorted(evidence.index, lengths)
+    below = np.flatnonzero(sums[counts] < limits(counts))
+    detected = lengths[below[-1] + 1 :] if len(below) else lengths
+    return float(detected[0]) if len(detected) else math.inf
 
 
 def _of_results(

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from tradeoff.decoders import Decoder, is_degenerate
+from tradeoff.decoders import is_degenerate
 from tradeoff.detection.anchored import AnchorReading, Seeds
 from tradeoff.detection.evidence import Evidence
 from tradeoff.kernels import Method
 from tradeoff.llm.keyed import PositionRandomness, vocabulary_ids
 from tradeoff.llm.sampling import Sampling
-from tradeoff.prf import KeyedPrf, Stream
+from tradeoff.prf import KeyedPrf
 
 __all__ = ["read_anchor"]
 
@@ -75,7 +75,8 @@ def read_anchor(
         p0 = sampling.probabilities(logits[rows])
         contexts = evidence.contexts[first : first + _POSITIONS]
         token = torch.from_numpy(evidence.tokens[first : first + _POSITIONS]).to(device)
-        seed = decoder.token(p0, _zeta(decoder, stream, prf, contexts, vocabulary_size, device))
+        randomness = PositionRandomness.of_key(prf, contexts, vocabulary_size, device)
+        seed = decoder.token(p0, randomness.zeta(stream, decoder))
         mass.append(_at(p0, token))
         seeds[vocabulary_size].append((seed == token, _at(p0, seed)))
         for m, h in hashes.items():
@@ -88,21 +89,6 @@ def read_anchor(
 
     found = {m: Seeds(*map(joined, zip(*parts, strict=True))) for m, parts in seeds.items()}
     return AnchorReading(evidence.index, joined(mass), found)
-
-
-def _zeta(
-    decoder: Decoder,
-    stream: Stream,
-    prf: KeyedPrf,
-    contexts: np.ndarray,
-    n: int,
-    device: torch.device,
-) -> object:
-    """What the decoder of the drafts reads at every context."""
-    # The key determines all of it; the generators stay untouched.
-    generators = [np.random.default_rng(0)] * len(contexts)
-    masked = np.zeros(len(contexts), dtype=bool)
-    return PositionRandomness(prf, contexts, masked, generators, n, device).zeta(stream, decoder)
 
 
 def _at(values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:

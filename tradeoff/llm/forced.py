@@ -110,10 +110,8 @@ def _determined(
     device: torch.device,
 ) -> torch.Tensor:
     """The tokens that the key determines: [rows]."""
-    # A degenerate method with a keyed coin draws nothing truly random; the generators stay untouched.
-    generators = [np.random.default_rng(0)] * len(contexts)
-    masked = np.zeros(len(contexts), dtype=bool)
-    randomness = PositionRandomness(prf, contexts, masked, generators, n, device)
+    # A degenerate method with a keyed coin draws nothing truly random.
+    randomness = PositionRandomness.of_key(prf, contexts, n, device)
     if q is None:
         return method.bonus(p, randomness)
     return method(p, q, method.draft(q, randomness), randomness).token

@@ -47,6 +47,12 @@ class PositionRandomness:
         self._drawn: dict[tuple[Stream, str], Any] = {}
         self._coin: torch.Tensor | None = None
 
+    @classmethod
+    def of_key(cls, prf: Prf, contexts: np.ndarray, n: int, device: torch.device) -> PositionRandomness:
+        """What the key determines at every context; true random numbers are for nobody to ask for."""
+        masked = np.zeros(len(contexts), dtype=bool)
+        return cls(prf, contexts, masked, [np.random.default_rng(0)] * len(contexts), n, device)
+
     def uniform(self) -> torch.Tensor:
         """True random numbers in (0, 1): [rows], new ones at every call."""
         drawn = [float(open_uniform(generator)) for generator in self._generators]
