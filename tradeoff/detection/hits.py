@@ -1,0 +1,82 @@
+"""A fixed-length test that owns the draft model: how many tokens are the seeds that the key drew?
+
+As SEAL and its kin do, it compares the tokens of a text with those that the draft model would have proposed
+under the key (`tradeoff.detection.anchored.AnchorReading`). Without a watermark the seed hits token v with
+probability p0(v), independently given the past and whatever v is, so the law of any weighted number of hits
+is known exactly given the text.
+
+A plain count weighs a hit on a sure token like one on a token of p0(v) = 1/1000, and the chance hits of sure
+tokens drown the others. Weights here are the log-likelihood ratio of hits and misses against a text half of
+whose tokens are their seeds whatever p0 says, the others by chance: a hit then has the probability
+(1 + p0)/2 and pays log((1 + p0)/(2 p0)), a miss (1 - p0)/2 and pays -log 2. Paying a hit log(1 + 1/p0) and a
+miss nothing differs from it by the constant t log 2, so that by Neyman and Pearson's lemma, but for rounding,
+no other test of the hits at a fixed length finds such texts more often. Nothing has to be fitted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tradeoff.detection.anchored import AnchorReading
+from tradeoff.detection.sequential import SequentialResult, bonferroni
+
+__all__ = ["SeedHits", "weighted_hits_log_sf"]
+
+#: Weights are whole multiples of 1/_LATTICE nats, so that the law of their sum is on a lattice of its own.
+_LATTICE = 10
+#: Below this probability tokens weigh no more: it bounds the lattice.
+_LEAST_MASS = 1e-6
+#: Added to every tail: more than sums of probabilities lose where they fall below the smallest float.
+_LEAST_TAIL = 1e-300
+
+
+@dataclass(frozen=True)
+class SeedHits:
+    """Weighted number of tokens that are their seeds, with exact p-values for every length.
+
+    Args:
+        values: vocabulary size.
+    """
+
+    values: int
+    name: str = field(default="draft-aware hits", init=False)
+
+    def log_p(self, reading: AnchorReading) -> np.ndarray:
+        """log p-values of the first 1, 2, ... tokens that count, each for that length alone: [t].
+
+        Raises:
+            ValueError: as `AnchorReading.seeds_of`.
+        """
+        mass = reading.token_mass
+        weights = np.rint(_LATTICE * np.log1p(1 / np.maximum(mass, _LEAST_MASS))).astype(int)
+        return weighted_hits_log_sf(mass, reading.seeds_of(self.values).hits, weights)
+
+    def over_time(self, reading: AnchorReading) -> SequentialResult:
+        """The test looked at after every token, paid for by Bonferroni's inequality."""
+        return bonferroni(self.name, self.log_p(reading), reading.index)
+
+
+def weighted_hits_log_sf(chances: np.ndarray, hits: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """log P(S_k >= s_k) for k = 1 ... t, where S_k is a weighted number of hits and s_k the one observed.
+
+    The law of S_k follows from that of S_(k-1) by one convolution with two points, and sums of products of
+    probabilities lose no digits however small they are: tails are right down to 1e-290, and too large by up
+    to 1e-300 below.
+
+    Args:
+        chances: [t] probabilities of independent hits, in [0, 1].
+        hits: [t] whether there was one.
+        weights: [t] integers >= 0; all 1 for the Poisson-binomial law.
+    """
+    law, reached = np.ones(1), 0
+    log_sf = np.zeros(len(hits))
+    for k, (chance, hit, weight) in enumerate(zip(chances, hits, weights, strict=True)):
+        grown = np.zeros(len(law) + weight)
+        grown[: len(law)] = (1 - chance) * law
+        grown[weight:] += chance * law
+        law = grown
+        reached += int(weight) if hit else 0
+        log_sf[k] = np.log(law[reached:].sum() + _LEAST_TAIL)
+    return np.minimum(log_sf, 0.0)
