@@ -163,6 +163,27 @@ class KeyedPrf:
             raise ValueError(f"word={word} must be in 0 .. 2^63 - 1; word k holds rounds 64 k to 64 k + 63")
         return expand(_mix, self._context_keys("layers", stream, contexts, word), tokens)
 
+    def side_information(self, stream: Stream, contexts: np.ndarray, k: int) -> np.ndarray:
+        """The side information of transport watermarks: `[...]` int64, uniform on 0 .. k-1.
+
+        floor(k U) for a uniform U of the context alone, independent of the coin and of every token's numbers.
+
+        Raises:
+            ValueError: for malformed contexts, or k outside 1 .. 2^31.
+        """
+        contexts, k = check_contexts(contexts, self.context_width), _check_count("k", k, "values; 1024")
+        return np.asarray(_scaled(self._context_keys("side", stream, contexts)[..., :1], k)[..., 0])
+
+    def score_uniforms(self, tokens: np.ndarray, k: int) -> np.ndarray:
+        """One uniform for every token and value of the side information: `[m] -> [m, k]` float64 in (0, 1).
+
+        A function of the key alone, as `buckets` are; (t, s) is looked up as t k + s. Raises as `buckets`.
+        """
+        tokens, k = check_tokens(tokens), _check_count("k", k, "values; 1024")
+        keys = self._context_keys("scores", Stream.SHARED, np.empty(0, dtype=np.int64), k)
+        pairs = tokens[:, None] * k + np.arange(k)
+        return np.asarray(expand(lambda key, t: open_unit(_mix(key, t)), keys, pairs))
+
     def buckets(self, tokens: Array, m: int) -> Array:
         """The keyed hash h of token ids `[...]` to 0 .. m-1, uniform and independent for different tokens.
 
@@ -172,14 +193,9 @@ class KeyedPrf:
         Raises:
             ValueError: for malformed tokens, or m outside 1 .. 2^31.
         """
-        tokens = check_tokens(tokens)
-        if not isinstance(m, int | np.integer) or not 1 <= m <= 1 << 31:
-            raise ValueError(f"m={m!r} must be a whole number of buckets, 1 to 2^31; 2 to 16 is usual")
+        tokens, m = check_tokens(tokens), _check_count("m", m, "buckets; 2 to 16")
         keys = self._context_keys("buckets", Stream.SHARED, np.empty(0, dtype=np.int64))
-        # The greatest U is 1 - 2^-53, and m (1 - 2^-53) rounds to a number below m.
-        u = expand(lambda k, t: open_unit(_mix(k, t)), keys, tokens)
-        xp = namespace(u)
-        return xp.astype(u * int(m), xp.int64)
+        return _scaled(expand(_mix, keys, tokens), m)
 
     def _context_keys(self, purpose: str, stream: Stream, contexts: np.ndarray, word: int = 0) -> np.ndarray:
         """The 128 secret bits (k0, k1) of every context: `[..., 2]` int64."""
@@ -199,6 +215,20 @@ class KeyedPrf:
             state.update(data[row * size : (row + 1) * size])
             digests += state.digest()
         return np.frombuffer(digests, dtype="<i8").astype(np.int64).reshape(*contexts.shape[:-1], 2)
+
+
+def _check_count(name: str, count: int, what: str) -> int:
+    if not isinstance(count, int | np.integer) or not 1 <= count <= 1 << 31:
+        kind, usual = what.split("; ")
+        raise ValueError(f"{name}={count!r} must be a whole number of {kind}, 1 to 2^31; {usual} is usual")
+    return int(count)
+
+
+def _scaled(bits: Array, count: int) -> Array:
+    """floor(count U), int64, of the shape of `bits`."""
+    # The greatest U is 1 - 2^-53, and count (1 - 2^-53) rounds to a number below count.
+    u = open_unit(bits)
+    return namespace(u).astype(u * count, namespace(u).int64)
 
 
 PRF_NAMES = (KeyedPrf.name, "vllm-philox-v1")

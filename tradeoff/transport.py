@@ -1,0 +1,177 @@
+"""Optimal transport from a next-token law to uniform side information, and what it makes detectable.
+
+Tsur, Long, Verdun, Hsu, Chen, Permuter, Vithana and Calmon, "HeavyWater and SimplexWater". Side information
+s, uniform on k values, is known to generator and detector; a score f(x, s) says how well token x goes with
+it. The generator couples X ~ P and S so that the score is as high as it can be,
+
+    pi = argmax E_pi f(X, S)   over the couplings of P and Unif[k]   (exact: a linear programme),
+
+and draws X from k pi(., s). Whatever the coupling, the mean of that law over s is P: the watermark is
+unbiased. Its detection gap is D(P, f) = E_pi f - E_{P x Unif} f, its strength I(X; S).
+
+`Exact` and `Sinkhorn` (entropic regularisation) solve it by the POT library. Both give laws with the right
+marginals to rounding: what an iteration that was stopped has left over is spread as Altschuler, Weed and
+Rigollet (2017, Algorithm 2) do, and the marginal error before that is reported.
+
+Choosing a solver: `Exact` has the highest gap, and a strength close to the entropy; on one core it takes
+about as long as a small language model. `Sinkhorn` is several times faster, and at the regularisation that
+its authors use gives up a third of the gap and more than half of the strength.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+__all__ = ["Exact", "Plan", "Sinkhorn", "Solver", "detection_gap"]
+
+#: Below this regularisation exp(-cost / regularisation) leaves the range in which scaling is safe.
+_SMALLEST_SCALING = 0.02
+
+
+class Plan(NamedTuple):
+    """An unbiased family of laws.
+
+    Attributes:
+        laws: k pi(x, s), [m, k]: column s is the law of the token given s. Columns sum to 1 and rows to
+            k P(x), to rounding.
+        marginal_error: sum over x of |mean_s law - P| before the laws were made to fit.
+        iterations: that the solver took; 0 if it does not iterate.
+        converged: whether it stopped because it was done.
+    """
+
+    laws: np.ndarray
+    marginal_error: float
+    iterations: int
+    converged: bool
+
+
+class Solver(Protocol):
+    """Couples a law with uniform side information."""
+
+    @property
+    def name(self) -> str:
+        """As in names of decoders."""
+
+    def __call__(self, p: np.ndarray, scores: np.ndarray) -> Plan:
+        """The coupling of the law p: [m] with Unif[k] under scores [m, k]. Trusts its caller."""
+
+
+@dataclass(frozen=True)
+class Exact:
+    """Maximises E_pi f by network simplex.
+
+    Raises:
+        RuntimeError: if it does not come to an end within 10 million pivots.
+    """
+
+    @property
+    def name(self) -> str:
+        """As in names of decoders."""
+        return "exact"
+
+    def __call__(self, p: np.ndarray, scores: np.ndarray) -> Plan:
+        """See `Solver`."""
+        # POT imports every array library that it finds; who never transports need not wait for that.
+        import ot
+
+        k = scores.shape[-1]
+        pi, log = ot.emd(p, _uniform(k), _cost(scores), numItermax=10_000_000, log=True)
+        if log["warning"] is not None:
+            raise RuntimeError(
+                f"transport of {len(p)} tokens to {k} values was not solved ({log['warning']}); use fewer "
+                "of either, or Sinkhorn()"
+            )
+        return _fitted(p, pi, 0, True)
+
+
+@dataclass(frozen=True)
+class Sinkhorn:
+    """Maximises E_pi f + regularisation (range of f) Ent(pi), by alternate scaling.
+
+    In the log domain where the regularisation asks for it. Scores are turned into costs from 0 to 1.
+
+    Args:
+        regularisation: > 0; the authors use 0.05.
+        tolerance: > 0, l2 error of a marginal at which iterations stop.
+        max_iterations: at least 1.
+
+    Raises:
+        ValueError: for values out of range.
+    """
+
+    regularisation: float = 0.05
+    tolerance: float = 1e-5
+    max_iterations: int = 2000
+
+    def __post_init__(self) -> None:
+        for name in ("regularisation", "tolerance"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"{name}={getattr(self, name)} must be a positive number; see Sinkhorn")
+        if not isinstance(self.max_iterations, int) or self.max_iterations < 1:
+            raise ValueError(
+                f"max_iterations={self.max_iterations} must be a whole number >= 1; 2000 is usual"
+            )
+
+    @property
+    def name(self) -> str:
+        """As in names of decoders."""
+        return f"sinkhorn-{self.regularisation:g}"
+
+    def __call__(self, p: np.ndarray, scores: np.ndarray) -> Plan:
+        """See `Solver`."""
+        import ot
+
+        pi, log = ot.sinkhorn(
+            p,
+            _uniform(scores.shape[-1]),
+            _cost(scores),
+            self.regularisation,
+            method="sinkhorn" if self.regularisation >= _SMALLEST_SCALING else "sinkhorn_log",
+            numItermax=self.max_iterations,
+            stopThr=self.tolerance,
+            warn=False,
+            log=True,
+        )
+        converged = bool(log["err"]) and log["err"][-1] <= self.tolerance
+        return _fitted(p, pi, int(log["niter"]) + 1, converged)
+
+
+def detection_gap(p: np.ndarray, scores: np.ndarray, plan: Plan) -> float:
+    """D = E_pi f - E_{P x Unif} f, in units of the score.
+
+    Args:
+        p: [m]; scores: [m, k].
+        plan: a coupling of the two.
+    """
+    mean = scores.mean(axis=-1)
+    return float((plan.laws * (scores - mean[:, None])).sum() / scores.shape[-1])
+
+
+def _uniform(k: int) -> np.ndarray:
+    return np.full(k, 1 / k)
+
+
+def _cost(scores: np.ndarray) -> np.ndarray:
+    """From 0, for the highest score, to 1."""
+    cost = scores.max() - scores
+    return cost / (cost.max() or 1.0)
+
+
+def _fitted(p: np.ndarray, pi: np.ndarray, iterations: int, converged: bool) -> Plan:
+    """The plan next to `pi` whose marginals are right."""
+    k = pi.shape[-1]
+    laws = pi * k
+    error = float(np.abs(laws.mean(axis=-1) - p).sum())
+    # Nowhere too much, first; then what is missing everywhere, in proportion.
+    rows = laws.mean(axis=-1)
+    laws *= np.minimum(np.divide(p, rows, out=np.ones_like(p), where=rows > 0), 1.0)[:, None]
+    columns = laws.sum(axis=0)
+    laws *= np.minimum(1 / np.maximum(columns, 1e-300), 1.0)
+    lacking, open_share = p - laws.mean(axis=-1), 1 - laws.sum(axis=0)
+    total = float(np.maximum(lacking, 0.0).sum())
+    if total > 0:
+        laws += np.outer(np.maximum(lacking, 0.0) / total, np.maximum(open_share, 0.0))
+    return Plan(laws, error, iterations, converged)
