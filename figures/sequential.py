@@ -99,6 +99,8 @@ def _style(test: str, kind: str) -> tuple[str, str, str]:
     if test.startswith("e*, "):
         values = test.removeprefix("e*, ")
         return COLORS["orange"], _ANCHORED.get(values, "-"), f"e* with the draft model, {values}"
+    if test == "draft-aware hits":
+        return COLORS["blue"], "--", f"hits with the draft model, {kind}"
     if kind == "anchored":
         return COLORS["blue"], "-", "bets with the draft model"
     if "likelihood" in test:

@@ -174,11 +174,12 @@ def sections(
             [
                 "How many tokens until the verdict, if a text is read token by token and the error may be at "
                 "most alpha whenever reading stops. Bets need the key alone; anchored tests also the draft "
-                "model and the prompt; e* is the test of Anchored E-Watermarking. Fixed-length tests are "
-                "made valid over time by Bonferroni (alpha / (k (k + 1)) at the k-th token); the rows of "
-                "kind 'fixed length' look once, at the length from which on half of the texts turned out to "
-                "be detected. Medians with 95% intervals; 'fewer' is the reduction of the median against the "
-                "best test over time on the same texts.",
+                "model and the prompt; e* is the test of Anchored E-Watermarking, and 'draft-aware hits' a "
+                "fixed-length test that owns the same. Fixed-length tests are made valid over time by "
+                "Bonferroni (alpha / (k (k + 1)) at the k-th token); the rows of kind 'fixed length' look "
+                "once, at the length from which on half of the texts turned out to be detected. Medians with "
+                "95% intervals; 'fewer' is the reduction of the median against the best test by Bonferroni "
+                "on the same texts.",
                 _overlaps(speed),
                 "python -m figures.sequential FOLDER draws the picture again from the tables.",
             ],

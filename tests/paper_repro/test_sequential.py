@@ -24,6 +24,7 @@ from tests.detection.ideal import Given
 from tradeoff.detection import Aaronson, ArsPrior, Evidence, Oracle
 from tradeoff.detection.anchored import Anchored, AnchorReading, Seeds, fit_eps
 from tradeoff.detection.bets import RaceBets
+from tradeoff.detection.hits import SeedHits
 from tradeoff.detection.sequential import OverTime, Sequential
 from tradeoff.keys import Key
 from tradeoff.prf import KeyedPrf, Stream
@@ -96,6 +97,75 @@ def test_a_fixed_length_reads_the_last_tokens_too() -> None:
     assert fixed.needed[0.01].tolist() == [10]
 
 
+def test_texts_are_tested_by_the_detectors_that_have_not_seen_them() -> None:
+    """Detectors of one name, of which those of either fold have a threshold of their own."""
+
+    class Stricter(Aaronson):
+        def threshold(self, count: int, fpr: float) -> float:
+            return super().threshold(count, fpr) + 5
+
+    part, detectors = texts(4), (Aaronson(), Stricter())
+    folds = [Fold(list(range(half, 8, 2)), [detectors[half]]) for half in (0, 1)]
+    trials = {t.kind: t for t in sequential_trials(part, folds)}
+    alone = [
+        {t.kind: t for t in sequential_trials(part, [Fold(list(range(8)), [detector])])}
+        for detector in detectors
+    ]
+    for kind in ("Bonferroni over time", "fixed length"):
+        for alpha in ALPHAS:
+            first, second = (by_kind[kind].needed[alpha] for by_kind in alone)
+            assert trials[kind].needed[alpha].tolist() == np.where(np.arange(8) % 2, second, first).tolist()
+        first, second = (by_kind[kind].needed[0.01] for by_kind in alone)
+        assert (first < second)[::2].any()
+        assert (first < second)[1::2].any()
+
+
+def test_laws_that_are_simulated_have_no_small_p_values() -> None:
+    """They end at one in as many scores as were drawn, far above what Bonferroni asks for."""
+
+    class Simulated(Aaronson):
+        name = "simulated law"
+        null = "simulated from 10,000 null texts"
+
+    names = {t.test for t in sequential_trials(texts(0), [Fold(list(range(8)), [Simulated(), Aaronson()])])}
+    assert names == {"race bets", "Aaronson"}
+
+
+def read_texts(part: CellEvidence, seed: int) -> list[AnchorReading]:
+    """Readings of texts nine tenths of whose tokens are their seeds, as far as 1000 tokens go."""
+    rng, found = np.random.default_rng(seed), []
+    for evidence in part.texts:
+        n = len(evidence)
+        mass, hits = rng.uniform(0.2, 0.9, n), rng.random(n) < 0.9
+        seeds = {m: Seeds(hits, mass) for m in (1000, *BUCKETS)}
+        found.append(AnchorReading(evidence.index, mass, seeds))
+    return found
+
+
+def test_hits_with_the_draft_model_are_a_baseline_on_the_texts_that_were_read() -> None:
+    part = texts(5)
+    readings = read_texts(part, 0)[:6]
+    folds = [Fold(list(range(8)), [Aaronson()])]
+    trials = {(t.test, t.kind): t for t in sequential_trials(part, folds, readings, 1000)}
+    over_time = trials["draft-aware hits", "Bonferroni over time"]
+    fixed = trials["draft-aware hits", "fixed length"]
+    hits = SeedHits(1000)
+    for alpha in ALPHAS:
+        for i, reading in enumerate(readings):
+            expected = hits.over_time(reading).tokens_needed(alpha) or math.inf
+            assert over_time.needed[alpha][i] == expected
+            log_p = hits.log_p(reading)
+            for length in range(5, LENGTH + 1, 5):
+                count = int(np.searchsorted(reading.index, length))
+                detected = count > 0 and log_p[count - 1] <= math.log(alpha)
+                if length >= fixed.needed[alpha][i]:
+                    assert detected
+                elif length == fixed.needed[alpha][i] - 5:
+                    assert not detected
+    assert over_time.which.tolist() == fixed.which.tolist() == list(range(6))
+    assert np.isfinite(fixed.needed[0.02]).sum() > 3
+
+
 def test_eps_is_fitted_to_the_texts_of_the_other_half() -> None:
     """Even texts hit always and odd ones never, so that either half is read with the eps of the other."""
     part = texts(3)
@@ -159,6 +229,52 @@ def test_tests_on_fewer_texts_are_compared_on_those() -> None:
     assert row["reduction"] == pytest.approx(0.5)
 
 
+def test_the_baseline_is_the_best_on_the_texts_compared() -> None:
+    """One is best on all texts and another on the first four, of which a third has read but three."""
+    even = trial("even", "Bonferroni over time", [30.0] * 8)
+    early = trial("early", "Bonferroni over time", [20.0] * 3 + [60.0] * 5)
+    few = trial("few", "Bonferroni over time", [5.0] * 3)
+    table = sequential_table(
+        [even, early, few, trial("bets", "betting", [15.0] * 8), trial("aware", "anchored", [15.0] * 4)]
+    )
+    rows = table[table["alpha"] == 0.02].set_index("test")
+    assert rows["baseline"].dropna().to_dict() == {"bets": "even", "aware": "early"}
+    assert rows.loc["bets", "reduction"] == pytest.approx(1 - 15 / 30)
+    assert rows.loc["aware", "reduction"] == pytest.approx(1 - 15 / 20)
+
+
+def test_a_test_that_no_baseline_was_tried_beside_is_compared_with_none() -> None:
+    few = trial("few", "Bonferroni over time", [5.0] * 3)
+    other = trial("other", "Bonferroni over time", [5.0] * 8, PromptSet("b", "builtin:continuation"))
+    table = sequential_table([few, other, trial("bets", "betting", [15.0] * 8)])
+    assert "reduction" not in table or table["reduction"].isna().all()
+
+
+def test_texts_are_compared_by_their_numbers() -> None:
+    """A baseline that was tried on the second and third texts among others, in another order."""
+    evidence = CellEvidence(cell(), [], [])
+    over_time = dict.fromkeys(ALPHAS, np.array([10.0, 40.0, 20.0]))
+    baseline = SequentialTrial(evidence, "best", "Bonferroni over time", np.array([5, 2, 1]), over_time)
+    ours = SequentialTrial(
+        evidence, "bets", "betting", np.array([1, 2]), dict.fromkeys(ALPHAS, np.array([10.0, 30.0]))
+    )
+    table = sequential_table([baseline, ours])
+    assert table.loc[table["test"] == "bets", "reduction"].tolist() == pytest.approx([1 - 10 / 20] * 2)
+
+
+def test_medians_and_reductions_are_of_one_kind() -> None:
+    """Of an even number of texts the median is the lower of the middle two, in all columns."""
+    ours = trial("bets", "betting", [10.0, 20.0, math.inf, math.inf])
+    best = trial("best", "Bonferroni over time", [10.0, 40.0, math.inf, math.inf])
+    table = sequential_table([ours, best])
+    rows = table[table["alpha"] == 0.02].set_index("test")
+    assert rows["median"].to_dict() == {"bets": 20, "best": 40}
+    assert rows.loc["bets", "reduction"] == pytest.approx(1 - 20 / 40)
+    assert (rows["lower_quartile"] == 10).all()
+    assert np.isinf(rows["upper_quartile"]).all()
+    assert np.isinf(sequential_table([trial("none", "betting", [9.0, math.inf, math.inf])])["median"]).all()
+
+
 def test_tests_on_one_set_of_prompts_are_compared_on_that() -> None:
     other = PromptSet("b", "builtin:continuation")
     baseline = [
@@ -177,11 +293,18 @@ def test_shares_rise_to_what_was_detected() -> None:
     assert shares[LENGTH] == 0.5
 
 
+def test_a_text_counts_from_the_very_token_it_needed() -> None:
+    table = share_table([trial("bets", "betting", [25.0, 26.0, math.inf, LENGTH])])
+    shares = table[table["alpha"] == 0.02].set_index("tokens")["share"]
+    assert shares[[20, 25, 30, LENGTH - 5, LENGTH]].tolist() == [0, 0.25, 0.5, 0.5, 0.75]
+
+
 def test_the_picture_is_drawn_from_the_table_alone(tmp_path) -> None:
     trials = [
         trial("race bets", "betting", [7.0, 33.0]),
         trial("e*, 4 buckets", "anchored", [7.0, math.inf]),
         trial("draft-aware bets", "anchored", [7.0, 9.0]),
+        trial("draft-aware hits", "Bonferroni over time", [17.0, 39.0]),
         trial("Aaronson", "Bonferroni over time", [20.0, 40.0]),
     ]
     table = share_table(trials)
@@ -190,6 +313,7 @@ def test_the_picture_is_drawn_from_the_table_alone(tmp_path) -> None:
         "bets, key alone",
         "e* with the draft model, 4 buckets",
         "bets with the draft model",
+        "hits with the draft model, Bonferroni over time",
         "Aaronson, Bonferroni over time",
     ]
     table.to_csv(tmp_path / "sequential_shares.csv", index=False)
