@@ -152,7 +152,7 @@ def test_what_the_format_lacks_is_refused_with_the_methods_that_work():
         lambda: prf.coin(contexts),
         lambda: prf.bits(Stream.SHARED, contexts, tokens),
         lambda: prf.race(Stream.ACCEPTANCE, contexts, tokens),
-        lambda: prf.uniform(Stream.COMPLETION, contexts, tokens),
+        lambda: prf.uniform(Stream.ACCEPTANCE, contexts, tokens),
     ]
     for call in calls:
         with pytest.raises(

@@ -76,7 +76,7 @@ def test_format_in_plain_integers(secret):
     for context, stream, word in [
         ([1, 2, 3, 4], Stream.SHARED, 0),
         ([PAD, PAD, 0, 2**62], Stream.DRAFT, 1),
-        ([7], Stream.COMPLETION, 5),
+        ([7], Stream.ACCEPTANCE, 5),
         (list(range(64)), Stream.TARGET, 0),
     ]:
         prf, contexts = KeyedPrf(Key(secret), len(context)), np.array(context)

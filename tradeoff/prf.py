@@ -53,7 +53,6 @@ class Stream(StrEnum):
     DRAFT = "draft"
     TARGET = "target"
     ACCEPTANCE = "acceptance"
-    COMPLETION = "completion"
 
 
 @runtime_checkable

@@ -10,7 +10,7 @@ what changes from position to position is s.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,7 +23,7 @@ from tradeoff.prf import KeyedPrf
 __all__ = ["SCORE_LAWS", "RandomScores", "Scores", "SimplexScores", "seeded_table"]
 
 
-class Scores(Protocol):
+class Scores(Hashable, Protocol):
     """A family of scores."""
 
     @property

@@ -7,6 +7,7 @@ that memory does not grow with the number of seeds.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from tradeoff.coupling import SampledPairs
-from tradeoff.decoders import Decoder, shares_randomness
-from tradeoff.decoders.base import draw_antithetic
+from tradeoff.decoders import Decoder, Identity, shares_randomness
+from tradeoff.decoders.base import FiniteDecoder, draw_antithetic
 from tradeoff.simplex import acceptance_probability, excess
 
 __all__ = [
@@ -35,6 +36,9 @@ FULL_CONTROLS = 64
 #: Two antithetic pairs, the fewest that have a spread.
 FEWEST_SEEDS = 4
 _ROWS_PER_CONTROL = 10
+#: Where zeta has few values: probabilities that are held at once, and combinations that are gone through.
+_MOST_LAWS = 1 << 24
+_MOST_COMBINATIONS = 1 << 21
 
 
 def check_seeds(seeds: int) -> None:
@@ -140,7 +144,9 @@ def simulate(
     residual: bool = False,
     batch_bytes: int = 1 << 20,
 ) -> Estimate:
-    """E_zeta of a functional of the watermarked laws, by controlled Monte Carlo.
+    """E_zeta of a functional of the watermarked laws, by controlled Monte Carlo, or exactly.
+
+    It is exact where zeta has few values (`FiniteDecoder`): then all are gone through.
 
     Args:
         functional: (P_zeta, Q_zeta, R_zeta'), each [batch, n] -> [batch, columns].
@@ -164,8 +170,12 @@ def simulate(
     rest = excess(p, q, empty="zero")
     draw_residual = residual and bool(rest.any())
     shared = shares_randomness(target, draft)
-    pairs = (seeds + 1) // 2
     batch = max(1, batch_bytes // (8 * n))
+    laws_of_values = (_laws(target, p), _laws(draft, q), _laws(target, rest) if draw_residual else rest[None])
+    exact = _enumerate(functional, laws_of_values, shared, batch)
+    if exact is not None:
+        return exact
+    pairs = (seeds + 1) // 2
     total: ControlledMean | None = None
     for start in range(0, pairs, batch):
         shape = (min(batch, pairs - start),)
@@ -186,6 +196,36 @@ def simulate(
         total.add((values + mirrored) / 2, (controls + mirrored_controls) / 2)
     assert total is not None
     return total.estimate()
+
+
+def _laws(decoder: Decoder, p: np.ndarray) -> np.ndarray | None:
+    """S(p, zeta) for every value of zeta, [values, n]; None if these are too many."""
+    if isinstance(decoder, Identity):
+        return p[None]
+    if not isinstance(decoder, FiniteDecoder) or decoder.values * p.shape[-1] > _MOST_LAWS:
+        return None
+    return np.broadcast_to(decoder(p, decoder.every()), (decoder.values, p.shape[-1]))
+
+
+def _enumerate(
+    functional: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
+    laws: tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None],
+    shared: bool,
+    batch: int,
+) -> Estimate | None:
+    """The mean over all values of zeta, of the draft's own if it is not shared, and of the residual's."""
+    target, draft, rest = laws
+    if target is None or draft is None or rest is None:
+        return None
+    shape = (len(target), 1 if shared else len(draft), len(rest))
+    total = math.prod(shape)
+    if total > _MOST_COMBINATIONS:
+        return None
+    value: Any = 0.0
+    for start in range(0, total, batch):
+        i, j, k = np.unravel_index(np.arange(start, min(start + batch, total)), shape)
+        value = value + functional(target[i], draft[i if shared else j], rest[k]).sum(axis=0)
+    return Estimate(value / total, np.zeros_like(value))
 
 
 def _controls(laws: list[np.ndarray], means: tuple[np.ndarray, ...]) -> np.ndarray:

@@ -20,6 +20,7 @@ its authors use gives up a third of the gap and more than half of the strength.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -48,7 +49,7 @@ class Plan(NamedTuple):
     converged: bool
 
 
-class Solver(Protocol):
+class Solver(Hashable, Protocol):
     """Couples a law with uniform side information."""
 
     @property

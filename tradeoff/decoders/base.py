@@ -8,7 +8,14 @@ import numpy as np
 
 from tradeoff._arrays import Array
 
-__all__ = ["Decoder", "DegenerateDecoder", "draw_antithetic", "is_degenerate", "shares_randomness"]
+__all__ = [
+    "Decoder",
+    "DegenerateDecoder",
+    "FiniteDecoder",
+    "draw_antithetic",
+    "is_degenerate",
+    "shares_randomness",
+]
 
 
 @runtime_checkable
@@ -43,6 +50,18 @@ class DegenerateDecoder(Decoder, Protocol):
 
     def token(self, p: Array, zeta: Any) -> Array:
         """The token that carries all of P_zeta: `[...]` integers."""
+
+
+@runtime_checkable
+class FiniteDecoder(Decoder, Protocol):
+    """A decoder whose zeta has few enough values, all equally likely, to go through them all."""
+
+    @property
+    def values(self) -> int:
+        """How many."""
+
+    def every(self) -> Any:
+        """All of them, as a batch [values]."""
 
 
 def is_degenerate(decoder: Decoder) -> TypeGuard[DegenerateDecoder]:

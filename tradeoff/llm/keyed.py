@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from tradeoff.decoders import Decoder
+from tradeoff.decoders import Completed, Decoder, GumbelMax, SideInformation, Transport
+from tradeoff.decoders.completed import Completion
 from tradeoff.decoders.synthid import TournamentBits
-from tradeoff.prf import Prf, Stream
+from tradeoff.prf import KeyedPrf, Prf, Stream
 from tradeoff.randomness import open_uniform
+from tradeoff.scores import seeded_table
 
 __all__ = ["PositionRandomness", "vocabulary_ids"]
 
@@ -71,13 +73,23 @@ class PositionRandomness:
         return self._coin
 
     def zeta(self, stream: Stream, decoder: Decoder) -> Any:
-        """What the decoder reads: a race [rows, n], tournament bits, or None if it reads nothing."""
+        """What the decoder reads: a race [rows, n], tournament bits, side information [rows], a race beside
+        one of the latter, or None if it reads nothing.
+
+        Raises:
+            ValueError: for a transport decoder under a function that has no side information.
+        """
+        if isinstance(decoder, Completed):
+            # The function's purposes are independent of each other: bits or side information, and a race.
+            return Completion(self.zeta(stream, decoder.decoder), self.zeta(stream, GumbelMax()))
         kind = decoder.randomness
         if (stream, kind) not in self._drawn:
             if kind == "race":
                 self._drawn[stream, kind] = self._race(stream, decoder)
             elif kind == "tournament bits":
                 self._drawn[stream, kind] = self._tournament_bits(stream, decoder)
+            elif isinstance(decoder, Transport):
+                self._drawn[stream, kind] = self._side_information(stream, decoder)
             else:
                 return None
         return self._drawn[stream, kind]
@@ -117,6 +129,21 @@ class PositionRandomness:
             race[row] = torch.from_numpy(drawn).to(self._device)
         return race
 
+    def _side_information(self, stream: Stream, decoder: Transport) -> SideInformation:
+        # Without a key nobody reads the text, and one table is as good as another.
+        side, table = np.empty(len(self._contexts), dtype=np.int64), seeded_table(decoder.seed)
+        if self._prf is not None:
+            if not isinstance(self._prf, KeyedPrf):
+                raise ValueError(
+                    f"prf={self._prf.name!r} has no side information, which {decoder.name} reads; use "
+                    f"{KeyedPrf.name}"
+                )
+            table = self._prf
+            side = table.side_information(stream, self._contexts, decoder.scores.k)
+        for row in map(int, self._free):
+            side[row] = decoder.draw(self._generators[row], (), self._n).s
+        return SideInformation(torch.from_numpy(side).to(self._device), table)
+
     def _tournament_bits(self, stream: Stream, decoder: Decoder) -> TournamentBits:
         # A source of its own for every free row, made now: how many words are drawn later depends on the
         # other rows of the batch, and must not move what this text draws next.
@@ -135,6 +162,8 @@ class PositionRandomness:
 
 
 def _rows_of(drawn: Any, index: torch.Tensor) -> Any:
+    if isinstance(drawn, SideInformation):
+        return drawn._replace(s=drawn.s[index])
     if isinstance(drawn, TournamentBits):
         return TournamentBits(lambda word: drawn.word(word)[index])
     return drawn[index]

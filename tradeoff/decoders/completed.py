@@ -1,0 +1,79 @@
+"""Completion: any decoder, made degenerate by one more race."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from tradeoff._arrays import Array
+from tradeoff.decoders.base import Decoder
+from tradeoff.decoders.gumbel import GumbelMax, one_hot
+from tradeoff.decoders.identity import Identity
+
+__all__ = ["Completed", "Completion"]
+
+_RACE = GumbelMax()
+
+
+class Completion(NamedTuple):
+    """What a completed decoder reads: zeta of the decoder itself, and a race [..., n] independent of it."""
+
+    inner: Any
+    race: Array
+
+
+@dataclass(frozen=True)
+class Completed:
+    """The token is drawn from S(P, zeta) by a race under numbers that are independent of zeta.
+
+    A race draws exactly from any law, so given zeta the token has the law S(P, zeta): the result is unbiased,
+    statistics of zeta and the token keep their laws, and as the token is a function of (zeta, race) the
+    strength is Ent(P) (Theorem 3.3). So Algorithm 1 makes any watermark as strong as can be: SynthID with
+    finitely many rounds, SimplexWater, HeavyWater. What the watermark left to true randomness is in the race,
+    where a detector finds it by Aaronson's statistic.
+
+    Args:
+        decoder: not degenerate, and not the identity.
+
+    Raises:
+        ValueError: for another decoder.
+    """
+
+    decoder: Decoder
+
+    degenerate: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.decoder.degenerate:
+            raise ValueError(f"decoder={self.decoder.name!r} is degenerate already; use it as it is")
+        if isinstance(self.decoder, Identity):
+            raise ValueError("decoder='no watermark' completed is Gumbel-max; use GumbelMax()")
+
+    @property
+    def name(self) -> str:
+        """ "SynthID (m = 30), completed"."""
+        return f"{self.decoder.name}, completed"
+
+    @property
+    def randomness(self) -> str:
+        """That of the decoder, and a race."""
+        return f"{self.decoder.randomness}, and a race"
+
+    def draw(self, rng: np.random.Generator, batch: tuple[int, ...], n: int) -> Completion:
+        """Both, for a batch of independent seeds."""
+        return Completion(self.decoder.draw(rng, batch, n), _RACE.draw(rng, batch, n))
+
+    def antithetic(self, zeta: Completion) -> Completion:
+        """The antitheses of both."""
+        return Completion(self.decoder.antithetic(zeta.inner), _RACE.antithetic(zeta.race))
+
+    def token(self, p: Array, zeta: Completion) -> Array:
+        """The winner of the race with rates S(P, zeta): `[...]` integers."""
+        return _RACE.token(self.decoder(p, zeta.inner), zeta.race)
+
+    def __call__(self, p: Array, zeta: Completion) -> Array:
+        """The point mass on the winner: `[..., n]`."""
+        law = self.decoder(p, zeta.inner)
+        return one_hot(_RACE.token(law, zeta.race), law)

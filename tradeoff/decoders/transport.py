@@ -1,0 +1,234 @@
+"""SimplexWater, HeavyWater and other watermarks by optimal transport (Tsur et al.)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tradeoff._arrays import Array, like, namespace, on_host, to_numpy
+from tradeoff.prf import KeyedPrf
+from tradeoff.scores import RandomScores, Scores, SimplexScores, seeded_table
+from tradeoff.transport import Exact, Plan, Solver
+
+__all__ = ["SideInformation", "Transport", "TransportWarning", "heavy_water", "simplex_water"]
+
+#: Tokens below this keep their probability whatever s is: they would cost time and carry nothing.
+_NEGLIGIBLE = 2.0**-20
+#: Plans remembered: curves and simulations ask for the same few laws again and again.
+_PLANS = 8
+#: Bytes of score rows remembered for one key.
+_ROW_BYTES = 1 << 28
+
+
+class TransportWarning(UserWarning):
+    """A transport was stopped before it had converged; the laws are unbiased, the gap is below its best."""
+
+
+class SideInformation(NamedTuple):
+    """What a transport decoder reads.
+
+    Attributes:
+        s: [...] integers in 0 .. k-1.
+        table: the key under which scores are looked up.
+    """
+
+    s: Array
+    table: KeyedPrf
+
+
+@dataclass(frozen=True)
+class Transport:
+    """S(P, s) = k pi(., s), pi the optimal transport of P to uniform side information s under a score.
+
+    Unbiased whatever the solver, as the laws are made to fit. In general not degenerate: tokens that share
+    a value of s are told apart by true randomness, or by a race (`tradeoff.decoders.Completed`).
+
+    Only the head of P is transported, conditionally on being in it; the tail keeps its probabilities for
+    every s, which costs strength and leaves the mean as it is.
+
+    Args:
+        scores: the family of scores, with its k.
+        solver: Exact() or Sinkhorn().
+        head: how many of the most probable tokens are transported, at least 2.
+        tilt: 0, or more to trade text quality for detection: laws are multiplied by exp(tilt f(x, s)) and
+            normalised within the head. Biased unless 0; an exact plan is nearly a point mass for every s, and
+            leaves little to tilt.
+        seed: of the table of scores where no key gives one (simulations, curves).
+
+    Raises:
+        ValueError: for a head below 2, a negative tilt, or a seed outside 0 .. 2^63 - 1.
+    """
+
+    scores: Scores
+    solver: Solver = field(default_factory=Exact)
+    head: int = 50
+    tilt: float = 0.0
+    seed: int = 0
+
+    degenerate = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.head, int) or self.head < 2:
+            raise ValueError(f"head={self.head!r} must be a whole number of at least 2 tokens; 50 is usual")
+        if not 0 <= self.tilt < float("inf"):
+            raise ValueError(f"tilt={self.tilt} must be 0 (unbiased) or a positive number")
+        if not isinstance(self.seed, int) or not 0 <= self.seed < 1 << 63:
+            raise ValueError(f"seed={self.seed!r} must be a whole number from 0 to 2^63 - 1")
+
+    @property
+    def name(self) -> str:
+        """ "SimplexWater (r = 10)", "HeavyWater (lognormal, k = 1024)", with what differs from the usual."""
+        scores = self.scores
+        if isinstance(scores, SimplexScores):
+            kind = f"SimplexWater (r = {scores.r}" + ("" if scores.q == 2 else f", q = {scores.q}")
+        elif isinstance(scores, RandomScores):
+            family = "HeavyWater" if scores.law in ("lognormal", "gamma") else "transport"
+            kind = f"{family} ({scores.law}, k = {scores.k}"
+        else:
+            kind = f"transport ({scores.name}"
+        solver = "" if isinstance(self.solver, Exact) else f", {self.solver.name}"
+        return kind + solver + (f", tilt {self.tilt:g}" if self.tilt else "") + ")"
+
+    @property
+    def randomness(self) -> str:
+        """Decoders of one k can share their side information."""
+        return f"side information of {self.scores.k} values"
+
+    @property
+    def values(self) -> int:
+        """How many values zeta has, all equally likely."""
+        return self.scores.k
+
+    def every(self) -> SideInformation:
+        """All values of zeta: a batch [k]."""
+        return SideInformation(np.arange(self.scores.k), seeded_table(self.seed))
+
+    def draw(self, rng: np.random.Generator, batch: tuple[int, ...], n: int) -> SideInformation:
+        """Side information, uniform on 0 .. k-1, for every seed."""
+        return SideInformation(rng.integers(self.scores.k, size=batch), seeded_table(self.seed))
+
+    def antithetic(self, zeta: SideInformation) -> SideInformation:
+        """k - 1 - s."""
+        return zeta._replace(s=self.scores.k - 1 - zeta.s)
+
+    def plan(self, p: np.ndarray, table: KeyedPrf | None = None) -> tuple[np.ndarray, Plan]:
+        """The tokens of the head and their coupling with s.
+
+        Args:
+            p: law [n].
+            table: whose scores; that of `seed` if None.
+
+        Returns:
+            (token ids [m], plan with laws [m, k] of the law of the head).
+        """
+        tokens, mass = self._heads(np.asarray(p)[None])
+        kept = mass[0] > 0
+        ids = tokens[0, kept]
+        law = mass[0, kept] / mass[0, kept].sum()
+        return ids, self._plan(ids, law, seeded_table(self.seed) if table is None else table)
+
+    def __call__(self, p: Array, zeta: SideInformation) -> Array:
+        """P_s: `[..., n]`."""
+        xp, n = namespace(p), p.shape[-1]
+        side = to_numpy(zeta.s)
+        batch = np.broadcast_shapes(p.shape[:-1], side.shape)
+        rows = xp.reshape(p, (-1, n))
+        tokens, mass = self._heads(rows)
+        of_row = np.arange(rows.shape[0]).reshape(p.shape[:-1])
+        of_row, side = (np.broadcast_to(a, batch).ravel() for a in (of_row, side))
+        head = np.empty((len(side), tokens.shape[1]))
+        # Entries that share a row of p share its plan.
+        order = np.argsort(of_row, kind="stable")
+        for here in np.split(order, np.cumsum(np.bincount(of_row, minlength=len(tokens)))[:-1]):
+            if len(here):
+                row = int(of_row[here[0]])
+                head[here] = self._at(tokens[row], mass[row], side[here], zeta.table)
+        law = xp.asarray(xp.reshape(xp.broadcast_to(p, (*batch, n)), (-1, n)), copy=True)
+        law[like(np.arange(len(side))[:, None], p), like(tokens[of_row], p)] = like(head, p)
+        return xp.reshape(law, (*batch, n))
+
+    def _heads(self, rows: Array) -> tuple[np.ndarray, np.ndarray]:
+        """The most probable tokens of every row, and their probabilities: [rows, m] each, on the host.
+
+        Where a token is negligible its probability is given as 0.
+        """
+        m, n = min(self.head, rows.shape[-1]), rows.shape[-1]
+        if on_host(rows):
+            # Shares its memory with a tensor.
+            p = to_numpy(rows)
+            top = np.argpartition(p, n - m, axis=-1)[:, n - m :] if m < n else np.arange(n)[None]
+            tokens = np.broadcast_to(top, (len(p), m))
+            mass = np.take_along_axis(p, tokens, -1)
+        else:
+            top = namespace(rows).argsort(rows, axis=-1, descending=True)[:, :m]
+            tokens = to_numpy(top)
+            mass = to_numpy(namespace(rows).take_along_axis(rows, top, axis=-1))
+        return tokens, np.where(mass >= _NEGLIGIBLE, mass, 0.0)
+
+    def _at(self, tokens: np.ndarray, mass: np.ndarray, side: np.ndarray, table: KeyedPrf) -> np.ndarray:
+        """What P_s gives the tokens of a head, for many s: [len(side), m]."""
+        kept = mass > 0
+        law = np.broadcast_to(mass, (len(side), len(mass))).copy()
+        # A one-token support has nothing to couple.
+        if np.count_nonzero(kept) < 2:
+            return law
+        total = mass[kept].sum()
+        laws = self._plan(tokens[kept], mass[kept] / total, table).laws[:, side].T
+        if self.tilt:
+            f = _rows(self.scores, table)(tokens[kept])[:, side].T
+            # Relative to the highest score, so that no factor overflows.
+            laws = laws * np.exp(self.tilt * (f - f.max(axis=-1, keepdims=True)))
+            laws /= laws.sum(axis=-1, keepdims=True)
+        law[:, kept] = total * laws
+        return law
+
+    def _plan(self, tokens: np.ndarray, law: np.ndarray, table: KeyedPrf) -> Plan:
+        return _solved(self.solver, self.scores, table, tokens.tobytes(), law.tobytes())
+
+
+def simplex_water(r: int = 10, **settings: Any) -> Transport:
+    """SimplexWater with k = 2^r - 1 values of side information; `settings` as of `Transport`."""
+    return Transport(SimplexScores(r), **settings)
+
+
+def heavy_water(law: str = "lognormal", k: int = 1024, **settings: Any) -> Transport:
+    """HeavyWater with scores of a law with a heavy tail; `settings` as of `Transport`."""
+    return Transport(RandomScores(law, k), **settings)
+
+
+@lru_cache(maxsize=_PLANS)
+def _solved(solver: Solver, scores: Scores, table: KeyedPrf, tokens: bytes, law: bytes) -> Plan:
+    p = np.frombuffer(law)
+    plan = solver(p, _rows(scores, table)(np.frombuffer(tokens, dtype=np.int64)))
+    if not plan.converged:
+        warnings.warn(
+            f"transport by {solver.name} of {len(p)} tokens to {scores.k} values stopped after "
+            f"{plan.iterations} iterations with a marginal error of {plan.marginal_error:.1e}; allow more "
+            "iterations, or a larger regularisation",
+            TransportWarning,
+            stacklevel=2,
+        )
+    return plan
+
+
+@lru_cache(maxsize=4)
+def _rows(scores: Scores, table: KeyedPrf) -> Callable[[np.ndarray], np.ndarray]:
+    """`scores.rows` of one table, remembered by token."""
+    known: dict[int, np.ndarray] = {}
+
+    def rows(tokens: np.ndarray) -> np.ndarray:
+        wanted = tokens.tolist()
+        new = [token for token in dict.fromkeys(wanted) if token not in known]
+        if (len(known) + len(new)) * 8 * scores.k > _ROW_BYTES:
+            known.clear()
+            new = list(dict.fromkeys(wanted))
+        if new:
+            known.update(zip(new, scores.rows(np.array(new, dtype=np.int64), table), strict=True))
+        return np.stack([known[token] for token in wanted])
+
+    return rows
