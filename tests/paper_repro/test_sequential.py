@@ -243,6 +243,13 @@ def test_the_baseline_is_the_best_on_the_texts_compared() -> None:
     assert rows.loc["aware", "reduction"] == pytest.approx(1 - 15 / 20)
 
 
+def test_of_baselines_that_miss_most_texts_the_one_that_misses_fewest_is_compared() -> None:
+    most = trial("most", "Bonferroni over time", [10.0] + [math.inf] * 9)
+    fewer = trial("fewer", "Bonferroni over time", [10.0] * 4 + [math.inf] * 6)
+    table = sequential_table([most, fewer, trial("bets", "betting", [15.0] * 10)])
+    assert table["baseline"].dropna().tolist() == ["fewer"] * 2
+
+
 def test_a_test_that_no_baseline_was_tried_beside_is_compared_with_none() -> None:
     few = trial("few", "Bonferroni over time", [5.0] * 3)
     other = trial("other", "Bonferroni over time", [5.0] * 8, PromptSet("b", "builtin:continuation"))
