@@ -145,6 +145,20 @@ def test_a_prompt_is_needed(make_pair: MakePair):
         read_anchor(make_pair(N).draft, N, OneRace(), PRF, Sampling(), [], [1, 2, 3])
 
 
+@pytest.mark.parametrize("bad", [N, N + 7, -1])
+def test_ids_of_another_vocabulary_are_refused(bad, make_pair: MakePair):
+    """By name, value and remedy, also in texts too short to count; the last id there is belongs to it."""
+    draft = make_pair(N).draft
+    for prompt, tokens, named in (([1, bad], [1, 2], "prompt_ids"), ([1], [bad, 2], "token_ids")):
+        if bad >= 0 or named == "prompt_ids":
+            expected = f"{named} hold {bad}, but vocabulary_size={N}: .*tokenizer of the draft model"
+        else:
+            expected = "token_ids hold -1; pass ids >= 0"
+        with pytest.raises(ValueError, match=expected):
+            read_anchor(draft, N, OneRace(), PRF, Sampling(), prompt, tokens)
+    assert len(read_anchor(draft, N, OneRace(), PRF, Sampling(), [N - 1], [1, 2, N - 1]).index) == 1
+
+
 def test_a_text_too_short_to_count_has_no_seeds(make_pair: MakePair):
     found = read_anchor(make_pair(N).draft, N, OneRace(), PRF, Sampling(), [1], [1, 2])
     assert len(found.index) == len(found.token_mass) == len(found.seeds_of(2).hits) == 0

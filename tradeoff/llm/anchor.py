@@ -49,7 +49,8 @@ def read_anchor(
         buckets: numbers of buckets to read, beside tokens.
 
     Raises:
-        ValueError: for a method whose draft tokens the key does not determine, or an empty prompt.
+        ValueError: for a method whose draft tokens the key does not determine, an empty prompt, or token ids
+            outside the vocabulary.
     """
     stream, decoder = method.detection.drafted or method.detection.bonus, method.decoder
     if stream is None or not is_degenerate(decoder):
@@ -60,6 +61,14 @@ def read_anchor(
     if not len(prompt_ids):
         raise ValueError("prompt_ids are empty; pass the prompt, or any token to start from")
     evidence = Evidence(np.asarray(token_ids), prf)
+    for name, ids in (("prompt_ids", prompt_ids), ("token_ids", token_ids)):
+        bad = next((token for token in ids if not 0 <= token < vocabulary_size), None)
+        if bad is not None:
+            raise ValueError(
+                f"{name} hold {bad}, but vocabulary_size={vocabulary_size}: ids are from 0 to "
+                f"{vocabulary_size - 1}; tokenise with the tokenizer of the draft model, or pass the "
+                "vocabulary_size that the text was generated with"
+            )
     values = [vocabulary_size, *buckets]
     if len(evidence) == 0:
         nothing = Seeds(np.zeros(0, dtype=bool), np.zeros(0))
