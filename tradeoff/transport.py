@@ -30,6 +30,8 @@ __all__ = ["Exact", "Plan", "Sinkhorn", "Solver", "detection_gap"]
 
 #: Below this regularisation exp(-cost / regularisation) leaves the range in which scaling is safe.
 _SMALLEST_SCALING = 0.02
+#: Below this mass its inverse may overflow.
+_SMALLEST_MASS = 1e-290
 
 
 class Plan(NamedTuple):
@@ -38,7 +40,8 @@ class Plan(NamedTuple):
     Attributes:
         laws: k pi(x, s), [m, k]: column s is the law of the token given s. Columns sum to 1 and rows to
             k P(x), to rounding.
-        marginal_error: sum over x of |mean_s law - P| before the laws were made to fit.
+        marginal_error: of pi before it was made to fit: sum over x of |pi(x, .) - P| plus sum over s of
+            |pi(., s) - 1/k|.
         iterations: that the solver took; 0 if it does not iterate.
         converged: whether it stopped because it was done.
     """
@@ -92,7 +95,8 @@ class Exact:
 class Sinkhorn:
     """Maximises E_pi f + regularisation (range of f) Ent(pi), by alternate scaling.
 
-    In the log domain where the regularisation asks for it. Scores are turned into costs from 0 to 1.
+    In the log domain where the regularisation asks for it. Scores are turned into costs from 0 to 1; their
+    range is that over tokens with mass, so that those without change nothing.
 
     Args:
         regularisation: > 0; the authors use 0.05.
@@ -125,18 +129,23 @@ class Sinkhorn:
         """See `Solver`."""
         import ot
 
-        pi, log = ot.sinkhorn(
-            p,
-            _uniform(scores.shape[-1]),
-            _cost(scores),
-            self.regularisation,
-            method="sinkhorn" if self.regularisation >= _SMALLEST_SCALING else "sinkhorn_log",
-            numItermax=self.max_iterations,
-            stopThr=self.tolerance,
-            warn=False,
-            log=True,
-        )
-        converged = bool(log["err"]) and log["err"][-1] <= self.tolerance
+        # Scaling divides by the masses.
+        held = p > _SMALLEST_MASS
+        pi = np.zeros_like(scores)
+        # In the log domain POT also returns the scalings themselves, which may overflow and are not used.
+        with np.errstate(over="ignore"):
+            pi[held], log = ot.sinkhorn(
+                p[held],
+                _uniform(scores.shape[-1]),
+                _cost(scores[held]),
+                self.regularisation,
+                method="sinkhorn" if self.regularisation >= _SMALLEST_SCALING else "sinkhorn_log",
+                numItermax=self.max_iterations,
+                stopThr=self.tolerance,
+                warn=False,
+                log=True,
+            )
+        converged = bool(log["err"] and log["err"][-1] <= self.tolerance)
         return _fitted(p, pi, int(log["niter"]) + 1, converged)
 
 
@@ -165,7 +174,7 @@ def _fitted(p: np.ndarray, pi: np.ndarray, iterations: int, converged: bool) -> 
     """The plan next to `pi` whose marginals are right."""
     k = pi.shape[-1]
     laws = pi * k
-    error = float(np.abs(laws.mean(axis=-1) - p).sum())
+    error = float(np.abs(laws.mean(axis=-1) - p).sum() + np.abs(laws.sum(axis=0) - 1).mean())
     # Nowhere too much, first; then what is missing everywhere, in proportion.
     rows = laws.mean(axis=-1)
     laws *= np.minimum(np.divide(p, rows, out=np.ones_like(p), where=rows > 0), 1.0)[:, None]
