@@ -65,6 +65,22 @@ def test_without_the_option_nothing_is_said_of_it(folder: Path) -> None:  # noqa
     assert "race bets" in flat(shown.stdout)
 
 
+def test_every_line_has_the_same_keys(folder: Path) -> None:  # noqa: F811
+    """Whatever the verdict: also where the record claims no watermark, and nothing was looked for."""
+    texts = [{"token_ids": marked(200)}, {"token_ids": other(200)}, {"token_ids": []}]
+    path = lines(folder / "x.jsonl", *texts, {"token_ids": other(60), "run": {"method": "standard"}})
+    for options in ((), ("--sequential",)):
+        found = findings(detect(folder, path, "--json", *options))
+        assert [f["verdict"] for f in found] == [
+            "watermarked",
+            "not detected",
+            "too short",
+            "no watermark claimed",
+        ]
+        assert len({tuple(f) for f in found}) == 1
+    assert [f["tokens_needed"] for f in found][1:] == [None] * 3
+
+
 def test_every_method_has_its_bets() -> None:
     assert default_bets(make_method("one-race", GumbelMax())) == RaceBets()
     assert default_bets(make_method("basic", SynthID(20))) == TournamentBets(20)

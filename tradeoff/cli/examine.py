@@ -124,7 +124,7 @@ class Examiner:
                     f"control pass --method {OneRace.name}"
                 )
                 unmarked: Method = self._method(text.claims.method or Standard.name, "none")
-                return Finding(text, self._token_ids(text), unmarked, None, self._options.fpr)
+                return self._finding(text, self._token_ids(text), unmarked, None)
             method, prf = self._method_of(text), self._prf_of(text)
             if self._options.sequential and method is not None:
                 ids, reading = self._read_sequentially(text, Sequential(self._bets(method)), prf)
@@ -138,7 +138,12 @@ class Examiner:
             raise FileError(f"{text.place}: {error}") from error
         if self._options.method is None and text.claims.method is None and method is not None:
             self._tell_assumed(text.claims, method, prf)
-        return Finding(text, ids, method, reading, self._options.fpr)
+        return self._finding(text, ids, method, reading)
+
+    def _finding(
+        self, text: Text, ids: np.ndarray, method: Method | None, reading: Reading | None
+    ) -> Finding:
+        return Finding(text, ids, method, reading, self._options.fpr, self._options.sequential)
 
     def _read_sequentially(self, text: Text, detector: Sequential, prf: Prf) -> tuple[np.ndarray, Reading]:
         """The tokens until the verdict is certain, and what they say."""

@@ -11,7 +11,6 @@ import numpy as np
 from tradeoff.decoders import decoder_name
 from tradeoff.detection import Detector, Evidence, Result
 from tradeoff.detection.json_texts import Text
-from tradeoff.detection.sequential import Sequential
 from tradeoff.kernels import Method
 from tradeoff.prf import Prf
 
@@ -39,11 +38,6 @@ class Reading:
     result: Result
     tokens_needed: int | None = None
 
-    @property
-    def sequential(self) -> bool:
-        """Whether the text was read token by token."""
-        return isinstance(self.detector, Sequential)
-
 
 @dataclass(frozen=True)
 class Finding:
@@ -55,6 +49,7 @@ class Finding:
         method: by which it is taken to be generated; None if a fitted detector was told nothing.
         reading: None if its record claims no watermark, so that nothing was looked for.
         fpr: false-positive rate of the verdict.
+        sequential: whether texts are read token by token.
     """
 
     text: Text
@@ -62,6 +57,7 @@ class Finding:
     method: Method | None
     reading: Reading | None
     fpr: float
+    sequential: bool = False
 
     @property
     def verdict(self) -> str:
@@ -93,9 +89,7 @@ class Finding:
     def as_json(self) -> dict[str, Any]:
         """The finding as `tradeoff detect --json` prints it; None where there is nothing to tell."""
         reading = self.reading
-        needed = {}
-        if reading is not None and reading.sequential:
-            needed["tokens_needed"] = reading.tokens_needed
+        needed = None if reading is None else reading.tokens_needed
         return {
             "id": self.text.id,
             "source": self.text.source,
@@ -110,5 +104,5 @@ class Finding:
             "context_width": None if reading is None else reading.prf.context_width,
             "key": None if reading is None else reading.prf.fingerprint,
             "fpr": self.fpr,
-            **needed,
+            **({"tokens_needed": needed} if self.sequential else {}),
         }

@@ -61,8 +61,8 @@ def read_anchor(
     if not len(prompt_ids):
         raise ValueError("prompt_ids are empty; pass the prompt, or any token to start from")
     evidence = Evidence(np.asarray(token_ids), prf)
-    for name, ids in (("prompt_ids", prompt_ids), ("token_ids", token_ids)):
-        bad = next((token for token in ids if not 0 <= token < vocabulary_size), None)
+    for name, given in (("prompt_ids", prompt_ids), ("token_ids", token_ids)):
+        bad = next((token for token in given if not 0 <= token < vocabulary_size), None)
         if bad is not None:
             raise ValueError(
                 f"{name} hold {bad}, but vocabulary_size={vocabulary_size}: ids are from 0 to "
