@@ -113,7 +113,7 @@ class Transport:
         return SideInformation(rng.integers(self.scores.k, size=batch), seeded_table(self.seed))
 
     def antithetic(self, zeta: SideInformation) -> SideInformation:
-        """k - 1 - s."""
+        """k - 1 - s: the same law, and no more, as the values of s have no order."""
         return zeta._replace(s=self.scores.k - 1 - zeta.s)
 
     def plan(self, p: np.ndarray, table: KeyedPrf | None = None) -> tuple[np.ndarray, Plan]:
@@ -127,7 +127,7 @@ class Transport:
             (token ids [m], plan with laws [m, k] of the law of the head).
         """
         tokens, mass = self._heads(np.asarray(p)[None])
-        kept = mass[0] > 0
+        kept = mass[0] >= _NEGLIGIBLE
         ids = tokens[0, kept]
         law = mass[0, kept] / mass[0, kept].sum()
         return ids, self._plan(ids, law, seeded_table(self.seed) if table is None else table)
@@ -142,9 +142,9 @@ class Transport:
         of_row = np.arange(rows.shape[0]).reshape(p.shape[:-1])
         of_row, side = (np.broadcast_to(a, batch).ravel() for a in (of_row, side))
         head = np.empty((len(side), tokens.shape[1]))
-        # Entries that share a row of p share its plan.
-        order = np.argsort(of_row, kind="stable")
-        for here in np.split(order, np.cumsum(np.bincount(of_row, minlength=len(tokens)))[:-1]):
+        # Many seeds of one law share its plan.
+        group = _groups(tokens, mass)[of_row]
+        for here in np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1]):
             if len(here):
                 row = int(of_row[here[0]])
                 head[here] = self._at(tokens[row], mass[row], side[here], zeta.table)
@@ -153,10 +153,7 @@ class Transport:
         return xp.reshape(law, (*batch, n))
 
     def _heads(self, rows: Array) -> tuple[np.ndarray, np.ndarray]:
-        """The most probable tokens of every row, and their probabilities: [rows, m] each, on the host.
-
-        Where a token is negligible its probability is given as 0.
-        """
+        """The most probable tokens of every row, and their probabilities: [rows, m] each, on the host."""
         m, n = min(self.head, rows.shape[-1]), rows.shape[-1]
         if on_host(rows):
             # Shares its memory with a tensor.
@@ -168,11 +165,11 @@ class Transport:
             top = namespace(rows).argsort(rows, axis=-1, descending=True)[:, :m]
             tokens = to_numpy(top)
             mass = to_numpy(namespace(rows).take_along_axis(rows, top, axis=-1))
-        return tokens, np.where(mass >= _NEGLIGIBLE, mass, 0.0)
+        return tokens, mass
 
     def _at(self, tokens: np.ndarray, mass: np.ndarray, side: np.ndarray, table: KeyedPrf) -> np.ndarray:
         """What P_s gives the tokens of a head, for many s: [len(side), m]."""
-        kept = mass > 0
+        kept = mass >= _NEGLIGIBLE
         law = np.broadcast_to(mass, (len(side), len(mass))).copy()
         # A one-token support has nothing to couple.
         if np.count_nonzero(kept) < 2:
@@ -189,6 +186,15 @@ class Transport:
 
     def _plan(self, tokens: np.ndarray, law: np.ndarray, table: KeyedPrf) -> Plan:
         return _solved(self.solver, self.scores, table, tokens.tobytes(), law.tobytes())
+
+
+def _groups(tokens: np.ndarray, mass: np.ndarray) -> np.ndarray:
+    """Numbers of the rows, [rows], equal for equal rows."""
+    if bool((mass == mass[:1]).all()) and bool((tokens == tokens[:1]).all()):
+        return np.zeros(len(mass), dtype=np.int64)
+    both = np.ascontiguousarray(np.concatenate([tokens, mass.view(np.int64)], axis=-1))
+    whole = both.view(np.dtype((np.void, both.itemsize * both.shape[1])))[:, 0]
+    return np.unique(whole, return_inverse=True)[1]
 
 
 def simplex_water(r: int = 10, **settings: Any) -> Transport:

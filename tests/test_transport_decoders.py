@@ -1,0 +1,262 @@
+"""SimplexWater and HeavyWater as decoders, and completion: unbiased, of their strength, by name."""
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support import ALPHA, P, Q, assert_within, chi_square_p, distributions
+from tradeoff.decoders import (
+    Completed,
+    GumbelMax,
+    Identity,
+    SideInformation,
+    SynthID,
+    Transport,
+    TransportWarning,
+    decoder_name,
+    heavy_water,
+    parse_decoder,
+    shares_randomness,
+    simplex_water,
+)
+from tradeoff.measures import sampling_efficiency, watermark_strength
+from tradeoff.scores import RandomScores, SimplexScores, seeded_table
+from tradeoff.simplex import entropy, overlap
+from tradeoff.simulation import simulate
+from tradeoff.transport import Exact, Sinkhorn, detection_gap
+
+SOLVERS = [Exact(), Sinkhorn(), Sinkhorn(max_iterations=1)]
+
+
+@given(distributions(max_n=8), st.sampled_from(SOLVERS), st.sampled_from([2, 3, 50]), st.integers(0, 5))
+@settings(max_examples=60, deadline=None)
+@pytest.mark.filterwarnings("ignore::tradeoff.decoders.TransportWarning")
+def test_the_mean_over_all_side_information_is_p(p, solver, head, seed):
+    """Unbiased by enumeration, with any solver, stopped at any time, whatever is left in the tail."""
+    for scores in (SimplexScores(3), RandomScores(k=16)):
+        decoder = Transport(scores, solver, head, seed=seed)
+        law = decoder(p, decoder.every())
+        assert law.mean(axis=0) == pytest.approx(p, abs=1e-12)
+        assert law.sum(axis=-1) == pytest.approx(np.ones(decoder.values), abs=1e-12)
+        assert np.all(law >= 0)
+
+
+def test_the_law_given_s_is_k_times_the_coupling():
+    """Section 1 of the paper: S(P, s) = k pi(., s)."""
+    decoder = heavy_water(k=32)
+    ids, plan = decoder.plan(P)
+    law = decoder(P, decoder.every())
+    assert law[:, ids] == pytest.approx(plan.laws.T, abs=1e-12)
+
+
+def test_strength_is_the_mutual_information_and_exact():
+    """WS = H(P) - mean_s H(S(P, s)) = I(X; S), with no standard error."""
+    decoder = simplex_water(4)
+    law = decoder(P, decoder.every())
+    joint = law / decoder.values
+    information = float((joint * np.log(np.where(joint > 0, law / P, 1.0))).sum())
+    strength = watermark_strength(P, decoder)
+    assert strength.value == pytest.approx(float(entropy(P)) - float(entropy(law).mean()), abs=1e-12)
+    assert strength.value == pytest.approx(information, abs=1e-12)
+    assert strength.standard_error == 0
+
+
+def test_enumeration_agrees_with_simulation():
+    """The exact average over s, s' against drawn ones, for a functional of all three laws."""
+    target, draft = heavy_water(k=16), simplex_water(3)
+
+    def functional(p_z, q_z, r_z):
+        return np.stack([overlap(p_z, q_z), (p_z * r_z).sum(-1), (q_z * r_z).sum(-1) ** 2], axis=-1)
+
+    exact = simulate(functional, P, Q, target, draft, residual=True)
+    assert np.array_equal(exact.standard_error, np.zeros(3))
+    rng, seeds = np.random.default_rng(0), 100_000
+    rest = np.maximum(P - Q, 0) / np.maximum(P - Q, 0).sum()
+    laws = [d(p, d.draw(rng, (seeds,), len(P))) for d, p in ((target, P), (draft, Q), (target, rest))]
+    drawn = functional(*laws)
+    for column in range(3):
+        assert_within(drawn[:, column].mean(), exact.value[column], drawn[:, column].std() / math.sqrt(seeds))
+
+
+def test_shared_side_information_is_enumerated_together():
+    """Equal decoders on equal laws always agree; under independent side information they do not."""
+    assert sampling_efficiency(P, P, simplex_water(4)).value == pytest.approx(1.0, abs=1e-12)
+    other = sampling_efficiency(P, P, simplex_water(4), simplex_water(3))
+    assert other.value < 0.9
+    assert other.standard_error == 0
+    assert shares_randomness(heavy_water(k=64), heavy_water("gamma", k=64))
+    assert not shares_randomness(heavy_water(k=64), heavy_water(k=32))
+    assert not shares_randomness(heavy_water(k=64), Completed(heavy_water(k=64)))
+
+
+def test_only_the_head_is_moved_and_the_tail_keeps_its_probabilities():
+    rng = np.random.default_rng(1)
+    p = rng.dirichlet(np.full(400, 0.3))
+    decoder = heavy_water(k=64, head=10)
+    law = decoder(p, decoder.every())
+    head = np.argsort(-p)[:10]
+    tail = np.setdiff1d(np.arange(400), head)
+    assert np.array_equal(law[:, tail], np.broadcast_to(p[tail], (64, 390)))
+    assert law[:, head].sum(axis=-1) == pytest.approx(np.full(64, p[head].sum()), abs=1e-12)
+    assert np.ptp(law[:, head], axis=0).min() > 0
+
+
+def test_negligible_tokens_of_the_head_keep_their_probabilities_too():
+    p = np.array([0.6, 0.4 - 1e-9, 1e-9])
+    law = heavy_water(k=64)(p, heavy_water(k=64).every())
+    assert np.array_equal(law[:, 2], np.full(64, 1e-9))
+    assert law.mean(axis=0) == pytest.approx(p, abs=1e-15)
+
+
+def test_one_token_supports_pass_through():
+    point = np.array([0.0, 1.0, 0.0])
+    for decoder in (simplex_water(3), heavy_water(k=8), Completed(heavy_water(k=8))):
+        law = decoder(point, decoder.draw(np.random.default_rng(0), (5,), 3))
+        assert np.array_equal(law, np.broadcast_to(point, (5, 3)))
+
+
+def test_rows_of_a_batch_have_their_own_plans_and_equal_rows_share_one():
+    """A batch of laws gives what each of them gives alone."""
+    rng = np.random.default_rng(2)
+    p = rng.dirichlet(np.ones(6), 4)[[0, 1, 0, 2, 3, 1]]
+    decoder = heavy_water(k=32)
+    zeta = decoder.draw(rng, (3, 6), 6)
+    law = decoder(p, zeta)
+    assert law.shape == (3, 6, 6)
+    for i in range(6):
+        alone = decoder(p[i], zeta._replace(s=zeta.s[:, i]))
+        assert np.array_equal(law[:, i], alone)
+
+
+def test_large_vocabularies_in_both_libraries():
+    rng = np.random.default_rng(3)
+    p = rng.dirichlet(np.full(5_000, 0.01), 3)
+    decoder = heavy_water(k=64, head=20)
+    zeta = decoder.draw(rng, (3,), 5_000)
+    law = decoder(p, zeta)
+    torched = decoder(torch.from_numpy(p), zeta._replace(s=torch.from_numpy(zeta.s)))
+    assert np.array_equal(torched.numpy(), law)
+    assert law.sum(axis=-1) == pytest.approx(np.ones(3), abs=1e-12)
+
+
+def test_scores_come_from_the_table_of_the_key():
+    """Another key has other scores; SimplexWater's words of tokens below k are the code's own."""
+    one, other = seeded_table(1), seeded_table(2)
+    for decoder, same in ((heavy_water(k=16), False), (simplex_water(4), True)):
+        laws = [decoder(P, SideInformation(np.arange(decoder.values), table)) for table in (one, other)]
+        assert np.array_equal(*laws) == same
+        assert np.array_equal(
+            Transport(decoder.scores, seed=1)(P, Transport(decoder.scores, seed=1).every()), laws[0]
+        )
+
+
+def test_a_tilt_buys_detection_with_bias():
+    """exp(tilt f) on Sinkhorn's law: the mean score rises with the tilt, and the mean law leaves P."""
+    gaps, distances = [], []
+    for tilt in (0.0, 0.5, 2.0):
+        decoder = heavy_water(k=64, solver=Sinkhorn(), tilt=tilt)
+        law = decoder(P, decoder.every())
+        scores = decoder.scores.rows(np.arange(len(P)), seeded_table(0))
+        gaps.append(float((law * scores.T).sum(axis=-1).mean()))
+        distances.append(float(np.abs(law.mean(axis=0) - P).sum()))
+        assert law.sum(axis=-1) == pytest.approx(np.ones(64), abs=1e-12)
+    assert gaps[0] < gaps[1] < gaps[2]
+    assert distances[0] < 1e-12 < distances[1] < distances[2]
+    ids, plan = heavy_water(k=64, solver=Sinkhorn()).plan(P)
+    assert gaps[0] == pytest.approx(
+        detection_gap(P[ids], decoder.scores.rows(ids, seeded_table(0)), plan), abs=1e-12
+    )
+
+
+def test_a_transport_that_is_stopped_early_says_so():
+    decoder = heavy_water(k=61, solver=Sinkhorn(0.005, max_iterations=2))
+    with pytest.warns(TransportWarning, match="marginal error of .*more iterations"):
+        decoder(P, decoder.every())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        converged = heavy_water(k=62, solver=Sinkhorn())
+        converged(P, converged.every())
+
+
+INNER = [SynthID(3), SynthID(30), simplex_water(3), heavy_water(k=16), heavy_water(k=16, solver=Sinkhorn())]
+
+
+@pytest.mark.parametrize("inner", INNER, ids=lambda decoder: decoder.name)
+def test_completion_draws_from_the_inner_law_under_its_own_race(inner):
+    """Given zeta the token has the law S(P, zeta) (chi-square), and the strength is Ent(P) (Theorem 3.3)."""
+    decoder = Completed(inner)
+    rng = np.random.default_rng(4)
+    one = inner.draw(rng, (1,), len(P))
+    law = np.broadcast_to(inner(P, one), (1, len(P)))[0]
+    races = GumbelMax().draw(rng, (50_000,), len(P))
+    token = GumbelMax().token(law, races)
+    zeta = decoder.draw(rng, (50_000,), len(P))._replace(inner=one, race=races)
+    assert np.array_equal(decoder.token(P, zeta), token)
+    counts, possible = np.bincount(token, minlength=len(P)), law > 1e-12
+    assert counts[~possible].sum() == 0
+    if possible.sum() > 1:
+        assert chi_square_p(counts[possible], 50_000 * law[possible]) > ALPHA
+    assert watermark_strength(P, decoder).value == pytest.approx(float(entropy(P)), abs=1e-12)
+
+
+def test_what_cannot_be_completed():
+    with pytest.raises(ValueError, match="degenerate already"):
+        Completed(GumbelMax())
+    with pytest.raises(ValueError, match="degenerate already"):
+        Completed(SynthID(math.inf))
+    with pytest.raises(ValueError, match="use GumbelMax"):
+        Completed(Identity())
+
+
+@pytest.mark.parametrize(
+    ("name", "decoder"),
+    [
+        ("simplexwater:10", simplex_water()),
+        ("simplexwater:6,sinkhorn=0.05", simplex_water(6, solver=Sinkhorn())),
+        ("heavywater:lognormal", heavy_water()),
+        ("heavywater:gamma,k=256,head=20,tilt=1.5", heavy_water("gamma", 256, head=20, tilt=1.5)),
+        ("heavywater:gumbel,sinkhorn=0.01", heavy_water("gumbel", solver=Sinkhorn(0.01))),
+        ("completed:synthid:30", Completed(SynthID(30))),
+        ("completed:heavywater:lognormal,k=64", Completed(heavy_water(k=64))),
+    ],
+)
+def test_names_are_read_back(name, decoder):
+    assert parse_decoder(name) == decoder
+    assert decoder_name(decoder) == name
+
+
+def test_short_names():
+    assert parse_decoder("simplexwater") == simplex_water(10)
+    assert parse_decoder("HeavyWater") == heavy_water("lognormal", 1024)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("heavywater:cauchy", "law='cauchy' is unknown"),
+        ("heavywater:gamma,k=1", "k=1 must be"),
+        ("heavywater:gamma,width=3", "unknown setting 'width'; heavywater knows k, sinkhorn, head and tilt"),
+        ("simplexwater:4,k=15", "unknown setting 'k'; simplexwater knows sinkhorn"),
+        ("simplexwater:0", "r=0 must be"),
+        ("heavywater:gamma,sinkhorn=-1", "regularisation=-1.0 must be"),
+        ("heavywater:gamma,head=1", "head=1 must be"),
+        ("heavywater:gamma,tilt=-1", "tilt=-1.0 must be"),
+        ("completed:gumbel", "degenerate already"),
+        ("completed:what", "is unknown; use gumbel"),
+    ],
+)
+def test_names_that_cannot_be_read(name, words):
+    with pytest.raises(ValueError, match=words):
+        parse_decoder(name)
+
+
+def test_what_has_no_name_says_so():
+    with pytest.raises(ValueError, match="no name"):
+        decoder_name(simplex_water(4, seed=1))
+    with pytest.raises(ValueError, match="seed=-1"):
+        simplex_water(4, seed=-1)
