@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 
 import typer
 from rich.console import Console
 
 __all__ = [
+    "Reader",
     "exit_on_bad_input",
     "print_error",
     "print_note",
@@ -72,6 +75,39 @@ def exit_on_bad_input() -> Iterator[None]:
     finally:
         if previous is not None:
             signal.signal(signal.SIGTERM, previous)
+
+
+class Reader:
+    """Whoever reads standard output, and may stop once they have seen enough (`| head`).
+
+    As a context manager around what is printed. Commands end there, unless they have more to do than print:
+    then what is printed later goes nowhere.
+
+    Args:
+        outlived: whether the command goes on without a reader.
+
+    Attributes:
+        gone: whether the reader of such a command has left; it ends with status 1, as others do at once.
+    """
+
+    def __init__(self, outlived: bool):
+        self._outlived, self.gone = outlived, False
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        # Rich makes an exit with status 1 of a broken pipe; SIGTERM exits otherwise.
+        left = isinstance(error, BrokenPipeError) or (isinstance(error, SystemExit) and error.code == 1)
+        if not (left and self._outlived):
+            return False
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+        self.gone = True
+        return True
 
 
 def print_error(message: str) -> None:

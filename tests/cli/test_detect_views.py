@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -165,6 +167,34 @@ def test_page_replaces_files_alone(folder: Path, monkeypatch: pytest.MonkeyPatch
     assert result.exit_code == 2
     assert "pipe is no file that can be written anew; name another one" in flat(result.stderr)
     assert (folder / "pipe").is_fifo()
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["columns", "json"])
+def test_page_is_whole_for_a_reader_who_stops_early(options: list[str], folder: Path) -> None:
+    """As `| head` does. More is printed than a pipe holds, so that it is met while texts are read."""
+    texts = [{"id": f"text {i}", "token_ids": marked(300, seed=i)} for i in range(40)]
+    path, html = lines(folder / "x.jsonl", *texts), folder / "page.html"
+    # Without a tokenizer, as in `without_tokenizer`.
+    script = "import sys; sys.modules['tradeoff.llm.loading'] = None; from tradeoff.cli import main; main()"
+    command = [sys.executable, "-c", script, "detect", str(path), "--key-file", str(folder / "key")]
+    command += ["--tokens", *options]
+    statuses = []
+    for also in ([], ["--html", str(html)]):
+        with subprocess.Popen(
+            [*command, *also], stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
+        ) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            assert process.stdout.read(100)
+            process.stdout.close()
+            errors = process.stderr.read().decode()
+        assert "Traceback" not in errors
+        assert "Exception ignored" not in errors
+        statuses.append(process.returncode)
+    assert statuses == [1, 1]
+    page = html.read_text(encoding="utf-8")
+    assert page.count("<section>") == 40
+    assert page.endswith("</html>\n")
 
 
 def test_page_of_a_failed_command_is_not_left(folder: Path) -> None:

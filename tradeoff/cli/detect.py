@@ -6,7 +6,7 @@ import io
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +20,7 @@ from tradeoff.cli.finding import VERDICTS, Finding
 from tradeoff.cli.key import read_key
 from tradeoff.cli.spelling import numbers
 from tradeoff.console import (
+    Reader,
     exit_on_bad_input,
     print_error,
     print_note,
@@ -32,6 +33,7 @@ from tradeoff.detection.json_texts import Broken
 from tradeoff.detection.page import EvidencePage
 from tradeoff.detection.texts import STDIN, read_texts
 from tradeoff.detection.views import (
+    Shown,
     legend,
     plain_view,
     shown_tokens,
@@ -139,6 +141,8 @@ def detect_command(
         page = None if html is None else stack.enter_context(EvidencePage(html))
         several = len(sources) > 1 or any(Path(source).is_dir() for source in sources)
         table, errors = _table(sequential), _Errors()
+        # A page is written to its end, whoever reads what is printed.
+        reader = Reader(outlived=html is not None)
         verdicts: Counter[str] = Counter()
         fingerprint = None
         for text in texts:
@@ -154,9 +158,9 @@ def detect_command(
             # Another file of the same folder may use the same ids.
             name = text.label if several else text.id
             if as_json:
-                typer.echo(
-                    json.dumps(finding.as_json() | (finding.scores() if tokens else {}), allow_nan=False)
-                )
+                facts = finding.as_json() | (finding.scores() if tokens else {})
+                with reader:
+                    typer.echo(json.dumps(facts, allow_nan=False))
             else:
                 table.add_row(*_row(name, finding, sequential))
             shown = tokens and not as_json
@@ -166,7 +170,11 @@ def detect_command(
                 except FileError as error:
                     errors.tell(text.source, str(error))
                     words = numbers(finding.token_ids.tolist())
-                _show(name, finding, words, shown, page)
+                if shown:
+                    with reader:
+                        _print_tokens(name, finding, words)
+                if page is not None:
+                    _add_to_page(name, finding, words, page)
             if finding.reading is not None:
                 fingerprint = finding.reading.prf.fingerprint
         errors.close()
@@ -174,13 +182,16 @@ def detect_command(
             # Nothing to write: what a page held before stays.
             raise typer.Exit(2)
         stack.close()
-        if not as_json:
-            if tokens and _is_coloured():
-                stdout().print(legend(), soft_wrap=True)
-            stdout().print(table)
-            _print_summary(verdicts, fpr, fingerprint)
-        if html is not None:
-            print_written(stderr() if as_json else stdout(), [html])
+        with reader:
+            if not as_json:
+                if tokens and _is_coloured():
+                    stdout().print(legend(), soft_wrap=True)
+                stdout().print(table)
+                _print_summary(verdicts, fpr, fingerprint)
+            if html is not None:
+                print_written(stderr() if as_json else stdout(), [html])
+        if reader.gone:
+            raise typer.Exit(1)
         if errors:
             raise typer.Exit(2)
 
@@ -215,41 +226,42 @@ def _check_page(html: Path | None, inputs: Iterable[str | Path]) -> None:
             raise FileError(f"html={str(html)!r} is a file to be read; write the page to another one")
 
 
-def _show(name: str, finding: Finding, words: list[str], tokens: bool, page: EvidencePage | None) -> None:
-    """The evidence of every token, where it is wanted."""
+def _print_tokens(name: str, finding: Finding, words: list[str]) -> None:
+    reading, out = finding.reading, stdout()
+    out.print(Styled(f"{visible(name)}: {finding.verdict}", style="bold"), soft_wrap=True)
+    if _is_coloured():
+        out.print(terminal_view(_shown(finding, words)), soft_wrap=True)
+    else:
+        how = () if reading is None else (reading.detector, reading.result)
+        for line in plain_view(words, *how):
+            typer.echo(line)
+    out.print()
+
+
+def _add_to_page(name: str, finding: Finding, words: list[str], page: EvidencePage) -> None:
+    facts = finding.as_json()
+    kept = (
+        "log10_p",
+        "tokens",
+        "tokens_scored",
+        "tokens_needed",
+        "detector",
+        "method",
+        "watermark",
+        "key",
+        "fpr",
+    )
+    facts["log10_p"] = f"{finding.log10_p:.2f}"
+    about = {key.replace("_", " "): facts[key] for key in kept if facts.get(key) is not None}
+    page.add(name, finding.verdict, about, _shown(finding, words))
+
+
+def _shown(finding: Finding, words: list[str]) -> Iterator[Shown]:
+    """The evidence of every token."""
     reading = finding.reading
-
-    def shown():
-        if reading is None:
-            return unscored_tokens(words)
-        return shown_tokens(reading.detector, reading.evidence, reading.result, words)
-
-    if tokens:
-        out = stdout()
-        out.print(Styled(f"{visible(name)}: {finding.verdict}", style="bold"), soft_wrap=True)
-        if _is_coloured():
-            out.print(terminal_view(shown()), soft_wrap=True)
-        else:
-            how = () if reading is None else (reading.detector, reading.result)
-            for line in plain_view(words, *how):
-                typer.echo(line)
-        out.print()
-    if page is not None:
-        facts = finding.as_json()
-        kept = (
-            "log10_p",
-            "tokens",
-            "tokens_scored",
-            "tokens_needed",
-            "detector",
-            "method",
-            "watermark",
-            "key",
-            "fpr",
-        )
-        facts["log10_p"] = f"{finding.log10_p:.2f}"
-        about = {key.replace("_", " "): facts[key] for key in kept if facts.get(key) is not None}
-        page.add(name, finding.verdict, about, shown())
+    if reading is None:
+        return unscored_tokens(words)
+    return shown_tokens(reading.detector, reading.evidence, reading.result, words)
 
 
 def _is_coloured() -> bool:
