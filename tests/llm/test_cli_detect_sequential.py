@@ -129,7 +129,7 @@ class Slow(io.RawIOBase):
 
 
 def test_words_are_read_while_they_are_written(folder: Path) -> None:  # noqa: F811
-    """Eager pieces come up to the last blank, and hold what the whole text holds."""
+    """Eager pieces come up to the last seam, and hold what the whole text holds."""
     text = "some words, and\n\nmore of them " * 30
     slow = Slow(text)
     (found,) = read_texts(["-"], slow, pytest.fail, eager=True)  # type: ignore[arg-type]
@@ -151,9 +151,7 @@ def test_a_text_without_blanks_costs_no_more_in_small_parts(folder: Path) -> Non
 
 
 @given(st.text("ab \n", max_size=40), st.lists(st.integers(1, 9), max_size=10), st.booleans())
-def test_pieces_end_at_a_blank_between_words_however_the_text_comes(
-    text: str, sizes: list[int], eager: bool
-) -> None:
+def test_pieces_end_between_words_however_the_text_comes(text: str, sizes: list[int], eager: bool) -> None:
     parts, rest = [], text.encode()
     for size in sizes:
         parts.append(rest[:size])
@@ -163,13 +161,31 @@ def test_pieces_end_at_a_blank_between_words_however_the_text_comes(
     pieces = [] if found is None else list(found.pieces)  # type: ignore[union-attr, arg-type]
     assert "".join(pieces) == text
     for before, after in itertools.pairwise(pieces):
-        assert not before[-1].isspace()
-        assert after[0].isspace()
-        assert not after[1].isspace()
+        assert re.fullmatch(r".*\S\n", before, re.S) or re.match(r" \S", after)
+        assert before[-1] != " "
+        assert not after[0].isspace() or before[-1] != "\n"
     if not eager:
         assert len(pieces) <= 1
     elif sizes and re.search(r"\S\s\S", text[: sizes[0]]):
         assert len(pieces) > 1
+
+
+CHINESE = "水印是一种在文本中留下痕迹的方法，读者看不见，但持有密钥的人可以找到它。" * 12
+
+
+def test_text_that_has_no_blanks_is_read_while_it_is_written(folder: Path) -> None:  # noqa: F811
+    """After two hundred characters before a comma or full stop, or sooner at the end of a line."""
+    for text, most in ((CHINESE, 320), (CHINESE.replace("。", "。\n"), 100), ("x" * 900 + ", y", 960)):
+        characters = math.ceil(most * len(text.encode()) / len(text))
+        slow = Slow(text)
+        (found,) = read_texts(["-"], slow, pytest.fail, eager=True)  # type: ignore[arg-type]
+        pieces = iter(found.pieces)  # type: ignore[union-attr, arg-type]
+        first = next(pieces)
+        assert slow.read_so_far <= characters
+        rest = list(pieces)
+        assert "".join([first, *rest]) == text
+        for before, after in itertools.pairwise([first, *rest]):
+            assert before[-1] == "\n" or after[0] in "，。, "
 
 
 class Parts(io.RawIOBase):
@@ -246,6 +262,22 @@ def prepending(folder: Path) -> Path:  # noqa: F811
     path = folder / "prepending.json"
     tokenizer.save(str(path))
     return path
+
+
+def test_text_without_blanks_that_comes_in_parts_has_the_tokens_of_the_whole(folder: Path) -> None:  # noqa: F811
+    """Under a byte-level tokenizer, as most are, whose tokens do not cross punctuation or line ends."""
+    text = CHINESE + CHINESE.replace("。", "。\n") + "https://example.org/some/path?with=3.14,and:more" * 20
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.train_from_iterator([text], tokenizers.trainers.BpeTrainer(vocab_size=600))
+    tokenizer.save(str(folder / "bytes.json"))
+    options = Options(tokenizer=str(folder / "bytes.json"), sequential=True, fpr=1e-9)
+    key = lambda name: Key.read(folder / "key")  # noqa: E731
+    whole = Examiner(options, key, pytest.fail, str).examine(Text("x", "x", "x", None, [text]))
+    (found,) = read_texts(["-"], Slow(text), pytest.fail, eager=True)  # type: ignore[arg-type]
+    parts = Examiner(options, key, pytest.fail, str).examine(found)  # type: ignore[arg-type]
+    assert len(whole.token_ids) < len(text)
+    assert parts.token_ids.tolist() == whole.token_ids.tolist()
 
 
 def test_words_that_come_in_parts_have_the_tokens_of_the_whole(
