@@ -12,15 +12,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
 from scipy import special
 
 from tradeoff.keys import Key
-from tradeoff.prf import KeyedPrf
+from tradeoff.prf import KeyedPrf, Prf
 
-__all__ = ["SCORE_LAWS", "RandomScores", "Scores", "SimplexScores", "seeded_table"]
+__all__ = ["SCORE_LAWS", "RandomScores", "Scores", "SimplexScores", "remembered_rows", "seeded_table"]
+
+#: Bytes of score rows remembered for one key.
+_ROW_BYTES = 1 << 28
 
 
 class Scores(Hashable, Protocol):
@@ -34,7 +38,7 @@ class Scores(Hashable, Protocol):
     def k(self) -> int:
         """Number of values of the side information."""
 
-    def rows(self, tokens: np.ndarray, table: KeyedPrf) -> np.ndarray:
+    def rows(self, tokens: np.ndarray, table: Prf) -> np.ndarray:
         """Scores of tokens [m] for every s: [m, k], float64, of one key's table."""
 
 
@@ -83,7 +87,7 @@ class SimplexScores:
         """The mean of every row: each nonzero value comes q^(r-1) times."""
         return self.q**self.r * (self.q - 1) / (2 * self.k)
 
-    def rows(self, tokens: np.ndarray, table: KeyedPrf) -> np.ndarray:
+    def rows(self, tokens: np.ndarray, table: Prf) -> np.ndarray:
         """See `Scores.rows`: whole numbers from 0 to q - 1."""
         words = tokens + 1
         beyond = tokens >= self.k
@@ -134,12 +138,34 @@ class RandomScores:
         """As in names of decoders."""
         return f"{self.law}-{self.k}"
 
-    def rows(self, tokens: np.ndarray, table: KeyedPrf) -> np.ndarray:
+    def rows(self, tokens: np.ndarray, table: Prf) -> np.ndarray:
         """See `Scores.rows`."""
         raw = SCORE_LAWS[self.law](table.score_uniforms(tokens, self.k))
         raw -= raw.mean(axis=-1, keepdims=True)
         raw /= raw.std(axis=-1, keepdims=True)
         return raw
+
+
+@lru_cache(maxsize=4)
+def remembered_rows(scores: Scores, table: Prf) -> Callable[[np.ndarray], np.ndarray]:
+    """`scores.rows` of one table, remembered by token: few tokens make up most of a text.
+
+    Returns:
+        Token ids [m] -> their rows [m, k].
+    """
+    known: dict[int, np.ndarray] = {}
+
+    def rows(tokens: np.ndarray) -> np.ndarray:
+        wanted = tokens.tolist()
+        new = [token for token in dict.fromkeys(wanted) if token not in known]
+        if (len(known) + len(new)) * 8 * scores.k > _ROW_BYTES:
+            known.clear()
+            new = list(dict.fromkeys(wanted))
+        if new:
+            known.update(zip(new, scores.rows(np.array(new, dtype=np.int64), table), strict=True))
+        return np.stack([known[token] for token in wanted])
+
+    return rows
 
 
 def seeded_table(seed: int) -> KeyedPrf:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -11,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tradeoff._arrays import Array, like, namespace, on_host, to_numpy
-from tradeoff.prf import KeyedPrf
-from tradeoff.scores import RandomScores, Scores, SimplexScores, seeded_table
+from tradeoff.prf import Prf
+from tradeoff.scores import RandomScores, Scores, SimplexScores, remembered_rows, seeded_table
 from tradeoff.transport import Exact, Plan, Solver
 
 __all__ = ["SideInformation", "Transport", "TransportWarning", "heavy_water", "simplex_water"]
@@ -21,8 +20,6 @@ __all__ = ["SideInformation", "Transport", "TransportWarning", "heavy_water", "s
 _NEGLIGIBLE = 2.0**-20
 #: Plans remembered: curves and simulations ask for the same few laws again and again.
 _PLANS = 8
-#: Bytes of score rows remembered for one key.
-_ROW_BYTES = 1 << 28
 
 
 class TransportWarning(UserWarning):
@@ -38,7 +35,7 @@ class SideInformation(NamedTuple):
     """
 
     s: Array
-    table: KeyedPrf
+    table: Prf
 
 
 @dataclass(frozen=True)
@@ -116,7 +113,7 @@ class Transport:
         """k - 1 - s: the same law, and no more, as the values of s have no order."""
         return zeta._replace(s=self.scores.k - 1 - zeta.s)
 
-    def plan(self, p: np.ndarray, table: KeyedPrf | None = None) -> tuple[np.ndarray, Plan]:
+    def plan(self, p: np.ndarray, table: Prf | None = None) -> tuple[np.ndarray, Plan]:
         """The tokens of the head and their coupling with s.
 
         Args:
@@ -167,7 +164,7 @@ class Transport:
             mass = to_numpy(namespace(rows).take_along_axis(rows, top, axis=-1))
         return tokens, mass
 
-    def _at(self, tokens: np.ndarray, mass: np.ndarray, side: np.ndarray, table: KeyedPrf) -> np.ndarray:
+    def _at(self, tokens: np.ndarray, mass: np.ndarray, side: np.ndarray, table: Prf) -> np.ndarray:
         """What P_s gives the tokens of a head, for many s: [len(side), m]."""
         kept = mass >= _NEGLIGIBLE
         law = np.broadcast_to(mass, (len(side), len(mass))).copy()
@@ -177,14 +174,14 @@ class Transport:
         total = mass[kept].sum()
         laws = self._plan(tokens[kept], mass[kept] / total, table).laws[:, side].T
         if self.tilt:
-            f = _rows(self.scores, table)(tokens[kept])[:, side].T
+            f = remembered_rows(self.scores, table)(tokens[kept])[:, side].T
             # Relative to the highest score, so that no factor overflows.
             laws = laws * np.exp(self.tilt * (f - f.max(axis=-1, keepdims=True)))
             laws /= laws.sum(axis=-1, keepdims=True)
         law[:, kept] = total * laws
         return law
 
-    def _plan(self, tokens: np.ndarray, law: np.ndarray, table: KeyedPrf) -> Plan:
+    def _plan(self, tokens: np.ndarray, law: np.ndarray, table: Prf) -> Plan:
         return _solved(self.solver, self.scores, table, tokens.tobytes(), law.tobytes())
 
 
@@ -208,9 +205,9 @@ def heavy_water(law: str = "lognormal", k: int = 1024, **settings: Any) -> Trans
 
 
 @lru_cache(maxsize=_PLANS)
-def _solved(solver: Solver, scores: Scores, table: KeyedPrf, tokens: bytes, law: bytes) -> Plan:
+def _solved(solver: Solver, scores: Scores, table: Prf, tokens: bytes, law: bytes) -> Plan:
     p = np.frombuffer(law)
-    plan = solver(p, _rows(scores, table)(np.frombuffer(tokens, dtype=np.int64)))
+    plan = solver(p, remembered_rows(scores, table)(np.frombuffer(tokens, dtype=np.int64)))
     if not plan.converged:
         warnings.warn(
             f"transport by {solver.name} of {len(p)} tokens to {scores.k} values stopped after "
@@ -220,21 +217,3 @@ def _solved(solver: Solver, scores: Scores, table: KeyedPrf, tokens: bytes, law:
             stacklevel=2,
         )
     return plan
-
-
-@lru_cache(maxsize=4)
-def _rows(scores: Scores, table: KeyedPrf) -> Callable[[np.ndarray], np.ndarray]:
-    """`scores.rows` of one table, remembered by token."""
-    known: dict[int, np.ndarray] = {}
-
-    def rows(tokens: np.ndarray) -> np.ndarray:
-        wanted = tokens.tolist()
-        new = [token for token in dict.fromkeys(wanted) if token not in known]
-        if (len(known) + len(new)) * 8 * scores.k > _ROW_BYTES:
-            known.clear()
-            new = list(dict.fromkeys(wanted))
-        if new:
-            known.update(zip(new, scores.rows(np.array(new, dtype=np.int64), table), strict=True))
-        return np.stack([known[token] for token in wanted])
-
-    return rows

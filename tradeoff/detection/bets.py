@@ -23,6 +23,7 @@ __all__ = [
     "RaceBets",
     "TournamentBets",
     "TwoKeyBets",
+    "either_key",
     "keeping_prior",
     "race_log_bets",
     "with_keeping",
@@ -155,15 +156,20 @@ class TwoKeyBets:
     def log_bets(self, evidence: Evidence) -> np.ndarray:
         """See `Bets.log_bets`."""
         draft, target = (self._of(evidence, stream) for stream in self.streams)
-        # A guess for every model: half of all tokens are accepted drafts; rejected drafts and bonus tokens
-        # keep the coin from telling more.
-        share = (0.7 - 0.4 * evidence.coin() if self.coin else np.full(len(evidence), 0.5))[:, None]
-        return with_keeping(np.logaddexp(np.log(share) + draft, np.log1p(-share) + target))
+        return with_keeping(either_key(draft, target, evidence.coin() if self.coin else None))
 
     def _of(self, evidence: Evidence, stream: Stream) -> np.ndarray:
         if self.rounds is None:
             return race_log_bets(evidence.uniform(stream))
         return tournament_log_bets(evidence.bits(stream, self.rounds))
+
+
+def either_key(draft: np.ndarray, target: np.ndarray, coin: np.ndarray | None) -> np.ndarray:
+    """log(s e_D + (1 - s) e_T) of log bets [t, bets] on either key; coin [t] is None if it is not keyed."""
+    # A guess for every model: half of all tokens are accepted drafts; rejected drafts and bonus tokens
+    # keep the coin from telling more.
+    share = (0.7 - 0.4 * coin if coin is not None else np.full(len(draft), 0.5))[:, None]
+    return np.logaddexp(np.log(share) + draft, np.log1p(-share) + target)
 
 
 def keeping_prior(bets: int) -> np.ndarray:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from tradeoff.decoders import GumbelMax, SynthID
+from tradeoff.decoders import Completed, Decoder, GumbelMax, SynthID, Transport
+from tradeoff.decoders.names import WATERMARKS
 from tradeoff.detection.bets import Bets, RaceBets, TournamentBets, TwoKeyBets
 from tradeoff.detection.detector import Detector
 from tradeoff.detection.gumbel import Aaronson, SumOfKeys
 from tradeoff.detection.synthid import WeightedMeanBits, scored_rounds
+from tradeoff.detection.transport import CompletedSum, RankRatio, SimplexSum
+from tradeoff.detection.transport_bets import CompletedBets, TransportBets
 from tradeoff.kernels import Method
 from tradeoff.prf import Stream
+from tradeoff.scores import Scores, SimplexScores
 
 __all__ = ["default_bets", "default_detector"]
 
@@ -20,8 +24,10 @@ def default_detector(method: Method) -> Detector:
         method: as generation used it; its decoder and the streams that drew tokens decide.
 
     Returns:
-        Aaronson's test (Gumbel-max, one stream), the sum of both keys (Gumbel-max, two streams) or weighted
-        tournament bits (SynthID).
+        Aaronson's test (Gumbel-max, one stream), the sum of both keys (Gumbel-max, two streams), weighted
+        tournament bits (SynthID), the sum of scores (SimplexWater), the likelihood ratio of ranks
+        (HeavyWater), or the own statistic and that of the race (completed watermarks). Solver, head and
+        tilt of a transport do not matter.
 
     Raises:
         ValueError: for a method without a watermark, or a decoder that no such detector reads.
@@ -31,7 +37,13 @@ def default_detector(method: Method) -> Detector:
         return Aaronson(streams[0]) if len(streams) == 1 else SumOfKeys()
     if isinstance(decoder, SynthID):
         return WeightedMeanBits(scored_rounds(decoder), streams)
-    raise ValueError(f"decoder={decoder.name!r} has no untrained detector; use gumbel or synthid:M")
+    if isinstance(decoder, Completed):
+        return CompletedSum(_read_by(decoder.decoder), streams)
+    if isinstance(decoder, Transport):
+        if isinstance(decoder.scores, SimplexScores):
+            return SimplexSum(decoder.scores, streams)
+        return RankRatio(decoder.scores, streams)
+    raise ValueError(f"decoder={decoder.name!r} has no untrained detector; use {WATERMARKS}")
 
 
 def default_bets(method: Method) -> Bets:
@@ -44,12 +56,26 @@ def default_bets(method: Method) -> Bets:
         ValueError: as `default_detector`.
     """
     streams, decoder = _streams(method), method.decoder
+    coin = len(streams) > 1 and method.detection.coin == "keyed"
+    if isinstance(decoder, Completed):
+        return CompletedBets(_read_by(decoder.decoder), streams, coin)
+    if isinstance(decoder, Transport):
+        return TransportBets(decoder.scores, streams, coin)
     if not isinstance(decoder, GumbelMax | SynthID):
-        raise ValueError(f"decoder={decoder.name!r} has no bets; use gumbel or synthid:M")
+        raise ValueError(f"decoder={decoder.name!r} has no bets; use {WATERMARKS}")
     rounds = scored_rounds(decoder) if isinstance(decoder, SynthID) else None
     if len(streams) > 1:
-        return TwoKeyBets(method.detection.coin == "keyed", rounds)
+        return TwoKeyBets(coin, rounds)
     return RaceBets(streams[0]) if rounds is None else TournamentBets(rounds, streams[0])
+
+
+def _read_by(decoder: Decoder) -> Scores | int:
+    """What a detector must know of a completed decoder."""
+    if isinstance(decoder, SynthID):
+        return scored_rounds(decoder)
+    if isinstance(decoder, Transport):
+        return decoder.scores
+    raise ValueError(f"decoder={decoder.name!r}, completed, has no untrained detector; use {WATERMARKS}")
 
 
 def _streams(method: Method) -> tuple[Stream, ...]:

@@ -8,8 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from tradeoff.prf import PAD, Prf, Stream
+from tradeoff.scores import Scores, remembered_rows
 
 __all__ = ["Evidence", "check_token_ids", "scored_positions", "text_contexts"]
+
+#: Score rows looked at a time: with 1,024 values of side information 8 MiB.
+_BLOCK = 1024
 
 
 class Evidence:
@@ -44,6 +48,7 @@ class Evidence:
         self.tokens, self.contexts = ids[self.index], contexts[self.index]
         self._uniforms: dict[Stream, np.ndarray] = {}
         self._bits: dict[tuple[Stream, int], np.ndarray] = {}
+        self._scored: dict[tuple[Stream, Scores], tuple[np.ndarray, np.ndarray]] = {}
 
     def __len__(self) -> int:
         return len(self.index)
@@ -68,6 +73,43 @@ class Evidence:
             self._bits[stream, rounds] = np.concatenate(words, axis=-1).astype(np.int8)
         return self._bits[stream, rounds]
 
+    def side_information(self, stream: Stream, k: int) -> np.ndarray:
+        """s: [t] int64, uniform on 0 .. k-1.
+
+        Raises:
+            ValueError: for a function that has none.
+        """
+        return self._prf.side_information(stream, self.contexts, k)
+
+    def score_rows(self, scores: Scores, tokens: np.ndarray) -> np.ndarray:
+        """f(v, .) of tokens [m] in the key's table: [m, k]. Raises as `side_information`."""
+        return remembered_rows(scores, self._prf)(tokens)
+
+    def score(self, stream: Stream, scores: Scores) -> np.ndarray:
+        """f(v, s) at the tokens: [t]. Raises as `side_information`."""
+        return self._scores(stream, scores)[0]
+
+    def rank(self, stream: Stream, scores: Scores) -> np.ndarray:
+        """How many values of s score less than the one there is, for the tokens: [t] in 0 .. k-1.
+
+        Uniform without a watermark, whatever the token and the table; of equal scores that of the smaller s
+        counts as less. Raises as `side_information`.
+        """
+        return self._scores(stream, scores)[1]
+
+    def _scores(self, stream: Stream, scores: Scores) -> tuple[np.ndarray, np.ndarray]:
+        if (stream, scores) not in self._scored:
+            side = self.side_information(stream, scores.k)
+            score, rank = np.zeros(len(self)), np.zeros(len(self), dtype=np.int64)
+            for first in range(0, len(self), _BLOCK):
+                here = slice(first, first + _BLOCK)
+                rows, s = self.score_rows(scores, self.tokens[here]), side[here, None]
+                own = np.take_along_axis(rows, s, -1)
+                less = (rows < own) | ((rows == own) & (np.arange(scores.k) < s))
+                score[here], rank[here] = own[:, 0], np.count_nonzero(less, axis=-1)
+            self._scored[stream, scores] = score, rank
+        return self._scored[stream, scores]
+
     def restricted(self, keep: np.ndarray) -> Evidence:
         """The same text with only some of its positions counting.
 
@@ -76,7 +118,7 @@ class Evidence:
         """
         part = copy.copy(self)
         part.index, part.tokens, part.contexts = self.index[keep], self.tokens[keep], self.contexts[keep]
-        part._uniforms, part._bits = {}, {}
+        part._uniforms, part._bits, part._scored = {}, {}, {}
         return part
 
     @property

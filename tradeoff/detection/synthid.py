@@ -14,7 +14,7 @@ from tradeoff.detection.evidence import Evidence
 from tradeoff.detection.tails import LatticeSum, binomial_log_sf
 from tradeoff.prf import Stream
 
-__all__ = ["MeanBits", "WeightedMeanBits", "scored_rounds"]
+__all__ = ["MeanBits", "WeightedMeanBits", "bit_weights", "bits_law", "scored_rounds"]
 
 _ROUNDS_OF_INF = 30
 
@@ -94,7 +94,7 @@ class WeightedMeanBits:
     @property
     def weights(self) -> np.ndarray:
         """[m] whole numbers from 10 down to 1."""
-        return np.rint(np.linspace(10, 1, self.rounds)).astype(int)
+        return bit_weights(self.rounds)
 
     def contributions(self, evidence: Evidence) -> np.ndarray:
         """See `Detector.contributions`: whole numbers."""
@@ -111,11 +111,23 @@ class WeightedMeanBits:
 
     @cached_property
     def _law(self) -> LatticeSum:
-        """Of one token: the convolution of its weighted bits."""
         law = np.ones(1)
-        for weight in np.tile(self.weights, len(self.streams)):
-            law = (np.append(law, np.zeros(weight)) + np.append(np.zeros(weight), law)) / 2
+        for _ in self.streams:
+            law = np.convolve(law, bits_law(self.rounds))
         return LatticeSum(np.arange(len(law)), law, points=None)
+
+
+def bit_weights(rounds: int) -> np.ndarray:
+    """[m] whole numbers from 10 down to 1."""
+    return np.rint(np.linspace(10, 1, rounds)).astype(int)
+
+
+def bits_law(rounds: int) -> np.ndarray:
+    """Probabilities of the weighted sum 0, 1, ... of m fair bits."""
+    law = np.ones(1)
+    for weight in bit_weights(rounds):
+        law = (np.append(law, np.zeros(weight)) + np.append(np.zeros(weight), law)) / 2
+    return law
 
 
 def _check(rounds: int, streams: tuple[Stream, ...]) -> None:
