@@ -16,7 +16,8 @@ from scipy import stats
 from tests.support import ALPHA, chi_square_p
 from tradeoff.detection import Aaronson, Evidence, detect
 from tradeoff.philox import VllmPhilox, philox4x32
-from tradeoff.prf import PAD, Prf, Stream, expand
+from tradeoff.prf import PAD, Prf, Stream
+from tradeoff.prf_bits import expand
 
 VECTORS = json.loads((Path(__file__).parent / "data" / "vllm_philox.json").read_text())
 KEY = 0x0123456789ABCDEF
@@ -151,6 +152,8 @@ def test_what_the_format_lacks_is_refused_with_the_methods_that_work():
     calls = [
         lambda: prf.coin(contexts),
         lambda: prf.bits(Stream.SHARED, contexts, tokens),
+        lambda: prf.side_information(Stream.SHARED, contexts, 1024),
+        lambda: prf.score_uniforms(tokens, 1024),
         lambda: prf.race(Stream.ACCEPTANCE, contexts, tokens),
         lambda: prf.uniform(Stream.ACCEPTANCE, contexts, tokens),
     ]

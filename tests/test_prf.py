@@ -16,7 +16,8 @@ from scipy import stats
 from tests.support import ALPHA, Z, chi_square_p
 from tradeoff.keys import Key
 from tradeoff.philox import VllmPhilox
-from tradeoff.prf import PAD, PRF_NAMES, KeyedPrf, Prf, Stream, _mix, expand, open_unit, parse_prf
+from tradeoff.prf import PAD, PRF_NAMES, KeyedPrf, Prf, Stream, parse_prf
+from tradeoff.prf_bits import expand, mix, open_unit
 
 SECRET = bytes(range(32))
 PRF = KeyedPrf(Key(SECRET))
@@ -122,8 +123,8 @@ def test_numpy_and_torch_agree_bit_for_bit(stream):
 def test_torch_arithmetic_gives_the_same_bits():
     # `expand` works on CPU tensors in NumPy; this evaluates the functions that run on an accelerator.
     keys = np.random.default_rng(0).integers(-(2**63), 2**63 - 1, (5, 2), endpoint=True)
-    bits = _mix(keys, TOKENS)
-    bits_torch = _mix(torch.from_numpy(keys), torch.from_numpy(TOKENS))
+    bits = mix(keys, TOKENS)
+    bits_torch = mix(torch.from_numpy(keys), torch.from_numpy(TOKENS))
     assert np.array_equal(bits_torch.numpy(), bits)
     assert np.array_equal(open_unit(bits_torch).numpy(), open_unit(bits))
 

@@ -10,7 +10,8 @@ from typing import ClassVar, NoReturn
 import numpy as np
 
 from tradeoff._arrays import Array, like, namespace, on_host, to_numpy
-from tradeoff.prf import PAD, Stream, check_contexts, check_tokens, check_width, expand, minus_log
+from tradeoff.prf import PAD, Stream, check_contexts, check_tokens, check_width
+from tradeoff.prf_bits import expand, minus_log
 
 __all__ = ["VllmPhilox", "philox4x32"]
 
@@ -141,6 +142,14 @@ class VllmPhilox:
     def bits(self, stream: Stream, contexts: np.ndarray, tokens: Array, word: int = 0) -> Array:
         """Raises ValueError: the format has none."""
         self._lacks("tournament bits")
+
+    def side_information(self, stream: Stream, contexts: np.ndarray, k: int) -> np.ndarray:
+        """Raises ValueError: the format has none."""
+        self._lacks("side information")
+
+    def score_uniforms(self, tokens: np.ndarray, k: int) -> np.ndarray:
+        """Raises ValueError: the format has none."""
+        self._lacks("scores")
 
     def _lacks(self, what: str) -> NoReturn:
         raise ValueError(

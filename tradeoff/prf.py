@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Hashable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Protocol, runtime_checkable
@@ -20,8 +20,9 @@ from typing import ClassVar, Protocol, runtime_checkable
 import numpy as np
 from array_api_compat import is_array_api_obj
 
-from tradeoff._arrays import Array, like, namespace, on_host, to_numpy
+from tradeoff._arrays import Array, namespace, on_host, to_numpy
 from tradeoff.keys import Key
+from tradeoff.prf_bits import expand, minus_log, mix, open_unit, scaled
 
 __all__ = [
     "PAD",
@@ -32,17 +33,12 @@ __all__ = [
     "check_contexts",
     "check_tokens",
     "check_width",
-    "expand",
-    "minus_log",
-    "open_unit",
     "parse_prf",
 ]
 
 #: Fills contexts near the start of a text.
 PAD = -1
 _WIDEST_CONTEXT = 64
-# Tokens worked on at a time (at least one row): 0.25 MiB an array, so that a block stays in the cache.
-_BLOCK = 1 << 15
 
 
 class Stream(StrEnum):
@@ -56,7 +52,7 @@ class Stream(StrEnum):
 
 
 @runtime_checkable
-class Prf(Protocol):
+class Prf(Hashable, Protocol):
     """A keyed pseudorandom function.
 
     In all methods `contexts: [..., context_width]` are NumPy integers, the token ids before the position,
@@ -96,6 +92,13 @@ class Prf(Protocol):
 
     def bits(self, stream: Stream, contexts: np.ndarray, tokens: Array, word: int = 0) -> Array:
         """64 fair bits per token: `[..., m]` int64; `word` k holds rounds 64 k .. 64 k + 63."""
+
+    def side_information(self, stream: Stream, contexts: np.ndarray, k: int) -> np.ndarray:
+        """What transport watermarks read of a position: `[...]` int64, uniform on 0 .. k-1."""
+
+    def score_uniforms(self, tokens: np.ndarray, k: int) -> np.ndarray:
+        """A uniform for every token and value of the side information: `[m] -> [m, k]` float64 in (0, 1);
+        a function of the key alone, so that the scores of a token are the same at all positions."""
 
 
 @dataclass(frozen=True)
@@ -141,13 +144,13 @@ class KeyedPrf:
         """See `Prf.uniform`. Raises ValueError for malformed arguments."""
         contexts, tokens = check_contexts(contexts, self.context_width), check_tokens(tokens)
         keys = self._context_keys("race", stream, contexts)
-        return expand(lambda k, t: open_unit(_mix(k, t)), keys, tokens)
+        return expand(lambda k, t: open_unit(mix(k, t)), keys, tokens)
 
     def race(self, stream: Stream, contexts: np.ndarray, tokens: Array) -> Array:
         """See `Prf.race`. Raises ValueError for malformed arguments."""
         contexts, tokens = check_contexts(contexts, self.context_width), check_tokens(tokens)
         keys = self._context_keys("race", stream, contexts)
-        return expand(lambda k, t: minus_log(open_unit(_mix(k, t))), keys, tokens)
+        return expand(lambda k, t: minus_log(open_unit(mix(k, t))), keys, tokens)
 
     def coin(self, contexts: np.ndarray) -> np.ndarray:
         """See `Prf.coin`. Raises ValueError for malformed contexts."""
@@ -160,10 +163,10 @@ class KeyedPrf:
         contexts, tokens = check_contexts(contexts, self.context_width), check_tokens(tokens)
         if not 0 <= operator.index(word) < 1 << 63:
             raise ValueError(f"word={word} must be in 0 .. 2^63 - 1; word k holds rounds 64 k to 64 k + 63")
-        return expand(_mix, self._context_keys("layers", stream, contexts, word), tokens)
+        return expand(mix, self._context_keys("layers", stream, contexts, word), tokens)
 
     def side_information(self, stream: Stream, contexts: np.ndarray, k: int) -> np.ndarray:
-        """The side information of transport watermarks: `[...]` int64, uniform on 0 .. k-1.
+        """See `Prf.side_information`.
 
         floor(k U) for a uniform U of the context alone, independent of the coin and of every token's numbers.
 
@@ -171,17 +174,18 @@ class KeyedPrf:
             ValueError: for malformed contexts, or k outside 1 .. 2^31.
         """
         contexts, k = check_contexts(contexts, self.context_width), _check_count("k", k, "values; 1024")
-        return np.asarray(_scaled(self._context_keys("side", stream, contexts)[..., :1], k)[..., 0])
+        return np.asarray(scaled(self._context_keys("side", stream, contexts)[..., :1], k)[..., 0])
 
     def score_uniforms(self, tokens: np.ndarray, k: int) -> np.ndarray:
-        """One uniform for every token and value of the side information: `[m] -> [m, k]` float64 in (0, 1).
+        """See `Prf.score_uniforms`; (t, s) is looked up as t k + s, with an empty context.
 
-        A function of the key alone, as `buckets` are; (t, s) is looked up as t k + s. Raises as `buckets`.
+        Raises:
+            ValueError: for malformed tokens, or k outside 1 .. 2^31.
         """
         tokens, k = check_tokens(tokens), _check_count("k", k, "values; 1024")
         keys = self._context_keys("scores", Stream.SHARED, np.empty(0, dtype=np.int64), k)
         pairs = tokens[:, None] * k + np.arange(k)
-        return np.asarray(expand(lambda key, t: open_unit(_mix(key, t)), keys, pairs))
+        return np.asarray(expand(lambda key, t: open_unit(mix(key, t)), keys, pairs))
 
     def buckets(self, tokens: Array, m: int) -> Array:
         """The keyed hash h of token ids `[...]` to 0 .. m-1, uniform and independent for different tokens.
@@ -194,7 +198,7 @@ class KeyedPrf:
         """
         tokens, m = check_tokens(tokens), _check_count("m", m, "buckets; 2 to 16")
         keys = self._context_keys("buckets", Stream.SHARED, np.empty(0, dtype=np.int64))
-        return _scaled(expand(_mix, keys, tokens), m)
+        return scaled(expand(mix, keys, tokens), m)
 
     def _context_keys(self, purpose: str, stream: Stream, contexts: np.ndarray, word: int = 0) -> np.ndarray:
         """The 128 secret bits (k0, k1) of every context: `[..., 2]` int64."""
@@ -221,13 +225,6 @@ def _check_count(name: str, count: int, what: str) -> int:
         kind, usual = what.split("; ")
         raise ValueError(f"{name}={count!r} must be a whole number of {kind}, 1 to 2^31; {usual} is usual")
     return int(count)
-
-
-def _scaled(bits: Array, count: int) -> Array:
-    """floor(count U), int64, of the shape of `bits`."""
-    # The greatest U is 1 - 2^-53, and count (1 - 2^-53) rounds to a number below count.
-    u = open_unit(bits)
-    return namespace(u).astype(u * count, namespace(u).int64)
 
 
 PRF_NAMES = (KeyedPrf.name, "vllm-philox-v1")
@@ -301,98 +298,3 @@ def check_tokens(tokens: Array) -> Array:
     if on_host(tokens) and 0 not in tokens.shape and (lowest := int(to_numpy(tokens).min())) < 0:
         raise ValueError(f"tokens hold the id {lowest}; pass ids >= 0 and drop padding first")
     return xp.astype(tokens, xp.int64, copy=False)
-
-
-def expand(function: Callable[[Array, Array], Array], state: np.ndarray, tokens: Array) -> Array:
-    """`function(state, tokens)` for all contexts at once: `[..., m']`.
-
-    Args:
-        function: takes states `[..., k]` and tokens `[..., m]` whose leading axes broadcast, and gives
-            `[..., m']`, in the library of its arguments.
-        state: `[..., k]` int64, on the host.
-        tokens: `[..., m]` int64.
-
-    Returns:
-        The values, in the library and on the device of `tokens`.
-    """
-    if not on_host(tokens):
-        return function(like(state, tokens), tokens)
-    # CPU tensors are worked on in NumPy, which shares their memory and needs two thirds of
-    # torch's time; in blocks, because arrays that leave the cache cost up to twice as much.
-    ids = to_numpy(tokens)
-    m = ids.shape[-1]
-    batch = np.broadcast_shapes(state.shape[:-1], ids.shape[:-1])
-    if max(m, 1) * int(np.prod(batch)) <= _BLOCK:
-        return like(function(state, ids), tokens)
-    rows = np.broadcast_to(state, (*batch, state.shape[-1])).reshape(-1, state.shape[-1])
-    one_row = ids.size == m
-    ids = ids.reshape(1, m) if one_row else np.broadcast_to(ids, (*batch, m)).reshape(-1, m)
-    step = max(1, _BLOCK // m)
-    result = np.empty(0)
-    for first in range(0, len(rows), step):
-        part = slice(first, first + step)
-        values = function(rows[part], ids if one_row else ids[part])
-        if first == 0:
-            result = np.empty((len(rows), values.shape[-1]), values.dtype)
-        result[part] = values
-    return like(result.reshape(*batch, result.shape[-1]), tokens)
-
-
-def open_unit(bits: Array) -> Array:
-    """Uniforms strictly inside (0, 1) from the top 53 of 64 bits: float64 of the shape of `bits` (1-d+).
-
-    With m the top 53 bits as an integer, u = (m + 1) (2^-53 - 2^-106). The factor is (1 - 2^-53) / 2^53,
-    an exact float64. It takes from (m + 1) / 2^53 at least half and less than all of its last place, so
-    the product rounds to the float just below (m + 1) / 2^53: to (m + 1) / (2^53 + 1) within a last
-    place. So floor(2^53 u) = m: different m give different u, of which the least is just below 2^-53 and
-    the greatest is 1 - 2^-53.
-    """
-    m = bits >> 11
-    # The shift is arithmetic: the mask removes the copies of the sign.
-    m &= (1 << 53) - 1
-    m += 1
-    xp = namespace(m)
-    u = xp.astype(m, xp.float64)
-    u *= 2.0**-53 - 2.0**-106
-    return u
-
-
-def minus_log(u: Array) -> Array:
-    """E = -log u."""
-    race = namespace(u).log(u)
-    race *= -1.0
-    return race
-
-
-def _signed(word: int) -> int:
-    return word - (word >> 63 << 64)
-
-
-_INCREMENT = _signed(0x9E3779B97F4A7C15)
-_FACTORS = (_signed(0xBF58476D1CE4E5B9), _signed(0x94D049BB133111EB))
-
-
-def _mix(keys: Array, tokens: Array) -> Array:
-    """The 64 bits f(f(t g + k0) + k1) of every token: `[..., m]` int64, from keys (k0, k1): `[..., 2]`."""
-    # Signed products and sums wrap to the same 64 bits as unsigned ones; torch has no others.
-    z = tokens * _INCREMENT + keys[..., :1]
-    _finalise(z)
-    z += keys[..., 1:]
-    _finalise(z)
-    return z
-
-
-def _finalise(z: Array) -> None:
-    """The SplitMix64 finaliser (Steele, Lea and Flood 2014; Stafford's variant 13), in place."""
-    _fold(z, 30)
-    z *= _FACTORS[0]
-    _fold(z, 27)
-    z *= _FACTORS[1]
-    _fold(z, 31)
-
-
-def _fold(z: Array, shift: int) -> None:
-    """z ^= z >> shift with a logical shift, in place."""
-    high = z >> shift
-    high &= (1 << 64 - shift) - 1
-    z ^= high

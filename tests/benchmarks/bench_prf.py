@@ -17,7 +17,8 @@ from tests.benchmarks.bench_figure_1 import median_time
 from tradeoff.console import stdout
 from tradeoff.keys import Key
 from tradeoff.philox import VllmPhilox, philox4x32
-from tradeoff.prf import KeyedPrf, Stream, _mix, minus_log, open_unit
+from tradeoff.prf import KeyedPrf, Stream
+from tradeoff.prf_bits import minus_log, mix, open_unit
 
 N = 49_152
 LARGE_N = 151_936
@@ -34,7 +35,7 @@ def wide_philox(groups: np.ndarray, state: np.ndarray) -> np.ndarray:
 
 def torch_race(keys: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
     """The race of the default function in torch's own operations."""
-    return minus_log(open_unit(_mix(keys, tokens)))
+    return minus_log(open_unit(mix(keys, tokens)))
 
 
 def main() -> None:

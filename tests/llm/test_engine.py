@@ -23,7 +23,7 @@ from tests.llm.texts import (
     generate,
     some_prompts,
 )
-from tradeoff.decoders import GumbelMax, Identity, SynthID
+from tradeoff.decoders import Completed, GumbelMax, Identity, SynthID, heavy_water, simplex_water
 from tradeoff.kernels import (
     Algorithm1,
     Basic,
@@ -301,10 +301,19 @@ def test_bad_batch_and_prompts(make_pair: MakePair) -> None:
 
 
 @pytest.mark.parametrize(
-    "method", [Algorithm1(GumbelMax()), SingleKey(), KeepStrength(SynthID(5))], ids=lambda method: method.name
+    "method",
+    [
+        Algorithm1(GumbelMax()),
+        SingleKey(),
+        KeepStrength(SynthID(5)),
+        KeepStrength(heavy_water()),
+        TwoKeys(Completed(simplex_water(4))),
+        TwoKeys(Completed(SynthID(5))),
+    ],
+    ids=lambda method: f"{method.name}, {method.decoder.name}",
 )
 def test_a_function_that_lacks_what_the_method_reads(method: Method) -> None:
-    """vLLM's format has no coin and no bits: the error says so before any model is run."""
+    """vLLM's format has no coin, bits or side information: the error says so before any model is run."""
     with pytest.raises(ValueError, match="vllm-philox-v1 does not define"):
         EngineSettings(method, VLLM, max_tokens=3)
 

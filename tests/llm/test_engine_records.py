@@ -23,7 +23,8 @@ from tests.llm.texts import (
     some_prompts,
 )
 from tests.support import ALPHA
-from tradeoff.decoders import GumbelMax
+from tradeoff.decoders import Completed, GumbelMax, SideInformation, Transport
+from tradeoff.decoders.completed import Completion
 from tradeoff.decoders.synthid import TournamentBits
 from tradeoff.kernels import (
     Algorithm1,
@@ -96,6 +97,12 @@ def check_letters(text: GeneratedText, lookahead: int, width: int) -> None:
 
 
 def keyed_zeta(prf: Prf, stream: Stream, contexts: np.ndarray, decoder: object) -> object:
+    if isinstance(decoder, Completed):
+        inner = keyed_zeta(prf, stream, contexts, decoder.decoder)
+        return Completion(inner, keyed_zeta(prf, stream, contexts, GumbelMax()))
+    if isinstance(decoder, Transport):
+        side = prf.side_information(stream, contexts, decoder.scores.k)
+        return SideInformation(side, prf)
     ids = np.arange(N)
     if isinstance(decoder, GumbelMax):
         return prf.race(stream, contexts, ids)

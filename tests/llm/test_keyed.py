@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tradeoff.decoders import GumbelMax, Identity, SynthID
+from tradeoff.decoders import Completed, GumbelMax, Identity, SynthID, heavy_water, simplex_water
 from tradeoff.keys import Key
 from tradeoff.llm.keyed import PositionRandomness, vocabulary_ids
 from tradeoff.prf import KeyedPrf, Prf, Stream
@@ -38,6 +38,10 @@ def test_unmasked_rows_read_the_key() -> None:
         for word in (0, 1):
             expected = PRF.bits(stream, CONTEXTS, IDS, word)
             assert ((bits.word(word).numpy() == expected).all(axis=1) == ~MASKED).all()
+        side = values.zeta(stream, heavy_water())
+        expected = PRF.side_information(stream, CONTEXTS, 1024)
+        assert ((side.s.numpy() == expected) == ~MASKED).all()
+        assert side.table == PRF
     assert ((values.coin().numpy() == PRF.coin(CONTEXTS)) == ~MASKED).all()
     assert values.zeta(Stream.SHARED, Identity()) is None
 
@@ -55,6 +59,17 @@ def test_keyed_numbers_do_not_change_and_uniforms_do() -> None:
         assert torch.equal(values.zeta(Stream.DRAFT, SynthID(3)).word(0), word)
 
 
+def test_a_completed_decoder_reads_the_numbers_of_its_own_and_the_race_of_its_stream() -> None:
+    """Two purposes of one stream: bits or side information as without completion, and Gumbel-max's race."""
+    values = randomness([0, 1, 2, 3])
+    for stream in (Stream.DRAFT, Stream.TARGET):
+        race = values.zeta(stream, GumbelMax())
+        for inner in (SynthID(3), simplex_water(3)):
+            zeta = values.zeta(stream, Completed(inner))
+            assert zeta.inner is values.zeta(stream, inner)
+            assert zeta.race is race
+
+
 def test_race_at_is_the_race() -> None:
     """`race_at` reads the entries that `zeta` has drawn, of masked rows too."""
     values = randomness([0, 1, 2, 3])
@@ -70,11 +85,14 @@ def test_take(prf: Prf | None, part: list[int]) -> None:
     for values in (whole, alone):
         values.zeta(Stream.DRAFT, GumbelMax())
         values.zeta(Stream.DRAFT, SynthID(math.inf))
+        values.zeta(Stream.DRAFT, heavy_water())
         values.coin()
         values.uniform()
     taken = whole.take(np.array(part))
     for stream in (Stream.DRAFT, Stream.TARGET):
         assert torch.equal(taken.zeta(stream, GumbelMax()), alone.zeta(stream, GumbelMax()))
+        sides = [values.zeta(stream, heavy_water()).s for values in (taken, alone)]
+        assert torch.equal(*sides)
         for word in (0, 1):
             bits = (values.zeta(stream, SynthID(math.inf)).word(word) for values in (taken, alone))
             assert torch.equal(*bits)
@@ -104,6 +122,9 @@ def test_without_a_watermark_everything_is_the_texts_own(prf: Prf | None, masked
     coins = [v.coin() for v in (values, alone, other)]
     assert torch.equal(coins[0][2], coins[1][0])
     assert (coins[0] != coins[2]).all()
+    sides = [v.zeta(Stream.SHARED, heavy_water(k=1 << 16)).s for v in (values, alone, other)]
+    assert torch.equal(sides[0][2], sides[1][0])
+    assert (sides[0] != sides[2]).all()
     words = [v.zeta(Stream.SHARED, SynthID(3)).word(0) for v in (values, alone, other)]
     assert torch.equal(words[0][2], words[1][0])
     assert (words[0] != words[2]).all()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from tradeoff.decoders import GumbelMax, Identity, SynthID
+from tradeoff.decoders import Completed, GumbelMax, Identity, SynthID, heavy_water, simplex_water
 from tradeoff.kernels import (
     Algorithm1,
     Basic,
@@ -40,18 +40,23 @@ CASES: list[tuple[Method, Prf | None, Sampling, int]] = [
     (Basic(Identity()), None, Sampling(), 1),
     (Basic(GumbelMax()), PRF, Sampling(0.8, 6, 0.98), 1),
     (Basic(INFINITE), PRF, Sampling(), 1),
+    (Basic(simplex_water(3)), PRF, Sampling(), 1),
     (Standard(), None, Sampling(), 3),
     (KeepStrength(GumbelMax()), VLLM, Sampling(), 2),
     (KeepStrength(INFINITE), PRF, Sampling(), 2),
     (KeepStrength(SynthID(5)), PRF, Sampling(1.2, 7), 3),
     (KeepEfficiency(GumbelMax()), PRF, Sampling(), 3),
     (KeepEfficiency(SynthID(5)), PRF, Sampling(), 2),
+    (KeepEfficiency(heavy_water(k=32)), PRF, Sampling(top_p=0.95), 2),
     (TwoKeys(GumbelMax()), VLLM, Sampling(0.9), 3),
     (TwoKeys(INFINITE), PRF, Sampling(), 2),
     (TwoKeys(SynthID(70)), PRF, Sampling(), 1),
+    (TwoKeys(simplex_water(4)), PRF, Sampling(), 2),
     (Algorithm1(GumbelMax()), PRF, Sampling(top_p=0.95), 4),
     (Algorithm1(INFINITE), PRF, Sampling(), 3),
     (Algorithm1(SynthID(5)), PRF, Sampling(), 2),
+    (Algorithm1(Completed(SynthID(5))), PRF, Sampling(), 2),
+    (Algorithm1(Completed(heavy_water(k=32))), PRF, Sampling(0.7), 3),
     (SingleKey(), PRF, Sampling(), 3),
     (OneRace(), VLLM, Sampling(), 1),
     (OneRace(), PRF, Sampling(1.1, 7, 0.99), 4),

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from tradeoff.kernels import Basic, Method
+from tradeoff.llm.keyed import PositionRandomness
 from tradeoff.llm.models import ModelPair
 from tradeoff.llm.rounds import Speculator
 from tradeoff.llm.rows import ContextWindow, GeneratedText, Prompt, Row, prompt_generator
@@ -74,11 +75,12 @@ class EngineSettings:
         """Ask for one number of every kind that the method reads, so that a function that lacks it says so
         before any text is begun."""
         context = np.zeros((1, prf.context_width), dtype=np.int64)
+        numbers = PositionRandomness.of_key(prf, context, 1, torch.device("cpu"))
         if self.method.detection.coin == "keyed":
-            prf.coin(context)
-        draw = prf.bits if self.method.decoder.randomness == "tournament bits" else prf.race
+            numbers.coin()
+        certain = torch.ones((1, 1), dtype=torch.float64)
         for stream in self.method.detection.streams:
-            draw(stream, context, np.zeros(1, dtype=np.int64))
+            self.method.decoder(certain, numbers.zeta(stream, self.method.decoder))
 
     @property
     def drafts(self) -> bool:

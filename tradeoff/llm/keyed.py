@@ -12,7 +12,7 @@ import torch
 from tradeoff.decoders import Completed, Decoder, GumbelMax, SideInformation, Transport
 from tradeoff.decoders.completed import Completion
 from tradeoff.decoders.synthid import TournamentBits
-from tradeoff.prf import KeyedPrf, Prf, Stream
+from tradeoff.prf import Prf, Stream
 from tradeoff.randomness import open_uniform
 from tradeoff.scores import seeded_table
 
@@ -77,7 +77,7 @@ class PositionRandomness:
         one of the latter, or None if it reads nothing.
 
         Raises:
-            ValueError: for a transport decoder under a function that has no side information.
+            ValueError: for what the function does not define.
         """
         if isinstance(decoder, Completed):
             # The function's purposes are independent of each other: bits or side information, and a race.
@@ -131,15 +131,9 @@ class PositionRandomness:
 
     def _side_information(self, stream: Stream, decoder: Transport) -> SideInformation:
         # Without a key nobody reads the text, and one table is as good as another.
-        side, table = np.empty(len(self._contexts), dtype=np.int64), seeded_table(decoder.seed)
+        side, table = np.empty(len(self._contexts), dtype=np.int64), self._prf or seeded_table(decoder.seed)
         if self._prf is not None:
-            if not isinstance(self._prf, KeyedPrf):
-                raise ValueError(
-                    f"prf={self._prf.name!r} has no side information, which {decoder.name} reads; use "
-                    f"{KeyedPrf.name}"
-                )
-            table = self._prf
-            side = table.side_information(stream, self._contexts, decoder.scores.k)
+            side = self._prf.side_information(stream, self._contexts, decoder.scores.k)
         for row in map(int, self._free):
             side[row] = decoder.draw(self._generators[row], (), self._n).s
         return SideInformation(torch.from_numpy(side).to(self._device), table)
