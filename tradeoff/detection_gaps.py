@@ -162,12 +162,6 @@ class ScoreLaw:
     excess: Callable[[np.ndarray], np.ndarray]
     survival: Callable[[np.ndarray], np.ndarray]
 
-    def sample(self, rng: np.random.Generator, k: int) -> np.ndarray:
-        """k standardised scores."""
-        # Strictly inside (0, 1): an end of the interval has an infinite quantile.
-        u = (rng.integers(1 << 53, size=k) + 0.5) / (1 << 53)
-        return (self.quantile(u) - self.mean) / self.deviation
-
     def exceedance(self, t: Any) -> np.ndarray:
         """P(Delta > t), t [...] >= 0, Delta the difference of two standardised scores."""
         return self._average(self.survival, t)
