@@ -24,6 +24,11 @@ from sims import (
     theorem_3_2,
     theorem_3_3,
     theorem_4_1,
+    transport_gumbel,
+    transport_minimax,
+    transport_solvers,
+    transport_tails,
+    transport_two_atoms,
 )
 from sims.common import FEWEST
 from sims.report import NotEvaluatedError, Row
@@ -50,6 +55,11 @@ STATEMENTS: dict[str, Statement] = {
     "anchored_stopping": anchored_stopping.run,
     "anchored_buckets": anchored_buckets.run,
     "sequential_detectors": sequential_detectors.run,
+    "transport_two_atoms": transport_two_atoms.run,
+    "transport_minimax": transport_minimax.run,
+    "transport_gumbel": transport_gumbel.run,
+    "transport_tails": transport_tails.run,
+    "transport_solvers": transport_solvers.run,
     "real_pair": real_pair.run,
 }
 
