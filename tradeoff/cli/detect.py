@@ -29,6 +29,7 @@ from tradeoff.console import (
     stderr,
     stdout,
 )
+from tradeoff.decoders import WATERMARKS
 from tradeoff.detection.json_texts import Broken
 from tradeoff.detection.page import EvidencePage
 from tradeoff.detection.texts import STDIN, read_texts
@@ -78,7 +79,7 @@ def detect_command(
         typer.Option(help=f"One of {', '.join(METHODS)}. Default: the record's, or one-race."),
     ] = None,
     watermark: Annotated[
-        str | None, typer.Option(help="gumbel, synthid:M or synthid:inf. Default: the record's, or gumbel.")
+        str | None, typer.Option(help=f"{WATERMARKS}. Default: the record's, or gumbel.")
     ] = None,
     tokenizer: Annotated[
         str | None,

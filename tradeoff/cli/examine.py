@@ -12,13 +12,14 @@ import numpy as np
 
 from tradeoff.cli.finding import Finding, Reading
 from tradeoff.cli.spelling import Speller, numbers
-from tradeoff.decoders import Decoder, Identity, SynthID, decoder_name, parse_decoder
+from tradeoff.cli.watermarks import carrying_method, prospect, read_watermark, seen_by
+from tradeoff.decoders import WATERMARKS, Identity, SynthID, decoder_name, parse_decoder
 from tradeoff.detection import Detector, Evidence, Result, default_detector, detect
 from tradeoff.detection.choice import default_bets
 from tradeoff.detection.json_texts import Claims, Text
 from tradeoff.detection.sequential import Sequential, of_e_values
 from tradeoff.files import FileError
-from tradeoff.kernels import METHODS, Basic, Method, OneRace, SingleKey, Standard, make_method
+from tradeoff.kernels import METHODS, Basic, Method, OneRace, Standard
 from tradeoff.keys import Key, KeyFormatError
 from tradeoff.prf import PRF_NAMES, Prf, check_width, parse_prf
 
@@ -63,13 +64,13 @@ class Options:
             raise ValueError(f"prf={self.prf!r} is unknown; use one of {', '.join(PRF_NAMES)}")
         if self.context_width is not None:
             check_width(self.context_width)
-        if isinstance(_decoder(self.watermark or "gumbel"), Identity):
+        if isinstance(read_watermark(self.watermark or "gumbel"), Identity):
             raise ValueError(
-                f"watermark={self.watermark!r} is no watermark to detect; pass the one to look for: gumbel, "
-                "synthid:M or synthid:inf"
+                f"watermark={self.watermark!r} is no watermark to detect; pass the one to look for: "
+                + WATERMARKS
             )
         if self.method is not None:
-            default_detector(_method(self.method, self.watermark or "gumbel"))
+            default_detector(carrying_method(self.method, self.watermark or "gumbel"))
         if self.sequential and self.detector is not None:
             raise ValueError(
                 f"detector={str(self.detector)!r} has a p-value for one length only; leave out --sequential "
@@ -102,7 +103,7 @@ class Examiner:
         # Of whatever text they speak first: every other one would say the same.
         self._note_assumed, self._note_unclaimed = _once(note), _once(note)
         self._prf = cache(lambda name, width: parse_prf(name, key(name), width))
-        self._method = cache(_method)
+        self._method = cache(carrying_method)
         self._default_detector, self._bets = cache(default_detector), cache(default_bets)
         self._warned: set[str] = set()
         if options.prf is not None:
@@ -216,7 +217,7 @@ class Examiner:
         if streams and streams != method.detection.streams:
             self._warn_once(
                 f"{text.source} holds texts of method {claims.method}, but {method.name} is looked for; "
-                + _prospect(not streams.isdisjoint(method.detection.streams))
+                + prospect(not streams.isdisjoint(method.detection.streams))
             )
         try:
             told, read = parse_decoder(claims.watermark or "none"), method.decoder
@@ -226,7 +227,7 @@ class Examiner:
         if not isinstance(told, Identity) and default_detector(Basic(told)) != default_detector(Basic(read)):
             self._warn_once(
                 f"{text.source} holds texts of watermark {claims.watermark}, but {decoder_name(read)} is "
-                "looked for; " + _prospect(type(told) is type(read))
+                "looked for; " + prospect(seen_by(read, told))
             )
 
     def _tell_assumed(self, claims: Claims, method: Method, prf: Prf) -> None:
@@ -355,37 +356,6 @@ def _once(tell: Callable[[str], None]) -> Callable[[str], None]:
     """`tell`, for its first message alone."""
     first = iter([tell])
     return lambda message: next(first, lambda _: None)(message)
-
-
-def _decoder(watermark: str) -> Decoder:
-    """`parse_decoder`, whose errors name the option."""
-    try:
-        return parse_decoder(watermark)
-    except ValueError:
-        raise ValueError(
-            f"watermark={watermark!r} is unknown; use gumbel, synthid:M with M >= 1, or synthid:inf"
-        ) from None
-
-
-def _method(name: str | None, watermark: str) -> Method:
-    """The method of that name, one-race if None; ValueError if it cannot carry the watermark."""
-    decoder = _decoder(watermark)
-    taken = OneRace.name if name is None else name
-    if isinstance(decoder, SynthID) and issubclass(METHODS.get(taken, Method), SingleKey):
-        others = [n for n, kind in METHODS.items() if not issubclass(kind, SingleKey) and n != Standard.name]
-        why = ", which is assumed where none is named, carries" if name is None else " carries"
-        remedy = "also pass" if name is None else "pass"
-        raise ValueError(
-            f"watermark={watermark!r} does not fit: method {taken}{why} gumbel only; {remedy} the --method "
-            f"that generated the text: {', '.join(others)}"
-        )
-    return make_method(taken, decoder)
-
-
-def _prospect(in_part: bool) -> str:
-    if in_part:
-        return "their watermark is read in part, and harder to find this way"
-    return "their watermark cannot be found this way"
 
 
 def _listed(streams: frozenset) -> str:

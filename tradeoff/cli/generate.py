@@ -10,7 +10,7 @@ import typer
 
 from tradeoff.cli.key import read_key
 from tradeoff.console import exit_on_bad_input, print_note, print_written, stdout
-from tradeoff.decoders import Identity, parse_decoder
+from tradeoff.decoders import WATERMARKS, Identity, parse_decoder
 from tradeoff.kernels import Method, Standard, make_method
 from tradeoff.prf import PRF_NAMES, Prf, parse_prf
 
@@ -41,9 +41,7 @@ def generate_command(
     method: Annotated[str, typer.Option(help=_METHOD_HELP)] = "one-race",
     watermark: Annotated[
         str | None,
-        typer.Option(
-            help="gumbel, synthid:M, synthid:inf or none. Default: gumbel; none for the method standard."
-        ),
+        typer.Option(help=f"{WATERMARKS}, or none. Default: gumbel; none for the method standard."),
     ] = None,
     width: Annotated[
         int | None, typer.Option(help="Candidates a level of one-race-tree. Default: 2.")

@@ -35,7 +35,11 @@ def parse_decoder(text: str) -> Decoder:
     """
     name = text.lower()
     if name.startswith(_COMPLETED):
-        return Completed(parse_decoder(name.removeprefix(_COMPLETED)))
+        inner = parse_decoder(name.removeprefix(_COMPLETED))
+        try:
+            return Completed(inner)
+        except ValueError as error:
+            raise ValueError(f"decoder={text!r} cannot be read: {error}") from error
     kind, _, argument = name.partition(":")
     if kind == "gumbel" and not argument:
         return GumbelMax()

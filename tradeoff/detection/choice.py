@@ -13,8 +13,12 @@ from tradeoff.detection.transport_bets import CompletedBets, TransportBets
 from tradeoff.kernels import Method
 from tradeoff.prf import Stream
 from tradeoff.scores import Scores, SimplexScores
+from tradeoff.transport import Exact
 
 __all__ = ["default_bets", "default_detector"]
+
+#: After so many rounds most tournaments have settled.
+_MANY_ROUNDS = 10
 
 
 def default_detector(method: Method) -> Detector:
@@ -26,8 +30,8 @@ def default_detector(method: Method) -> Detector:
     Returns:
         Aaronson's test (Gumbel-max, one stream), the sum of both keys (Gumbel-max, two streams), weighted
         tournament bits (SynthID), the sum of scores (SimplexWater), the likelihood ratio of ranks
-        (HeavyWater), or the own statistic and that of the race (completed watermarks). Solver, head and
-        tilt of a transport do not matter.
+        (HeavyWater), or the own statistic and that of the race (completed watermarks). The solver of a
+        transport matters to the last alone, and head and tilt to none.
 
     Raises:
         ValueError: for a method without a watermark, or a decoder that no such detector reads.
@@ -38,7 +42,7 @@ def default_detector(method: Method) -> Detector:
     if isinstance(decoder, SynthID):
         return WeightedMeanBits(scored_rounds(decoder), streams)
     if isinstance(decoder, Completed):
-        return CompletedSum(_read_by(decoder.decoder), streams)
+        return CompletedSum(_read_by(decoder.decoder), streams, _silent_races(decoder.decoder))
     if isinstance(decoder, Transport):
         if isinstance(decoder.scores, SimplexScores):
             return SimplexSum(decoder.scores, streams)
@@ -76,6 +80,13 @@ def _read_by(decoder: Decoder) -> Scores | int:
     if isinstance(decoder, Transport):
         return decoder.scores
     raise ValueError(f"decoder={decoder.name!r}, completed, has no untrained detector; use {WATERMARKS}")
+
+
+def _silent_races(decoder: Decoder) -> float:
+    """The share of tokens of which a completed decoder leaves nothing to the race: a guess for every text."""
+    if isinstance(decoder, SynthID):
+        return 0.95 if decoder.rounds >= _MANY_ROUNDS else 0.7
+    return 0.95 if isinstance(decoder, Transport) and isinstance(decoder.solver, Exact) else 0.7
 
 
 def _streams(method: Method) -> tuple[Stream, ...]:

@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import rich.text
@@ -148,15 +148,20 @@ def _shades(detector: Detector, scores: np.ndarray) -> np.ndarray:
 
 
 def _readings(detector: Detector, evidence: Evidence) -> list[str]:
-    """[t] what the key says at the tokens: uniforms of a race, ones of a tournament."""
-    rounds = getattr(detector, "rounds", None)
-    if rounds is None:
+    """[t] what the key says at the tokens: uniforms of a race, ones of a tournament, scores f(v, s)."""
+    read: Any = getattr(detector, "bets", detector)
+    rounds, scores = getattr(read, "rounds", None), getattr(read, "scores", None)
+    if scores is not None:
+        streams = read.streams
+        columns = [[f"{value:.2f}" for value in evidence.score(stream, scores)] for stream in streams]
+        kind = "score"
+    elif rounds is None:
         both = (Stream.DRAFT, Stream.TARGET)
-        streams = (detector.stream,) if isinstance(detector, Aaronson) else getattr(detector, "streams", both)
+        streams = (detector.stream,) if isinstance(detector, Aaronson) else getattr(read, "streams", both)
         columns = [[f"{u:.4f}" for u in evidence.uniform(stream)] for stream in streams]
         kind = "uniform"
     else:
-        streams = detector.streams  # type: ignore[attr-defined]  # those with rounds name their streams
+        streams = read.streams
         columns = [
             [f"{n} of {rounds}" for n in evidence.bits(stream, rounds).sum(axis=-1)] for stream in streams
         ]
