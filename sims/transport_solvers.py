@@ -32,7 +32,7 @@ from tradeoff.files import write_table
 from tradeoff.plane import COLORS
 from tradeoff.scores import RandomScores, Scores, SimplexScores, seeded_table
 from tradeoff.simplex import entropy
-from tradeoff.transport import Exact, Plan, Sinkhorn, Solver, detection_gap
+from tradeoff.transport import Exact, Plan, Sinkhorn, Solver, detection_gap, plan_strength
 
 __all__ = ["LAWS", "measured", "run"]
 
@@ -117,13 +117,8 @@ def measured(scores: Scores, seeds: list[int]) -> pd.DataFrame:
                 plan = solver(p, table)
                 gap = detection_gap(p, table, plan) / deviation
                 bias = max(_bias(p, plan), stopped)
-                records.append((law, name, gap, _strength(p, plan), bias, bound))
+                records.append((law, name, gap, plan_strength(p, plan) / float(entropy(p)), bias, bound))
     return pd.DataFrame(records, columns=["law", "solver", "gap", "strength", "bias", "bound"])
-
-
-def _strength(p: np.ndarray, plan: Plan) -> float:
-    """I(X; S) as a share of H(P)."""
-    return 1 - float(np.asarray(entropy(plan.laws.T)).mean() / entropy(p))
 
 
 def _bias(p: np.ndarray, plan: Plan) -> float:

@@ -27,7 +27,15 @@ import pandas as pd
 
 from sims.common import BAR, finish, generator, panels
 from sims.report import Row, compare, mean_and_error
-from tradeoff.detection_gaps import LAWS, binary_gap, crossing, gumbel_sampling_gap, simplex_gap, sorted_gap
+from tradeoff.detection_gaps import (
+    LAWS,
+    binary_gap,
+    crossing,
+    estimated_gap,
+    gumbel_sampling_gap,
+    simplex_gap,
+    sorted_gap,
+)
 from tradeoff.files import write_table
 from tradeoff.plane import COLORS
 from tradeoff.scores import SimplexScores, seeded_table
@@ -83,14 +91,9 @@ def _draw_scores(name: str, rng: np.random.Generator, k: int) -> np.ndarray:
 
 
 def _simulated(lam: float, delta: np.ndarray) -> tuple[float, float]:
-    """The exact gap of scores that differ by delta [k], and its standard error.
-
-    To first order the gap is the mean of (Δ - q)_+ - (1-λ) Δ, and an error in q does not matter.
-    """
-    rank = int(lam * len(delta))
-    q = np.partition(delta, rank)[rank]
-    part = np.maximum(delta - q, 0.0) - (1 - lam) * delta
-    return sorted_gap(lam, np.zeros_like(delta), delta), float(part.std() / math.sqrt(len(delta)))
+    """The exact gap of scores that differ by delta [k], and its standard error."""
+    estimate = estimated_gap(lam, np.zeros_like(delta), delta)
+    return estimate.value, estimate.standard_error
 
 
 def _sampled_statistic(lam: float, size: int, rng: np.random.Generator) -> np.ndarray:

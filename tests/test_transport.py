@@ -13,7 +13,7 @@ from scipy.optimize import linprog
 from tests.support import distributions
 from tradeoff.scores import RandomScores, SimplexScores, seeded_table
 from tradeoff.simplex import entropy
-from tradeoff.transport import Exact, Sinkhorn, detection_gap
+from tradeoff.transport import Exact, Sinkhorn, detection_gap, plan_strength
 
 SOLVERS = [Exact(), Sinkhorn(), Sinkhorn(max_iterations=1), Sinkhorn(0.005, max_iterations=50)]
 
@@ -162,6 +162,18 @@ def test_exact_says_when_it_does_not_finish(monkeypatch):
         pytest.raises(RuntimeError, match=r"3 tokens to 64 values.*Sinkhorn"),
     ):
         Exact()(np.full(3, 1 / 3), RandomScores("gamma", 64).rows(np.arange(3), seeded_table(2)))
+
+
+@settings(max_examples=30)
+@given(problem=problems())
+def test_the_strength_is_the_mutual_information_of_the_coupling(problem):
+    p, scores = problem
+    for solver in (Exact(), Sinkhorn()):
+        plan = solver(p, scores)
+        ratio = np.divide(plan.laws, p[:, None], out=np.ones_like(plan.laws), where=plan.laws > 0)
+        information = (plan.laws * np.log(ratio)).sum() / scores.shape[-1]
+        assert plan_strength(p, plan) == pytest.approx(information, abs=1e-9)
+        assert plan_strength(p, plan) <= float(entropy(p)) + 1e-12
 
 
 def test_names():

@@ -32,6 +32,7 @@ from scipy import optimize, special
 
 from tradeoff.scores import SCORE_LAWS
 from tradeoff.simplex import entropy
+from tradeoff.simulation import Estimate
 
 __all__ = [
     "GUMBEL_DEVIATION",
@@ -40,6 +41,7 @@ __all__ = [
     "binary_gap",
     "crossing",
     "equal_weight_gap",
+    "estimated_gap",
     "gumbel_sampling_gap",
     "gumbel_scores_gap",
     "pair_frequencies",
@@ -141,6 +143,20 @@ def sorted_gap(lam: float, heavy: np.ndarray, light: np.ndarray) -> float:
     # The partition puts the value that is cut first, and behind it what lies above it.
     total = upper[1:].sum() + (share - whole) * upper[0]
     return float(total / k - share / k * delta.mean())
+
+
+def estimated_gap(lam: float, heavy: np.ndarray, light: np.ndarray) -> Estimate:
+    """`sorted_gap` of iid scores [k] as an estimate of the gap for k -> infinity.
+
+    To first order it is the mean of (Delta - q)_+ - (1 - lam) Delta, from which its standard error is taken.
+
+    Raises:
+        ValueError: for `lam` outside [1/2, 1].
+    """
+    delta = light - heavy
+    rank = min(int(lam * len(delta)), len(delta) - 1)
+    part = np.maximum(delta - np.partition(delta, rank)[rank], 0.0) - (1 - lam) * delta
+    return Estimate(sorted_gap(lam, heavy, light), float(part.std(ddof=1) / math.sqrt(len(delta))))
 
 
 @dataclass(frozen=True)

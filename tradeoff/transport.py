@@ -26,7 +26,9 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-__all__ = ["Exact", "Plan", "Sinkhorn", "Solver", "detection_gap"]
+from tradeoff.simplex import entropy
+
+__all__ = ["Exact", "Plan", "Sinkhorn", "Solver", "detection_gap", "plan_strength"]
 
 #: Below this regularisation exp(-cost / regularisation) leaves the range in which scaling is safe.
 _SMALLEST_SCALING = 0.02
@@ -158,6 +160,11 @@ def detection_gap(p: np.ndarray, scores: np.ndarray, plan: Plan) -> float:
     """
     mean = scores.mean(axis=-1)
     return float((plan.laws * (scores - mean[:, None])).sum() / scores.shape[-1])
+
+
+def plan_strength(p: np.ndarray, plan: Plan) -> float:
+    """WS = I(X; S) = H(P) - mean_s H(k pi(., s)) of a plan for the law p: [m], nats."""
+    return float(entropy(p) - entropy(plan.laws.T).mean())
 
 
 def _uniform(k: int) -> np.ndarray:

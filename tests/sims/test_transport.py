@@ -65,8 +65,9 @@ def quantile_of_another_mass(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ScoreLaw, "gap", lambda self, lam: honest(self, 0.9 * lam + 0.1 * 0.5))
 
 
-def lower_tail(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(transport_tails, "sorted_gap", lambda lam, heavy, light: -sorted_gap(lam, light, heavy) / 2)
+def tail_of_half_a_difference(patch: pytest.MonkeyPatch) -> None:
+    for module in (detection_gaps, transport_tails):
+        patch.setattr(module, "sorted_gap", lambda lam, heavy, light: sorted_gap(lam, light, heavy) / 2)
 
 
 def harmonic_number_of_one_more(patch: pytest.MonkeyPatch) -> None:
@@ -86,7 +87,7 @@ MUTANTS: list[tuple[Patch, tuple[str, ...]]] = [
     (null_mean_forgotten, ("transport_two_atoms",)),
     (zero_word_given_out, ("transport_minimax",)),
     (quantile_of_another_mass, ("transport_tails",)),
-    (lower_tail, ("transport_tails",)),
+    (tail_of_half_a_difference, ("transport_tails",)),
     (harmonic_number_of_one_more, ("transport_tails",)),
 ]
 
