@@ -33,7 +33,7 @@ from tradeoff.scores import SimplexScores, seeded_table
 __all__ = ["run"]
 
 NAME = "HeavyWater: Theorem 2"
-_LAMBDAS = np.array([0.5, 0.6, 0.7, 0.75, 0.8, 0.9, 0.95])
+_LAMBDAS = np.array([0.5, 0.6, 0.75, 0.9, 0.95])
 
 
 def run(size: int, seed: int, out: Path) -> list[Row]:
