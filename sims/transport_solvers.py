@@ -9,7 +9,8 @@ Assumption: iterations have converged, for the bound; unbiasedness needs no conv
 Prediction: mean laws equal P and strengths stay below H(P) for every plan, Sinkhorn's after one iteration
 included. Losses keep to the bound. SimplexWater's gap (r = 6) is (1-λ)/deviation for both solvers. An
 independent computation's values for one table of HeavyWater (log-normal, k = 1024) lie where single tables
-do: tables differ, so much that Sinkhorn's strength has a deviation of a fifth of its mean.
+do: tables differ, so much that Sinkhorn's strength has a deviation of a quarter of its mean, because its
+regularisation is relative to the highest score of the table.
 
 The strength of an exact plan of SimplexWater is not determined by P: optimal plans are many, and solvers stop
 at different ones (.78 to .86 H(P) for .9 + .1 Zipf).
