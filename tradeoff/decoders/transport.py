@@ -150,19 +150,26 @@ class Transport:
         return xp.reshape(law, (*batch, n))
 
     def _heads(self, rows: Array) -> tuple[np.ndarray, np.ndarray]:
-        """The most probable tokens of every row, and their probabilities: [rows, m] each, on the host."""
+        """The most probable tokens of every row, the least probable of them first, and their probabilities:
+        [rows, m] each, on the host.
+
+        Network simplex takes the tokens of a simplex code several times faster in this order than in the
+        opposite one, and of many optimal plans it finds one that depends on the order.
+        """
         m, n = min(self.head, rows.shape[-1]), rows.shape[-1]
         if on_host(rows):
             # Shares its memory with a tensor.
             p = to_numpy(rows)
-            top = np.argpartition(p, n - m, axis=-1)[:, n - m :] if m < n else np.arange(n)[None]
-            tokens = np.broadcast_to(top, (len(p), m))
+            # From the top: from below it takes 20 times as long to end among a truncated law's zeros.
+            top = np.argpartition(-p, m - 1, axis=-1)[:, :m] if m < n else np.arange(n)[None]
+            tokens = np.sort(np.broadcast_to(top, (len(p), m)), axis=-1)
             mass = np.take_along_axis(p, tokens, -1)
         else:
             top = namespace(rows).argsort(rows, axis=-1, descending=True)[:, :m]
-            tokens = to_numpy(top)
-            mass = to_numpy(namespace(rows).take_along_axis(rows, top, axis=-1))
-        return tokens, mass
+            tokens = np.sort(to_numpy(top), axis=-1)
+            mass = to_numpy(namespace(rows).take_along_axis(rows, like(tokens, rows), axis=-1))
+        order = np.argsort(mass, axis=-1, kind="stable")
+        return np.take_along_axis(tokens, order, -1), np.take_along_axis(mass, order, -1)
 
     def _at(self, tokens: np.ndarray, mass: np.ndarray, side: np.ndarray, table: Prf) -> np.ndarray:
         """What P_s gives the tokens of a head, for many s: [len(side), m]."""
