@@ -209,6 +209,22 @@ def test_what_is_assumed_is_told(folder: Path) -> None:
             ["--watermark", "synthid:10"],
             "watermark synthid:30, but synthid:10 is looked for; their watermark is read in part",
         ),
+        (("basic", "simplexwater:5,sinkhorn=0.1"), ["--watermark", "simplexwater:5"], None),
+        (
+            ("basic", "heavywater"),
+            ["--watermark", "heavywater:gamma"],
+            "watermark heavywater, but heavywater:gamma is looked for; their watermark cannot be found",
+        ),
+        (
+            ("basic", "completed:heavywater:gamma,k=9"),
+            ["--watermark", "heavywater:gamma,k=9"],
+            "but heavywater:gamma,k=9 is looked for; their watermark is read in part",
+        ),
+        (
+            ("basic", "completed:synthid:3"),
+            ["--watermark", "gumbel"],
+            "but gumbel is looked for; their watermark is read in part",
+        ),
     ],
 )
 def test_another_method_than_the_record_s_is_a_warning(

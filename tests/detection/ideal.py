@@ -13,10 +13,14 @@ from tests.support import ALPHA
 from tradeoff.detection import Detector
 from tradeoff.detection.power import expected_score, score_variance
 from tradeoff.prf import Stream
+from tradeoff.scores import Scores
 
 
 class Given:
-    """Stands for an Evidence whose numbers are given: by stream uniforms [t] and bits [t, m], and coins."""
+    """Stands for an Evidence whose numbers are given.
+
+    By stream uniforms [t], bits [t, m], and scores and ranks [t] of whatever family; coins.
+    """
 
     def __init__(
         self,
@@ -24,9 +28,13 @@ class Given:
         bits: dict[Stream, np.ndarray] | None = None,
         coins: np.ndarray | None = None,
         drafted: np.ndarray | None = None,
+        scores: dict[Stream, np.ndarray] | None = None,
+        ranks: dict[Stream, np.ndarray] | None = None,
     ):
         self._uniforms, self._bits, self._coins, self._drafted = uniforms or {}, bits or {}, coins, drafted
-        first = next(iter({**self._uniforms, **self._bits}.values()))
+        self._scores, self._ranks = scores or {}, ranks or {}
+        given = {**self._uniforms, **self._bits, **self._scores, **self._ranks}
+        first = next(iter(given.values()))
         self.index = np.arange(len(first))
         # Ars-Prior seeds its choices with them.
         self.tokens = np.arange(min(len(first), 50))
@@ -43,6 +51,12 @@ class Given:
 
     def bits(self, stream: Stream, rounds: int) -> np.ndarray:
         return self._bits[stream][:, :rounds]
+
+    def score(self, stream: Stream, family: Scores) -> np.ndarray:
+        return self._scores[stream]
+
+    def rank(self, stream: Stream, family: Scores) -> np.ndarray:
+        return self._ranks[stream]
 
     @property
     def drafted(self) -> np.ndarray:

@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tradeoff.detection import evidence as evidence_module
 from tradeoff.detection.evidence import Evidence, scored_positions
 from tradeoff.keys import Key
 from tradeoff.llm.rows import ContextWindow
 from tradeoff.philox import VllmPhilox
 from tradeoff.prf import PAD, KeyedPrf, Prf, Stream
+from tradeoff.scores import RandomScores, SimplexScores
 
 KEY = Key(b"the key of the evidence tests...")
 #: Few words and short contexts, so that contexts come back often.
@@ -96,6 +98,32 @@ def test_bits_are_those_of_the_words(rounds):
         assert bits[row].tolist() == [words[k // 64] >> k % 64 & 1 for k in range(rounds)]
 
 
+@pytest.mark.parametrize(
+    "scores", [RandomScores("gamma", 50), SimplexScores(4), SimplexScores(2, 3)], ids=lambda s: s.name
+)
+def test_scores_are_those_of_the_table_at_the_side_information(scores, monkeypatch):
+    """Position by position; rows are read in blocks, which do not show."""
+    monkeypatch.setattr(evidence_module, "_BLOCK", 7)
+    prf = KeyedPrf(KEY, 2)
+    evidence = Evidence(np.arange(40) ** 2 % 23, prf)
+    table = scores.rows(np.arange(23), prf)
+    for stream in (Stream.DRAFT, Stream.SHARED):
+        side = prf.side_information(stream, evidence.contexts, scores.k)
+        np.testing.assert_array_equal(evidence.side_information(stream, scores.k), side)
+        np.testing.assert_array_equal(evidence.score(stream, scores), table[evidence.tokens, side])
+        for token, s, rank in zip(evidence.tokens, side, evidence.rank(stream, scores), strict=True):
+            ordered = sorted(range(scores.k), key=lambda v: (table[token, v], v))
+            assert rank == ordered.index(s)
+
+
+def test_functions_without_side_information_say_so():
+    evidence = Evidence(range(20), VllmPhilox(7, 2))
+    with pytest.raises(ValueError, match="does not define side information"):
+        evidence.score(Stream.SHARED, SimplexScores(4))
+    with pytest.raises(ValueError, match="does not define scores"):
+        evidence.score_rows(RandomScores("gamma", 8), np.arange(3))
+
+
 @pytest.mark.parametrize("tokens", [[], [1], [1, 2, 3], [1, 2, 3, 4]], ids=len)
 def test_texts_too_short_to_carry_a_watermark(tokens):
     """With fewer tokens than the context and one more, nothing counts, and all numbers are empty."""
@@ -103,6 +131,8 @@ def test_texts_too_short_to_carry_a_watermark(tokens):
     assert len(evidence) == 0
     assert evidence.uniform(Stream.SHARED).shape == evidence.coin().shape == evidence.drafted.shape == (0,)
     assert evidence.bits(Stream.SHARED, 5).shape == (0, 5)
+    assert evidence.score(Stream.SHARED, SimplexScores(3)).shape == (0,)
+    assert evidence.rank(Stream.SHARED, SimplexScores(3)).shape == (0,)
 
 
 def test_sources_at_the_positions_that_count():
@@ -144,6 +174,8 @@ def test_a_restricted_text_keeps_the_numbers_of_the_positions_that_still_count()
     for stream in (Stream.SHARED, Stream.DRAFT):
         np.testing.assert_array_equal(part.uniform(stream), evidence.uniform(stream)[keep])
         np.testing.assert_array_equal(part.bits(stream, 70), evidence.bits(stream, 70)[keep])
+        scores = RandomScores("gamma", 20)
+        np.testing.assert_array_equal(part.rank(stream, scores), evidence.rank(stream, scores)[keep])
     np.testing.assert_array_equal(part.coin(), evidence.coin()[keep])
     np.testing.assert_array_equal(part.drafted, evidence.drafted[keep])
     assert len(part) == keep.sum() < len(evidence)

@@ -42,7 +42,8 @@ def default_detector(method: Method) -> Detector:
     if isinstance(decoder, SynthID):
         return WeightedMeanBits(scored_rounds(decoder), streams)
     if isinstance(decoder, Completed):
-        return CompletedSum(_read_by(decoder.decoder), streams, _silent_races(decoder.decoder))
+        silent = 0.95 if _leaves_little(decoder.decoder) else 0.7
+        return CompletedSum(_read_by(decoder.decoder), streams, silent)
     if isinstance(decoder, Transport):
         if isinstance(decoder.scores, SimplexScores):
             return SimplexSum(decoder.scores, streams)
@@ -62,7 +63,8 @@ def default_bets(method: Method) -> Bets:
     streams, decoder = _streams(method), method.decoder
     coin = len(streams) > 1 and method.detection.coin == "keyed"
     if isinstance(decoder, Completed):
-        return CompletedBets(_read_by(decoder.decoder), streams, coin)
+        race = 0.1 if _leaves_little(decoder.decoder) else 0.5
+        return CompletedBets(_read_by(decoder.decoder), streams, coin, race)
     if isinstance(decoder, Transport):
         return TransportBets(decoder.scores, streams, coin)
     if not isinstance(decoder, GumbelMax | SynthID):
@@ -82,11 +84,11 @@ def _read_by(decoder: Decoder) -> Scores | int:
     raise ValueError(f"decoder={decoder.name!r}, completed, has no untrained detector; use {WATERMARKS}")
 
 
-def _silent_races(decoder: Decoder) -> float:
-    """The share of tokens of which a completed decoder leaves nothing to the race: a guess for every text."""
+def _leaves_little(decoder: Decoder) -> bool:
+    """Whether next to nothing is left to the race of a completed decoder, for nearly all tokens."""
     if isinstance(decoder, SynthID):
-        return 0.95 if decoder.rounds >= _MANY_ROUNDS else 0.7
-    return 0.95 if isinstance(decoder, Transport) and isinstance(decoder.solver, Exact) else 0.7
+        return decoder.rounds >= _MANY_ROUNDS
+    return isinstance(decoder, Transport) and isinstance(decoder.solver, Exact)
 
 
 def _streams(method: Method) -> tuple[Stream, ...]:
