@@ -16,6 +16,7 @@ import typer
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from figures.names import watermark_name
 from tradeoff.console import exit_on_bad_input, print_written, stdout
 from tradeoff.files import FileError
 from tradeoff.plane import COLORS, save_figure
@@ -75,10 +76,14 @@ def _panels(
 ) -> Figure:
     part = table[table["prompts"] == prompts]
     groups = list(part.groupby(["watermark", "temperature"], sort=False))
+    columns = min(4, len(groups))
+    rows = -(-len(groups) // columns)
     figure, grid = plt.subplots(
-        1, len(groups), figsize=(max(5.8 * len(groups), 7.6), 5.8), squeeze=False, layout="constrained"
+        rows, columns, figsize=(max(5.8 * columns, 7.6), 5.8 * rows), squeeze=False, layout="constrained"
     )
-    for axes, ((watermark, temperature), group) in zip(grid[0], groups, strict=True):
+    for axes in grid.flat[len(groups) :]:
+        axes.set_visible(False)
+    for axes, ((watermark, temperature), group) in zip(grid.flat, groups, strict=False):
         for (method, detector), curve in _in_order(group):
             color, line, label = _style(str(method), str(detector))
             step = {"drawstyle": "steps-post"} if x == "fpr" else {"marker": "o", "ms": 3, **_face(line)}
@@ -86,7 +91,7 @@ def _panels(
             if "tpr_low" in curve:
                 axes.fill_between(curve[x], curve["tpr_low"], curve["tpr_high"], color=color, alpha=0.1, lw=0)
         finish(axes, group)
-        axes.set_title(f"{_watermark(str(watermark))}, temperature {temperature:g}", fontsize=10.5)
+        axes.set_title(f"{watermark_name(str(watermark))}, temperature {temperature:g}", fontsize=10.5)
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2, frameon=False, fontsize=7.8)
     texts = f", {int(part['texts'].max())} texts a method" if "texts" in part else ""
     named = "all prompts" if prompts == "both" else f"prompts: {prompts}"
@@ -184,7 +189,9 @@ def draw_edits(table: pd.DataFrame, watermark: str) -> Figure:
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     texts = int(part["texts"].max())
-    figure.suptitle(f"Detection after edits: {_watermark(watermark)}, {texts} texts a method", fontsize=11.5)
+    figure.suptitle(
+        f"Detection after edits: {watermark_name(watermark)}, {texts} texts a method", fontsize=11.5
+    )
     return figure
 
 
@@ -203,7 +210,7 @@ def draw_steps(table: pd.DataFrame) -> Figure:
         for number, ((temperature, watermark, method), rows) in enumerate(kinds):
             offset = 0.09 * (number - (len(kinds) - 1) / 2)
             marker = "o" if watermark == "gumbel" else "s" if str(watermark).startswith("synthid") else "D"
-            mark = "" if watermark == "none" else f", {_watermark(str(watermark))}"
+            mark = "" if watermark == "none" else f", {watermark_name(str(watermark))}"
             axes.errorbar(
                 rows["lookahead"] + offset,
                 rows["aatps"],
@@ -277,11 +284,6 @@ def _of_several_lookaheads(table: pd.DataFrame) -> pd.DataFrame:
     part = table[table["aatps"].notna()]
     kinds = part.groupby(["prompts", "temperature", "watermark", "method"])["lookahead"]
     return part[kinds.transform("nunique") > 1]
-
-
-def _watermark(name: str) -> str:
-    kind, _, rounds = name.partition(":")
-    return {"gumbel": "Gumbel-max", "synthid": f"SynthID (m = {rounds.replace('inf', '∞')})"}.get(kind, name)
 
 
 def _finish(axes: Axes) -> None:

@@ -14,15 +14,15 @@ import typer
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from figures.names import method_name, watermark_name
 from tradeoff.console import exit_on_bad_input, print_written, stdout
 from tradeoff.files import FileError
 from tradeoff.plane import COLORS, save_figure
 
-__all__ = ["draw_sequential_figure", "draw_shares"]
+__all__ = ["draw_sequential_figure", "draw_shares", "read_shares"]
 
 _ALPHA = 0.02
 _ANCHORED = {"tokens": "-", "2 buckets": "--", "4 buckets": "-.", "16 buckets": ":"}
-_METHODS = {"algorithm-1": "Algorithm 1", "one-race": "one race", "single-key": "single key"}
 
 
 def draw_shares(table: pd.DataFrame, alpha: float = _ALPHA) -> Figure:
@@ -50,11 +50,9 @@ def draw_shares(table: pd.DataFrame, alpha: float = _ALPHA) -> Figure:
             color, line, label = _style(str(test), str(kind))
             (drawn,) = axes.plot(curve["tokens"], curve["share"], line, color=color, lw=1.7)
             handles.setdefault(label, drawn)
-        name = _METHODS.get(str(method), str(method))
         texts = int(group["texts"].max())
-        axes.set_title(
-            f"{name}, {_watermark(str(watermark))}, T = {temperature:g} ({texts} texts)", fontsize=9.5
-        )
+        title = f"{method_name(str(method))}, {watermark_name(str(watermark))}, T = {temperature:g}"
+        axes.set_title(f"{title} ({texts} texts)", fontsize=9.5)
         axes.set_xlabel("tokens read")
         axes.set_ylim(-0.02, 1.02)
         axes.grid(alpha=0.25, lw=0.6)
@@ -81,15 +79,26 @@ def draw_sequential_figure(folder: Path) -> list[Path]:
     Raises:
         FileError: if the table is missing or is none.
     """
-    path = folder / "sequential_shares.csv"
-    try:
-        table = pd.read_csv(path)
-    except pd.errors.EmptyDataError:
+    table = read_shares(folder)
+    if table.empty:
         return []
-    except (OSError, ValueError) as error:
-        raise FileError(f"{path} cannot be read ({error}); run the experiment first") from error
     save_figure(draw_shares(table), [folder / "sequential.png"])
     return [folder / "sequential.png"]
+
+
+def read_shares(folder: Path) -> pd.DataFrame:
+    """The table that both pictures are drawn from; empty if nothing was tested.
+
+    Raises:
+        FileError: if it is missing or is none.
+    """
+    path = folder / "sequential_shares.csv"
+    try:
+        return pd.read_csv(path)
+    except pd.errors.EmptyDataError:
+        return pd.DataFrame()
+    except (OSError, ValueError) as error:
+        raise FileError(f"{path} cannot be read ({error}); run the experiment first") from error
 
 
 def _style(test: str, kind: str) -> tuple[str, str, str]:
@@ -108,10 +117,6 @@ def _style(test: str, kind: str) -> tuple[str, str, str]:
     if test in ("Ars-τ", "Ars-Prior"):
         return COLORS["sky"], "-" if test == "Ars-τ" else "--", f"{test}, {kind}"
     return COLORS["black"], ":" if test == "mean of bits" else "-", f"{test}, {kind}"
-
-
-def _watermark(name: str) -> str:
-    return {"gumbel": "Gumbel-max"}.get(name, name.replace("synthid:", "SynthID m = "))
 
 
 def main(folder: Annotated[Path, typer.Argument(help="Folder with sequential_shares.csv.")]) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from paper_repro.presets import LENGTHS, Cell
-from tradeoff.decoders import GumbelMax, SynthID, parse_decoder
+from tradeoff.decoders import Completed, GumbelMax, SynthID, Transport, parse_decoder
 from tradeoff.detection import (
     Aaronson,
     ArsPrior,
@@ -35,10 +35,13 @@ from tradeoff.detection import (
 )
 from tradeoff.detection.bayes import Mixing, fit_bayes
 from tradeoff.detection.calibration import rate, roc
+from tradeoff.detection.choice import default_detector
 from tradeoff.detection.power import power
 from tradeoff.detection.synthid import scored_rounds
+from tradeoff.detection.transport import AuthorsTest
 from tradeoff.kernels import Method, make_method
 from tradeoff.prf import Prf, Stream
+from tradeoff.scores import RandomScores, SimplexScores
 
 __all__ = [
     "FPR",
@@ -98,6 +101,8 @@ def fit_detectors(method: Method, training: Sequence[Evidence], seed: int = 0) -
             found.insert(0, ArsTau(fit_tau(training, FPR)))
         found.insert(-1, LikelihoodRatio.fit(training, coin=method.detection.coin == "keyed"))
         return found
+    if isinstance(method.decoder, Transport | Completed):
+        return _of_transport(method)
     if not isinstance(method.decoder, SynthID):
         raise ValueError(f"{method.name} with {method.decoder.name} carries no watermark to detect")
     rounds = scored_rounds(method.decoder)
@@ -112,6 +117,17 @@ def fit_detectors(method: Method, training: Sequence[Evidence], seed: int = 0) -
         mixings.insert(2, "mlp")
     fitted = [fit_bayes(training, rounds, mixing, share=share) for mixing in mixings]
     return [WeightedMeanBits(rounds, both), *fitted]
+
+
+def _of_transport(method: Method) -> list[Detector]:
+    """The test that the key allows, and beside it the same without the race, or that of the authors."""
+    decoder, found = method.decoder, [default_detector(method)]
+    if isinstance(decoder, Completed):
+        found.append(default_detector(replace(method, decoder=decoder.decoder)))
+    elif isinstance(decoder, Transport) and isinstance(decoder.scores, SimplexScores | RandomScores):
+        streams = tuple(stream for stream in Stream if stream in method.detection.streams)
+        found.append(AuthorsTest(decoder.scores, streams))
+    return found
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from figures.detection import draw_detection_figures
 from figures.sequential import draw_sequential_figure
+from figures.watermarks import draw_watermark_figure
 from paper_repro.claims import Claim, claims
+from paper_repro.compare import watermark_claims, watermark_table
 from paper_repro.detection import (
     CellEvidence,
     Fold,
@@ -89,13 +91,18 @@ def run_experiment(name: str, out: Path = RESULTS, human: Path | None = None) ->
         "model_aware": tables.model_aware,
         "sequential": sequential_table(tables.sequential),
         "sequential_shares": share_table(tables.sequential),
+        "watermarks": watermark_table(tables.sequential),
     }
     written = [folder / "speed.csv"]
     for table_name, table in named.items():
         write_table(table, folder / f"{table_name}.csv")
         written.append(folder / f"{table_name}.csv")
-    pictures = [*draw_detection_figures(folder), *draw_sequential_figure(folder)]
-    decided = claims(trials, speed)
+    pictures = [
+        *draw_detection_figures(folder),
+        *draw_sequential_figure(folder),
+        *draw_watermark_figure(folder),
+    ]
+    decided = [*claims(trials, speed), *watermark_claims(named["watermarks"])]
     report = folder / "report.html"
     command = f"python -m paper_repro.experiment --preset {name}"
     command += "".join(f" --{key} {value}" for key, value in (("human", human),) if value)

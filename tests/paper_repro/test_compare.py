@@ -1,0 +1,186 @@
+"""Watermarks against each other: what is averaged, what is paired, and what is claimed."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from figures.names import method_name, watermark_name
+from figures.watermarks import draw_watermark_figure, draw_watermarks
+from paper_repro.compare import watermark_claims, watermark_table
+from paper_repro.detection import CellEvidence, fit_detectors
+from paper_repro.presets import Cell, PromptSet
+from paper_repro.sequential import SequentialTrial, share_table
+from tradeoff.decoders import Completed, SynthID, heavy_water, simplex_water
+from tradeoff.detection.choice import default_bets, default_detector
+from tradeoff.detection.sequential import Sequential
+from tradeoff.detection.transport import AuthorsTest
+from tradeoff.kernels import Algorithm1, Basic, Method
+
+PROMPTS = [PromptSet("a", "builtin:question"), PromptSet("b", "builtin:continuation")]
+LENGTH = 100
+RNG = np.random.default_rng(0)
+
+
+def trial(
+    watermark: str,
+    needed: list[float],
+    prompts: PromptSet = PROMPTS[0],
+    kind: str = "betting",
+    method: str = "basic",
+    temperature: float = 0.5,
+    length: int = LENGTH,
+) -> SequentialTrial:
+    lookahead = 0 if method == "basic" else 3
+    cell = Cell(prompts, method, watermark, temperature, lookahead, len(needed), length, True)
+    texts = CellEvidence(cell, [], [])
+    test = Sequential(default_bets(texts.method)) if kind == "betting" else default_detector(texts.method)
+    tokens = {alpha: np.array(needed, float) for alpha in (0.02, 0.01)}
+    return SequentialTrial(texts, test.name, kind, np.arange(len(needed)), tokens)
+
+
+def row_of(table: pd.DataFrame, watermark: str, kind: str = "betting") -> dict:
+    (row,) = table[
+        (table["watermark"] == watermark) & (table["kind"] == kind) & (table["alpha"] == 0.01)
+    ].to_dict("records")
+    return row
+
+
+def test_means_count_what_was_not_detected_at_its_end() -> None:
+    """40, 60 and never within 100 tokens make a mean of 200/3, against 80 of Gumbel-max: 1/6 fewer."""
+    table = watermark_table([trial("gumbel", [80, 80, 80]), trial("heavywater", [40, 60, math.inf])])
+    row = row_of(table, "heavywater")
+    assert row["mean"] == pytest.approx(200 / 3)
+    assert row["detected"] == pytest.approx(2 / 3)
+    assert row["fewer"] == pytest.approx(1 / 6)
+    assert row["mean_error"] == pytest.approx(np.std([40, 60, 100], ddof=1) / math.sqrt(3))
+    assert math.isnan(row_of(table, "gumbel")["fewer"])
+
+
+def test_prompts_are_pooled_and_stay_paired() -> None:
+    """Ours takes half of what Gumbel-max takes on every prompt: the interval has no width."""
+    theirs = [[20.0, 60.0, 90.0], [10.0, 100.0]]
+    trials = [trial("gumbel", part, prompts) for part, prompts in zip(theirs, PROMPTS, strict=True)]
+    # In another order of the sets of prompts.
+    trials += [trial("synthid:30", [n / 2 for n in theirs[k]], PROMPTS[k]) for k in (1, 0)]
+    row = row_of(watermark_table(trials), "synthid:30")
+    assert row["texts"] == 5
+    assert [row[f"fewer{end}"] for end in ("", "_low", "_high")] == pytest.approx([0.5] * 3)
+
+
+def test_nothing_is_compared_across_temperatures_lengths_or_tests() -> None:
+    gumbel = trial("gumbel", [50.0] * 4)
+    others = [
+        trial("synthid:30", [10.0] * 4, temperature=0.3),
+        trial("simplexwater:8", [10.0] * 4, length=50),
+        trial("heavywater:gamma", [10.0] * 3),
+        trial("heavywater:lognormal", [10.0] * 4, PROMPTS[1]),
+        trial("heavywater:gumbel", [10.0] * 4, kind="fixed length"),
+    ]
+    for other in others:
+        table = watermark_table([gumbel, other])
+        row = row_of(table, other.texts.cell.watermark, other.kind)
+        assert math.isnan(row.get("fewer", math.nan))
+
+
+def test_only_bets_and_the_default_detector_are_compared() -> None:
+    """Bonferroni over time, and detectors that are fitted, are for the table of tests."""
+    wrong = trial("gumbel", [10.0] * 3, kind="fixed length")
+    named = SequentialTrial(wrong.texts, "likelihood ratio", "fixed length", wrong.which, wrong.needed)
+    bonferroni = SequentialTrial(wrong.texts, wrong.test, "Bonferroni over time", wrong.which, wrong.needed)
+    table = watermark_table([named, bonferroni, trial("gumbel", [1.0, 2.0]), trial("heavywater", [1.0, 2.0])])
+    assert set(table["kind"]) == {"betting"}
+
+
+def test_a_single_watermark_is_not_compared() -> None:
+    assert watermark_table([trial("gumbel", [1.0, 2.0])]).empty
+    assert watermark_claims(pd.DataFrame()) == []
+
+
+def test_claims_are_decided_by_the_interval() -> None:
+    """Fewer, more, and what cannot be told."""
+    theirs = RNG.integers(30, 90, 40).astype(float)
+    shuffled = RNG.permutation(theirs)
+    trials = [
+        trial("gumbel", theirs.tolist()),
+        trial("heavywater:lognormal", (theirs * 0.7).tolist()),
+        trial("simplexwater:8", np.minimum(theirs * 1.1, 99).tolist()),
+        trial("synthid:30", shuffled.tolist()),
+    ]
+    decided = {
+        claim.split()[0]: (seen, detail) for claim, seen, detail in watermark_claims(watermark_table(trials))
+    }
+    assert decided["heavywater:lognormal"][0]
+    assert not decided["simplexwater:8"][0]
+    assert "the contrary is seen" in decided["simplexwater:8"][1]
+    assert not decided["synthid:30"][0]
+    assert "too few texts" in decided["synthid:30"][1]
+    assert "gumbel" not in decided
+
+
+@pytest.mark.parametrize(
+    ("method", "names"),
+    [
+        (Basic(simplex_water(8)), ["sum of scores", "z-test"]),
+        (Basic(heavy_water()), ["likelihood ratio of ranks", "z-test"]),
+        (Algorithm1(heavy_water()), ["likelihood ratio of ranks", "z-test"]),
+        (Algorithm1(Completed(SynthID(30))), ["own statistic and race", "weighted mean of bits"]),
+        (Algorithm1(Completed(heavy_water())), ["own statistic and race", "likelihood ratio of ranks"]),
+    ],
+    ids=lambda value: f"{value.name}, {value.decoder.name}" if isinstance(value, Method) else "",
+)
+def test_detectors_of_transport_and_completed_watermarks(method: Method, names: list[str]) -> None:
+    """The default first, on all streams of the method; z-tests have no exact law, and are no baseline."""
+    found = fit_detectors(method, [])
+    assert [detector.name for detector in found] == names
+    streams = tuple(sorted(method.detection.streams))
+    assert all(tuple(sorted(detector.streams)) == streams for detector in found)  # type: ignore[attr-defined]
+    assert ["approximate" in detector.null for detector in found] == [
+        isinstance(detector, AuthorsTest) for detector in found
+    ]
+
+
+def test_the_picture_has_a_panel_for_every_temperature_and_one_for_speculation(tmp_path: Path) -> None:
+    trials = [
+        trial(mark, [20.0, 50.0, math.inf], temperature=t)
+        for t in (0.3, 1.0)
+        for mark in ("gumbel", "heavywater:gamma,sinkhorn=0.05")
+    ]
+    trials.append(trial("completed:synthid:30", [30.0, 60.0, 90.0], method="algorithm-1"))
+    table = share_table(trials)
+    figure = draw_watermarks(table)
+    titles = [axes.get_title() for axes in figure.axes if axes.get_visible()]
+    assert titles == [
+        "no speculation, T = 0.3 (3 texts)",
+        "no speculation, T = 1 (3 texts)",
+        "speculation, T = 0.5 (3 texts)",
+    ]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == [
+        "Gumbel-max",
+        "HeavyWater gamma, sinkhorn 0.05",
+        "SynthID m = 30, completed, Algorithm 1",
+    ]
+    table.to_csv(tmp_path / "sequential_shares.csv", index=False)
+    assert [path.name for path in draw_watermark_figure(tmp_path)] == ["watermarks.png"]
+    table[table["watermark"] == "gumbel"].to_csv(tmp_path / "sequential_shares.csv", index=False)
+    assert draw_watermark_figure(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("gumbel", "Gumbel-max"),
+        ("synthid:inf", "SynthID m = ∞"),
+        ("simplexwater:8", "SimplexWater r = 8"),
+        ("heavywater:gamma,k=256", "HeavyWater gamma, k 256"),
+        ("completed:synthid:5", "SynthID m = 5, completed"),
+    ],
+)
+def test_names_in_pictures(name: str, shown: str) -> None:
+    assert watermark_name(name) == shown
+    assert method_name("two-keys") == "two keys"
