@@ -27,12 +27,15 @@ def _detection_table(tpr: pd.DataFrame) -> pd.DataFrame:
         row = dict(zip(keys, key, strict=True))
         at = part.set_index("tokens")
         for n in shown:
-            cell = at.loc[n]
-            row[f"TPR at {n}"] = f"{cell['tpr']:.3f} ({cell['tpr_low']:.3f} to {cell['tpr_high']:.3f})"
-        last = at.loc[lengths[-1]]
+            # Arms may have texts of different lengths.
+            row[f"TPR at {n}"] = ""
+            if n in at.index:
+                cell = at.loc[n]
+                row[f"TPR at {n}"] = f"{cell['tpr']:.3f} ({cell['tpr_low']:.3f} to {cell['tpr_high']:.3f})"
+        last = at.loc[at.index.max()]
         row["mean score"] = last["mean_score"]
-        row[f"measured FPR at {lengths[-1]}"] = (
-            f"{last['fpr']:.4f} ({last['fpr_low']:.4f} to {last['fpr_high']:.4f})"
+        row["measured FPR, at tokens"] = (
+            f"{last['fpr']:.4f} ({last['fpr_low']:.4f} to {last['fpr_high']:.4f}), {at.index.max()}"
         )
         row["threshold from"] = last["null"]
         rows.append(row)
