@@ -43,12 +43,15 @@ from tradeoff.detection.bets import (
 from tradeoff.detection.evidence import Evidence, scored_positions, text_contexts
 from tradeoff.detection.gumbel import exponential_scores
 from tradeoff.detection.sequential import log_e_values
+from tradeoff.detection.transport import rank_log_bets, value_log_bets
+from tradeoff.detection.transport_bets import CompletedBets, TransportBets
 from tradeoff.draws import categorical
 from tradeoff.files import write_table
 from tradeoff.keys import Key
 from tradeoff.plane import COLORS
 from tradeoff.prf import KeyedPrf, Stream
 from tradeoff.randomness import open_uniform
+from tradeoff.scores import RandomScores, Scores, SimplexScores, seeded_table
 
 __all__ = ["run"]
 
@@ -58,21 +61,31 @@ _TOKENS, _ROUNDS, _WIDTH = 80, 8, 2
 #: Texts under one key, and at a time.
 _BATCH = 1_000
 _P0 = np.array([0.5, 0.25, 0.15, 0.07, 0.03])
+_BOTH = (Stream.DRAFT, Stream.TARGET)
+_STREAMS = (Stream.SHARED, *_BOTH)
+_RANDOM, _BITS = RandomScores("lognormal", 64), SimplexScores(4)
 _FAMILIES: dict[str, Bets] = {
     "one race": RaceBets(),
     "two races, keyed coin": TwoKeyBets(True),
     "tournament": TournamentBets(_ROUNDS),
     "two tournaments, random coin": TwoKeyBets(False, _ROUNDS),
+    "HeavyWater": TransportBets(_RANDOM),
+    "two completed SimplexWater, keyed coin": CompletedBets(_BITS, _BOTH, True),
 }
 
 
 @dataclass(frozen=True)
 class _Numbers:
-    """What an `Evidence` holds of the scored tokens of many texts: [tokens] each, bits [tokens, rounds]."""
+    """What an `Evidence` holds of the scored tokens of many texts.
+
+    [tokens] each, bits [tokens, rounds]. Rows of scores [tokens, k] and s are made when they are asked for.
+    """
 
     uniforms: dict[Stream, np.ndarray] = field(repr=False)
     bits_of: dict[Stream, np.ndarray] = field(repr=False)
     coins: np.ndarray = field(repr=False)
+    rows: Callable[[Scores], np.ndarray] = field(repr=False)
+    side: Callable[[Stream, int], np.ndarray] = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.coins)
@@ -85,6 +98,17 @@ class _Numbers:
 
     def bits(self, stream: Stream, rounds: int) -> np.ndarray:
         return self.bits_of[stream][:, :rounds]
+
+    def score(self, stream: Stream, scores: Scores) -> np.ndarray:
+        return self._at_side(stream, scores)[1]
+
+    def rank(self, stream: Stream, scores: Scores) -> np.ndarray:
+        rows, own = self._at_side(stream, scores)
+        return np.count_nonzero(rows < own[:, None], axis=-1)
+
+    def _at_side(self, stream: Stream, scores: Scores) -> tuple[np.ndarray, np.ndarray]:
+        rows = self.rows(scores)
+        return rows, np.take_along_axis(rows, self.side(stream, scores.k)[:, None], -1)[:, 0]
 
 
 def run(size: int, seed: int, out: Path) -> list[Row]:
@@ -120,11 +144,14 @@ _Source = Callable[[int, np.random.Generator], tuple[_Numbers, np.ndarray]]
 def _ideal(texts: int, rng: np.random.Generator) -> tuple[_Numbers, np.ndarray]:
     """ideal numbers"""
     n = texts * _TOKENS
-    streams = (Stream.SHARED, Stream.DRAFT, Stream.TARGET)
+    # Of few tokens, so that a text draws from the same rows again and again.
+    token, table = rng.integers(0, 5, n), seeded_table(int(rng.integers(1 << 62)))
     numbers = _Numbers(
-        {stream: open_uniform(rng, (n,)) for stream in streams},
-        {stream: rng.integers(0, 2, (n, _ROUNDS), dtype=np.int8) for stream in streams},
+        {stream: open_uniform(rng, (n,)) for stream in _STREAMS},
+        {stream: rng.integers(0, 2, (n, _ROUNDS), dtype=np.int8) for stream in _STREAMS},
         open_uniform(rng, (n,)),
+        lambda scores: scores.rows(np.arange(5), table)[token],
+        lambda _, k: rng.integers(0, k, n),
     )
     return numbers, np.full(texts, _TOKENS)
 
@@ -154,12 +181,13 @@ def _of_phrases(texts: int, rng: np.random.Generator, *, first_only: bool) -> tu
     counts = np.array([len(index) for index in where])
     row, position = np.repeat(np.arange(texts), counts), np.concatenate(where)
     scored, token = contexts[row, position], tokens[row, position]
-    streams = (Stream.SHARED, Stream.DRAFT, Stream.TARGET)
-    bits = {s: prf.bits(s, scored, token[:, None], 0)[:, 0] for s in streams}
+    bits = {s: prf.bits(s, scored, token[:, None], 0)[:, 0] for s in _STREAMS}
     numbers = _Numbers(
-        {s: prf.uniform(s, scored, token[:, None])[:, 0] for s in streams},
+        {s: prf.uniform(s, scored, token[:, None])[:, 0] for s in _STREAMS},
         {s: ((word[:, None] >> np.arange(_ROUNDS)) & 1).astype(np.int8) for s, word in bits.items()},
         prf.coin(scored),
+        lambda scores: scores.rows(token, prf),
+        lambda stream, k: prf.side_information(stream, scored, k),
     )
     return numbers, counts
 
@@ -214,6 +242,9 @@ def _exact_rows() -> list[Row]:
     ]
     bits = np.array(list(itertools.product((0, 1), repeat=_ROUNDS)), dtype=np.int8)
     tournaments = np.exp(tournament_log_bets(bits)).mean(axis=0)
+    ranks = np.exp(rank_log_bets(np.arange(_RANDOM.k), _RANDOM.k)).mean(axis=0)
+    row = _BITS.rows(np.array([3]), seeded_table(0))[0]
+    values = np.exp(value_log_bets(_BITS, row)).mean(axis=0)
     mass = np.linspace(0.001, 0.999, 999)
     hit, miss = (np.exp(hit_log_bets(mass, np.full(999, hits))) for hits in (True, False))
     hits = mass[:, None] * hit + (1 - mass[:, None]) * miss
@@ -224,6 +255,8 @@ def _exact_rows() -> list[Row]:
         for what, means in (
             ("bets on races", races),
             (f"bets on tournaments, all {1 << _ROUNDS} outcomes", tournaments),
+            (f"bets on ranks, all {_RANDOM.k}", ranks),
+            (f"bets on bits of a simplex code, all {_BITS.k} values of s", values),
             ("bets on hits, p0 from 0.001 to 0.999", hits),
         )
     ]
@@ -240,7 +273,7 @@ def _curve(bets: str, numbers: str, convicted: np.ndarray) -> list[tuple[str, st
 def _draw(table: pd.DataFrame, texts: int, out: Path) -> None:
     write_table(table, out / "sequential_detectors.csv")
     figure, (axes,) = panels()
-    colours = ("blue", "sky", "green", "orange", "vermilion", "purple")
+    colours = ("blue", "sky", "green", "orange", "vermilion", "purple", "grey")
     for bets, colour in zip(table["bets"].unique(), colours, strict=False):
         part = table[table["bets"] == bets]
         for numbers, line in zip(part["numbers"].unique(), ("-", "--", ":"), strict=False):

@@ -50,10 +50,11 @@ def test_page_is_escaped_and_complete(folder: Path, monkeypatch: pytest.MonkeyPa
     name = "<script>alert('x')</script>&\x00\x1b[31m"
     two = {"id": "two", "token_ids": ids, "run": {"method": "two-keys", "watermark": "gumbel"}}
     synthid = {"id": "t", "token_ids": ids, "run": {"method": "two-keys", "watermark": "synthid:5"}}
-    path = lines(folder / "x.jsonl", {"id": name, "token_ids": ids}, two, synthid)
+    bits = {"id": "b", "token_ids": ids, "run": {"method": "two-keys", "watermark": "simplexwater:4"}}
+    path = lines(folder / "x.jsonl", {"id": name, "token_ids": ids}, two, synthid, bits)
     html = folder / "new" / "page.html"
     result = detect(folder, path, "--json", "--html", html)
-    assert len(findings(result)) == 3
+    assert len(findings(result)) == 4
     assert "page.html" in flat(result.stderr)
     assert "tokens are shown as numbers" in flat(result.stderr)
     content = html.read_text(encoding="utf-8")
@@ -65,12 +66,13 @@ def test_page_is_escaped_and_complete(folder: Path, monkeypatch: pytest.MonkeyPa
     assert "<script>alert('x')</script>&␀␛[31m: watermarked" in page.words
     assert "http" not in content
     assert "prefers-color-scheme: dark" in content
-    assert [w for w in page.words if w.startswith("#")] == [f"#{token} " for token in ids] * 3
-    assert len(page.titles) == 120
-    assert sum(title.startswith("not scored") for title in page.titles) == 12
+    assert [w for w in page.words if w.startswith("#")] == [f"#{token} " for token in ids] * 4
+    assert len(page.titles) == 160
+    assert sum(title.startswith("not scored") for title in page.titles) == 16
     assert re.fullmatch(r"score \d+\.\d\d, uniform 0\.\d{4}", page.titles[4])
     assert re.fullmatch(r"score \d+\.\d\d, uniform draft 0\.\d{4}, target 0\.\d{4}", page.titles[44])
     assert re.fullmatch(r"score \d+\.\d\d, ones draft \d of 5, target \d of 5", page.titles[84])
+    assert re.fullmatch(r"score \d\.\d\d, f draft \d\.00, target \d\.00", page.titles[124])
     uniforms = Evidence(ids, PRF).uniform(Stream.SHARED)
     for shade, (low, high) in enumerate(itertools.pairwise((0, 0.5, 0.8, 0.95, 0.99, 1))):
         expected = ((low <= uniforms) & (uniforms < high)).sum()

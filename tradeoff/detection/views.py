@@ -154,7 +154,7 @@ def _readings(detector: Detector, evidence: Evidence) -> list[str]:
     if scores is not None:
         streams = read.streams
         columns = [[f"{value:.2f}" for value in evidence.score(stream, scores)] for stream in streams]
-        kind = "score"
+        kind = "f"
     elif rounds is None:
         both = (Stream.DRAFT, Stream.TARGET)
         streams = (detector.stream,) if isinstance(detector, Aaronson) else getattr(read, "streams", both)
