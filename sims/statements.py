@@ -24,6 +24,7 @@ from sims import (
     theorem_3_2,
     theorem_3_3,
     theorem_4_1,
+    transport_completion,
     transport_gumbel,
     transport_minimax,
     transport_solvers,
@@ -60,6 +61,7 @@ STATEMENTS: dict[str, Statement] = {
     "transport_gumbel": transport_gumbel.run,
     "transport_tails": transport_tails.run,
     "transport_solvers": transport_solvers.run,
+    "transport_completion": transport_completion.run,
     "real_pair": real_pair.run,
 }
 
