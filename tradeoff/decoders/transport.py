@@ -14,7 +14,7 @@ from tradeoff.prf import Prf
 from tradeoff.scores import RandomScores, Scores, SimplexScores, remembered_rows, seeded_table
 from tradeoff.transport import Exact, Plan, Solver
 
-__all__ = ["SideInformation", "Transport", "TransportWarning", "heavy_water", "simplex_water"]
+__all__ = ["SideInformation", "Transport", "TransportWarning", "heavy_water", "simplex_water", "tilted"]
 
 #: Tokens below this keep their probability whatever s is: they would cost time and carry nothing.
 _NEGLIGIBLE = 2.0**-20
@@ -181,15 +181,19 @@ class Transport:
         total = mass[kept].sum()
         laws = self._plan(tokens[kept], mass[kept] / total, table).laws[:, side].T
         if self.tilt:
-            f = remembered_rows(self.scores, table)(tokens[kept])[:, side].T
-            # Relative to the highest score, so that no factor overflows.
-            laws = laws * np.exp(self.tilt * (f - f.max(axis=-1, keepdims=True)))
-            laws /= laws.sum(axis=-1, keepdims=True)
+            laws = tilted(laws, remembered_rows(self.scores, table)(tokens[kept])[:, side].T, self.tilt)
         law[:, kept] = total * laws
         return law
 
     def _plan(self, tokens: np.ndarray, law: np.ndarray, table: Prf) -> Plan:
         return _solved(self.solver, self.scores, table, tokens.tobytes(), law.tobytes())
+
+
+def tilted(laws: np.ndarray, scores: np.ndarray, tilt: float) -> np.ndarray:
+    """Laws times exp(tilt f), normalised: laws and scores [..., m] -> [..., m]."""
+    # Relative to the highest score, so that no factor overflows.
+    weights = laws * np.exp(tilt * (scores - scores.max(axis=-1, keepdims=True)))
+    return weights / weights.sum(axis=-1, keepdims=True)
 
 
 def _groups(tokens: np.ndarray, mass: np.ndarray) -> np.ndarray:

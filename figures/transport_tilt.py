@@ -1,0 +1,400 @@
+"""Detection against distortion: what a tilt buys SimplexWater and HeavyWater at positions of real text.
+
+    python -m figures.transport_tilt     pdf, png and csv in figures/results
+
+Next-token laws are those that `python -m figures.figure_1_real` has saved, one position a text, cut to their
+50 most probable tokens for every watermark alike. `tilt` multiplies the laws given s by exp(tilt f): tokens
+score higher, and their mean law leaves P. It acts on what a plan leaves to chance, hence on Sinkhorn's soft
+laws; exact plans, Gumbel-max and SynthID stand beside them without distortion.
+
+Detection is the growth, in nats a token, of the best bet that stays the same from token to token: the mean
+over positions and all values of s of log e, for a score e whose mean is 1 on other text. Then log(1/alpha) /
+growth is about the number of tokens until a text is convicted at level alpha, however often one looks. Bets:
+
+    SimplexWater   the likelihood ratio of its two scores,
+    HeavyWater     1 + eta f, and the likelihood ratio of classes of the rank of f in its token's row,
+    Gumbel-max     that of the same classes of U,
+    SynthID        that of the number of ones among 30 bits.
+
+All is exact, given the laws and one table of scores, but SynthID, which is simulated. The bets are the best
+for the texts at hand; standard errors, in the csv, are over texts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import typer
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from scipy import optimize, stats
+
+from tradeoff.console import exit_on_bad_input, print_written, stderr, stdout
+from tradeoff.decoders import SynthID
+from tradeoff.decoders.transport import Transport, heavy_water, simplex_water, tilted
+from tradeoff.files import FileError, output_folder, write_table
+from tradeoff.plane import COLORS, save_figure
+from tradeoff.scores import RandomScores, SimplexScores, seeded_table
+from tradeoff.simplex import entropy, kl_divergence
+from tradeoff.transport import Sinkhorn
+
+__all__ = ["ALPHA", "compute", "draw_transport_tilt", "growth_of_classes", "growth_of_stakes", "main"]
+
+RESULTS = Path("figures/results")
+PAIRS = RESULTS / "next_token_pairs.npz"
+TEMPERATURES = (0.3, 0.5, 1.0)
+#: Level of the tokens to detect.
+ALPHA = 0.01
+HEAD = 50
+ROUNDS = 30
+#: Tokens that a transport leaves alone are left out for all.
+_LEAST = 2.0**-20
+#: Upper ends of the classes of ranks and uniforms, in 1,024ths: finer towards 1.
+_ENDS = np.unique(np.append(np.round(1024 * (1 - 2.0 ** (-np.arange(1, 21) / 2))), 1024)).astype(int)
+_WIDTHS = np.diff(_ENDS, prepend=0) / 1024
+
+
+@dataclass(frozen=True)
+class Family:
+    """A transport watermark, its tilts, and how it is drawn."""
+
+    decoder: Transport
+    tilts: tuple[float, ...]
+    label: str
+    color: str
+
+
+_SIMPLEX_TILTS = (0.0, 0.2, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
+_HEAVY_TILTS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8)
+#: Exact plans are first, so that soft ones lie on top.
+FAMILIES = (
+    Family(simplex_water(10), (0.0,), "SimplexWater, exact", "blue"),
+    Family(heavy_water("lognormal"), (0.0,), "HeavyWater log-normal, exact", "vermilion"),
+    Family(heavy_water("gamma"), (0.0,), "HeavyWater gamma, exact", "orange"),
+    Family(simplex_water(10, solver=Sinkhorn()), _SIMPLEX_TILTS, "SimplexWater, Sinkhorn", "blue"),
+    Family(
+        heavy_water("lognormal", solver=Sinkhorn()),
+        _HEAVY_TILTS,
+        "HeavyWater log-normal, Sinkhorn",
+        "vermilion",
+    ),
+    Family(heavy_water("gamma", solver=Sinkhorn()), _HEAVY_TILTS, "HeavyWater gamma, Sinkhorn", "orange"),
+)
+
+
+class _Texts:
+    """What one watermark does at every position: collected text by text, then summed up."""
+
+    def __init__(self, names: tuple[str, ...]):
+        self._names, self._rows = names, list[tuple[float, ...]]()
+
+    def add(self, *values: float) -> None:
+        self._rows.append(values)
+
+    def means(self) -> dict[str, float]:
+        return dict(zip(self._names, np.mean(self._rows, axis=0).tolist(), strict=True))
+
+
+def compute(
+    laws: dict[float, list[np.ndarray]],
+    *,
+    families: tuple[Family, ...] = FAMILIES,
+    seeds: int = 256,
+    seed: int = 0,
+    advance: Callable[[], None] = lambda: None,
+) -> pd.DataFrame:
+    """Distortion and detection of every watermark: one row a temperature, watermark, bet and tilt.
+
+    Args:
+        laws: next-token laws [n] by temperature, one a text.
+        families: transport watermarks.
+        seeds, seed: simulated tournaments a text, and the seed of their generator.
+        advance: called once a temperature and watermark.
+
+    Returns:
+        Columns temperature, watermark, bet, tilt, kl (of the mean law from P), rise (in cross-entropy),
+        strength, entropy (of P), growth, growth_error, tokens; all in nats a token but the last.
+    """
+    rows = []
+    for temperature, every in laws.items():
+        heads = [_head(p) for p in every]
+        most = float(np.mean([entropy(p) for _, p in heads]))
+        parts = [
+            (name, bet, 0.0, {"kl": 0.0, "rise": 0.0, "strength": strength}, growth)
+            for name, bet, strength, growth in _without_distortion(heads, most, seeds, seed)
+        ]
+        advance()
+        for family in families:
+            parts += _transported(family, heads)
+            advance()
+        for name, bet, tilt, means, growth in parts:
+            mean, error = float(growth.mean()), float(growth.std(ddof=1) / math.sqrt(len(growth)))
+            rows.append(
+                {"temperature": temperature, "watermark": name, "bet": bet, "tilt": tilt, **means}
+                | {"entropy": most, "growth": mean, "growth_error": error}
+                | {"tokens": math.log(1 / ALPHA) / mean}
+            )
+    return pd.DataFrame(rows)
+
+
+def growth_of_classes(law: np.ndarray, null: np.ndarray) -> np.ndarray:
+    """Growth at every text of the best bet on a class: its likelihood ratio, of the mean law to the null's.
+
+    Args:
+        law: of the class at every text, [texts, classes].
+        null: without a watermark, [classes], positive.
+
+    Returns:
+        [texts]; the mean is KL(mean law || null), which no bet on the class exceeds.
+    """
+    mean = law.mean(axis=0)
+    log_bet = np.log(np.divide(mean, null, out=np.ones_like(mean), where=mean > 0))
+    return law @ log_bet
+
+
+def growth_of_stakes(weights: list[np.ndarray], scores: list[np.ndarray]) -> tuple[np.ndarray, float]:
+    """Growth at every text of the best bet 1 + eta f, and its eta.
+
+    Args:
+        weights: of (token, s) at every text, [m, k] each, of sum 1.
+        scores: f, [m, k] each, of which every row has mean 0.
+
+    Returns:
+        [texts], and eta from 0 to nearly 1/|least f|, beyond which a bet may be lost altogether.
+    """
+    limit = (1 - 1e-6) / max(-float(f.min()) for f in scores)
+    held = [w > 0 for w in weights]
+    w, f = (np.concatenate([a[h] for a, h in zip(part, held, strict=True)]) for part in (weights, scores))
+
+    def slope(eta: float) -> float:
+        return float(w @ (f / (1 + eta * f)))
+
+    # Growth is concave in eta.
+    if slope(0.0) <= 0:
+        eta = 0.0
+    else:
+        eta = limit if slope(limit) >= 0 else float(optimize.brentq(slope, 0, limit, xtol=1e-5 * limit))
+    ends = np.cumsum([np.count_nonzero(h) for h in held])[:-1]
+    return np.array([part.sum() for part in np.split(w * np.log1p(eta * f), ends)]), eta
+
+
+Part = tuple[str, str, float, dict[str, float], np.ndarray]
+Heads = list[tuple[np.ndarray, np.ndarray]]
+
+
+def _head(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ids and probabilities of the most probable tokens, as a law."""
+    ids = np.argpartition(-p, HEAD - 1)[:HEAD] if len(p) > HEAD else np.arange(len(p))
+    ids = np.sort(ids[p[ids] >= _LEAST * p[ids].sum()])
+    return ids, p[ids] / p[ids].sum()
+
+
+def _transported(family: Family, heads: Heads) -> Iterator[Part]:
+    """Rows of one watermark at one temperature, for every tilt."""
+    scores, table = family.decoder.scores, seeded_table(family.decoder.seed)
+    known = []
+    for ids, p in heads:
+        f = scores.rows(ids, table)
+        laws = np.ones_like(f) if len(ids) == 1 else family.decoder.solver(p, f).laws
+        known.append((p, f, laws))
+    classes = [] if isinstance(scores, SimplexScores) else [_classes(f) for _, f, _ in known]
+    for tilt in family.tilts:
+        texts = _Texts(("kl", "rise", "strength"))
+        weights = []
+        for p, f, laws in known:
+            given_s = tilted(laws.T, f.T, tilt).T if tilt else laws
+            mean = given_s.mean(axis=-1)
+            rise = float(-(mean * np.log(p)).sum() - entropy(p))
+            texts.add(float(kl_divergence(mean, p)), rise, float(entropy(mean) - entropy(given_s.T).mean()))
+            weights.append(given_s / scores.k)
+        all_scores = [f for _, f, _ in known]
+        if isinstance(scores, SimplexScores):
+            high = np.array([float((w * f).sum()) for w, f in zip(weights, all_scores, strict=True)])
+            growth = growth_of_classes(
+                np.stack([1 - high, high], axis=-1), np.array([1 - scores.mean, scores.mean])
+            )
+            yield family.label, "values", tilt, texts.means(), growth
+            continue
+        assert isinstance(scores, RandomScores)
+        yield family.label, "1 + ηf", tilt, texts.means(), growth_of_stakes(weights, all_scores)[0]
+        law = np.stack(
+            [
+                np.bincount(c.ravel(), w.ravel(), minlength=len(_ENDS))
+                for c, w in zip(classes, weights, strict=True)
+            ]
+        )
+        yield family.label, "rank", tilt, texts.means(), growth_of_classes(law, _WIDTHS)
+
+
+def _classes(scores: np.ndarray) -> np.ndarray:
+    """The class of the rank of every score in its row: [m, k]."""
+    ranks = np.argsort(np.argsort(scores, axis=-1), axis=-1)
+    return np.searchsorted(_ENDS * scores.shape[-1], 1024 * ranks, side="right")
+
+
+def _without_distortion(
+    heads: Heads, most: float, seeds: int, seed: int
+) -> Iterator[tuple[str, str, float, np.ndarray]]:
+    """Gumbel-max, exactly, and SynthID: name, bet, strength, growth [texts]."""
+    # A token of probability p wins with U <= u with probability p u^(1/p).
+    ends = _ENDS / 1024
+    below = np.stack([(p * ends[:, None] ** (1 / p)).sum(axis=-1) for _, p in heads])
+    yield "Gumbel-max", "uniform", most, growth_of_classes(np.diff(below, axis=-1, prepend=0), _WIDTHS)
+
+    decoder, rng = SynthID(ROUNDS), np.random.default_rng(seed)
+    law, left = np.zeros((len(heads), ROUNDS + 1)), 0.0
+    for here, (_, p) in zip(law, heads, strict=True):
+        zeta = decoder.draw(rng, (seeds,), len(p))
+        given = decoder(p, zeta)
+        ones = sum((zeta.word(0) >> level) & 1 for level in range(ROUNDS))
+        here += np.bincount(np.ravel(ones), given.ravel() / seeds, minlength=ROUNDS + 1)
+        left += float(entropy(given).mean()) / len(heads)
+    null = stats.binom.pmf(np.arange(ROUNDS + 1), ROUNDS, 0.5)
+    yield f"SynthID, m = {ROUNDS}", "ones", most - left, growth_of_classes(law, null)
+
+
+def draw_transport_tilt(
+    out: Path = RESULTS,
+    *,
+    pairs: Path = PAIRS,
+    texts: int = 40,
+    seeds: int = 256,
+    seed: int = 0,
+    families: tuple[Family, ...] = FAMILIES,
+) -> list[Path]:
+    """Compute and draw the figure.
+
+    Args:
+        out: folder for the pdf, png and csv.
+        pairs: next-token pairs that `figures.figure_1_real` has saved; only target laws are used.
+        texts: how many, one position each.
+        seeds: simulated tournaments a text.
+        seed: of the choice of texts and positions, and of the tournaments.
+        families: transport watermarks.
+
+    Returns:
+        The files written.
+
+    Raises:
+        FileError: if the pairs are missing or a file cannot be written.
+        ValueError: for fewer than 2 texts or more than there are, or fewer than 1 seed.
+    """
+    if not pairs.exists():
+        raise FileError(
+            f"{pairs} does not exist; python -m figures.figure_1_real makes it in figures/results, or name "
+            "another file by --pairs"
+        )
+    # PyTorch takes seconds to import, which a missing file should not cost.
+    from tradeoff.llm.pairs import load_pairs
+
+    saved = load_pairs(pairs)
+    there = np.unique(saved.text)
+    if not 2 <= texts <= len(there):
+        raise ValueError(f"texts={texts} must be from 2 to {len(there)}, the texts in {pairs}")
+    if seeds < 1:
+        raise ValueError(f"seeds={seeds} must be at least 1")
+    output_folder(out)
+    rng = np.random.default_rng(seed)
+    chosen = [int(rng.choice(np.flatnonzero(saved.text == text))) for text in rng.permutation(there)[:texts]]
+    laws = {t: [saved.probabilities(k, t)[0] for k in chosen] for t in TEMPERATURES}
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=stderr(), transient=True) as progress:
+        task = progress.add_task("transport", total=len(laws) * (1 + len(families)))
+        table = compute(
+            laws, families=families, seeds=seeds, seed=seed, advance=lambda: progress.advance(task)
+        )
+    written = [out / f"transport_tilt.{suffix}" for suffix in ("pdf", "png", "csv")]
+    save_figure(_figure(table, str(saved.settings["target"]), texts), written[:2])
+    write_table(table, written[2])
+    return written
+
+
+def _figure(table: pd.DataFrame, target: str, texts: int) -> Figure:
+    figure, panels = plt.subplots(
+        1, table["temperature"].nunique(), figsize=(13.6, 5.6), layout="constrained", squeeze=False
+    )
+    for axes, (temperature, part) in zip(panels[0], table.groupby("temperature"), strict=True):
+        _draw_panel(axes, part)
+        most = float(part["entropy"].iloc[0])
+        axes.set_title(f"temperature {temperature:g}: mean Ent(P) {most:.2f} nats", fontsize=11)
+    panels[0][0].set_ylabel(f"tokens to detect at α = {ALPHA:g}:  log(1/α) / growth")
+    figure.legend(
+        *panels[0][0].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=4,
+        frameon=False,
+        fontsize=8.5,
+    )
+    figure.suptitle(
+        f"{target}, {texts} texts, one position each, cut to the {HEAD} most probable tokens. Lines: rising "
+        "tilt, from 0.",
+        fontsize=8.5,
+        color="#444444",
+    )
+    return figure
+
+
+def _draw_panel(axes: Axes, part: pd.DataFrame) -> None:
+    marks = {"Gumbel-max": ("*", "black", 13), f"SynthID, m = {ROUNDS}": ("D", "purple", 7)}
+    colors = {family.label: family.color for family in FAMILIES}
+    most = float(part["entropy"].iloc[0])
+    axes.axhline(
+        math.log(1 / ALPHA) / most,
+        color=COLORS["grey"],
+        lw=1,
+        ls=":",
+        label="bound without distortion, growth = Ent(P)",
+    )
+    for (name, bet), rows in part.groupby(["watermark", "bet"], sort=False):
+        single = name in marks or len(rows) == 1
+        marker, color, size = marks.get(name, ("s" if single else ".", colors.get(name, "black"), 7))
+        # Stakes on f beside the ranks' likelihood ratio: hollow, and dashed.
+        hollow = bet == "1 + ηf"
+        label = f"{name}, bet {bet}" if name not in marks and "Heavy" in name else name
+        axes.plot(
+            rows["kl"],
+            rows["tokens"],
+            "" if single else ("--" if hollow else "-"),
+            marker=marker,
+            ms=size,
+            mfc="white" if hollow else COLORS[color],
+            color=COLORS[color],
+            lw=1.6,
+            label=label,
+            zorder=4 if single else 3,
+        )
+    axes.set(xlabel="distortion: KL(mean law ‖ P), nats a token", yscale="log")
+    axes.set_xscale("symlog", linthresh=1e-3, linscale=0.6)
+    axes.set_xlim(-2e-4, None)
+    axes.grid(alpha=0.25, lw=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def draw(
+    out: Annotated[Path, typer.Option(help="Folder for the pdf, png and csv.")] = RESULTS,
+    pairs: Annotated[Path, typer.Option(help="Saved next-token pairs.")] = PAIRS,
+    texts: Annotated[int, typer.Option(help="Texts, one position each.")] = 40,
+    seeds: Annotated[int, typer.Option(help="Simulated tournaments a text, for SynthID.")] = 256,
+    seed: Annotated[int, typer.Option(help="Seed of texts, positions and tournaments.")] = 0,
+) -> None:
+    """Draw detection against distortion on a real model's next-token laws."""
+    with exit_on_bad_input():
+        written = draw_transport_tilt(out, pairs=pairs, texts=texts, seeds=seeds, seed=seed)
+        print_written(stdout(), written)
+
+
+def main() -> None:
+    """Entry point."""
+    typer.run(draw)
+
+
+if __name__ == "__main__":
+    main()
