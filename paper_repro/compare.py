@@ -1,8 +1,9 @@
 """Watermarks against each other: tokens until the verdict, on texts of the same prompts and temperature.
 
 Every watermark is read by the test that its key alone allows: the bets of `default_bets`, which may stop
-at any token, and the detector of `default_detector`, looked at once. A text that is not detected within its
-length counts as detected at its end, which favours the slower watermark; all have the same length.
+at any token, and the detector of `default_detector` in a single look, for which the number of lengths counts
+at which a look does not find the text. A text that is not detected within its length counts as detected at
+its end, which favours the slower watermark; all have the same length.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ _RESAMPLES = 2_000
 def watermark_table(trials: Sequence[SequentialTrial], seed: int = 0) -> pd.DataFrame:
     """One row a temperature, method, watermark, test and level; prompts pooled.
 
-    Columns: `mean` tokens until the verdict, the share of texts `detected`, and against Gumbel-max without
-    speculation at the same temperature `fewer`, 1 less the ratio of means, with a 95% bootstrap interval over
-    prompts. Empty with a single watermark.
+    Columns: `mean` tokens until the verdict, the share of texts `detected` in the end, and against
+    Gumbel-max without speculation at the same temperature `fewer`, 1 less the ratio of means, with a 95%
+    bootstrap interval over prompts. Empty with a single watermark.
     """
     groups: dict[tuple, dict[str, SequentialTrial]] = {}
     for trial in trials:
@@ -45,9 +46,8 @@ def watermark_table(trials: Sequence[SequentialTrial], seed: int = 0) -> pd.Data
     rows: list[dict[str, Any]] = []
     for (temperature, method, watermark, kind), parts in groups.items():
         reference = groups.get((temperature, "basic", REFERENCE, kind), {})
-        for alpha in next(iter(parts.values())).needed:
-            needed = np.concatenate([part.needed[alpha] for part in parts.values()])
-            capped = _capped(parts, alpha)
+        for alpha in next(iter(parts.values())).detected:
+            tokens = _tokens(parts, alpha)
             row: dict[str, Any] = {
                 "temperature": temperature,
                 "method": method,
@@ -55,13 +55,15 @@ def watermark_table(trials: Sequence[SequentialTrial], seed: int = 0) -> pd.Data
                 "test": next(iter(parts.values())).test,
                 "kind": kind,
                 "alpha": alpha,
-                "texts": len(needed),
-                "mean": float(capped.mean()),
-                "mean_error": float(capped.std(ddof=1) / math.sqrt(len(capped))),
-                "detected": float(np.isfinite(needed).mean()),
+                "texts": len(tokens),
+                "mean": float(tokens.mean()),
+                "mean_error": float(tokens.std(ddof=1) / math.sqrt(len(tokens))),
+                "detected": float(
+                    np.concatenate([part.detected[alpha][:, -1] for part in parts.values()]).mean()
+                ),
             }
             if _comparable(parts, reference) and parts is not reference:
-                row |= _fewer(capped, _capped({name: reference[name] for name in parts}, alpha), rng)
+                row |= _fewer(tokens, _tokens({name: reference[name] for name in parts}, alpha), rng)
             rows.append(row)
     return pd.DataFrame(rows).sort_values(["temperature", "alpha", "kind"], kind="stable", ignore_index=True)
 
@@ -95,8 +97,8 @@ def _kind(trial: SequentialTrial) -> str | None:
     return None
 
 
-def _capped(parts: dict[str, SequentialTrial], alpha: float) -> np.ndarray:
-    return np.concatenate([np.minimum(p.needed[alpha], p.texts.cell.max_tokens) for p in parts.values()])
+def _tokens(parts: dict[str, SequentialTrial], alpha: float) -> np.ndarray:
+    return np.concatenate([part.tokens(alpha) for part in parts.values()])
 
 
 def _comparable(parts: dict[str, SequentialTrial], reference: dict[str, SequentialTrial]) -> bool:

@@ -199,9 +199,9 @@ def sections(
                 "model and the prompt; e* is the test of Anchored E-Watermarking, and 'draft-aware hits' a "
                 "fixed-length test that owns the same. Fixed-length tests are made valid over time by "
                 "Bonferroni (alpha / (k (k + 1)) at the k-th token); the rows of kind 'fixed length' look "
-                "once, at the length from which on half of the texts turned out to be detected. Medians with "
-                "95% intervals; 'fewer' is the reduction of the median against the best test by Bonferroni "
-                "on the same texts.",
+                "once, at the least length at which a look finds half of the texts (known with hindsight). "
+                "Medians with 95% intervals; 'fewer' is the reduction of the median against the best test by "
+                "Bonferroni on the same texts.",
                 _overlaps(speed),
                 "python -m figures.sequential FOLDER draws the picture again from the tables.",
             ],
@@ -213,10 +213,10 @@ def sections(
             "Watermarks compared",
             [
                 "Tokens until the verdict on texts of the same prompts, read with the key alone: by bets, "
-                "which may stop at any token, and by one look at the length from which on a text is detected "
-                "(fixed length, chosen with hindsight). Means, where a text that is not detected counts as "
-                "detected at its end; 'fewer' is 1 less the ratio of means to Gumbel-max without speculation "
-                "at the same temperature, with a 95% interval.",
+                "which may stop at any token, and in a single look (fixed length), where the number of "
+                "lengths counts at which a look does not find the text. Means, where a text that is not "
+                "detected counts as detected at its end; 'fewer' is 1 less the ratio of means to Gumbel-max "
+                "without speculation at the same temperature, with a 95% interval.",
                 "python -m figures.watermarks FOLDER draws the picture again from the tables.",
             ],
             [("By watermark, prompts pooled", _watermark_rows(tables["watermarks"]))],

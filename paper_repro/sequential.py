@@ -1,8 +1,9 @@
 """Tokens to detection on the texts of a preset: betting, the anchored e*, and fixed-length tests over time.
 
 A text that is not detected within its length counts as detected at its length where medians are compared,
-which favours the slower test. What is fitted (likelihood ratios, tau, the eps of e*) saw other texts than it
-is tried on.
+which favours the slower test. A fixed-length test is looked at once: what counts is at which length a single
+look finds half of the texts, whatever it would say of them earlier or later. What is fitted (likelihood
+ratios, tau, the eps of e*) saw other texts than it is tried on.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ __all__ = ["ALPHAS", "SequentialTrial", "sequential_table", "sequential_trials",
 ALPHAS = (0.02, 0.01)
 BETTING, ANCHORED, BONFERRONI, FIXED = "betting", "anchored", "Bonferroni over time", "fixed length"
 _RESAMPLES = 2_000
-#: Lengths at which fixed-length tests are tried: every so many tokens.
+#: Shares are tabulated every so many tokens.
 _STEP = 5
 
 
@@ -42,14 +43,20 @@ class SequentialTrial:
         texts: that were tested.
         test, kind: name, and one of the four kinds.
         which: [n] numbers of the texts tested, in the order of the cell.
-        needed: by level, [n] tokens until the verdict, infinite where there was none.
+        detected: by level, [n, longest] whether the verdict is there after 1, 2, ... tokens: for good, or of
+            a fixed length in a look at just that length.
     """
 
     texts: CellEvidence
     test: str
     kind: str
     which: np.ndarray = field(repr=False)
-    needed: dict[float, np.ndarray] = field(repr=False)
+    detected: dict[float, np.ndarray] = field(repr=False)
+
+    def tokens(self, alpha: float) -> np.ndarray:
+        """Tokens to the verdict, [n], all tokens where there is none; of a fixed length, at how many lengths
+        a look does not find the text."""
+        return 1 + np.count_nonzero(~self.detected[alpha][:, :-1], axis=1)
 
 
 def sequential_trials(
@@ -77,14 +84,14 @@ def sequential_trials(
     for name in names:
         report(f"{name}, over time")
         parts = [(fold, next(d for d in fold.detectors if d.name == name)) for fold in folds]
-        for kind, needs in ((BONFERRONI, _over_time_needs), (FIXED, _fixed_length_needs)):
-            needed = {alpha: np.full(len(everything), np.inf) for alpha in ALPHAS}
+        for kind, looks in ((BONFERRONI, _over_time), (FIXED, _one_look)):
+            detected = _nothing(texts, len(everything))
             for fold, detector in parts:
                 for alpha in ALPHAS:
                     limits = Limits(detector, _level(kind, alpha))
                     for i in fold.tested:
-                        needed[alpha][i] = needs(detector, texts.texts[i], limits)
-            found.append(SequentialTrial(texts, name, kind, everything, needed))
+                        detected[alpha][i] = looks(detector, texts.texts[i], limits, texts.cell.max_tokens)
+            found.append(SequentialTrial(texts, name, kind, everything, detected))
     return found
 
 
@@ -99,42 +106,33 @@ def _level(kind: str, alpha: float) -> Callable[[int], float]:
     return (lambda count: alpha / (count * (count + 1))) if kind == BONFERRONI else (lambda _: alpha)
 
 
-def _over_time_needs(detector: Detector, evidence: Evidence, limits: Limits) -> float:
-    """After how many tokens the score first exceeds its threshold."""
-    sums = np.cumsum(detector.contributions(evidence))
-    above = np.flatnonzero(sums >= limits(np.arange(1, len(sums) + 1)))
-    return float(evidence.index[above[0]]) + 1 if len(above) else math.inf
+def _over_time(detector: Detector, evidence: Evidence, limits: Limits, longest: int) -> np.ndarray:
+    """From the first token on at which the score exceeds its threshold: [longest]."""
+    return np.logical_or.accumulate(_one_look(detector, evidence, limits, longest))
 
 
-def _fixed_length_needs(detector: Detector, evidence: Evidence, limits: Limits) -> float:
-    """From which length on, of every fifth one, the text is detected at all."""
+def _one_look(detector: Detector, evidence: Evidence, limits: Limits, longest: int) -> np.ndarray:
+    """Whether a look at each length finds the text: [longest]."""
     sums = np.concatenate([[0.0], np.cumsum(detector.contributions(evidence))])
-    lengths, counts = _lengths(evidence.index)
-    return _for_good(lengths, sums[counts] >= limits(counts))
+    counts = np.searchsorted(evidence.index, np.arange(1, longest + 1))
+    found: np.ndarray = sums[counts] >= limits(counts)
+    return found
 
 
-def _lengths(index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Every fifth length up to the last position of a text that counts, and how many count by then."""
-    end = int(index[-1]) + 1 if len(index) else 0
-    lengths = np.arange(_STEP, end + _STEP, _STEP)
-    return lengths, np.searchsorted(index, lengths)
-
-
-def _for_good(lengths: np.ndarray, detected: np.ndarray) -> float:
-    """The length from which on all are detected."""
-    missed = np.flatnonzero(~detected)
-    rest = lengths[missed[-1] + 1 :] if len(missed) else lengths
-    return float(rest[0]) if len(rest) else math.inf
+def _nothing(texts: CellEvidence, tested: int) -> dict[float, np.ndarray]:
+    return {alpha: np.zeros((tested, texts.cell.max_tokens), dtype=bool) for alpha in ALPHAS}
 
 
 def _of_results(
     texts: CellEvidence, test: str, kind: str, which: np.ndarray, results: Sequence[SequentialResult]
 ) -> SequentialTrial:
-    needed = {
-        alpha: np.array([math.inf if (n := r.tokens_needed(alpha)) is None else n for r in results], float)
-        for alpha in ALPHAS
-    }
-    return SequentialTrial(texts, test, kind, which, needed)
+    detected = _nothing(texts, len(which))
+    for alpha in ALPHAS:
+        for row, result in zip(detected[alpha], results, strict=True):
+            needed = result.tokens_needed(alpha)
+            if needed is not None:
+                row[needed - 1 :] = True
+    return SequentialTrial(texts, test, kind, which, detected)
 
 
 def _anchored(
@@ -148,7 +146,7 @@ def _anchored(
     over_time = [hits.over_time(reading) for reading in readings]
     baselines = [
         _of_results(texts, hits.name, BONFERRONI, which, over_time),
-        SequentialTrial(texts, hits.name, FIXED, which, _hits_for_good(hits, readings)),
+        SequentialTrial(texts, hits.name, FIXED, which, _hits_in_one_look(hits, texts, readings)),
     ]
     aware = DraftAware(vocabulary_size, race_after_miss(texts.method))
     results = [aware.test(e, r) for e, r in zip(texts.texts, readings, strict=False)]
@@ -161,15 +159,17 @@ def _anchored(
     return found
 
 
-def _hits_for_good(hits: SeedHits, readings: Sequence[AnchorReading]) -> dict[float, np.ndarray]:
-    """By level, from which length on each text is detected."""
-    needed: dict[float, list[float]] = {alpha: [] for alpha in ALPHAS}
-    for reading in readings:
+def _hits_in_one_look(
+    hits: SeedHits, texts: CellEvidence, readings: Sequence[AnchorReading]
+) -> dict[float, np.ndarray]:
+    """By level, [texts, longest] whether a look at each length finds the text."""
+    detected = _nothing(texts, len(readings))
+    for i, reading in enumerate(readings):
         log_p = np.concatenate([[0.0], hits.log_p(reading)])
-        lengths, counts = _lengths(reading.index)
+        counts = np.searchsorted(reading.index, np.arange(1, texts.cell.max_tokens + 1))
         for alpha in ALPHAS:
-            needed[alpha].append(_for_good(lengths, log_p[counts] <= math.log(alpha)))
-    return {alpha: np.array(found) for alpha, found in needed.items()}
+            detected[alpha][i] = log_p[counts] <= math.log(alpha)
+    return detected
 
 
 def sequential_table(trials: Sequence[SequentialTrial], seed: int = 0) -> pd.DataFrame:
@@ -179,8 +179,8 @@ def sequential_table(trials: Sequence[SequentialTrial], seed: int = 0) -> pd.Dat
     fixed-length test over time `reduction` of the median with a 95% bootstrap interval over texts. The
     baseline is the test of the least median on the very texts of the row, of those that were tried on all of
     them: tests that own the draft model are no baseline for rows of texts it has not read. Of a fixed-length
-    test the median is the length at which half of the texts are detected for good,
-    chosen with hindsight.
+    test the median is the least length at which a single look finds half of the texts, chosen with hindsight,
+    and `detected` the share that a look at the whole texts finds.
     """
     rng = np.random.default_rng(seed)
     rows: list[dict[str, Any]] = []
@@ -190,13 +190,13 @@ def sequential_table(trials: Sequence[SequentialTrial], seed: int = 0) -> pd.Dat
             for (test, kind), parts in group.items():
                 row = _row(parts, test, kind, alpha)
                 baselines = {
-                    name: _needed(others, alpha, parts)
+                    name: _detected(others, alpha, parts)
                     for name, others in over_time.items()
                     if kind != BONFERRONI and _cover(others, parts)
                 }
                 if baselines:
                     best = min(baselines, key=lambda name: _slowness(baselines[name]))
-                    row |= {"baseline": best, **_reduction(_needed(parts, alpha), baselines[best], rng)}
+                    row |= {"baseline": best, **_reduction(_detected(parts, alpha), baselines[best], rng)}
                 rows.append(row)
     return pd.DataFrame(rows)
 
@@ -206,15 +206,14 @@ def share_table(trials: Sequence[SequentialTrial], step: int = _STEP) -> pd.Data
     rows: list[dict[str, Any]] = []
     for group in _pooled(trials).values():
         for parts in group.values():
-            longest = max(part.texts.cell.max_tokens for part in parts)
             for alpha in ALPHAS:
-                needed = np.concatenate([part.needed[alpha] for part in parts])
-                for tokens in range(0, longest + 1, step):
-                    share = float((needed <= tokens).mean())
+                detected = _detected(parts, alpha)
+                shares = np.concatenate([[0.0], detected.mean(axis=0)])
+                for tokens in range(0, len(shares), step):
                     rows.append(
                         _labels(parts)
                         | {"test": parts[0].test, "kind": parts[0].kind, "alpha": alpha}
-                        | {"tokens": tokens, "share": share, "texts": len(needed)}
+                        | {"tokens": tokens, "share": float(shares[tokens]), "texts": len(detected)}
                     )
     return pd.DataFrame(rows)
 
@@ -237,18 +236,22 @@ def _cover(others: Sequence[SequentialTrial], parts: Sequence[SequentialTrial]) 
     return all(np.isin(part.which, tried.get(part.texts.cell, ())).all() for part in parts)
 
 
-def _needed(
+def _detected(
     parts: Sequence[SequentialTrial], alpha: float, like: Sequence[SequentialTrial] = ()
 ) -> np.ndarray:
-    """Tokens to detection, the length of a text where it was not; of the texts of `like`, if given, all of
-    which are among those of `parts`."""
+    """Whether the verdict is there after 1, 2, ... tokens: [texts, longest].
+
+    Of the texts of `like`, if given, all of which are among those of `parts`; what is said of a text at its
+    end is said of it from there on.
+    """
     by_cell = {part.texts.cell: part for part in parts}
+    longest = max(part.texts.cell.max_tokens for part in parts)
     pieces = []
     for wanted in like or parts:
         part = by_cell[wanted.texts.cell]
         place = {text: i for i, text in enumerate(part.which.tolist())}
-        chosen = [place[text] for text in wanted.which.tolist()]
-        pieces.append(np.minimum(part.needed[alpha][chosen], part.texts.cell.max_tokens))
+        detected = part.detected[alpha][[place[text] for text in wanted.which.tolist()]]
+        pieces.append(np.pad(detected, ((0, 0), (0, longest - detected.shape[1])), mode="edge"))
     return np.concatenate(pieces)
 
 
@@ -263,8 +266,8 @@ def _labels(parts: Sequence[SequentialTrial]) -> dict[str, Any]:
 
 
 def _row(parts: Sequence[SequentialTrial], test: str, kind: str, alpha: float) -> dict[str, Any]:
-    needed = np.concatenate([part.needed[alpha] for part in parts])
-    ordered, n = np.sort(needed), len(needed)
+    detected = _detected(parts, alpha)
+    counts, n = detected.sum(axis=0), len(detected)
     # The r-th and (n + 1 - r)-th order statistics bracket the median with probability >= 95%.
     r = max(int(stats.binom.ppf(0.025, n, 0.5)), 1)
     return _labels(parts) | {
@@ -272,32 +275,39 @@ def _row(parts: Sequence[SequentialTrial], test: str, kind: str, alpha: float) -
         "kind": kind,
         "alpha": alpha,
         "texts": n,
-        "median": float(_quantile(needed, 0.5)),
-        "median_low": float(ordered[r - 1]),
-        "median_high": float(ordered[n - r]),
-        "lower_quartile": float(_quantile(needed, 0.25)),
-        "upper_quartile": float(_quantile(needed, 0.75)),
-        "detected": float(np.isfinite(needed).mean()),
+        "median": float(_reach(counts, math.ceil(n / 2))),
+        "median_low": float(_reach(counts, r)),
+        "median_high": float(_reach(counts, n + 1 - r)),
+        "lower_quartile": float(_reach(counts, math.ceil(n / 4))),
+        "upper_quartile": float(_reach(counts, math.ceil(3 * n / 4))),
+        "detected": float(counts[-1] / n),
     }
 
 
-def _quantile(needed: np.ndarray, share: float) -> np.ndarray:
-    """The least value `[...]` that this share of the texts `[..., n]` does not exceed, infinite or not."""
-    return np.sort(needed, axis=-1)[..., math.ceil(share * needed.shape[-1]) - 1]
+def _reach(counts: np.ndarray, texts: int) -> np.ndarray:
+    """The fewest tokens at which so many texts are detected, or infinity: `[..., longest] -> [...]`."""
+    enough = counts >= texts
+    return np.where(enough.any(axis=-1), enough.argmax(axis=-1) + 1.0, math.inf)
 
 
-def _slowness(needed: np.ndarray) -> tuple[float, float]:
+def _median(counts: np.ndarray, texts: int) -> np.ndarray:
+    """Where half of the texts are detected, the whole length if that is nowhere."""
+    return np.minimum(_reach(counts, math.ceil(texts / 2)), counts.shape[-1])
+
+
+def _slowness(detected: np.ndarray) -> tuple[float, float]:
     """By which baselines are ordered: the median, and of those that find few texts at all the mean."""
-    return float(_quantile(needed, 0.5)), float(needed.mean())
+    return float(_median(detected.sum(axis=0), len(detected))), float(np.mean(~detected))
 
 
 def _reduction(ours: np.ndarray, theirs: np.ndarray, rng: np.random.Generator) -> dict[str, float]:
     """1 - ratio of medians, with a 95% interval from resampled texts."""
-    texts = rng.integers(len(ours), size=(_RESAMPLES, len(ours)))
-    ratios = 1 - _quantile(ours[texts], 0.5) / _quantile(theirs[texts], 0.5)
+    n = len(ours)
+    drawn = rng.multinomial(n, np.full(n, 1 / n), size=_RESAMPLES).astype(float)
+    ratios = 1 - _median(drawn @ ours, n) / _median(drawn @ theirs, n)
     low, high = np.quantile(ratios, [0.025, 0.975])
     return {
-        "reduction": float(1 - _quantile(ours, 0.5) / _quantile(theirs, 0.5)),
+        "reduction": float(1 - _median(ours.sum(axis=0), n) / _median(theirs.sum(axis=0), n)),
         "reduction_low": float(low),
         "reduction_high": float(high),
     }

@@ -39,8 +39,10 @@ def trial(
     cell = Cell(prompts, method, watermark, temperature, lookahead, len(needed), length, True)
     texts = CellEvidence(cell, [], [])
     test = Sequential(default_bets(texts.method)) if kind == "betting" else default_detector(texts.method)
-    tokens = {alpha: np.array(needed, float) for alpha in (0.02, 0.01)}
-    return SequentialTrial(texts, test.name, kind, np.arange(len(needed)), tokens)
+    detected = np.arange(1, length + 1) >= np.array(needed, float)[:, None]
+    return SequentialTrial(
+        texts, test.name, kind, np.arange(len(needed)), dict.fromkeys((0.02, 0.01), detected)
+    )
 
 
 def row_of(table: pd.DataFrame, watermark: str, kind: str = "betting") -> dict:
@@ -90,8 +92,8 @@ def test_nothing_is_compared_across_temperatures_lengths_or_tests() -> None:
 def test_only_bets_and_the_default_detector_are_compared() -> None:
     """Bonferroni over time, and detectors that are fitted, are for the table of tests."""
     wrong = trial("gumbel", [10.0] * 3, kind="fixed length")
-    named = SequentialTrial(wrong.texts, "likelihood ratio", "fixed length", wrong.which, wrong.needed)
-    bonferroni = SequentialTrial(wrong.texts, wrong.test, "Bonferroni over time", wrong.which, wrong.needed)
+    named = SequentialTrial(wrong.texts, "likelihood ratio", "fixed length", wrong.which, wrong.detected)
+    bonferroni = SequentialTrial(wrong.texts, wrong.test, "Bonferroni over time", wrong.which, wrong.detected)
     table = watermark_table([named, bonferroni, trial("gumbel", [1.0, 2.0]), trial("heavywater", [1.0, 2.0])])
     assert set(table["kind"]) == {"betting"}
 

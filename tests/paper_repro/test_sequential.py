@@ -52,6 +52,11 @@ def texts(seed: int, vocabulary: int = 6) -> CellEvidence:
     return CellEvidence(cell(), [], found)
 
 
+def verdicts(needed: list[float], length: int = LENGTH) -> np.ndarray:
+    """Whether the verdict is there after 1, 2, ... tokens, of texts that need so many: [texts, length]."""
+    return np.arange(1, length + 1) >= np.array(needed, float)[:, None]
+
+
 def test_trials_are_those_of_the_tests_themselves() -> None:
     """Bets, and Bonferroni over time by thresholds, stop where the tests of the library stop."""
     part = texts(0)
@@ -68,33 +73,59 @@ def test_trials_are_those_of_the_tests_themselves() -> None:
             (OverTime(Aaronson()), ("Aaronson", "Bonferroni over time")),
         ):
             expected = [test.test(e).tokens_needed(alpha) or math.inf for e in part.texts]
-            assert trials[key].needed[alpha].tolist() == expected
+            assert np.array_equal(trials[key].detected[alpha], verdicts(expected))
+            assert trials[key].tokens(alpha).tolist() == np.minimum(expected, LENGTH).tolist()
             assert min(expected) < LENGTH
 
 
-def test_a_fixed_length_is_one_from_which_on_the_text_is_detected() -> None:
+def test_a_fixed_length_is_a_single_look_at_every_length() -> None:
+    """The p-value of just that many tokens is at most the level."""
     part = texts(1)
     folds = [Fold(list(range(8)), [Aaronson()])]
     (fixed,) = (t for t in sequential_trials(part, folds) if t.kind == "fixed length")
     aaronson = Aaronson()
-    for evidence, needed in zip(part.texts, fixed.needed[0.01], strict=True):
-        for length in range(5, LENGTH + 1, 5):
+    for evidence, detected in zip(part.texts, fixed.detected[0.01], strict=True):
+        for length in range(1, LENGTH + 1):
             count = int(np.searchsorted(evidence.index, length))
             total = float(aaronson.contributions(evidence)[:count].sum())
             p = math.exp(aaronson.log_p(total, count)) if count else 1.0
-            if length >= needed:
-                assert p <= 0.01
-            elif length == needed - 5:
-                assert p > 0.01
+            assert detected[length - 1] == (p <= 0.01)
+
+
+def test_a_text_may_be_found_at_one_length_and_missed_at_the_next() -> None:
+    """One telling token and then nothing: a look at its first tokens finds it, one at all of them does not,
+    while over time a verdict stays."""
+    text = cast(Evidence, Given({Stream.SHARED: np.array([1 - 1e-9] + [0.01] * 30)}))
+    part = CellEvidence(cell(), [], [text])
+    trials = {t.kind: t for t in sequential_trials(part, [Fold([0], [Aaronson()])])}
+    looks, over_time = (trials[k].detected[0.01][0] for k in ("fixed length", "Bonferroni over time"))
+    assert looks[0]
+    assert not looks[30:].any()
+    assert over_time.all()
 
 
 def test_a_fixed_length_reads_the_last_tokens_too() -> None:
-    """Seven tokens count, and the sixth and seventh tell: the text is detected at its end, at 10 tokens."""
+    """Seven tokens count, and the sixth and seventh tell: a look at 6 tokens or more finds the text."""
     uniforms = np.array([0.5] * 5 + [1 - 1e-9, 1 - 1e-9])
     text = cast(Evidence, Given({Stream.SHARED: uniforms}))
     part = CellEvidence(cell(), [], [text])
     (fixed,) = (t for t in sequential_trials(part, [Fold([0], [Aaronson()])]) if t.kind == "fixed length")
-    assert fixed.needed[0.01].tolist() == [10]
+    assert np.array_equal(fixed.detected[0.01], verdicts([6]))
+
+
+def test_of_a_single_look_the_median_is_the_least_length_that_finds_half_of_the_texts() -> None:
+    """Half are found at 30 tokens, though each of them is missed at some later length."""
+    detected = np.zeros((4, LENGTH), dtype=bool)
+    detected[0, 19:40] = detected[1, 29:35] = detected[2, 39:] = True
+    looks = SequentialTrial(
+        CellEvidence(cell(), [], []), "look", "fixed length", np.arange(4), dict.fromkeys(ALPHAS, detected)
+    )
+    rows = sequential_table([looks, trial("best", "Bonferroni over time", [45.0] * 4)])
+    row = rows[rows["test"] == "look"].iloc[0]
+    assert (row["lower_quartile"], row["median"], row["upper_quartile"]) == (20, 30, math.inf)
+    assert row["detected"] == 0.25
+    assert row["reduction"] == pytest.approx(1 - 30 / 45)
+    assert looks.tokens(0.02).tolist() == [LENGTH - 21, LENGTH - 6, 40, LENGTH]
 
 
 def test_texts_are_tested_by_the_detectors_that_have_not_seen_them() -> None:
@@ -113,9 +144,10 @@ def test_texts_are_tested_by_the_detectors_that_have_not_seen_them() -> None:
     ]
     for kind in ("Bonferroni over time", "fixed length"):
         for alpha in ALPHAS:
-            first, second = (by_kind[kind].needed[alpha] for by_kind in alone)
-            assert trials[kind].needed[alpha].tolist() == np.where(np.arange(8) % 2, second, first).tolist()
-        first, second = (by_kind[kind].needed[0.01] for by_kind in alone)
+            first, second = (by_kind[kind].detected[alpha] for by_kind in alone)
+            expected = np.where((np.arange(8) % 2)[:, None], second, first)
+            assert np.array_equal(trials[kind].detected[alpha], expected)
+        first, second = (by_kind[kind].tokens(0.01) for by_kind in alone)
         assert (first < second)[::2].any()
         assert (first < second)[1::2].any()
 
@@ -153,17 +185,13 @@ def test_hits_with_the_draft_model_are_a_baseline_on_the_texts_that_were_read() 
     for alpha in ALPHAS:
         for i, reading in enumerate(readings):
             expected = hits.over_time(reading).tokens_needed(alpha) or math.inf
-            assert over_time.needed[alpha][i] == expected
-            log_p = hits.log_p(reading)
-            for length in range(5, LENGTH + 1, 5):
+            assert np.array_equal(over_time.detected[alpha][i], verdicts([expected])[0])
+            log_p = np.concatenate([[0.0], hits.log_p(reading)])
+            for length in range(1, LENGTH + 1):
                 count = int(np.searchsorted(reading.index, length))
-                detected = count > 0 and log_p[count - 1] <= math.log(alpha)
-                if length >= fixed.needed[alpha][i]:
-                    assert detected
-                elif length == fixed.needed[alpha][i] - 5:
-                    assert not detected
+                assert fixed.detected[alpha][i, length - 1] == (log_p[count] <= math.log(alpha))
     assert over_time.which.tolist() == fixed.which.tolist() == list(range(6))
-    assert np.isfinite(fixed.needed[0.02]).sum() > 3
+    assert fixed.detected[0.02].any(axis=1).sum() > 3
 
 
 def test_eps_is_fitted_to_the_texts_of_the_other_half() -> None:
@@ -181,15 +209,15 @@ def test_eps_is_fitted_to_the_texts_of_the_other_half() -> None:
         for i, reading in enumerate(readings):
             eps = fit_eps(readings[1 - i % 2 :: 2], values)
             needed = Anchored(values, eps).test(reading).tokens_needed(0.01) or math.inf
-            assert trials[name].needed[0.01][i] == needed
+            assert np.array_equal(trials[name].detected[0.01][i], verdicts([needed])[0])
     own = Anchored(1000, fit_eps(readings[::2], 1000)).test(readings[0]).tokens_needed(0.01)
-    assert trials["e*, tokens"].needed[0.01][0] != own
+    assert trials["e*, tokens"].tokens(0.01)[0] != own
 
 
 def trial(test: str, kind: str, needed: list[float], prompts: PromptSet = PROMPTS) -> SequentialTrial:
-    values = np.array(needed, float)
     evidence = CellEvidence(cell(prompts), [], [])
-    return SequentialTrial(evidence, test, kind, np.arange(len(values)), dict.fromkeys(ALPHAS, values))
+    detected = dict.fromkeys(ALPHAS, verdicts(needed))
+    return SequentialTrial(evidence, test, kind, np.arange(len(needed)), detected)
 
 
 def test_medians_count_the_undetected_as_detected_at_the_end() -> None:
@@ -260,10 +288,10 @@ def test_a_test_that_no_baseline_was_tried_beside_is_compared_with_none() -> Non
 def test_texts_are_compared_by_their_numbers() -> None:
     """A baseline that was tried on the second and third texts among others, in another order."""
     evidence = CellEvidence(cell(), [], [])
-    over_time = dict.fromkeys(ALPHAS, np.array([10.0, 40.0, 20.0]))
+    over_time = dict.fromkeys(ALPHAS, verdicts([10.0, 40.0, 20.0]))
     baseline = SequentialTrial(evidence, "best", "Bonferroni over time", np.array([5, 2, 1]), over_time)
     ours = SequentialTrial(
-        evidence, "bets", "betting", np.array([1, 2]), dict.fromkeys(ALPHAS, np.array([10.0, 30.0]))
+        evidence, "bets", "betting", np.array([1, 2]), dict.fromkeys(ALPHAS, verdicts([10.0, 30.0]))
     )
     table = sequential_table([baseline, ours])
     assert table.loc[table["test"] == "bets", "reduction"].tolist() == pytest.approx([1 - 10 / 20] * 2)
