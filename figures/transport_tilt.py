@@ -34,6 +34,7 @@ import pandas as pd
 import typer
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from scipy import optimize, stats
 
@@ -59,6 +60,8 @@ ROUNDS = 30
 _LEAST = 2.0**-20
 #: Upper ends of the classes of ranks and uniforms, in 1,024ths: finer towards 1.
 _ENDS = np.unique(np.append(np.round(1024 * (1 - 2.0 ** (-np.arange(1, 21) / 2))), 1024)).astype(int)
+#: Width of the band left of 0, in which what has no distortion lies side by side.
+_BAND = 2e-3
 _WIDTHS = np.diff(_ENDS, prepend=0) / 1024
 
 
@@ -88,19 +91,6 @@ FAMILIES = (
     ),
     Family(heavy_water("gamma", solver=Sinkhorn()), _HEAVY_TILTS, "HeavyWater gamma, Sinkhorn", "orange"),
 )
-
-
-class _Texts:
-    """What one watermark does at every position: collected text by text, then summed up."""
-
-    def __init__(self, names: tuple[str, ...]):
-        self._names, self._rows = names, list[tuple[float, ...]]()
-
-    def add(self, *values: float) -> None:
-        self._rows.append(values)
-
-    def means(self) -> dict[str, float]:
-        return dict(zip(self._names, np.mean(self._rows, axis=0).tolist(), strict=True))
 
 
 def compute(
@@ -207,31 +197,33 @@ def _transported(family: Family, heads: Heads) -> Iterator[Part]:
         known.append((p, f, laws))
     classes = [] if isinstance(scores, SimplexScores) else [_classes(f) for _, f, _ in known]
     for tilt in family.tilts:
-        texts = _Texts(("kl", "rise", "strength"))
-        weights = []
+        texts, weights = [], []
         for p, f, laws in known:
             given_s = tilted(laws.T, f.T, tilt).T if tilt else laws
             mean = given_s.mean(axis=-1)
             rise = float(-(mean * np.log(p)).sum() - entropy(p))
-            texts.add(float(kl_divergence(mean, p)), rise, float(entropy(mean) - entropy(given_s.T).mean()))
+            texts.append(
+                (float(kl_divergence(mean, p)), rise, float(entropy(mean) - entropy(given_s.T).mean()))
+            )
             weights.append(given_s / scores.k)
+        means = dict(zip(("kl", "rise", "strength"), np.mean(texts, axis=0).tolist(), strict=True))
         all_scores = [f for _, f, _ in known]
         if isinstance(scores, SimplexScores):
             high = np.array([float((w * f).sum()) for w, f in zip(weights, all_scores, strict=True)])
             growth = growth_of_classes(
                 np.stack([1 - high, high], axis=-1), np.array([1 - scores.mean, scores.mean])
             )
-            yield family.label, "values", tilt, texts.means(), growth
+            yield family.label, "values", tilt, means, growth
             continue
         assert isinstance(scores, RandomScores)
-        yield family.label, "1 + ηf", tilt, texts.means(), growth_of_stakes(weights, all_scores)[0]
+        yield family.label, "1 + ηf", tilt, means, growth_of_stakes(weights, all_scores)[0]
         law = np.stack(
             [
                 np.bincount(c.ravel(), w.ravel(), minlength=len(_ENDS))
                 for c, w in zip(classes, weights, strict=True)
             ]
         )
-        yield family.label, "rank", tilt, texts.means(), growth_of_classes(law, _WIDTHS)
+        yield family.label, "rank", tilt, means, growth_of_classes(law, _WIDTHS)
 
 
 def _classes(scores: np.ndarray) -> np.ndarray:
@@ -275,8 +267,7 @@ def draw_transport_tilt(
     Args:
         out: folder for the pdf, png and csv.
         pairs: next-token pairs that `figures.figure_1_real` has saved; only target laws are used.
-        texts: how many, one position each.
-        seeds: simulated tournaments a text.
+        texts, seeds: how many texts, one position each, and simulated tournaments a text.
         seed: of the choice of texts and positions, and of the tournaments.
         families: transport watermarks.
 
@@ -292,7 +283,7 @@ def draw_transport_tilt(
             f"{pairs} does not exist; python -m figures.figure_1_real makes it in figures/results, or name "
             "another file by --pairs"
         )
-    # PyTorch takes seconds to import, which a missing file should not cost.
+    # PyTorch takes seconds to import.
     from tradeoff.llm.pairs import load_pairs
 
     saved = load_pairs(pairs)
@@ -353,27 +344,36 @@ def _draw_panel(axes: Axes, part: pd.DataFrame) -> None:
         ls=":",
         label="bound without distortion, growth = Ent(P)",
     )
+    axes.axvspan(-_BAND, -0.04 * _BAND, color=COLORS["grey"], alpha=0.12, lw=0, label="no distortion")
+    places = iter(np.linspace(0.9, 0.14, 7) * _BAND)
     for (name, bet), rows in part.groupby(["watermark", "bet"], sort=False):
         single = name in marks or len(rows) == 1
-        marker, color, size = marks.get(name, ("s" if single else ".", colors.get(name, "black"), 7))
+        exact = "P" if "Simplex" in name else "s" if "log-normal" in name else "^"
+        marker, color, size = marks.get(name, (exact if single else ".", colors.get(name, "black"), 8))
         # Stakes on f beside the ranks' likelihood ratio: hollow, and dashed.
         hollow = bet == "1 + ηf"
-        label = f"{name}, bet {bet}" if name not in marks and "Heavy" in name else name
+        label = f"{name}, bet on {'f' if hollow else 'rank'}" if "Heavy" in name else name
         axes.plot(
-            rows["kl"],
+            rows["kl"] - (next(places) if single else 0),
             rows["tokens"],
-            "" if single else ("--" if hollow else "-"),
+            ls="none" if single else ("--" if hollow else "-"),
             marker=marker,
             ms=size,
             mfc="white" if hollow else COLORS[color],
             color=COLORS[color],
             lw=1.6,
             label=label,
+            mew=1.6 if hollow else 0.8,
+            mec=COLORS[color] if hollow else "white",
             zorder=4 if single else 3,
         )
     axes.set(xlabel="distortion: KL(mean law ‖ P), nats a token", yscale="log")
-    axes.set_xscale("symlog", linthresh=1e-3, linscale=0.6)
-    axes.set_xlim(-2e-4, None)
+    axes.set_xscale("symlog", linthresh=2e-3, linscale=0.9)
+    axes.set_xticks([0, 1e-2, 1e-1], ["0", "0.01", "0.1"])
+    axes.set_xlim(-_BAND, None)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.grid(alpha=0.25, lw=0.6)
     axes.spines[["top", "right"]].set_visible(False)
 
