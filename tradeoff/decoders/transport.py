@@ -150,11 +150,10 @@ class Transport:
         return xp.reshape(law, (*batch, n))
 
     def _heads(self, rows: Array) -> tuple[np.ndarray, np.ndarray]:
-        """The most probable tokens of every row in order of their ids, and their probabilities: [rows, m] each,
-        on the host.
+        """The most probable tokens of every row by their ids, and their probabilities: [rows, m], on the host.
 
-        Of many optimal plans, as simplex codes have them, network simplex finds one that depends on the order:
-        in one order for all laws, those of draft and target agree more often.
+        A simplex code has many optimal plans, and network simplex finds one that depends on the order: in one
+        order for all laws, those of draft and target agree more often.
         """
         m, n = min(self.head, rows.shape[-1]), rows.shape[-1]
         if on_host(rows):
