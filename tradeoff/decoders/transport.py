@@ -150,7 +150,7 @@ class Transport:
         return xp.reshape(law, (*batch, n))
 
     def _heads(self, rows: Array) -> tuple[np.ndarray, np.ndarray]:
-        """The most probable tokens of every row by their ids, and their probabilities: [rows, m], on the host.
+        """The most probable tokens of every row by id, and their probabilities: [rows, m], on the host.
 
         A simplex code has many optimal plans, and network simplex finds one that depends on the order: in one
         order for all laws, those of draft and target agree more often.
