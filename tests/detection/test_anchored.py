@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from functools import cache
 
@@ -12,8 +13,8 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 from tests.detection.ideal import Given
-from tests.support import ALPHA, P, Q
-from tradeoff.decoders import GumbelMax
+from tests.support import ALPHA, P, Q, Z
+from tradeoff.decoders import Completed, GumbelMax, SynthID, heavy_water
 from tradeoff.detection.anchored import (
     SHARES,
     Anchored,
@@ -26,7 +27,7 @@ from tradeoff.detection.anchored import (
     race_after_miss,
 )
 from tradeoff.evalues import growth_at
-from tradeoff.kernels import KeepEfficiency, OneRace, make_method
+from tradeoff.kernels import Basic, KeepEfficiency, KeepStrength, Method, OneRace, TwoKeys, make_method
 from tradeoff.prf import Stream
 from tradeoff.randomness import SimulatedRandomness
 from tradeoff.simplex import overlap
@@ -72,21 +73,49 @@ def test_bets_at_the_ends_of_the_floats_are_finite(mass, uniform):
         assert bets == pytest.approx(missed_race_log_bets(np.array(uniform), np.array(0.0)))
 
 
-@pytest.mark.parametrize("name", ["basic", "keep-efficiency", "algorithm-1", "two-keys", "one-race"])
-def test_bets_after_a_miss_are_on_a_race_whose_law_is_known(name):
+GUMBEL, TOURNAMENT, COMPLETED = GumbelMax(), SynthID(math.inf), Completed(SynthID(3))
+READABLE = [
+    *((name, GUMBEL) for name in ("single-key", "one-race")),
+    *itertools.product(
+        ("basic", "keep-strength", "keep-efficiency", "two-keys", "algorithm-1"),
+        (GUMBEL, TOURNAMENT, COMPLETED, Completed(heavy_water(k=16))),
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "decoder"), READABLE, ids=lambda part: getattr(part, "name", part))
+def test_bets_after_a_miss_are_on_a_race_whose_law_is_known(name, decoder):
     """Without a watermark: uniform after a miss, or that of a token which lost the seeds' own race."""
-    method = make_method(name, GumbelMax())
+    method = make_method(name, decoder)
     drawn = method.detection.drafted or method.detection.bonus
-    rng, texts, p = np.random.default_rng(4), 200_000, 0.5
-    races = {stream: rng.exponential(size=texts) for stream in Stream}
-    hits = races[drawn] / p < rng.exponential(size=texts) / (1 - p)
-    stream = race_after_miss(method)
-    e = np.exp(
-        DraftAware(N, stream).log_e_values(
-            np.full((texts, 1), p), hits[:, None], np.exp(-races[stream])[:, None]
-        )
-    )
-    assert abs(e.mean() - 1) < 5.4 * e.std(ddof=1) / math.sqrt(texts)
+    texts, token, stream = 100_000, int(P.argmax()), race_after_miss(method)
+    randomness = SimulatedRandomness(np.random.default_rng(4), (texts,), N)
+    seed = decoder.token(np.broadcast_to(P, (texts, N)), randomness.zeta(drawn, decoder))
+    # A completed decoder's race is that of its stream.
+    races = {s: randomness.zeta(s, GUMBEL)[:, token] for s in (Stream.SHARED, Stream.DRAFT, Stream.TARGET)}
+    if isinstance(decoder, Completed):
+        races[drawn] = randomness.zeta(drawn, decoder).race[:, token]
+    hits, uniform = (seed == token)[:, None], np.exp(-races[stream])[:, None]
+    e = np.exp(DraftAware(N, stream).log_e_values(np.full((texts, 1), P[token]), hits, uniform))
+    assert abs(e.mean() - 1) < Z * e.std(ddof=1) / math.sqrt(texts)
+
+
+@pytest.mark.parametrize(
+    ("method", "stream"),
+    [
+        (Basic(GUMBEL), Stream.SHARED),
+        (KeepStrength(GUMBEL), Stream.SHARED),
+        (OneRace(), Stream.SHARED),
+        (Basic(TOURNAMENT), Stream.TARGET),
+        (KeepStrength(COMPLETED), Stream.TARGET),
+        (TwoKeys(GUMBEL), Stream.TARGET),
+        (KeepEfficiency(COMPLETED), Stream.TARGET),
+    ],
+    ids=lambda part: f"{part.name} {part.decoder.name}" if isinstance(part, Method) else str(part),
+)
+def test_only_seeds_of_a_gumbel_max_race_are_bet_on_in_their_own(method, stream):
+    """Where the law of the loser is known its bets win; elsewhere they would not be fair."""
+    assert race_after_miss(method) is stream
 
 
 @pytest.mark.parametrize("stream", [Stream.DRAFT, Stream.ACCEPTANCE])

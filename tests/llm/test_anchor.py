@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
+from scipy import stats
 
 from tests.llm.texts import PRF, MakePair, N, generate, some_prompts
-from tests.support import Z
-from tradeoff.decoders import GumbelMax, SynthID
-from tradeoff.detection.anchored import AnchorReading
+from tests.support import ALPHA, Z, assert_within
+from tradeoff.decoders import Completed, GumbelMax, SynthID, heavy_water
+from tradeoff.detection.anchored import AnchorReading, DraftAware, race_after_miss
+from tradeoff.detection.evidence import Evidence
 from tradeoff.kernels import (
     Algorithm1,
     Basic,
@@ -112,8 +116,6 @@ def test_a_wrong_key_hits_as_often_as_the_tokens_are_probable(make_pair: MakePai
 
 def token_bucket_mass(pair: ModelPair, case: tuple[Method, Sampling], text: GeneratedText) -> np.ndarray:
     """p0 of the bucket of every token, one token at a time: the reference."""
-    import torch
-
     ids = torch.tensor([[*text.prompt.token_ids, *text.token_ids]])
     laws = case[1].probabilities(pair.draft(ids).logits[0, :, :N]).numpy()
     start = len(text.prompt.token_ids) - 1
@@ -138,6 +140,47 @@ def test_text_without_drafts_takes_any_model_as_its_anchor(make_pair: MakePair):
 def test_methods_without_a_seed_are_refused(method, make_pair: MakePair):
     with pytest.raises(ValueError, match="no draft tokens that the key determines"):
         read_anchor(make_pair(N).draft, N, method, PRF, Sampling(), [1], [1, 2, 3])
+
+
+def test_tilted_seeds_are_refused(make_pair: MakePair):
+    """They hit likely tokens more often than the draft would."""
+    method = TwoKeys(Completed(heavy_water(k=16, tilt=1.0)))
+    with pytest.raises(ValueError, match=r"tilt=1 gives seeds another law.*tilt 0"):
+        read_anchor(make_pair(N).draft, N, method, PRF, Sampling(), [1], [1, 2, 3])
+
+
+class FixedLaw(torch.nn.Module):
+    """A model that foresees the same law everywhere."""
+
+    def __init__(self, law: np.ndarray):
+        super().__init__()
+        self.logits = torch.nn.Parameter(torch.from_numpy(np.log(law)))
+
+    def forward(self, ids: torch.Tensor, logits_to_keep: int) -> SimpleNamespace:
+        return SimpleNamespace(logits=self.logits.expand(len(ids), logits_to_keep, -1))
+
+
+@pytest.mark.parametrize("make", [Basic, KeepStrength, TwoKeys], ids=lambda make: make.name)
+@pytest.mark.parametrize(
+    "decoder",
+    [GumbelMax(), SynthID(math.inf), Completed(SynthID(3)), Completed(heavy_water(k=16))],
+    ids=lambda decoder: decoder.name,
+)
+def test_bets_with_the_draft_convict_few_texts_of_others(make, decoder):
+    """Watched after every token: read back under a key that drew none of them, every decoder and stream."""
+    law, method = np.array([0.6, 0.4]), make(decoder)
+    texts, tokens = 40, 150
+    # Contexts so wide that few repeat: one long text is read, and tried in parts.
+    prf = KeyedPrf(Key(b"a key that drew no text of these"), 32)
+    text = np.random.default_rng(11).integers(0, len(law), texts * tokens + 100)
+    found = read_anchor(FixedLaw(law), len(law), method, prf, Sampling(), [0], text.tolist(), buckets=())
+    hits, stream = found.seeds_of(len(law)).hits, race_after_miss(method)
+    uniform = Evidence(text, prf).uniform(stream)
+    parts = [a[: texts * tokens].reshape(texts, tokens) for a in (found.token_mass, hits, uniform)]
+    wealth = np.cumsum(DraftAware(len(law), stream).log_e_values(*parts), axis=1)
+    convicted = int((wealth.max(axis=1) >= -math.log(0.02)).sum())
+    assert stats.binomtest(convicted, texts, 0.02, "greater").pvalue > ALPHA
+    assert_within(hits.mean(), found.token_mass.mean(), math.sqrt(0.25 / len(hits)))
 
 
 def test_a_prompt_is_needed(make_pair: MakePair):

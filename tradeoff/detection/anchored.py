@@ -6,7 +6,8 @@ and verification is a coupling of seed and token. `tradeoff.llm.anchor` reads a 
 model; the tests here work on what it finds.
 
 - `Anchored`: the paper's e*, on tokens or on buckets of tokens.
-- `DraftAware`: bets on whether the token v is the seed, given p0(v), and after a miss on the race that v won.
+- `DraftAware`: bets on whether the token v is the seed, given p0(v), and after a miss on the race that v may
+  have won.
   Without a watermark a seed hits v with probability p0(v), whatever v is: a bet that foresees a hit with
   probability a pays a/p0(v) for a hit and (1 - a)/(1 - p0(v)) for a miss. Unlike e* it stakes little on
   tokens that are nearly certain, and a miss costs no logarithm of the vocabulary.
@@ -20,6 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tradeoff.decoders import GumbelMax
 from tradeoff.detection.bets import keeping_prior, race_log_bets, with_keeping
 from tradeoff.detection.evidence import Evidence
 from tradeoff.detection.sequential import CONCENTRATION, SequentialResult, log_e_values, of_e_values
@@ -122,13 +124,13 @@ class DraftAware:
 
     Bets on hits foresee them with probability p0(v)^c. After a miss the two-key methods have drawn v in
     the target's race, which the seed does not depend on: bets are those of `tradeoff.detection.bets`. Under
-    one race, E = -log U of a token that lost the anchor's race has the density
+    one Gumbel-max race, E = -log U of a token that lost the anchor's race has the density
     (exp(-E) - exp(-E/p)) / (1 - p) with p = p0(v), and (exp(-E/q) - exp(-E/p)) / (q - p) if v won another
     race with probability q > p: one bet for every q between p and 1.
 
     Args:
         values: vocabulary size.
-        stream: of the race after a miss: SHARED if the seeds were drawn from it too, else TARGET; see
+        stream: of the race after a miss: SHARED if the seeds won it at the rates p0, else TARGET; see
             `race_after_miss`. Another stream than the method's would make bets that are not fair.
         concentration: how many tokens the priors are worth.
 
@@ -176,13 +178,16 @@ class DraftAware:
 
 
 def race_after_miss(method: Method) -> Stream:
-    """The stream that `DraftAware` bets on after a miss: the seeds' own if all share one race, else another
-    one, of which a miss says nothing.
+    """The stream that `DraftAware` bets on after a miss: the seeds' own if all tokens share one Gumbel-max
+    race, else the target's, of which a miss says nothing.
 
-    Of `keep-efficiency` it is a stream that no token was drawn from, whose bets are fair and win nothing.
+    Other decoders draw no seed at the rates p0: a miss says nothing of their race (`SynthID(inf)`, whose
+    seeds depend on bits alone), or what it says depends on side information or bits too (`Completed`). Where
+    no race of the target draws tokens, as in `keep-efficiency`, bets on it are fair and win nothing.
     """
     drawn = method.detection.drafted or method.detection.bonus
-    return Stream.SHARED if drawn is Stream.SHARED else Stream.TARGET
+    one_race = drawn is Stream.SHARED and isinstance(method.decoder, GumbelMax)
+    return Stream.SHARED if one_race else Stream.TARGET
 
 
 def hit_log_bets(mass: np.ndarray, hits: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from tradeoff.decoders import is_degenerate
+from tradeoff.decoders import Completed, is_degenerate
 from tradeoff.detection.anchored import AnchorReading, Seeds
 from tradeoff.detection.evidence import Evidence
 from tradeoff.kernels import Method
@@ -36,7 +36,7 @@ def read_anchor(
 
     The law of the seed must be the law that the draft was sampled from, temperature and truncation included.
     Whatever differs (an unknown prompt, other arithmetic) costs power and never validity: the seed that is
-    recomputed has the law that is recomputed.
+    recomputed has the law that is recomputed, as every decoder taken here is unbiased.
 
     Args:
         draft: the model, on the device where it is to run; for text of `basic`, any model as an anchor.
@@ -49,14 +49,20 @@ def read_anchor(
         buckets: numbers of buckets to read, beside tokens.
 
     Raises:
-        ValueError: for a method whose draft tokens the key does not determine, an empty prompt, or token ids
-            outside the vocabulary.
+        ValueError: for a method whose draft tokens the key does not determine, a tilted decoder, an empty
+            prompt, or token ids outside the vocabulary.
     """
     stream, decoder = method.detection.drafted or method.detection.bonus, method.decoder
     if stream is None or not is_degenerate(decoder):
         raise ValueError(
             f"method={method.name!r} with {decoder.name} has no draft tokens that the key determines; use a "
-            "watermarked method with gumbel or synthid:inf"
+            "watermarked method with gumbel, synthid:inf or a completed watermark"
+        )
+    tilt = getattr(decoder.decoder, "tilt", 0.0) if isinstance(decoder, Completed) else 0.0
+    if tilt:
+        raise ValueError(
+            f"tilt={tilt:g} gives seeds another law than the draft's, so that no test of them is valid; use "
+            "the detectors of the key alone, or tilt 0"
         )
     if not len(prompt_ids):
         raise ValueError("prompt_ids are empty; pass the prompt, or any token to start from")
