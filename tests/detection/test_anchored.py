@@ -220,3 +220,21 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="fit_eps needs"):
         fit_eps([], 4)
     assert len(text) == 10
+
+
+def test_readings_that_contradict_themselves_are_refused():
+    """A hit where the anchor never goes would make the wealth NaN; in a bucket it is nothing strange."""
+    hits, mass = np.array([False, True]), np.array([0.3, 0.0])
+    reading = AnchorReading(np.array([4, 9]), mass, {N: Seeds(hits, mass), 2: Seeds(hits, np.full(2, 0.6))})
+    with pytest.raises(ValueError, match="token_mass is 0 at position 9, where the token is the seed"):
+        DraftAware(N, Stream.SHARED).test(given_at(reading.index), reading)
+    assert np.isfinite(Anchored(2, 0.1).test(reading).log_wealth).all()
+    for bad in (math.nan, -0.1, 1.1):
+        with pytest.raises(ValueError, match=f"token_mass holds {bad}; pass probabilities from 0 to 1"):
+            AnchorReading(np.arange(2), np.array([0.5, bad]), {})
+
+
+def given_at(index: np.ndarray) -> Given:
+    text = Given({Stream.SHARED: np.full(len(index), 0.5)})
+    text.index = index
+    return text

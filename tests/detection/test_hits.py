@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 from functools import cache
 
 import numpy as np
@@ -69,12 +70,50 @@ def test_what_is_sure_says_nothing():
     assert plain.min() < -2
 
 
-def test_what_cannot_be_hit_decides_when_it_is():
+def test_what_cannot_be_hit_says_nothing():
     mass, hits = np.array([0.5, 0.0, 0.5]), np.array([True, False, True])
     log_p = SeedHits(N).log_p(reading(mass, hits))
     assert log_p[1] == log_p[0]
     hits[1] = True
-    assert SeedHits(N).log_p(reading(mass, hits))[1] == pytest.approx(math.log(1e-300))
+    with pytest.raises(ValueError, match=r"token_mass is 0 at position 1, .*read both with one anchor"):
+        SeedHits(N).log_p(reading(mass, hits))
+
+
+def test_laws_are_no_wider_than_their_sums_spread():
+    """Two thousand tokens, half of them hits of 1/10,000: the law of all sums would have 184,000 cells."""
+    hits, weights = np.arange(2_000) % 2 == 0, np.full(2_000, 92)
+    started = time.process_time()
+    found = weighted_hits_log_sf(np.full(2_000, 1e-4), hits, weights)
+    assert time.process_time() - started < 2
+    known = stats.binom.logsf(np.cumsum(hits) - 1, np.arange(1, 2_001), 1e-4)
+    assert np.count_nonzero(known > -660) > 100
+    np.testing.assert_allclose(found[known > -660], known[known > -660], rtol=1e-12)
+    # What was cut off adds a millionth of the least tail.
+    np.testing.assert_allclose(found[known < -700], math.log(1e-300), rtol=0, atol=1e-5)
+
+
+def test_sums_keep_their_places_where_the_low_end_is_cut_off():
+    """Tokens that are nearly sure: of small sums nothing is left."""
+    chances = np.full(400, 1 - 2.0**-40)
+    hits = np.arange(400) != 200
+    found = weighted_hits_log_sf(chances, hits, np.full(400, 3))
+    np.testing.assert_allclose(found, stats.binom.logsf(np.cumsum(hits) - 1, np.arange(1, 401), chances[0]))
+
+
+@pytest.mark.parametrize(
+    ("chances", "weights", "message"),
+    [
+        ([0.5, math.nan], [1, 1], "chances holds nan; pass probabilities"),
+        ([0.5, -0.1], [1, 1], "chances holds -0.1; pass probabilities"),
+        ([0.5, 1.5], [1, 1], "chances holds 1.5; pass probabilities"),
+        ([0.5, 0.5], [1, -2], "weights hold -2; pass whole numbers >= 0"),
+        ([0.5, 0.5], [1.0, 2.5], "weights hold 1.0; pass whole numbers >= 0"),
+        ([0.5], [1, 1], "are of 1, 2 and 2 tokens; pass one of each"),
+    ],
+)
+def test_chances_and_weights_that_are_none_are_refused(chances, weights, message):
+    with pytest.raises(ValueError, match=message):
+        weighted_hits_log_sf(np.array(chances), np.array([True, False]), np.array(weights))
 
 
 def test_the_order_of_texts_is_that_of_the_likelihood_ratio():

@@ -29,12 +29,22 @@ from tradeoff.evalues import log_anchored
 from tradeoff.kernels import Method
 from tradeoff.prf import Stream
 
-__all__ = ["AnchorReading", "Anchored", "DraftAware", "Seeds", "fit_eps", "race_after_miss"]
+__all__ = ["AnchorReading", "Anchored", "DraftAware", "Seeds", "check_masses", "fit_eps", "race_after_miss"]
 
 #: Bets on hits foresee them with probability p0(v)^c: nearly surely for small c. Of 1 nothing is expected.
 EXPONENTS = (1.0, 0.7, 0.5, 0.35, 0.2, 0.1)
 #: Of the way from p0(v) to 1: probabilities that tokens have in the race after a miss.
 SHARES = (0.5, 0.25, 0.1, 0.03, 0.005)
+
+
+def check_masses(name: str, masses: np.ndarray) -> np.ndarray:
+    """`masses` as an array; ValueError if any is not in [0, 1]."""
+    masses = np.asarray(masses)
+    # A NaN lies in no interval.
+    bad = ~((masses >= 0) & (masses <= 1))
+    if bad.any():
+        raise ValueError(f"{name} holds {masses[bad][0]}; pass probabilities from 0 to 1")
+    return masses
 
 
 class Seeds(NamedTuple):
@@ -57,11 +67,17 @@ class AnchorReading:
         index: [t] positions.
         token_mass: [t] p0(v), probability of the token under the anchor.
         seeds: by number of values: the vocabulary size for tokens, m for m buckets.
+
+    Raises:
+        ValueError: for a p0(v) that is no probability.
     """
 
     index: np.ndarray
     token_mass: np.ndarray = field(repr=False)
     seeds: dict[int, Seeds] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        check_masses("token_mass", self.token_mass)
 
     def seeds_of(self, values: int) -> Seeds:
         """Seeds of `values` values.
@@ -72,6 +88,21 @@ class AnchorReading:
         if values not in self.seeds:
             raise ValueError(f"values={values} was not read; there are {', '.join(map(str, self.seeds))}")
         return self.seeds[values]
+
+    def token_hits(self, vocabulary_size: int) -> np.ndarray:
+        """[t] whether the token is the seed.
+
+        Raises:
+            ValueError: as `seeds_of`, or for a hit where p0(v) = 0: no seed is drawn there.
+        """
+        hits = self.seeds_of(vocabulary_size).hits
+        drawn = hits & (self.token_mass == 0)
+        if drawn.any():
+            raise ValueError(
+                f"token_mass is 0 at position {self.index[drawn][0]}, where the token is the seed; hits and "
+                "masses are of different laws, so read both with one anchor and sampling"
+            )
+        return hits
 
 
 @dataclass(frozen=True)
@@ -153,14 +184,14 @@ class DraftAware:
         """Read a text to its end.
 
         Raises:
-            ValueError: if the reading is not of this text.
+            ValueError: if the reading is not of this text, or as `AnchorReading.token_hits`.
         """
         if not np.array_equal(evidence.index, reading.index):
             raise ValueError(
                 f"the reading has {len(reading.index)} positions that count and the text {len(evidence)}, or "
                 "others; read the same text under the same key"
             )
-        hits = reading.seeds_of(self.values).hits
+        hits = reading.token_hits(self.values)
         log_e = self.log_e_values(reading.token_mass, hits, evidence.uniform(self.stream))
         return of_e_values(self.name, log_e, evidence.index)
 

@@ -9,8 +9,9 @@ A plain count weighs a hit on a sure token like one on a token of p0(v) = 1/1000
 tokens drown the others. Weights here are the log-likelihood ratio of hits and misses against a text half of
 whose tokens are their seeds whatever p0 says, the others by chance: a hit then has the probability
 (1 + p0)/2 and pays log((1 + p0)/(2 p0)), a miss (1 - p0)/2 and pays -log 2. Paying a hit log(1 + 1/p0) and a
-miss nothing differs from it by the constant t log 2, so that by Neyman and Pearson's lemma, but for rounding,
-no other test of the hits at a fixed length finds such texts more often. Nothing has to be fitted.
+miss nothing differs from it by the constant t log 2. So by Neyman and Pearson's lemma, for texts of one
+sequence of p0 and at the levels that it attains, no other test of the hits at a fixed length finds such texts
+more often, but for the rounding of weights and their cap at p0 = 1e-6. Nothing has to be fitted.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tradeoff.detection.anchored import AnchorReading
+from tradeoff.detection.anchored import AnchorReading, check_masses
 from tradeoff.detection.sequential import SequentialResult, bonferroni
 
 __all__ = ["SeedHits", "weighted_hits_log_sf"]
@@ -30,6 +31,8 @@ _LATTICE = 10
 _LEAST_MASS = 1e-6
 #: Added to every tail: more than sums of probabilities lose where they fall below the smallest float.
 _LEAST_TAIL = 1e-300
+#: Below this the ends of a law are cut off; what they hold is added to every tail.
+_LEAST_CELL = 1e-308
 
 
 @dataclass(frozen=True)
@@ -47,11 +50,11 @@ class SeedHits:
         """log p-values of the first 1, 2, ... tokens that count, each for that length alone: [t].
 
         Raises:
-            ValueError: as `AnchorReading.seeds_of`.
+            ValueError: as `AnchorReading.token_hits`.
         """
         mass = reading.token_mass
         weights = np.rint(_LATTICE * np.log1p(1 / np.maximum(mass, _LEAST_MASS))).astype(int)
-        return weighted_hits_log_sf(mass, reading.seeds_of(self.values).hits, weights)
+        return weighted_hits_log_sf(mass, reading.token_hits(self.values), weights)
 
     def over_time(self, reading: AnchorReading) -> SequentialResult:
         """The test looked at after every token, paid for by Bonferroni's inequality."""
@@ -63,20 +66,37 @@ def weighted_hits_log_sf(chances: np.ndarray, hits: np.ndarray, weights: np.ndar
 
     The law of S_k follows from that of S_(k-1) by one convolution with two points, and sums of products of
     probabilities lose no digits however small they are: tails are right down to 1e-290, and too large by up
-    to 1e-300 below.
+    to 1e-300 below. Cells of less than 1e-308 at its ends count as if they were in every tail and are kept no
+    longer, so that the law is about as wide as its sum spreads.
 
     Args:
         chances: [t] probabilities of independent hits, in [0, 1].
         hits: [t] whether there was one.
         weights: [t] integers >= 0; all 1 for the Poisson-binomial law.
+
+    Raises:
+        ValueError: for a chance that is no probability, a weight that is no integer >= 0, or other lengths.
     """
-    law, reached = np.ones(1), 0
+    chances, hits, weights = check_masses("chances", chances), np.asarray(hits), np.asarray(weights)
+    if not len(chances) == len(hits) == len(weights):
+        raise ValueError(
+            f"chances, hits and weights are of {len(chances)}, {len(hits)} and {len(weights)} tokens; pass "
+            "one of each a token"
+        )
+    if len(weights) and (weights.dtype.kind not in "iu" or weights.min() < 0):
+        least = f"hold {weights.min()}" if weights.dtype.kind in "iuf" else f"are {weights.dtype}"
+        raise ValueError(f"weights {least}; pass whole numbers >= 0, as integers")
+    # law[i] is P(S_k = first + i), but for what was cut off.
+    law, first, lost, reached = np.ones(1), 0, 0.0, 0
     log_sf = np.zeros(len(hits))
-    for k, (chance, hit, weight) in enumerate(zip(chances, hits, weights, strict=True)):
+    for k, (chance, hit, weight) in enumerate(zip(chances, hits, map(int, weights), strict=True)):
         grown = np.zeros(len(law) + weight)
         grown[: len(law)] = (1 - chance) * law
         grown[weight:] += chance * law
-        law = grown
-        reached += int(weight) if hit else 0
-        log_sf[k] = np.log(law[reached:].sum() + _LEAST_TAIL)
+        kept = np.flatnonzero(grown >= _LEAST_CELL)
+        low, high = kept[0], kept[-1] + 1
+        lost += grown[:low].sum() + grown[high:].sum()
+        law, first = grown[low:high], first + low
+        reached += weight if hit else 0
+        log_sf[k] = np.log(law[max(reached - first, 0) :].sum() + lost + _LEAST_TAIL)
     return np.minimum(log_sf, 0.0)
