@@ -188,6 +188,49 @@ def test_text_that_has_no_blanks_is_read_while_it_is_written(folder: Path) -> No
             assert before[-1] == "\n" or after[0] in "，。, "
 
 
+HINDI = "यहजलचिह्नहैजोपाठमेंछिपाहै।पाठकइसेनहींदेखताहै।जिसकेपासकुंजीहैवहइसेपाताहै।कखग।" * 8
+MYANMAR = "ဤစာသားတွင်အမှတ်အသားရှိသည်။ဖတ်သူမမြင်နိုင်ပါ၊သော့ရှိသူတွေ့နိုင်သည်။" * 8
+SPREAD = ("words  apart,  two  blanks  ", "columns\tof\t\ta table,\t", "a word\n\n\nor\n\n\ntwo.\n\n")
+#: How GPT-2 and, with prefixes and line ends that words and punctuation take along, Llama 3 part a text.
+GPT_2 = r"'s|'t| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+LLAMA_3 = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+
+
+@pytest.mark.parametrize("parting", [GPT_2, LLAMA_3], ids=["GPT-2", "Llama 3"])
+@pytest.mark.parametrize("text", [HINDI, MYANMAR, *(part.replace(" of ", "  ") * 40 for part in SPREAD)])
+def test_text_without_single_blanks_comes_in_parts_with_the_tokens_of_the_whole(
+    folder: Path,  # noqa: F811
+    text: str,
+    parting: str,
+) -> None:
+    """After some two hundred characters, whether words are parted by nothing or by much."""
+    text = re.sub(r"(?<=\S)[ \n](?=\S)", "", text)
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Sequence(
+        [
+            tokenizers.pre_tokenizers.Split(tokenizers.Regex(parting), "isolated"),
+            tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.train_from_iterator([text], tokenizers.trainers.BpeTrainer(vocab_size=600))
+    tokenizer.save(str(folder / "parting.json"))
+    slow = Slow(text)
+    (found,) = read_texts(["-"], slow, pytest.fail, eager=True)  # type: ignore[arg-type]
+    pieces = iter(found.pieces)  # type: ignore[union-attr, arg-type]
+    first = next(pieces)
+    assert slow.read_so_far <= math.ceil(320 * len(text.encode()) / len(text))
+    pieces = [first, *pieces]
+    assert "".join(pieces) == text
+    options = Options(tokenizer=str(folder / "parting.json"), sequential=True, fpr=1e-9)
+    key = lambda name: Key.read(folder / "key")  # noqa: E731
+    whole, parts = (
+        Examiner(options, key, pytest.fail, str).examine(Text("x", "x", "x", None, given)).token_ids.tolist()
+        for given in ([text], pieces)
+    )
+    assert parts == whole
+    assert len(whole) < len(text)
+
+
 class Parts(io.RawIOBase):
     """Standard input that comes in these parts."""
 

@@ -128,7 +128,9 @@ def detect_command(
     verdicts, and 2 for bad input; texts that can be read get theirs even then.
 
     With --sequential a text is bet on token by token. Its p-value holds at
-    whatever token one stops, so reading ends where it falls to --fpr.
+    whatever token one stops, so reading ends where it falls to --fpr. A stream
+    with no place to cut between tokens (neither white space nor punctuation)
+    is judged at its end.
     """
     with exit_on_bad_input(), ExitStack() as stack:
         _check_page(html, [*sources, *filter(None, (key_file, detector))])

@@ -34,10 +34,18 @@ _SNIFFED = 8192
 #: Where a text can be cut with the least effect on its tokens: before a single blank, with which the next
 #: word's token begins, and after a single line end, with which a token ends.
 _SEAM = re.compile(r"(?<=\S)[ \n](?=\S)")
-#: Of text that is read as it comes, so many characters without a seam are cut before punctuation: Chinese and
-#: Japanese have no blanks. Tokens of punctuation do not begin with a letter; read backwards.
+#: Of text that is read as it comes, so many characters without a seam are cut where tokens of words do not
+#: go on, whatever the tokenizer: Chinese has no blanks, and others may have several at a time.
 _PATIENCE = 200
-_PUNCTUATION = re.compile(r"(?<=[.,:;!?)\]}。，、：；！？）」』》])(?=\w)")
+#: Read backwards. Before punctuation after a word, as no token of punctuation begins with a letter. After a
+#: full stop that follows a vowel sign, which tokenizers take for punctuation too. Before white space of any
+#: length, but not before a line end after punctuation, which may be one token.
+_STOP = re.compile(
+    r"(?<=[.,:;!?)\]}。，、：；！？）」』》।॥၊။])(?=\w)"
+    r"|(?<=[^\W_])(?=[।॥၊။][^\s\w])"
+    r"|(?<=[^\S\n])(?=\S)"
+    r"|(?<=\n)(?=\w)"
+)
 
 
 def read_texts(
@@ -56,8 +64,9 @@ def read_texts(
         stdin: standard input, in binary.
         warn: called with what is left out: the broken last line of a file that is still being written, lines
             without a text, and empty sources among others.
-        eager: give pieces of plain text as they come, up to the last blank or line end, instead of waiting
-            for 1 MiB; up to the last punctuation where neither has come for 200 characters.
+        eager: give pieces of plain text as they come, up to the last single blank or line end, instead of
+            waiting for 1 MiB; up to the last punctuation or other white space where neither has come for 200
+            characters.
 
     Raises:
         FileError: if "-" is named twice.
@@ -205,7 +214,7 @@ def _pieces(chunks: Iterable[bytes], source: str, eager: bool) -> Iterator[str]:
             else:
                 # A seam needs a character on either side, of which the second may be the next to come.
                 searched = max(block - 2, 0)
-                stop = _PUNCTUATION.search(held[-_PATIENCE:][::-1]) if block >= _PATIENCE else None
+                stop = _STOP.search(held[-_PATIENCE:][::-1]) if block >= _PATIENCE else None
                 if stop is None:
                     break
                 cut = block - stop.start()
