@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -119,6 +120,7 @@ def fit_detectors(method: Method, training: Sequence[Evidence], seed: int = 0) -
     return [WeightedMeanBits(rounds, both), *fitted]
 
 
+@cache
 def _of_transport(method: Method) -> list[Detector]:
     """The test that the key allows, and beside it the same without the race, or that of the authors."""
     decoder, found = method.decoder, [default_detector(method)]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from tradeoff.detection.anchored import Anchored, AnchorReading, DraftAware, fit
 from tradeoff.detection.choice import default_bets
 from tradeoff.detection.hits import SeedHits
 from tradeoff.detection.sequential import Sequential, SequentialResult
+from tradeoff.detection.transport import LatticeDetector
 
 __all__ = ["ALPHAS", "SequentialTrial", "sequential_table", "sequential_trials", "share_table"]
 
@@ -88,7 +90,7 @@ def sequential_trials(
             detected = _nothing(texts, len(everything))
             for fold, detector in parts:
                 for alpha in ALPHAS:
-                    limits = Limits(detector, _level(kind, alpha))
+                    limits = _limits(detector, kind, alpha)
                     for i in fold.tested:
                         detected[alpha][i] = looks(detector, texts.texts[i], limits, texts.cell.max_tokens)
             found.append(SequentialTrial(texts, name, kind, everything, detected))
@@ -99,6 +101,18 @@ def _has_small_p_values(detector: Detector) -> bool:
     """Not those whose law is simulated or approximate, nor the oracle, which is no detector."""
     known = not any(word in detector.null for word in ("simulated", "approximate"))
     return known and detector.name != "oracle"
+
+
+def _limits(detector: Detector, kind: str, alpha: float) -> Limits:
+    """Thresholds, of a detector that nothing was fitted to once for all cells: they take their time."""
+    if not isinstance(detector, LatticeDetector):
+        return Limits(detector, _level(kind, alpha))
+    return _lattice_limits(detector, kind, alpha)
+
+
+@cache
+def _lattice_limits(detector: LatticeDetector, kind: str, alpha: float) -> Limits:
+    return Limits(detector, _level(kind, alpha))
 
 
 def _level(kind: str, alpha: float) -> Callable[[int], float]:

@@ -75,11 +75,13 @@ class LatticeDetector:
     """A detector whose scores are whole numbers, with one exact law for every token and stream.
 
     Attributes:
+        name: as in tables.
         streams: those that drew tokens.
         law: probabilities [m] of the scores lowest, lowest + 1, ... of one token under one stream.
         lowest: the least score.
     """
 
+    name: ClassVar[str]
     streams: tuple[Stream, ...]
     null: ClassVar[str] = "exact: lattice convolution"
 
