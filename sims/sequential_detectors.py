@@ -9,8 +9,8 @@ Assumption: pseudorandom numbers at different contexts are independent; first oc
 
 Prediction: the share of texts whose wealth ever reaches 1/alpha, the most that a stopping rule can make of
 it, is at most alpha: with ideal numbers, and with numbers of the library's keyed function on texts that say a
-few phrases over and over. The same holds for fixed-length tests under Bonferroni's alpha / (k (k + 1)). Every
-bet has mean 1.
+few phrases over and over. The same holds for fixed-length tests under Bonferroni's alpha / (k (k + 1)), those
+that count hits of seeds among them. Every bet has mean 1.
 
 Controls: repeated contexts scored as if they were new; a fixed-length p-value looked at after every token.
 """
@@ -30,7 +30,8 @@ from scipy import integrate, special
 
 from sims.common import BAR, finish, generator, panels
 from sims.report import Row, compare
-from tradeoff.detection.anchored import DraftAware, hit_log_bets
+from tradeoff.decoders import GumbelMax
+from tradeoff.detection.anchored import AnchorReading, DraftAware, Seeds, hit_log_bets
 from tradeoff.detection.bets import (
     PROBABILITIES,
     Bets,
@@ -40,8 +41,9 @@ from tradeoff.detection.bets import (
     race_log_bets,
     tournament_log_bets,
 )
-from tradeoff.detection.evidence import Evidence, scored_positions, text_contexts
+from tradeoff.detection.evidence import Evidence, score_and_rank, scored_positions, text_contexts
 from tradeoff.detection.gumbel import exponential_scores
+from tradeoff.detection.hits import SeedHits
 from tradeoff.detection.sequential import log_e_values
 from tradeoff.detection.transport import rank_log_bets, value_log_bets
 from tradeoff.detection.transport_bets import CompletedBets, TransportBets
@@ -58,8 +60,12 @@ __all__ = ["run"]
 NAME = "Sequential detectors"
 _ALPHA = 0.02
 _TOKENS, _ROUNDS, _WIDTH = 80, 8, 2
+#: Width of contexts of five tokens.
+_WIDE = 4
 #: Texts under one key, and at a time.
 _BATCH = 1_000
+#: Texts whose hits are counted, one text at a time.
+_FEW = 2_000
 _P0 = np.array([0.5, 0.25, 0.15, 0.07, 0.03])
 _BOTH = (Stream.DRAFT, Stream.TARGET)
 _STREAMS = (Stream.SHARED, *_BOTH)
@@ -100,15 +106,13 @@ class _Numbers:
         return self.bits_of[stream][:, :rounds]
 
     def score(self, stream: Stream, scores: Scores) -> np.ndarray:
-        return self._at_side(stream, scores)[1]
+        return self._at_side(stream, scores)[0]
 
     def rank(self, stream: Stream, scores: Scores) -> np.ndarray:
-        rows, own = self._at_side(stream, scores)
-        return np.count_nonzero(rows < own[:, None], axis=-1)
+        return self._at_side(stream, scores)[1]
 
     def _at_side(self, stream: Stream, scores: Scores) -> tuple[np.ndarray, np.ndarray]:
-        rows = self.rows(scores)
-        return rows, np.take_along_axis(rows, self.side(stream, scores.k)[:, None], -1)[:, 0]
+        return score_and_rank(self.rows(scores), self.side(stream, scores.k))
 
 
 def run(size: int, seed: int, out: Path) -> list[Row]:
@@ -133,6 +137,11 @@ def run(size: int, seed: int, out: Path) -> list[Row]:
     records += _monitored("one race", cast(str, _repeated.__doc__), repeats)
     watched = np.minimum.accumulate(p_values, axis=1) <= _ALPHA
     records += _curve("Aaronson", "p-value for a fixed length", watched)
+    paths, lowest = _read_back(texts, rng)
+    told = cast(str, _read_back.__doc__).splitlines()[0]
+    rows.append(_share(f"draft-aware, one race, {told}", _convicted(paths)))
+    few = np.array(lowest) <= math.log(_ALPHA)
+    rows.append(_share(f"draft-aware hits with Bonferroni over time, {told}", few))
     _draw(pd.DataFrame(records, columns=["bets", "numbers", "tokens", "convicted"]), texts, out)
     return rows
 
@@ -169,18 +178,15 @@ def _repeated(texts: int, rng: np.random.Generator) -> tuple[_Numbers, np.ndarra
 def _of_phrases(texts: int, rng: np.random.Generator, *, first_only: bool) -> tuple[_Numbers, np.ndarray]:
     """Texts of three phrases of eight tokens in random order, all under one fresh key."""
     # Of so many tokens that no two texts share a context: equal contexts have equal numbers under one key.
-    phrases = rng.integers(0, 1 << 40, (texts, 3, 8))
-    order = rng.integers(0, 3, (texts, _TOKENS // 8))
-    tokens = phrases[np.arange(texts)[:, None], order].reshape(texts, -1)
-    contexts = np.stack([text_contexts(row, _WIDTH) for row in tokens])
+    tokens = _phrases(texts, 1 << 40, rng)
     prf = KeyedPrf(Key(rng.bytes(32)), _WIDTH)
     if first_only:
-        where = [scored_positions(rows, _WIDTH) for rows in contexts]
+        row, position, counts = _first_occurrences(tokens, _WIDTH)
     else:
-        where = [np.arange(_WIDTH, tokens.shape[1])] * texts
-    counts = np.array([len(index) for index in where])
-    row, position = np.repeat(np.arange(texts), counts), np.concatenate(where)
-    scored, token = contexts[row, position], tokens[row, position]
+        counts = np.full(texts, tokens.shape[1] - _WIDTH)
+        row = np.repeat(np.arange(texts), counts)
+        position = np.tile(np.arange(_WIDTH, tokens.shape[1]), texts)
+    scored, token = _contexts(tokens, row, position, _WIDTH), tokens[row, position]
     bits = {s: prf.bits(s, scored, token[:, None], 0)[:, 0] for s in _STREAMS}
     numbers = _Numbers(
         {s: prf.uniform(s, scored, token[:, None])[:, 0] for s in _STREAMS},
@@ -190,6 +196,25 @@ def _of_phrases(texts: int, rng: np.random.Generator, *, first_only: bool) -> tu
         lambda stream, k: prf.side_information(stream, scored, k),
     )
     return numbers, counts
+
+
+def _phrases(texts: int, n: int, rng: np.random.Generator) -> np.ndarray:
+    """[texts, _TOKENS] of three phrases a text, of tokens below n."""
+    phrases = rng.integers(0, n, (texts, 3, 8))
+    order = rng.integers(0, 3, (texts, _TOKENS // 8))
+    return phrases[np.arange(texts)[:, None], order].reshape(texts, -1)
+
+
+def _first_occurrences(tokens: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows and positions of the tokens that count, [tokens] each, and how many a text has."""
+    where = [scored_positions(text_contexts(row, width), width) for row in tokens]
+    counts = np.array([len(index) for index in where])
+    return np.repeat(np.arange(len(tokens)), counts), np.concatenate(where), counts
+
+
+def _contexts(tokens: np.ndarray, row: np.ndarray, position: np.ndarray, width: int) -> np.ndarray:
+    """The tokens before those of the texts: [tokens, width]."""
+    return tokens[row[:, None], position[:, None] + np.arange(-width, 0)]
 
 
 def _paths(bets: Bets, source: _Source, texts: int, rng: np.random.Generator) -> np.ndarray:
@@ -216,6 +241,39 @@ def _draft_aware(stream: Stream, texts: int, rng: np.random.Generator) -> np.nda
         law = np.broadcast_to(_P0, (texts, _TOKENS, n))
         seed, uniform = categorical(law, open_uniform(rng, token.shape)), open_uniform(rng, token.shape)
     return DraftAware(n, stream).log_e_values(_P0[token], seed == token, uniform)
+
+
+def _read_back(texts: int, rng: np.random.Generator) -> tuple[np.ndarray, list[float]]:
+    """keyed seeds, text that repeats itself
+
+    Log wealth of `DraftAware` over time, [texts, _TOKENS], and the lowest log p of `SeedHits` over time for
+    the first of them. The anchor's law depends on the token before.
+    """
+    n, stream = len(_P0), Stream.SHARED
+    laws = np.stack([np.roll(_P0, token) for token in range(n)])
+    aware, hits, paths, lowest = DraftAware(n, stream), SeedHits(n), [], []
+    for first in range(0, texts, _BATCH):
+        batch = min(_BATCH, texts - first)
+        tokens = _phrases(batch, n, rng)
+        row, position, counts = _first_occurrences(tokens, _WIDE)
+        before, token = _contexts(tokens, row, position, _WIDE), tokens[row, position]
+        law, at = laws[before[:, -1]], np.arange(len(row))
+        # Of five tokens many texts make the same contexts: here a text's number is part of its own.
+        prf = KeyedPrf(Key(rng.bytes(32)), 1 + _WIDE)
+        race = prf.race(stream, np.concatenate([row[:, None], before], axis=1), np.arange(n))
+        seed = GumbelMax().token(law, race)
+        counting = np.arange(_TOKENS) < counts[:, None]
+        mass, uniform = np.full((2, batch, _TOKENS), 0.5)
+        hit = np.zeros((batch, _TOKENS), dtype=bool)
+        mass[counting], uniform[counting] = law[at, token], np.exp(-race[at, token])
+        hit[counting] = seed == token
+        log_e = np.where(counting, aware.log_e_values(mass, hit, uniform), 0.0)
+        paths.append(np.cumsum(log_e, axis=1))
+        for i in range(min(batch, max(_FEW - first, 0))):
+            t = np.arange(counts[i])
+            reading = AnchorReading(t, mass[i, t], {n: Seeds(hit[i, t], mass[i, t])})
+            lowest.append(float(hits.over_time(reading).log_p[-1]))
+    return np.concatenate(paths), lowest
 
 
 def _aaronson(texts: int, rng: np.random.Generator) -> np.ndarray:

@@ -15,6 +15,7 @@ from sims.anchored_buckets import zipf_pair
 from sims.report import judge
 from sims.statements import STATEMENTS, evaluate
 from tradeoff import buckets, draws, evalues
+from tradeoff.detection import anchored, hits
 from tradeoff.evalues import growth_at
 from tradeoff.first_passage import Walk
 from tradeoff.prf import KeyedPrf
@@ -85,6 +86,16 @@ def bets_that_are_not_fair(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(sequential_detectors, "race_log_bets", lambda uniform: honest(uniform) + 0.001)
 
 
+def seeds_ten_times_as_likely_as_told(patch: pytest.MonkeyPatch) -> None:
+    honest = hits.weighted_hits_log_sf
+    patch.setattr(hits, "weighted_hits_log_sf", lambda chances, *rest: honest(chances / 10, *rest))
+
+
+def losers_of_a_race_read_as_losers_of_another(patch: pytest.MonkeyPatch) -> None:
+    honest = anchored.missed_race_log_bets
+    patch.setattr(anchored, "missed_race_log_bets", lambda uniform, mass: honest(uniform, np.sqrt(mass)))
+
+
 MUTANTS: list[tuple[Patch, tuple[str, ...]]] = [
     (n_in_place_of_n_minus_1, ("anchored_validity", "anchored_optimality")),
     (match_pays_too_much, ("anchored_validity", "anchored_optimality")),
@@ -96,6 +107,8 @@ MUTANTS: list[tuple[Patch, tuple[str, ...]]] = [
     (one_bucket, ("anchored_buckets",)),
     (stakes_that_have_seen_the_token, ("sequential_detectors",)),
     (bets_that_are_not_fair, ("sequential_detectors",)),
+    (seeds_ten_times_as_likely_as_told, ("sequential_detectors",)),
+    (losers_of_a_race_read_as_losers_of_another, ("sequential_detectors",)),
 ]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from tradeoff.prf import PAD, Prf, Stream
 from tradeoff.scores import Scores, remembered_rows
 
-__all__ = ["Evidence", "check_token_ids", "scored_positions", "text_contexts"]
+__all__ = ["Evidence", "check_token_ids", "score_and_rank", "scored_positions", "text_contexts"]
 
 #: Score rows looked at a time: with 1,024 values of side information 8 MiB.
 _BLOCK = 1024
@@ -103,10 +103,8 @@ class Evidence:
             score, rank = np.zeros(len(self)), np.zeros(len(self), dtype=np.int64)
             for first in range(0, len(self), _BLOCK):
                 here = slice(first, first + _BLOCK)
-                rows, s = self.score_rows(scores, self.tokens[here]), side[here, None]
-                own = np.take_along_axis(rows, s, -1)
-                less = (rows < own) | ((rows == own) & (np.arange(scores.k) < s))
-                score[here], rank[here] = own[:, 0], np.count_nonzero(less, axis=-1)
+                rows = self.score_rows(scores, self.tokens[here])
+                score[here], rank[here] = score_and_rank(rows, side[here])
             self._scored[stream, scores] = score, rank
         return self._scored[stream, scores]
 
@@ -131,6 +129,14 @@ class Evidence:
         if self._sources is None:
             raise ValueError("the oracle needs the true sources of the tokens; pass sources from the record")
         return (np.frombuffer(self._sources.encode("ascii"), dtype="S1") == b"d")[self.index]
+
+
+def score_and_rank(rows: np.ndarray, side: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Scores [m, k] at s [m], and how many values of s score less there; see `Evidence.rank`: [m] each."""
+    s = side[:, None]
+    own = np.take_along_axis(rows, s, -1)
+    less = (rows < own) | ((rows == own) & (np.arange(rows.shape[-1]) < s))
+    return own[:, 0], np.count_nonzero(less, axis=-1)
 
 
 def scored_positions(contexts: np.ndarray, warm_up: int) -> np.ndarray:
