@@ -320,12 +320,18 @@ def test_bad_input_exits_with_status_2(
         (["--prf", "vllm-philox-v1", "--key", str(1 << 64)], "65 bits long"),
         (["--prf", "vllm-philox-v1", "--key", "1", "--method", "algorithm-1"], "acceptance coin"),
         (["--prf", "vllm-philox-v1", "--key", "1", "--method", "basic", "--watermark", "synthid:5"], "bits"),
+        (
+            ["--prf", "vllm-philox-v1", "--key", "1", "--method", "basic", "--watermark", "heavywater"],
+            "side information",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_missing_and_unfit_keys(
     folder: Path, tiny_folder: Path, options: list[str], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Before any model is loaded."""
+    monkeypatch.setattr("tradeoff.llm.models.load_pair", lambda *_, **__: pytest.fail("models were loaded"))
     monkeypatch.delenv("TRADEOFF_KEY", raising=False)
     result = generate(folder, tiny_folder, *options, key=False)
     assert result.exit_code == 2
