@@ -3,7 +3,8 @@
 Every watermark is read by the test that its key alone allows: the bets of `default_bets`, which may stop
 at any token, and the detector of `default_detector` in a single look, for which the number of lengths counts
 at which a look does not find the text. A text that is not detected within its length counts as detected at
-its end, which favours the slower watermark; all have the same length.
+its end, which favours the slower watermark; all have the same length. What is compared are texts of the same
+prompts: of a watermark with fewer texts than Gumbel-max, the prompts that it has.
 """
 
 from __future__ import annotations
@@ -38,19 +39,20 @@ def watermark_table(trials: Sequence[SequentialTrial], seed: int = 0) -> pd.Data
         kind = _kind(trial)
         cell = trial.texts.cell
         if kind is not None:
-            key = (cell.temperature, cell.method, cell.watermark, kind)
+            key = (cell.temperature, cell.method, cell.lookahead, cell.watermark, cell.max_tokens, kind)
             groups.setdefault(key, {})[cell.prompts.name] = trial
-    if len({watermark for _, _, watermark, _ in groups}) < 2:
+    if len({watermark for _, _, _, watermark, _, _ in groups}) < 2:
         return pd.DataFrame()
     rng = np.random.default_rng(seed)
     rows: list[dict[str, Any]] = []
-    for (temperature, method, watermark, kind), parts in groups.items():
-        reference = groups.get((temperature, "basic", REFERENCE, kind), {})
+    for (temperature, method, lookahead, watermark, longest, kind), parts in groups.items():
+        reference = groups.get((temperature, "basic", 0, REFERENCE, longest, kind), {})
         for alpha in next(iter(parts.values())).detected:
             tokens = _tokens(parts, alpha)
             row: dict[str, Any] = {
                 "temperature": temperature,
                 "method": method,
+                "lookahead": lookahead,
                 "watermark": watermark,
                 "test": next(iter(parts.values())).test,
                 "kind": kind,
@@ -62,14 +64,17 @@ def watermark_table(trials: Sequence[SequentialTrial], seed: int = 0) -> pd.Data
                     np.concatenate([part.detected[alpha][:, -1] for part in parts.values()]).mean()
                 ),
             }
-            if _comparable(parts, reference) and parts is not reference:
-                row |= _fewer(tokens, _tokens({name: reference[name] for name in parts}, alpha), rng)
+            if parts is not reference and _covers(reference, parts):
+                row |= _fewer(tokens, _tokens(reference, alpha, parts), rng)
             rows.append(row)
     return pd.DataFrame(rows).sort_values(["temperature", "alpha", "kind"], kind="stable", ignore_index=True)
 
 
 def watermark_claims(table: pd.DataFrame) -> list[Claim]:
-    """Whether each watermark without speculation takes fewer tokens than Gumbel-max, by bets, at 95%."""
+    """Whether each watermark without speculation takes fewer tokens than Gumbel-max, by bets.
+
+    Every claim is decided at 95% by itself, as all others are.
+    """
     found: list[Claim] = []
     if table.empty or "fewer" not in table:
         return found
@@ -97,17 +102,21 @@ def _kind(trial: SequentialTrial) -> str | None:
     return None
 
 
-def _tokens(parts: dict[str, SequentialTrial], alpha: float) -> np.ndarray:
-    return np.concatenate([part.tokens(alpha) for part in parts.values()])
+def _tokens(
+    parts: dict[str, SequentialTrial], alpha: float, like: dict[str, SequentialTrial] | None = None
+) -> np.ndarray:
+    """Tokens to the verdict, of the texts of `like` if given, all of which are among those of `parts`."""
+    pieces = []
+    for name, wanted in (like or parts).items():
+        place = {text: i for i, text in enumerate(parts[name].which.tolist())}
+        pieces.append(parts[name].tokens(alpha)[[place[text] for text in wanted.which.tolist()]])
+    return np.concatenate(pieces)
 
 
-def _comparable(parts: dict[str, SequentialTrial], reference: dict[str, SequentialTrial]) -> bool:
-    """Whether both have texts of the same prompts, equally many and equally long."""
+def _covers(reference: dict[str, SequentialTrial], parts: dict[str, SequentialTrial]) -> bool:
+    """Whether the reference has a text of every prompt."""
     return all(
-        name in reference
-        and len(part.which) == len(reference[name].which)
-        and part.texts.cell.max_tokens == reference[name].texts.cell.max_tokens
-        for name, part in parts.items()
+        name in reference and np.isin(part.which, reference[name].which).all() for name, part in parts.items()
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -79,7 +80,7 @@ def test_nothing_is_compared_across_temperatures_lengths_or_tests() -> None:
     others = [
         trial("synthid:30", [10.0] * 4, temperature=0.3),
         trial("simplexwater:8", [10.0] * 4, length=50),
-        trial("heavywater:gamma", [10.0] * 3),
+        trial("heavywater:gamma", [10.0] * 5),
         trial("heavywater:lognormal", [10.0] * 4, PROMPTS[1]),
         trial("heavywater:gumbel", [10.0] * 4, kind="fixed length"),
     ]
@@ -87,6 +88,23 @@ def test_nothing_is_compared_across_temperatures_lengths_or_tests() -> None:
         table = watermark_table([gumbel, other])
         row = row_of(table, other.texts.cell.watermark, other.kind)
         assert math.isnan(row.get("fewer", math.nan))
+
+
+def test_fewer_texts_are_compared_on_the_prompts_that_they_have() -> None:
+    """Gumbel-max took 80 tokens on the first two prompts and 20 on the others, of which ours has none."""
+    gumbel = trial("gumbel", [80.0, 80.0, 20.0, 20.0])
+    ours = trial("completed:synthid:30", [40.0, 40.0], method="algorithm-1")
+    row = row_of(watermark_table([gumbel, ours]), "completed:synthid:30")
+    assert row["texts"] == 2
+    assert row["fewer"] == pytest.approx(0.5)
+
+
+def test_lookaheads_stay_apart() -> None:
+    cells = [trial("synthid:30", [needed] * 3, method="algorithm-1") for needed in (10.0, 90.0)]
+    other = replace(cells[1].texts, cell=replace(cells[1].texts.cell, lookahead=4))
+    table = watermark_table([trial("gumbel", [50.0] * 3), cells[0], replace(cells[1], texts=other)])
+    rows = table[(table["watermark"] == "synthid:30") & (table["alpha"] == 0.01)]
+    assert dict(zip(rows["lookahead"], rows["mean"], strict=True)) == {3: 10, 4: 90}
 
 
 def test_only_bets_and_the_default_detector_are_compared() -> None:
