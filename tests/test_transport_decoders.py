@@ -152,6 +152,20 @@ def test_large_vocabularies_in_both_libraries():
     assert law.sum(axis=-1) == pytest.approx(np.ones(3), abs=1e-12)
 
 
+@pytest.mark.parametrize("decoder", [heavy_water(k=64, head=9), simplex_water(4, solver=Sinkhorn(), head=9)])
+def test_laws_of_single_precision_keep_their_type_in_both_libraries(decoder):
+    rng = np.random.default_rng(7)
+    p = rng.dirichlet(np.full(100, 0.3), 3).astype(np.float32)
+    zeta = decoder.draw(rng, (3,), 100)
+    law = decoder(p, zeta)
+    torched = decoder(torch.from_numpy(p), zeta._replace(s=torch.from_numpy(zeta.s)))
+    assert law.dtype == np.float32
+    assert torched.dtype == torch.float32
+    assert np.array_equal(torched.numpy(), law)
+    assert law == pytest.approx(decoder(p.astype(np.float64), zeta), abs=1e-6)
+    assert decoder(p[0], decoder.every()).mean(axis=0, dtype=float) == pytest.approx(p[0], abs=1e-6)
+
+
 def test_scores_come_from_the_table_of_the_key():
     """Another key has other scores; SimplexWater's words of tokens below k are the code's own."""
     one, other = seeded_table(1), seeded_table(2)

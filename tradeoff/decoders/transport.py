@@ -130,7 +130,7 @@ class Transport:
         return ids, self._plan(ids, law, seeded_table(self.seed) if table is None else table)
 
     def __call__(self, p: Array, zeta: SideInformation) -> Array:
-        """P_s: `[..., n]`."""
+        """P_s: `[..., n]`, of p's type."""
         xp, n = namespace(p), p.shape[-1]
         side = to_numpy(zeta.s)
         batch = np.broadcast_shapes(p.shape[:-1], side.shape)
@@ -146,12 +146,14 @@ class Transport:
                 row = int(of_row[here[0]])
                 head[here] = self._at(tokens[row], mass[row], side[here], zeta.table)
         law = xp.asarray(xp.reshape(xp.broadcast_to(p, (*batch, n)), (-1, n)), copy=True)
-        law[like(np.arange(len(side))[:, None], p), like(tokens[of_row], p)] = like(head, p)
+        law[like(np.arange(len(side))[:, None], p), like(tokens[of_row], p)] = xp.astype(
+            like(head, p), p.dtype
+        )
         return xp.reshape(law, (*batch, n))
 
     def _heads(self, rows: Array) -> tuple[np.ndarray, np.ndarray]:
         """The most probable tokens of every row, the least probable of them first, and their probabilities:
-        [rows, m] each, on the host.
+        [rows, m] each, on the host, probabilities in float64.
 
         Network simplex takes the tokens of a simplex code several times faster in this order than in the
         opposite one, and of many optimal plans it finds one that depends on the order.
@@ -169,7 +171,7 @@ class Transport:
             tokens = np.sort(to_numpy(top), axis=-1)
             mass = to_numpy(namespace(rows).take_along_axis(rows, like(tokens, rows), axis=-1))
         order = np.argsort(mass, axis=-1, kind="stable")
-        return np.take_along_axis(tokens, order, -1), np.take_along_axis(mass, order, -1)
+        return np.take_along_axis(tokens, order, -1), np.take_along_axis(mass, order, -1).astype(np.float64)
 
     def _at(self, tokens: np.ndarray, mass: np.ndarray, side: np.ndarray, table: Prf) -> np.ndarray:
         """What P_s gives the tokens of a head, for many s: [len(side), m]."""
