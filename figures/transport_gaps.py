@@ -25,6 +25,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures.references import Reference, print_references
+from figures.transport_solvers import MANY_TOKENS, solver_rows
 from tradeoff.console import exit_on_bad_input, print_written, stdout
 from tradeoff.detection_gaps import (
     GUMBEL_DEVIATION,
@@ -41,9 +42,9 @@ from tradeoff.detection_gaps import (
 )
 from tradeoff.files import output_folder, write_table
 from tradeoff.plane import COLORS, save_figure
-from tradeoff.scores import RandomScores, Scores, SimplexScores, seeded_table
+from tradeoff.scores import SimplexScores, seeded_table
 from tradeoff.simplex import entropy
-from tradeoff.transport import Exact, Sinkhorn, detection_gap, plan_strength
+from tradeoff.transport import Exact, detection_gap
 
 __all__ = ["CROSSINGS", "GAPS", "compute", "compute_tails", "draw_transport_gaps", "main", "references"]
 
@@ -82,24 +83,6 @@ _TABLE = {
     "gamma(0.2, 1)": (0.342, 0.259, 0.183, 0.065),
     "Gumbel sampling, −log(1 − U)": (0.417, 0.255, 0.162, 0.048),
 }
-_ZIPF = 1 / np.arange(1, 16)
-_TWO = np.array([0.9, 0.1])
-#: Three laws: the gap of Gumbel sampling; SimplexWater's gap and share of H(P), exact and under Sinkhorn; the
-#: same of HeavyWater, for one table of scores.
-_SOLVED = {
-    "(.9, .1)": (_TWO, 0.255, (0.200, 0.97, 0.200, 0.48), (0.247, 1.0, 0.185, 0.34)),
-    "(.99, .01)": (np.array([0.99, 0.01]), 0.048, (0.020, 0.81, 0.020, 0.25), (0.063, 0.99, 0.055, 0.62)),
-    ".9 + .1 Zipf over 15": (
-        np.r_[0.9, 0.1 * _ZIPF / _ZIPF.sum()],
-        0.482,
-        (0.200, 0.81, 0.200, 0.26),
-        (0.656, 0.99, 0.454, 0.39),
-    ),
-}
-_TABLES = 40
-#: For more than two tokens SimplexWater's exact plans are many, of one gap but of different strength: in the
-#: third law .78 to .86 H(P), depending on the solver and on the order of the tokens.
-_OPTIMAL_PLANS = 0.05
 
 
 def compute(points: int = 97) -> pd.DataFrame:
@@ -147,7 +130,7 @@ def references(draws: int = DEFAULT_DRAWS, seed: int = 0) -> list[Reference]:
     if draws < 10_000:
         raise ValueError(f"draws={draws} must be at least 10000, for a standard error in the tail")
     rng = np.random.default_rng(seed)
-    return [*_exact_rows(rng), *_table_rows(), *_simulated_rows(draws, rng), *_solver_rows(rng)]
+    return [*_exact_rows(rng), *_table_rows(), *_simulated_rows(draws, rng), *solver_rows(rng)]
 
 
 def _gap(p: np.ndarray, scores: np.ndarray) -> float:
@@ -232,7 +215,7 @@ def _simulated_rows(draws: int, rng: np.random.Generator) -> list[Reference]:
         error = float(statistic.std()) / math.sqrt(draws)
         gap = float(gumbel_sampling_gap(p))
         rows.append(_within(f"Gumbel sampling, λ = {lam:g}", float(statistic.mean()), gap, error))
-    p = _SOLVED[".9 + .1 Zipf over 15"][0]
+    p = MANY_TOKENS
     scores = rng.gumbel(size=(draws // 10, len(p)))
     best = np.argmax(scores + np.log(p), axis=-1)
     own = np.take_along_axis(scores, best[:, None], axis=-1) - np.euler_gamma
@@ -243,43 +226,6 @@ def _simulated_rows(draws: int, rng: np.random.Generator) -> list[Reference]:
 
 def _within(name: str, value: float, reference: float, error: float) -> Reference:
     return Reference(f"{name}, simulated", value, reference, 4 * error, error)
-
-
-def _solver_rows(rng: np.random.Generator) -> list[Reference]:
-    seeds = rng.integers(0, 1 << 62, size=_TABLES).tolist()
-    rows = []
-    for name, (p, sampling, simplex, heavy) in _SOLVED.items():
-        rows.append(Reference(f"P = {name}: Gumbel sampling", float(gumbel_sampling_gap(p)), sampling, 5e-4))
-        for scores, keys, printed in (
-            (SimplexScores(6), [0], simplex),
-            (RandomScores("lognormal", 1024), seeds, heavy),
-        ):
-            values = np.array([_solved(p, scores, key) for key in keys])
-            words = ("exact gap", "exact WS/H", "Sinkhorn gap", "Sinkhorn WS/H")
-            for column, (what, reference) in enumerate(zip(words, printed, strict=True)):
-                found, rounding = values[:, column], 5e-3 if "WS" in what else 5e-4
-                if len(keys) == 1 and len(p) > 2 and what == "exact WS/H":
-                    rounding = _OPTIMAL_PLANS
-                # One key's value against the mean of many: both have a deviation.
-                spread = float(found.std(ddof=1)) if len(keys) > 1 else 0.0
-                error = spread / math.sqrt(len(keys))
-                tolerance = 4 * math.hypot(spread, error) + rounding
-                title = "SimplexWater" if len(keys) == 1 else "HeavyWater"
-                rows.append(Reference(f"  {title}, {what}", float(found.mean()), reference, tolerance, error))
-    return rows
-
-
-def _solved(p: np.ndarray, scores: Scores, seed: int) -> tuple[float, float, float, float]:
-    """Gap in deviations and WS/H(P), exact and under Sinkhorn."""
-    table = scores.rows(np.arange(len(p)), seeded_table(seed))
-    deviation, h = float(table.std(axis=-1).mean()), float(entropy(p))
-    exact, entropic = Exact()(p, table), Sinkhorn()(p, table)
-    return (
-        detection_gap(p, table, exact) / deviation,
-        plan_strength(p, exact) / h,
-        detection_gap(p, table, entropic) / deviation,
-        plan_strength(p, entropic) / h,
-    )
 
 
 def draw_transport_gaps(out: Path = RESULTS) -> list[Path]:

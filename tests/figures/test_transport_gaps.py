@@ -24,10 +24,10 @@ def missed() -> list[str]:
 
 def test_every_reference_value_is_reproduced():
     rows = transport_gaps.references(DRAWS, 3)
-    assert len(rows) == 93
+    assert len(rows) == 108
     assert [row.name for row in rows if not row.holds] == []
     # Formulas to 1e-9, tables to their digits, simulations to 4 standard errors.
-    assert sum(row.tolerance == 1e-9 for row in rows) == 20
+    assert sum(row.tolerance == 1e-9 for row in rows) == 31
     assert sum(row.tolerance == 5e-4 for row in rows) >= 20
     simulated = [row for row in rows if row.name.endswith("simulated")]
     assert len(simulated) == 24
@@ -45,7 +45,26 @@ def test_the_check_notices_another_solver(monkeypatch):
     names = missed()
     assert any(name.startswith("two atoms") for name in names)
     assert any(name.startswith("simplex code") for name in names)
-    assert "  HeavyWater, exact gap" in names
+    for start in ("exact gap; one table", "exact gap - HiGHS's", "exact gap - largest differences'"):
+        assert any(name.startswith(f"  HeavyWater, {start}") for name in names)
+
+
+def test_the_check_notices_another_regularisation(monkeypatch):
+    honest = Sinkhorn.__call__
+    monkeypatch.setattr(Sinkhorn, "__call__", lambda self, p, f: honest(Sinkhorn(0.06), p, f))
+    assert any("Sinkhorn gap - logistic's" in name for name in missed())
+
+
+def test_no_row_allows_more_than_a_third_of_what_is_printed():
+    rows = [row for row in transport_gaps.references(DRAWS, 3) if row.name.startswith("  HeavyWater")]
+    assert len(rows) == 27
+    printed = [row for row in rows if "; one table against 40: z = " in row.name]
+    assert len(printed) == 12
+    assert all(0 < row.tolerance <= row.reference / 3 for row in printed)
+    # Else formulas, bounds, and a mean over tables.
+    assert all(
+        row.tolerance <= 2e-4 or row.tolerance == 4 * row.error < 0.02 for row in rows if row not in printed
+    )
 
 
 def test_check_exits_1_when_a_reference_is_missed(monkeypatch):
