@@ -57,6 +57,19 @@ def test_far_tails_of_heavy_scores():
             assert law.log_sf(lowest + place) == pytest.approx(math.log(expected[place]), rel=1e-6, abs=1e-9)
 
 
+@pytest.mark.parametrize("count", [1, 2, 6, 20])
+def test_outliers_of_few_tokens_count(count):
+    """Log-normal scores reach beyond 12 deviations: at p near .3 they are a part of it."""
+    for seed in range(8):
+        tokens = np.arange(count)
+        rows = np.rint(100 * HEAVY.rows(tokens, random_key(np.random.default_rng(seed)))).astype(np.int64)
+        law, expected = RowSum(rows, np.ones(count, dtype=int)), convolved(rows, np.ones(count, dtype=int))
+        lowest = int(rows.min(axis=-1).sum())
+        for p in (0.9, 0.5, 0.4, 0.3, 0.2, 0.1, 0.01, 1e-4):
+            place = min(int(np.searchsorted(-expected, -p)), len(expected) - 1)
+            assert law.log_sf(lowest + place) == pytest.approx(math.log(expected[place]), abs=1e-7), p
+
+
 @pytest.mark.parametrize("tokens", [[0, 1, 2, 3], [0, 1, 0, 1], [2, 2, 2, 2]], ids=str)
 def test_null_law_of_a_text_by_enumeration(tokens):
     """Over all values of s at its four tokens under one key's table."""

@@ -25,7 +25,7 @@ __all__ = ["RowSum", "TableSum"]
 
 #: Units of a score in a standard deviation.
 _UNITS = 100
-#: Half-width, in standard deviations, of the window in which a tilted sum is computed.
+#: Least half-width, in standard deviations, of the window in which a tilted sum is computed.
 _WINDOW = 12.0
 #: Rows transformed at a time.
 _BLOCK = 64
@@ -57,8 +57,11 @@ class RowSum:
             return -math.inf
         theta = self._tilt(k)
         weights, log_total, mean, variance = self._tilted(theta)
-        reach = math.ceil(_WINDOW * math.sqrt(variance)) + 2 + abs(round(mean) - k)
         width = int(self._rows.max()) + 1
+        # A deviation of few tokens says nothing of a heavy row's outliers, of which there may be two.
+        reach = max(math.ceil(_WINDOW * math.sqrt(variance)), 2 * width) + 2 + abs(round(mean) - k)
+        if 2 * reach + width > self._top:
+            reach = self._top
         size = fft.next_fast_len(min(2 * reach + width, self._top + 1), real=True)
         transform = np.ones(size // 2 + 1, dtype=complex)
         for first in range(0, len(self._rows), _BLOCK):
@@ -69,7 +72,7 @@ class RowSum:
             transforms = fft.rfft(folded.reshape(-1, size), axis=-1)
             transform *= (transforms ** self._counts[part, None]).prod(axis=0)
         law = fft.irfft(transform, size)
-        ahead = np.arange(min(reach + 1, self._top - k + 1, size))
+        ahead = np.arange(min(reach, self._top - k) + 1)
         tail = float(np.maximum(law[(k + ahead) % size], 0.0) @ np.exp(-theta * ahead))
         return min(0.0, math.log(tail) + log_total - theta * k) if tail > 0 else -math.inf
 
