@@ -242,6 +242,10 @@ def test_what_cannot_be_completed():
         ("simplexwater:6,sinkhorn=0.05", simplex_water(6, solver=Sinkhorn())),
         ("heavywater:lognormal", heavy_water()),
         ("heavywater:gamma,k=256,head=20,tilt=1.5", heavy_water("gamma", 256, head=20, tilt=1.5)),
+        (
+            "heavywater:gamma,sinkhorn=0.0123456789,tilt=1",
+            heavy_water("gamma", solver=Sinkhorn(0.0123456789), tilt=1),
+        ),
         ("heavywater:gumbel,sinkhorn=0.01", heavy_water("gumbel", solver=Sinkhorn(0.01))),
         ("completed:synthid:30", Completed(SynthID(30))),
         ("completed:heavywater:lognormal,k=64", Completed(heavy_water(k=64))),
@@ -269,7 +273,22 @@ def test_short_names():
         ("heavywater:gamma,head=1", "head=1 must be"),
         ("heavywater:gamma,tilt=-1", "tilt=-1.0 must be"),
         ("completed:gumbel", "degenerate already"),
-        ("completed:what", "is unknown; use gumbel"),
+        ("completed:what", "decoder='completed:what' is unknown; use gumbel"),
+        (
+            "completed:none",
+            "decoder='completed:none' cannot be read: there is no watermark to complete; use gumbel$",
+        ),
+        (
+            "completed:HeavyWater:gamma,k=1",
+            "decoder='completed:HeavyWater:gamma,k=1' cannot be read: k=1 must",
+        ),
+        ("SimplexWater:x", "decoder='SimplexWater:x' cannot be read: R='x' must be a whole number, as 10$"),
+        ("heavywater:gamma,k=abc", "k='abc' must be a whole number, as 1024$"),
+        ("heavywater:gamma,k=2.5", "k='2.5' must be a whole number"),
+        ("heavywater:gamma,tilt=much", "tilt='much' must be a number, as 1.5$"),
+        ("heavywater:lognormal,head", "the setting 'head' has no value; write head=50$"),
+        ("heavywater:gamma,k=16,k=32", "the setting k comes twice, 16 and 32; keep one"),
+        ("heavywater,k=16", "follow a colon and a main argument: heavywater:lognormal,k=16$"),
     ],
 )
 def test_names_that_cannot_be_read(name, words):
@@ -280,5 +299,8 @@ def test_names_that_cannot_be_read(name, words):
 def test_what_has_no_name_says_so():
     with pytest.raises(ValueError, match="no name"):
         decoder_name(simplex_water(4, seed=1))
+    for solver in (Sinkhorn(tolerance=1e-9), Sinkhorn(max_iterations=10)):
+        with pytest.raises(ValueError, match="no name"):
+            decoder_name(heavy_water(solver=solver))
     with pytest.raises(ValueError, match="seed=-1"):
         simplex_water(4, seed=-1)
