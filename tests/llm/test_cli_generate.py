@@ -286,9 +286,17 @@ def test_every_method_runs(folder: Path, tiny_folder: Path, options: list[str]) 
         (["--seed", "-1"], "seed=-1"),
         (["--limit", "0"], "limit=0"),
         (["--method", "magic"], "method='magic' is unknown"),
-        (["--watermark", "magic"], "decoder='magic' is unknown"),
+        (["--watermark", "magic"], "watermark='magic' is unknown"),
         (["--method", "standard", "--watermark", "gumbel"], "carries no watermark"),
-        (["--method", "one-race", "--watermark", "synthid:30"], "needs Gumbel-max"),
+        (
+            ["--method", "one-race", "--watermark", "synthid:30"],
+            "method one-race carries gumbel only; pass a --",
+        ),
+        (
+            ["--watermark", "heavywater"],
+            "watermark='heavywater' does not fit: method one-race, which is assumed where none is named, "
+            "carries gumbel only; also pass a --method that carries it: basic",
+        ),
         (["--width", "3"], "width=3 is for one-race-tree"),
         (["--prf", "magic"], "prf='magic' is unknown"),
         (["--prf", "vllm-philox-v1"], "is not an integer"),

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tradeoff.cli.key import read_key
+from tradeoff.cli.watermarks import carrying_method
 from tradeoff.console import exit_on_bad_input, print_note, print_written, stdout
-from tradeoff.decoders import WATERMARKS, Identity, parse_decoder
-from tradeoff.kernels import Method, Standard, make_method
+from tradeoff.decoders import WATERMARKS, Identity
+from tradeoff.kernels import Method, Standard
 from tradeoff.prf import PRF_NAMES, Prf, parse_prf
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ _SHORT = 5
 _METHOD_HELP = (
     "one-race: the best default, Gumbel-max only; one-race-tree: more candidates a level; algorithm-1: any "
     "watermark, as in the paper; single-key: one race with a keyed coin; keep-strength, keep-efficiency, "
-    "two-keys: earlier methods, to compare with; basic: no speculation; standard: no watermark."
+    "two-keys: earlier methods, to compare with; basic: no speculation; standard: no watermark. Default: "
+    "one-race."
 )
 
 
@@ -38,7 +40,7 @@ def generate_command(
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="JSON lines to write, or to go on with.")],
-    method: Annotated[str, typer.Option(help=_METHOD_HELP)] = "one-race",
+    method: Annotated[str | None, typer.Option(help=_METHOD_HELP)] = None,
     watermark: Annotated[
         str | None,
         typer.Option(help=f"{WATERMARKS}, or none. Default: gumbel; none for the method standard."),
@@ -132,10 +134,10 @@ def generate_command(
             stdout().print(done, soft_wrap=True, markup=False)
 
 
-def _method(name: str, watermark: str | None, width: int | None) -> Method:
+def _method(name: str | None, watermark: str | None, width: int | None) -> Method:
     if watermark is None:
         watermark = "none" if name == Standard.name else "gumbel"
-    return make_method(name, parse_decoder(watermark), width)
+    return carrying_method(name, watermark, width, "a --method that carries it")
 
 
 def _prf(method: Method, key_file: Path | None, key: str | None, prf: str, context_width: int) -> Prf | None:

@@ -1,4 +1,4 @@
-"""What `tradeoff detect` may look for: watermarks, methods that carry them, and what they have in common."""
+"""Watermarks that commands write or look for, methods that carry them, and what they have in common."""
 
 from __future__ import annotations
 
@@ -17,8 +17,17 @@ def read_watermark(watermark: str) -> Decoder:
         raise ValueError(f"watermark={told}") from None
 
 
-def carrying_method(name: str | None, watermark: str) -> Method:
-    """The method of that name, one-race if None; ValueError if it cannot carry the watermark."""
+def carrying_method(
+    name: str | None,
+    watermark: str,
+    width: int | None = None,
+    other: str = "the --method that generated the text",
+) -> Method:
+    """The method of that name, one-race if None, and width.
+
+    Raises:
+        ValueError: if it cannot carry the watermark; `other` says which method to pass instead.
+    """
     decoder = read_watermark(watermark)
     taken = OneRace.name if name is None else name
     if not isinstance(decoder, GumbelMax | Identity) and issubclass(METHODS.get(taken, Method), SingleKey):
@@ -26,10 +35,10 @@ def carrying_method(name: str | None, watermark: str) -> Method:
         why = ", which is assumed where none is named, carries" if name is None else " carries"
         remedy = "also pass" if name is None else "pass"
         raise ValueError(
-            f"watermark={watermark!r} does not fit: method {taken}{why} gumbel only; {remedy} the --method "
-            f"that generated the text: {', '.join(others)}"
+            f"watermark={watermark!r} does not fit: method {taken}{why} gumbel only; {remedy} {other}: "
+            + ", ".join(others)
         )
-    return make_method(taken, decoder)
+    return make_method(taken, decoder, width)
 
 
 def seen_by(read: Decoder, told: Decoder) -> bool:
