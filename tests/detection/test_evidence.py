@@ -102,10 +102,12 @@ def test_bits_are_those_of_the_words(rounds):
     "scores", [RandomScores("gamma", 50), SimplexScores(4), SimplexScores(2, 3)], ids=lambda s: s.name
 )
 def test_scores_are_those_of_the_table_at_the_side_information(scores, monkeypatch):
-    """Position by position; rows are read in blocks, which do not show."""
-    monkeypatch.setattr(evidence_module, "_BLOCK", 7)
+    """Position by position; rows are read in blocks, the fewer at a time the longer, which do not show."""
+    monkeypatch.setattr(evidence_module, "_BLOCK", 100)
     prf = KeyedPrf(KEY, 2)
     evidence = Evidence(np.arange(40) ** 2 % 23, prf)
+    read, honest = [], Evidence.score_rows
+    monkeypatch.setattr(Evidence, "score_rows", lambda *args: read.append(len(args[2])) or honest(*args))
     table = scores.rows(np.arange(23), prf)
     for stream in (Stream.DRAFT, Stream.SHARED):
         side = prf.side_information(stream, evidence.contexts, scores.k)
@@ -114,6 +116,7 @@ def test_scores_are_those_of_the_table_at_the_side_information(scores, monkeypat
         for token, s, rank in zip(evidence.tokens, side, evidence.rank(stream, scores), strict=True):
             ordered = sorted(range(scores.k), key=lambda v: (table[token, v], v))
             assert rank == ordered.index(s)
+    assert max(read) == min(len(evidence), 100 // scores.k)
 
 
 def test_functions_without_side_information_say_so():

@@ -12,8 +12,8 @@ from tradeoff.scores import Scores, remembered_rows
 
 __all__ = ["Evidence", "check_token_ids", "score_and_rank", "scored_positions", "text_contexts"]
 
-#: Score rows looked at a time: with 1,024 values of side information 8 MiB.
-_BLOCK = 1024
+#: Scores looked at a time: 8 MiB.
+_BLOCK = 1 << 20
 
 
 class Evidence:
@@ -101,8 +101,9 @@ class Evidence:
         if (stream, scores) not in self._scored:
             side = self.side_information(stream, scores.k)
             score, rank = np.zeros(len(self)), np.zeros(len(self), dtype=np.int64)
-            for first in range(0, len(self), _BLOCK):
-                here = slice(first, first + _BLOCK)
+            block = max(1, _BLOCK // scores.k)
+            for first in range(0, len(self), block):
+                here = slice(first, first + block)
                 rows = self.score_rows(scores, self.tokens[here])
                 score[here], rank[here] = score_and_rank(rows, side[here])
             self._scored[stream, scores] = score, rank
