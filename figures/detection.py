@@ -52,6 +52,18 @@ _STYLES: dict[tuple[str, str], tuple[str, str, str]] = {
     ("basic", "Bayes"): ("black", "--", "no speculation, Bayes"),
     ("basic", "weighted mean of bits"): ("black", ":", "no speculation, weighted mean of bits"),
     ("basic", "mean of bits"): ("black", "-.", "no speculation, mean of bits"),
+    ("basic", "likelihood ratio of ranks"): ("vermilion", "-", "no speculation, likelihood ratio of ranks"),
+    ("basic", "sum of scores"): ("green", "-", "no speculation, sum of scores"),
+    ("basic", "z-test"): ("black", ":", "no speculation, z-test (level not held)"),
+    ("two-keys", "likelihood ratio of ranks"): ("vermilion", "--", "two keys, likelihood ratio of ranks"),
+    ("two-keys", "z-test"): ("black", "-.", "two keys, z-test (level not held)"),
+    ("algorithm-1", "own statistic and race"): ("blue", "-", "Algorithm 1, own statistic and race"),
+    ("algorithm-1", "likelihood ratio of ranks"): (
+        "vermilion",
+        "--",
+        "Algorithm 1, likelihood ratio of ranks",
+    ),
+    ("algorithm-1", "sum of scores"): ("green", "--", "Algorithm 1, sum of scores"),
 }
 _EDIT_PANELS = ("substitution", "insertion", "deletion", "truncation", "pasted into human text")
 
@@ -78,8 +90,9 @@ def _panels(
     groups = list(part.groupby(["watermark", "temperature"], sort=False))
     columns = min(4, len(groups))
     rows = -(-len(groups) // columns)
+    side = 5.8 if rows == 1 else 4.4
     figure, grid = plt.subplots(
-        rows, columns, figsize=(max(5.8 * columns, 7.6), 5.8 * rows), squeeze=False, layout="constrained"
+        rows, columns, figsize=(max(side * columns, 7.6), side * rows), squeeze=False, layout="constrained"
     )
     for axes in grid.flat[len(groups) :]:
         axes.set_visible(False)
@@ -92,7 +105,15 @@ def _panels(
                 axes.fill_between(curve[x], curve["tpr_low"], curve["tpr_high"], color=color, alpha=0.1, lw=0)
         finish(axes, group)
         axes.set_title(f"{watermark_name(str(watermark))}, temperature {temperature:g}", fontsize=10.5)
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2, frameon=False, fontsize=7.8)
+        # Labels side by side would run into those of the next panel of a grid.
+        columns_of_labels = 2 if rows == 1 else 1
+        axes.legend(
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.14),
+            ncols=columns_of_labels,
+            frameon=False,
+            fontsize=7.8,
+        )
     texts = f", {int(part['texts'].max())} texts a method" if "texts" in part else ""
     named = "all prompts" if prompts == "both" else f"prompts: {prompts}"
     figure.suptitle(f"{title} ({named}{texts})", fontsize=11.5)
