@@ -26,23 +26,20 @@ TREE_Q = np.array([0.1, 0.2, 0.05, 0.48, 0.17])
 
 SYNTHID = SynthID(math.inf)
 SHORT_SYNTHID = SynthID(3)
-HEAVY_WATER = heavy_water(k=64)
 SPECULATIVE: list[Method] = [
     Standard(),
     KeepStrength(GumbelMax()),
     KeepStrength(SYNTHID),
     KeepStrength(SHORT_SYNTHID),
-    KeepStrength(HEAVY_WATER),
     KeepEfficiency(GumbelMax()),
     KeepEfficiency(SHORT_SYNTHID),
     TwoKeys(GumbelMax()),
     TwoKeys(SYNTHID),
     TwoKeys(SHORT_SYNTHID),
-    TwoKeys(HEAVY_WATER),
+    TwoKeys(heavy_water(k=64)),
     Algorithm1(GumbelMax()),
     Algorithm1(SYNTHID),
     Algorithm1(SHORT_SYNTHID),
-    Algorithm1(Completed(SHORT_SYNTHID)),
     Algorithm1(Completed(simplex_water(3))),
     SingleKey(),
     OneRace(),
