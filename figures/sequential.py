@@ -5,6 +5,7 @@ python -m figures.sequential paper_repro/results/sequential
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -19,8 +20,10 @@ from tradeoff.console import exit_on_bad_input, print_written, stdout
 from tradeoff.files import FileError
 from tradeoff.plane import COLORS, save_figure
 
-__all__ = ["draw_sequential_figure", "draw_shares", "read_shares"]
+__all__ = ["Style", "draw_sequential_figure", "draw_shares", "read_shares", "share_panels"]
 
+#: Colour, line and label.
+Style = tuple[str, str, str]
 _ALPHA = 0.02
 _ANCHORED = {"tokens": "-", "2 buckets": "--", "4 buckets": "-.", "16 buckets": ":"}
 
@@ -33,9 +36,25 @@ def draw_shares(table: pd.DataFrame, alpha: float = _ALPHA) -> Figure:
         alpha: one of its levels.
     """
     part = table[(table["alpha"] == alpha) & (table["kind"] != "fixed length")]
-    groups = list(part.groupby(["method", "temperature", "watermark"], sort=False))
-    columns = min(3, len(groups))
-    rows = -(-len(groups) // columns)
+    panels = []
+    for (method, temperature, watermark), group in part.groupby(
+        ["method", "temperature", "watermark"], sort=False
+    ):
+        title = f"{method_name(str(method))}, {watermark_name(str(watermark))}, T = {temperature:g}"
+        curves = group.groupby(["test", "kind"], sort=False)
+        panels.append((title, [(_style(str(test), str(kind)), curve) for (test, kind), curve in curves]))
+    return share_panels(panels, f"Detected so far, at any time, with error at most {alpha:g}")
+
+
+def share_panels(panels: Sequence[tuple[str, Sequence[tuple[Style, pd.DataFrame]]]], title: str) -> Figure:
+    """Shares of texts detected against tokens read, three panels a row, with one legend below.
+
+    Args:
+        panels: of each its title, and styles (colour, line, label) with rows of `share_table`.
+        title: of all.
+    """
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
     figure, grid = plt.subplots(
         rows,
         columns,
@@ -45,19 +64,17 @@ def draw_shares(table: pd.DataFrame, alpha: float = _ALPHA) -> Figure:
         sharey=True,
     )
     handles: dict[str, Line2D] = {}
-    for axes, ((method, temperature, watermark), group) in zip(grid.flat, groups, strict=False):
-        for (test, kind), curve in group.groupby(["test", "kind"], sort=False):
-            color, line, label = _style(str(test), str(kind))
+    for axes, (name, curves) in zip(grid.flat, panels, strict=False):
+        for (color, line, label), curve in curves:
             (drawn,) = axes.plot(curve["tokens"], curve["share"], line, color=color, lw=1.7)
             handles.setdefault(label, drawn)
-        texts = int(group["texts"].max())
-        title = f"{method_name(str(method))}, {watermark_name(str(watermark))}, T = {temperature:g}"
-        axes.set_title(f"{title} ({texts} texts)", fontsize=9.5)
+        texts = max(int(curve["texts"].max()) for _, curve in curves)
+        axes.set_title(f"{name} ({texts} texts)", fontsize=9.5)
         axes.set_xlabel("tokens read")
         axes.set_ylim(-0.02, 1.02)
         axes.grid(alpha=0.25, lw=0.6)
         axes.spines[["top", "right"]].set_visible(False)
-    for axes in grid.flat[len(groups) :]:
+    for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
     for axes in grid[:, 0]:
         axes.set_ylabel("share of texts detected")
@@ -69,7 +86,7 @@ def draw_shares(table: pd.DataFrame, alpha: float = _ALPHA) -> Figure:
         frameon=False,
         fontsize=8.5,
     )
-    figure.suptitle(f"Detected so far, at any time, with error at most {alpha:g}", fontsize=11.5)
+    figure.suptitle(title, fontsize=11.5)
     return figure
 
 
@@ -101,7 +118,7 @@ def read_shares(folder: Path) -> pd.DataFrame:
         raise FileError(f"{path} cannot be read ({error}); run the experiment first") from error
 
 
-def _style(test: str, kind: str) -> tuple[str, str, str]:
+def _style(test: str, kind: str) -> Style:
     """Colour, line and label of a test."""
     if kind == "betting":
         return COLORS["vermilion"], "-", "bets, key alone"
