@@ -273,13 +273,12 @@ def _gap_figure(gaps: pd.DataFrame) -> Figure:
     left.set_title("Detection gap")
     right.set(xscale="log", xlabel="1 − λ", ylabel="gap / gap of Gumbel scores", ylim=(0, 2.2))
     right.set_title("Relative to Gumbel scores")
-    _finish(left, right)
-    right.legend(frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
-    figure.supxlabel(
+    _finish(
+        figure,
+        left,
+        right,
         "Two tokens, side information of infinitely many values. Circles: from there on heavy tails have a "
         "larger gap than Gumbel scores.",
-        fontsize=8,
-        color="#444444",
     )
     return figure
 
@@ -296,19 +295,19 @@ def _tail_figure(gaps: pd.DataFrame, tails: pd.DataFrame) -> Figure:
     left.set_title("Tail integral beyond a threshold")
     right.set(xscale="log", yscale="log", xlabel="1 − λ = P(Δ > t)", ylabel="E[Δ; Δ > t]")
     right.set_title("Tail integral beyond a quantile: the gap")
-    _finish(left, right)
-    right.legend(frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
-    figure.supxlabel(
+    _finish(
+        figure,
+        left,
+        right,
         "Δ is the difference of two independent scores of variance 1. For fair bits Δ has an atom at 2, of "
         "which the quantile takes a part.",
-        fontsize=8,
-        color="#444444",
     )
     return figure
 
 
-def _finish(left: Axes, right: Axes) -> None:
-    """Grids, and the right panel's axis of 1 - lambda, falling: the more predictable the further right."""
+def _finish(figure: Figure, left: Axes, right: Axes, note: str) -> None:
+    """Grids, a legend, a note below, and the right panel's axis of 1 - lambda, falling: the more predictable
+    the further right."""
     right.set_xticks([0.5, 0.25, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002])
     right.set_xticks([], minor=True)
     right.xaxis.set_major_formatter("{x:g}")
@@ -316,6 +315,8 @@ def _finish(left: Axes, right: Axes) -> None:
     for axes in (left, right):
         axes.grid(alpha=0.25, lw=0.6)
         axes.spines[["top", "right"]].set_visible(False)
+    right.legend(frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    figure.supxlabel(note, fontsize=8, color="#444444")
 
 
 def draw(

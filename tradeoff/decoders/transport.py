@@ -126,8 +126,7 @@ class Transport:
         tokens, mass = self._heads(np.asarray(p)[None])
         kept = mass[0] >= _NEGLIGIBLE
         ids = tokens[0, kept]
-        law = mass[0, kept] / mass[0, kept].sum()
-        return ids, self._plan(ids, law, seeded_table(self.seed) if table is None else table)
+        return ids, self._plan(ids, mass[0, kept], seeded_table(self.seed) if table is None else table)
 
     def __call__(self, p: Array, zeta: SideInformation) -> Array:
         """P_s: `[..., n]`, of p's type."""
@@ -180,14 +179,15 @@ class Transport:
         # A one-token support has nothing to couple.
         if np.count_nonzero(kept) < 2:
             return law
-        total = mass[kept].sum()
-        laws = self._plan(tokens[kept], mass[kept] / total, table).laws[:, side].T
+        laws = self._plan(tokens[kept], mass[kept], table).laws[:, side].T
         if self.tilt:
             laws = tilted(laws, remembered_rows(self.scores, table)(tokens[kept])[:, side].T, self.tilt)
-        law[:, kept] = total * laws
+        law[:, kept] = mass[kept].sum() * laws
         return law
 
-    def _plan(self, tokens: np.ndarray, law: np.ndarray, table: Prf) -> Plan:
+    def _plan(self, tokens: np.ndarray, mass: np.ndarray, table: Prf) -> Plan:
+        """The coupling of the law of the head, given that the token is in it."""
+        law = mass / mass.sum()
         return _solved(self.solver, self.scores, table, tokens.tobytes(), law.tobytes())
 
 
@@ -202,9 +202,8 @@ def _groups(tokens: np.ndarray, mass: np.ndarray) -> np.ndarray:
     """Numbers of the rows, [rows], equal for equal rows."""
     if bool((mass == mass[:1]).all()) and bool((tokens == tokens[:1]).all()):
         return np.zeros(len(mass), dtype=np.int64)
-    both = np.ascontiguousarray(np.concatenate([tokens, mass.view(np.int64)], axis=-1))
-    whole = both.view(np.dtype((np.void, both.itemsize * both.shape[1])))[:, 0]
-    return np.unique(whole, return_inverse=True)[1]
+    both = np.concatenate([tokens, mass.view(np.int64)], axis=-1)
+    return np.unique(both, axis=0, return_inverse=True)[1].ravel()
 
 
 def simplex_water(r: int = 10, **settings: Any) -> Transport:
