@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from transformers import DynamicCache, PreTrainedModel
 
+from tradeoff.llm.huggingface import PreTrainedModel, final_states, growing_cache, text_config
 from tradeoff.llm.jump import KEPT_LAYERS, adapter_parameters
 from tradeoff.llm.layer_skip import layer_stack
 
@@ -83,15 +83,15 @@ def sample_texts(
     for row, start in enumerate(starts):
         ids[row, : len(start)] = torch.tensor(start)
     heat = torch.from_numpy(temperatures)[:, None].to(target.device)
-    cache, states, done = DynamicCache(config=target.config), [], 0
+    cache, states, done = growing_cache(target), [], 0
     for now in range(shortest, length + 1):
-        step = target.base_model(input_ids=ids[:, done:now], past_key_values=cache, use_cache=True)
-        states.append(step.last_hidden_state.half())
+        hidden = final_states(target, ids[:, done:now], cache)
+        states.append(hidden.half())
         done = now
         report(now, length)
         if now == length:
             break
-        logits = target.get_output_embeddings()(step.last_hidden_state[:, -1])
+        logits = target.get_output_embeddings()(hidden[:, -1])
         cumulative = torch.cumsum(torch.softmax(logits.double() / heat, dim=-1), dim=-1)
         u = torch.from_numpy(rng.random((rows, 1))).to(target.device) * cumulative[:, -1:]
         drawn = torch.searchsorted(cumulative, u, right=True).clamp_max(logits.shape[-1] - 1)[:, 0]
@@ -133,14 +133,14 @@ def fit_map(target: PreTrainedModel, draft: PreTrainedModel, texts: Texts, penal
         layers[index].register_forward_pre_hook(lambda _, args, name=name: seen.update({name: args[0]}))
         for name, index in (("x", kept[1] + 1), ("y", kept[2]))
     ]
-    hidden = target.config.get_text_config().hidden_size
+    hidden = text_config(target).hidden_size
     gram = torch.zeros(hidden + 1, hidden + 1, dtype=torch.float64)
     moments = torch.zeros(hidden + 1, hidden, dtype=torch.float64)
     try:
         rows = torch.arange(len(texts["ids"]))
         for part in rows.split(_ROWS_AT_ONCE):
             ids = texts["ids"][part].long().to(target.device)
-            target.base_model(input_ids=ids, use_cache=False)
+            final_states(target, ids)
             inside = torch.arange(ids.shape[1]) <= texts["last"][part][:, None]
             x, y = (seen[name][inside].double().cpu() for name in ("x", "y"))
             scale = y.pow(2).mean(dim=-1, keepdim=True).rsqrt()
@@ -184,8 +184,8 @@ def mean_overlap(
         if not len(where):
             continue
         device = draft.device
-        hidden = draft.base_model(input_ids=ids[None, : int(last)].long().to(device), use_cache=False)
-        q = draft.get_output_embeddings()(hidden.last_hidden_state[0, where])
+        hidden = final_states(draft, ids[None, : int(last)].long().to(device))
+        q = draft.get_output_embeddings()(hidden[0, where])
         p = target.get_output_embeddings()(states[where].to(target.device, target.dtype))
         both = [(z[:, :vocabulary].float() / temperature).softmax(dim=-1) for z in (p, q.to(p.device))]
         sums.append(float(torch.minimum(*both).sum()))
@@ -250,8 +250,7 @@ def training_step(
     longest = max(int(last.max()), 1)
     positions = torch.arange(longest)
     inside = (positions >= first[:, None]) & (positions < last[:, None])
-    hidden = draft.base_model(input_ids=texts["ids"][rows, :longest].long(), use_cache=False)
-    mine = hidden.last_hidden_state[inside]
+    mine = final_states(draft, texts["ids"][rows, :longest].long())[inside]
     projection, weight = words
     with torch.no_grad():
         theirs = texts["states"][rows, :longest][inside].to(projection.dtype)

@@ -26,7 +26,6 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from safetensors.torch import load_file
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from paper_repro.distil import (
     FIELDS,
@@ -43,9 +42,11 @@ from paper_repro.distil import (
 from tradeoff.console import exit_on_bad_input, print_written, stderr, stdout
 from tradeoff.files import output_folder
 from tradeoff.llm.builtin import BUILTIN_NAME
+from tradeoff.llm.huggingface import PreTrainedModel, PreTrainedTokenizerBase, final_states
 from tradeoff.llm.jump import jump_draft, new_jump, save_adapter
 from tradeoff.llm.models import ModelPair, load_pair
-from tradeoff.llm.text import builtin_prompts, chat_prompt, human_paragraphs
+from tradeoff.llm.prompts import chat_prompt
+from tradeoff.llm.text import builtin_prompts, human_paragraphs
 
 RESULTS = Path("paper_repro/results")
 
@@ -178,10 +179,7 @@ def read_texts(target: PreTrainedModel, texts: Sequence[Sequence[int]]) -> Texts
     for row, text in enumerate(texts):
         ids[row, : len(text)] = torch.tensor(text, dtype=torch.int32)
     # Padding on the right needs no mask: causal attention never looks there.
-    states = [
-        target.base_model(input_ids=part.long().to(target.device), use_cache=False).last_hidden_state.half()
-        for part in ids.split(_ROWS_AT_ONCE)
-    ]
+    states = [final_states(target, part.long().to(target.device)).half() for part in ids.split(_ROWS_AT_ONCE)]
     return {
         "ids": ids,
         "states": torch.cat(states).cpu(),

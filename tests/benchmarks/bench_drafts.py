@@ -18,11 +18,11 @@ import numpy as np
 import torch
 import typer
 from rich.table import Table
-from transformers import DynamicCache, PreTrainedModel
 
 from paper_repro.distil import mean_overlap
 from paper_repro.fit_jump import held_out_texts
 from tradeoff.console import exit_on_bad_input, stderr, stdout
+from tradeoff.llm.huggingface import PreTrainedModel, growing_cache, next_logits
 from tradeoff.llm.models import ModelPair, load_pair
 
 TEMPERATURES = (1.0, 0.7, 0.5)
@@ -44,12 +44,12 @@ def step_times(models: dict[str, PreTrainedModel], runs: int) -> dict[str, float
     context = torch.arange(100, 100 + _CONTEXT)[None]
     caches, times = {}, {name: [] for name in models}
     for name, model in models.items():
-        caches[name] = DynamicCache(config=model.config)
-        model(input_ids=context, past_key_values=caches[name], use_cache=True)
+        caches[name] = growing_cache(model)
+        next_logits(model, context, 1, cache=caches[name])
     for run in range(runs + 2):
         for name, model in models.items():
             start = time.perf_counter()
-            model(input_ids=context[:, :1], past_key_values=caches[name], use_cache=True)
+            next_logits(model, context[:, :1], 1, cache=caches[name])
             # The first two rounds warm up.
             if run >= 2:
                 times[name].append(1e3 * (time.perf_counter() - start))

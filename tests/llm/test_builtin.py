@@ -23,7 +23,6 @@ import torch
 from platformdirs import user_cache_dir
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM
-from transformers.utils import logging as transformers_logging
 
 from tradeoff.llm import builtin
 from tradeoff.llm.builtin import (
@@ -31,10 +30,9 @@ from tradeoff.llm.builtin import (
     ModelUnavailableError,
     builtin_target_folder,
     cache_folder,
-    load_gguf,
-    quiet_transformers,
     status,
 )
+from tradeoff.llm.huggingface import quiet_transformers, read_model, read_tokenizer
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +73,7 @@ def test_converted_model_has_the_logits_of_its_gguf_file(
 ) -> None:
     folder = build(tiny_wheel)
     with quiet_transformers():
-        original, tokenizer = load_gguf(tiny_gguf, torch.float32)
+        original, tokenizer = read_model(tiny_gguf, torch.float32), read_tokenizer(tiny_gguf)
         converted = AutoModelForCausalLM.from_pretrained(folder)
     ids = torch.tensor([tokenizer("then another hand")["input_ids"]])
     with torch.no_grad():
@@ -313,18 +311,6 @@ def test_leftovers_of_killed_runs_are_removed_after_a_day(cache: Path, tiny_whee
     build(tiny_wheel)
     assert not old.exists()
     assert young.exists()
-
-
-def test_quiet_transformers_hides_and_restores(capsys: pytest.CaptureFixture[str]) -> None:
-    before = transformers_logging.get_verbosity()
-    transformers_logging.enable_progress_bar()
-    with quiet_transformers():
-        print("a progress bar", file=sys.stderr)
-        assert not transformers_logging.is_progress_bar_enabled()
-        assert transformers_logging.get_verbosity() == transformers_logging.ERROR
-    assert transformers_logging.is_progress_bar_enabled()
-    assert transformers_logging.get_verbosity() == before
-    assert capsys.readouterr().err == ""
 
 
 def test_status_is_shown_while_transformers_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:

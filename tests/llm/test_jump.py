@@ -17,6 +17,7 @@ from paper_repro.distil import mean_overlap
 from tests.llm.jumps import VOCABULARY, disturbed, tiny
 from tests.llm.logits import full_logits, random_ids
 from tradeoff.llm import jump
+from tradeoff.llm.huggingface import growing_cache, next_logits
 from tradeoff.llm.jump import adapter_metadata, adapter_parameters, jump_draft, new_jump, save_adapter
 from tradeoff.llm.models import ModelPair, load_pair, logits_at, skip_layers
 
@@ -79,14 +80,13 @@ def test_map_is_the_formula_of_the_module() -> None:
 def test_decoding_with_a_cache_equals_the_full_forward_pass(dtype: torch.dtype) -> None:
     draft, ids = disturbed(tiny().to(dtype)), random_ids(2, 10)
     with torch.no_grad():
-        step = draft(ids[:, :4], use_cache=True)
-        pieces = [step.logits]
+        cache = growing_cache(draft)
+        pieces = [next_logits(draft, ids[:, :4], 4, cache=cache)]
         for t in range(4, 10):
-            step = draft(ids[:, t : t + 1], past_key_values=step.past_key_values, use_cache=True)
-            pieces.append(step.logits)
+            pieces.append(next_logits(draft, ids[:, t : t + 1], 1, cache=cache))
         kept = draft(ids, logits_to_keep=2).logits
     full = full_logits(draft, ids)
-    assert len(step.past_key_values.layers) == 4
+    assert len(cache.layers) == 4
     assert full.dtype == dtype
     torch.testing.assert_close(torch.cat(pieces, dim=1), full)
     torch.testing.assert_close(kept, full[:, -2:])

@@ -17,6 +17,7 @@ from transformers import (
 )
 
 from tests.llm.logits import full_logits, random_ids
+from tradeoff.llm.huggingface import growing_cache, next_logits
 from tradeoff.llm.layer_skip import skip_layers
 
 MakeLlama = Callable[..., LlamaForCausalLM]
@@ -79,12 +80,11 @@ def test_draft_decoding_with_a_cache_equals_the_full_forward_pass(make_llama: Ma
     draft = skip_layers(make_llama(), [0, 2])
     ids = random_ids(2, 10)
     with torch.no_grad():
-        step = draft(ids[:, :4], use_cache=True)
-        pieces = [step.logits]
+        cache = growing_cache(draft)
+        pieces = [next_logits(draft, ids[:, :4], 4, cache=cache)]
         for t in range(4, 10):
-            step = draft(ids[:, t : t + 1], past_key_values=step.past_key_values, use_cache=True)
-            pieces.append(step.logits)
-    assert len(step.past_key_values.layers) == 2
+            pieces.append(next_logits(draft, ids[:, t : t + 1], 1, cache=cache))
+    assert len(cache.layers) == 2
     torch.testing.assert_close(torch.cat(pieces, dim=1), full_logits(draft, ids))
 
 

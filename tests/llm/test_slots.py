@@ -11,11 +11,12 @@ from transformers import BloomConfig, Lfm2Config, Lfm2ForCausalLM, LlamaConfig, 
 
 from tradeoff.decoders import Identity
 from tradeoff.kernels import OneRaceTree, Standard
+from tradeoff.llm.huggingface import longest_context
 from tradeoff.llm.models import ModelPair
 from tradeoff.llm.rounds import Speculator
 from tradeoff.llm.rows import ContextWindow, Prompt, Row
 from tradeoff.llm.sampling import Sampling
-from tradeoff.llm.slots import Feeder, longest_context
+from tradeoff.llm.slots import Feeder
 
 N = 8
 

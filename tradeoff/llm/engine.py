@@ -16,12 +16,13 @@ import numpy as np
 import torch
 
 from tradeoff.kernels import Basic, Method
+from tradeoff.llm.huggingface import end_token_ids, longest_context
 from tradeoff.llm.keyed import PositionRandomness
 from tradeoff.llm.models import ModelPair
 from tradeoff.llm.rounds import Speculator
 from tradeoff.llm.rows import ContextWindow, GeneratedText, Prompt, Row, prompt_generator
 from tradeoff.llm.sampling import Sampling
-from tradeoff.llm.slots import Feeder, longest_context
+from tradeoff.llm.slots import Feeder
 from tradeoff.prf import Prf
 
 __all__ = ["Engine", "EngineSettings"]
@@ -260,10 +261,11 @@ class Engine:
 
 def _eos_ids(pair: ModelPair) -> frozenset[int]:
     """End-of-text tokens of the target, or of the tokenizer if the target names none."""
-    config = pair.target.generation_config
-    ids = config.eos_token_id if config is not None else None
-    ids = pair.tokenizer.eos_token_id if ids is None else ids
-    return frozenset([] if ids is None else [ids] if isinstance(ids, int) else ids)
+    named = end_token_ids(pair.target)
+    if named is not None:
+        return named
+    own = pair.tokenizer.eos_token_id
+    return frozenset() if own is None else frozenset([own])
 
 
 def _out_of_memory(error: Exception) -> bool:

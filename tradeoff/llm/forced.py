@@ -11,6 +11,7 @@ import torch
 from tradeoff.decoders import is_degenerate
 from tradeoff.detection.evidence import Evidence
 from tradeoff.kernels import Basic, KeepStrength, Method
+from tradeoff.llm.huggingface import PreTrainedModel, next_logits
 from tradeoff.llm.keyed import PositionRandomness
 from tradeoff.llm.models import ModelPair
 from tradeoff.llm.sampling import Sampling
@@ -77,8 +78,8 @@ def replay(
     device, n = pair.device, pair.vocabulary_size
     ids = torch.tensor([[*prompt_ids, *token_ids]], device=device)
 
-    def logits(model: torch.nn.Module) -> torch.Tensor:
-        return model(ids[:, :-1], logits_to_keep=len(token_ids)).logits[0, :, :n]
+    def logits(model: PreTrainedModel) -> torch.Tensor:
+        return next_logits(model, ids[:, :-1], len(token_ids))[0, :, :n]
 
     if len(evidence) == 0:
         nothing = np.zeros(0)

@@ -21,8 +21,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional
-from transformers import PreTrainedModel
 
+from tradeoff.llm.huggingface import PreTrainedModel, text_config
 from tradeoff.llm.layer_skip import layer_stack, skip_layers
 
 __all__ = ["KEPT_LAYERS", "adapter_metadata", "adapter_parameters", "jump_draft", "new_jump", "save_adapter"]
@@ -124,7 +124,7 @@ def new_jump(target: PreTrainedModel, rank: int, width: int, seed: int = 0) -> P
             if type(child) is nn.Linear:
                 setattr(parent, name, AdaptedLinear(child, rank, generator))
     before = layers.get_submodule(str(_MAP_AFTER))
-    before.add_module("jump", ResidualMap(draft.config.get_text_config().hidden_size, width, generator))
+    before.add_module("jump", ResidualMap(text_config(draft).hidden_size, width, generator))
     # A hook reads the map from its module, so that a deep copy of the draft uses its own map.
     before.register_forward_hook(lambda layer, _, x: layer.jump(x))
     for parameter in adapter_parameters(draft).values():
@@ -228,7 +228,7 @@ def _load(target: PreTrainedModel, path: Path) -> PreTrainedModel:
 
 def _shape(target: PreTrainedModel) -> dict[str, Any]:
     """What must agree between the model that an adapter was fitted for and the one that it is used on."""
-    config = target.config.get_text_config()
+    config = text_config(target)
     names = (
         "num_hidden_layers",
         "hidden_size",

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import torch
-from transformers import PreTrainedModel
+
+from tradeoff.llm.huggingface import PreTrainedModel, text_config
 
 __all__ = ["layer_stack", "parse_skip", "skip_layers"]
 
@@ -63,7 +64,7 @@ def skip_layers(model: Model, layers: Iterable[int]) -> Model:
             if hasattr(module, "layer_idx"):
                 vars(module)["layer_idx"] = index
 
-    config = shorter.config.get_text_config()
+    config = text_config(shorter)
     per_layer = {
         name: [values[index] for index in kept]
         for name, values in vars(config).items()
@@ -77,7 +78,7 @@ def skip_layers(model: Model, layers: Iterable[int]) -> Model:
 
 def layer_stack(model: PreTrainedModel) -> tuple[str, int]:
     """(dotted name, length) of the module list that holds the layers of `model`."""
-    count = model.config.get_text_config().num_hidden_layers
+    count = text_config(model).num_hidden_layers
     names = [
         name
         for name, module in model.named_modules()

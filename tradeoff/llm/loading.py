@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
+
+from tradeoff.llm.builtin import BUILTIN_NAME, ModelUnavailableError, builtin_target_folder, status
+from tradeoff.llm.huggingface import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
-    PreTrainedTokenizerFast,
-)
-
-from tradeoff.llm.builtin import (
-    BUILTIN_NAME,
-    ModelUnavailableError,
-    builtin_target_folder,
-    load_gguf,
     quiet_transformers,
-    status,
+    read_model,
+    read_tokenizer,
+    selects_positions,
 )
 
 __all__ = ["BUILTIN", "load_model", "load_tokenizer", "model_name"]
@@ -44,11 +37,7 @@ def load_tokenizer(spec: str | Path = BUILTIN, *, progress: bool = True) -> PreT
     """
     location, is_hub_id = _locate(_TOKENIZER, spec, progress)
     with _loading(_TOKENIZER, spec, is_hub_id, progress):
-        if not isinstance(location, Path) or location.is_dir():
-            return AutoTokenizer.from_pretrained(location)
-        if location.suffix == ".gguf":
-            return AutoTokenizer.from_pretrained(location.parent, gguf_file=location.name)
-        return PreTrainedTokenizerFast(tokenizer_file=str(location))
+        return read_tokenizer(location)
 
 
 def load_model(
@@ -69,19 +58,14 @@ def load_model(
     """
     location, is_hub_id = _locate(role, spec, progress)
     with _loading(role, spec, is_hub_id, progress):
-        if isinstance(location, Path) and location.suffix == ".gguf":
-            model, tokenizer = load_gguf(location, dtype)
-        else:
-            tokenizer = AutoTokenizer.from_pretrained(location, revision=revision)
-            model = AutoModelForCausalLM.from_pretrained(
-                location, revision=revision, dtype=dtype, use_safetensors=True
-            )
-    if "logits_to_keep" not in inspect.signature(model.forward).parameters:
+        tokenizer = read_tokenizer(location, revision)
+        model = read_model(location, dtype, device=device, revision=revision)
+    if not selects_positions(model):
         raise ModelUnavailableError(
             f"{role}={str(spec)!r} is a {type(model).__name__}, which cannot compute logits at "
             "chosen positions; use another model family, such as Llama, Qwen, Mistral or Gemma"
         )
-    return model_name(spec), model.eval().requires_grad_(False).to(device), tokenizer
+    return model_name(spec), model.requires_grad_(False), tokenizer
 
 
 @contextmanager

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tradeoff.llm.builtin import ModelDownloadError, ModelUnavailableError
+from tradeoff.llm.huggingface import PreTrainedModel, PreTrainedTokenizerBase, next_logits
 from tradeoff.llm.jump import jump_draft
 from tradeoff.llm.layer_skip import parse_skip, skip_layers
 from tradeoff.llm.loading import BUILTIN, load_model
@@ -196,8 +196,7 @@ def logits_at(
             f"{lengths.flatten().tolist()}; count from 0 and leave padding out"
         )
     # The mask is not passed on: causal attention never looks right, where all the padding is.
-    logits = model(input_ids=ids, logits_to_keep=positions, use_cache=False).logits
-    return logits[..., :vocab].float()
+    return next_logits(model, ids, positions)[..., :vocab].float()
 
 
 def check_tokenizers(target: PreTrainedTokenizerBase, draft: PreTrainedTokenizerBase) -> None:

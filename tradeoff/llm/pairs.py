@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import DynamicCache
 
 from tradeoff.files import FileError
+from tradeoff.llm.huggingface import growing_cache, next_logits
 from tradeoff.llm.models import ModelPair, logits_at, weights_fingerprint
 from tradeoff.llm.text import builtin_prompts, human_paragraphs
 
@@ -164,10 +164,10 @@ def sample_continuations(
     """
     device = models.target.device
     ids = torch.from_numpy(prompts).to(device)
-    cache, new = DynamicCache(config=models.target.config), ids
+    cache, new = growing_cache(models.target), ids
     for step in range(tokens):
         report("sampling text from the target", step, tokens)
-        logits = models.target(input_ids=new, past_key_values=cache, use_cache=True, logits_to_keep=1).logits
+        logits = next_logits(models.target, new, 1, cache=cache)
         scores = logits[:, -1, : models.vocabulary_size].double()
         race = torch.from_numpy(rng.standard_exponential(tuple(scores.shape))).to(device)
         new = torch.argmax(scores - torch.log(race), dim=-1, keepdim=True)

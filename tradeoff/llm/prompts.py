@@ -6,13 +6,12 @@ import json
 from pathlib import Path
 from typing import Any, get_args
 
-from transformers import PreTrainedTokenizerBase
-
 from tradeoff.files import FileError
+from tradeoff.llm.huggingface import PreTrainedTokenizerBase, render_chat
 from tradeoff.llm.rows import Prompt
-from tradeoff.llm.text import PromptKind, builtin_prompts, chat_prompt
+from tradeoff.llm.text import PromptKind, builtin_prompts
 
-__all__ = ["BUILTIN_PROMPTS", "encode_prompts", "read_prompts"]
+__all__ = ["BUILTIN_PROMPTS", "chat_prompt", "encode_prompts", "read_prompts"]
 
 #: What can be named in place of a file.
 BUILTIN_PROMPTS = tuple(f"builtin:{kind}" for kind in get_args(PromptKind))
@@ -78,6 +77,18 @@ def encode_prompts(
         ids: list[int] = chat_prompt(tokenizer, text) if chat else list(tokenizer(text)["input_ids"])
         encoded.append(Prompt(name, text, tuple(ids)))
     return encoded
+
+
+def chat_prompt(tokenizer: PreTrainedTokenizerBase, question: str) -> list[int]:
+    """Token ids that ask `question` in the tokenizer's chat format, up to where an answer begins.
+
+    A tokenizer without a chat format gets the plain question.
+    """
+    rendered = render_chat(tokenizer, question)
+    if rendered is None:
+        return list(tokenizer(question)["input_ids"])
+    # The chat format writes the special tokens itself; the tokenizer must not add them a second time.
+    return list(tokenizer(rendered, add_special_tokens=False)["input_ids"])
 
 
 def _parsed(path: Path, number: int, line: str) -> tuple[str, str]:

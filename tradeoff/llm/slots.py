@@ -11,18 +11,27 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import DynamicCache, PreTrainedModel
-from transformers.cache_utils import Cache, CacheLayerMixin, DynamicLayer
 
+from tradeoff.llm.huggingface import (
+    CacheLayer,
+    LayeredCache,
+    PreTrainedModel,
+    attention_mask,
+    attention_name,
+    masks_rows,
+    next_logits,
+    text_config,
+    unrollable_layers,
+)
 from tradeoff.llm.skinny import skinny_maps, skinny_products
 
-__all__ = ["Feeder", "SlotCache", "longest_context"]
+__all__ = ["Feeder", "SlotCache"]
 
 #: Slots grow by this many positions at a time.
 _GRAIN = 64
 
 
-class _SlotLayer(CacheLayerMixin):
+class _SlotLayer(CacheLayer):
     """Keys and values of one layer, [slots, heads, capacity, size]; `SlotCache` says where to write."""
 
     # None until the first pass shows their shape; every method below runs after that or asks first.
@@ -33,37 +42,40 @@ class _SlotLayer(CacheLayerMixin):
         super().__init__()
         self._cache = cache
 
-    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
-        self.keys, self.values = self._empty(key_states), self._empty(value_states)
-        self.dtype, self.device = key_states.dtype, key_states.device
-        self.is_initialized = True
+    @property
+    def length(self) -> int:
+        return self._cache.length
 
-    def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    @property
+    def capacity(self) -> int:
+        return self._cache.capacity
+
+    def write(self, keys: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Write the new entries and return all that the pass may read, `[rows, heads, length, size]`."""
         if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
+            self.keys, self.values = self._empty(keys), self._empty(values)
+            self.device = keys.device
+            self.is_initialized = True
         elif self.keys.shape[2] < self._cache.capacity or self.keys.shape[0] < self._cache.slots:
-            self._grow(key_states, value_states)
+            self._grow(keys, values)
         cache = self._cache
-        rows = slice(cache.first, cache.first + key_states.shape[0])
-        keys, values = self.keys[rows], self.values[rows]
+        rows = slice(cache.first, cache.first + keys.shape[0])
+        held_keys, held_values = self.keys[rows], self.values[rows]
         if cache.start is not None:
-            here = slice(cache.start, cache.start + key_states.shape[2])
-            keys[:, :, here], values[:, :, here] = key_states, value_states
+            here = slice(cache.start, cache.start + keys.shape[2])
+            held_keys[:, :, here], held_values[:, :, here] = keys, values
         else:
-            keys[cache.row_index, :, cache.positions] = key_states.transpose(1, 2)
-            values[cache.row_index, :, cache.positions] = value_states.transpose(1, 2)
-        return keys[:, :, : cache.length], values[:, :, : cache.length]
+            held_keys[cache.row_index, :, cache.positions] = keys.transpose(1, 2)
+            held_values[cache.row_index, :, cache.positions] = values.transpose(1, 2)
+        return held_keys[:, :, : cache.length], held_values[:, :, : cache.length]
 
     def _empty(self, like: torch.Tensor) -> torch.Tensor:
         # Zeros, not garbage: a masked entry still enters 0 * value, and 0 * NaN is NaN.
         shape = (self._cache.slots, like.shape[1], self._cache.capacity, like.shape[3])
         return torch.zeros(shape, dtype=like.dtype, device=like.device)
 
-    def _grow(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
-        for name, states in (("keys", key_states), ("values", value_states)):
+    def _grow(self, keys: torch.Tensor, values: torch.Tensor) -> None:
+        for name, states in (("keys", keys), ("values", values)):
             old, new = getattr(self, name), self._empty(states)
             new[: old.shape[0], :, : old.shape[2]] = old
             setattr(self, name, new)
@@ -74,17 +86,8 @@ class _SlotLayer(CacheLayerMixin):
             self.keys[target, :, :length] = self.keys[source, :, :length]
             self.values[target, :, :length] = self.values[source, :, :length]
 
-    def get_seq_length(self) -> int:
-        return self._cache.length
 
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        return self._cache.length, 0
-
-    def get_max_length(self) -> int:
-        return self._cache.capacity
-
-
-class SlotCache(Cache):
+class SlotCache(LayeredCache):
     """The slots of all layers of one model; as many as are in use, with room for the longest row.
 
     Args:
@@ -93,7 +96,7 @@ class SlotCache(Cache):
 
     def __init__(self, layers: int):
         self._slot_layers = [_SlotLayer(self) for _ in range(layers)]
-        super().__init__(layers=list(self._slot_layers))
+        super().__init__(self._slot_layers)
         self.slots, self.capacity = 0, 0
         self.first, self.length = 0, 0
         self.start: int | None = None
@@ -140,22 +143,20 @@ class Feeder:
     """
 
     def __init__(self, model: PreTrainedModel, slots: int, vocabulary: int):
-        layers = DynamicCache(config=model.config).layers
-        unfit = sorted({type(layer).__name__ for layer in layers if not isinstance(layer, DynamicLayer)})
+        unfit = unrollable_layers(model)
         if unfit:
             raise ValueError(
                 f"{type(model).__name__} keeps state that cannot be rolled back ({', '.join(unfit)}); "
                 "speculative decoding here needs key/value caches in every layer"
             )
-        attention = model.config.get_text_config()._attn_implementation
-        if attention not in ("sdpa", "eager"):
+        if not masks_rows(model):
             raise ValueError(
-                f"{type(model).__name__} uses the attention {attention!r}, which takes no mask for every "
-                'row; load it with attn_implementation="sdpa" or "eager"'
+                f"{type(model).__name__} uses the attention {attention_name(model)!r}, which takes no mask "
+                'for every row; load it with attn_implementation="sdpa" or "eager"'
             )
         self.model, self.vocabulary = model, vocabulary
         self._skinny = skinny_maps(model)
-        self.cache = SlotCache(model.config.get_text_config().num_hidden_layers)
+        self.cache = SlotCache(text_config(model).num_hidden_layers)
         self.filled = np.zeros(slots, dtype=np.int64)
 
     @torch.inference_mode()
@@ -189,38 +190,18 @@ class Feeder:
         if reads is None:
             reads = np.arange(length) <= where[..., None]
         with skinny_products(self._skinny):
-            output = self.model(
-                input_ids=torch.from_numpy(tokens).to(device),
-                position_ids=torch.from_numpy(where).to(device),
-                attention_mask=self._attention_mask(torch.from_numpy(reads).to(device)[:, None]),
-                past_key_values=self.cache,
-                use_cache=True,
-                logits_to_keep=keep,
+            logits = next_logits(
+                self.model,
+                torch.from_numpy(tokens).to(device),
+                keep,
+                cache=self.cache,
+                positions=torch.from_numpy(where).to(device),
+                mask=attention_mask(self.model, torch.from_numpy(reads).to(device)),
             )
-        return output.logits[..., : self.vocabulary]
-
-    def _attention_mask(self, reads: torch.Tensor) -> torch.Tensor:
-        """Booleans as the attention of the model takes them."""
-        if self.model.config.get_text_config()._attn_implementation == "sdpa":
-            return reads
-        # Eager attention adds its mask to the scores: added booleans would mask nothing.
-        dtype = self.model.dtype
-        return torch.zeros_like(reads, dtype=dtype).masked_fill(~reads, torch.finfo(dtype).min)
+        return logits[..., : self.vocabulary]
 
     @torch.inference_mode()
     def move(self, source: int, target: int) -> None:
         """Move a row into another slot."""
         self.cache.move(source, target, int(self.filled[source]))
         self.filled[target] = self.filled[source]
-
-
-def longest_context(model: PreTrainedModel) -> int | None:
-    """Positions that the model can attend over at once; None if its configuration sets no limit.
-
-    A sliding window counts as the limit: masks here let every token see all of its past.
-    """
-    config = model.config.get_text_config()
-    limits = [getattr(config, "max_position_embeddings", None)]
-    if any(DynamicCache(config=model.config).is_sliding):
-        limits.append(getattr(config, "sliding_window", None))
-    return min((int(limit) for limit in limits if limit), default=None)

@@ -10,9 +10,9 @@ import json
 import re
 from importlib.resources import files
 from pydoc_data.topics import topics
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
-__all__ = ["PromptKind", "builtin_prompts", "chat_prompt", "human_paragraphs"]
+__all__ = ["PromptKind", "builtin_prompts", "human_paragraphs"]
 
 PromptKind = Literal["question", "continuation"]
 
@@ -41,7 +41,7 @@ def human_paragraphs(minimum_words: int = 40) -> list[str]:
 def builtin_prompts(kind: PromptKind = "question") -> list[tuple[str, str]]:
     """The 130 built-in (id, prompt) pairs of one `kind`, in order.
 
-    "question": open questions that ask for an explanation (q-001 ...), meant for `chat_prompt`.
+    "question": open questions that ask for an explanation (q-001 ...), meant for a chat format.
     "continuation": openings of stories, essays, news and instructions (c-001 ...), to be continued.
     Raises ValueError for any other kind.
     """
@@ -50,19 +50,6 @@ def builtin_prompts(kind: PromptKind = "question") -> list[tuple[str, str]]:
     lines = (files("tradeoff") / "data" / "prompts.jsonl").read_text(encoding="utf-8").splitlines()
     records = [json.loads(line) for line in lines]
     return [(record["id"], record["prompt"]) for record in records if record["kind"] == kind]
-
-
-def chat_prompt(tokenizer: Any, question: str) -> list[int]:
-    """Token ids that ask `question` in the tokenizer's chat format, up to where an answer begins.
-
-    A tokenizer without a chat template gets the plain question.
-    """
-    if not tokenizer.chat_template:
-        return list(tokenizer(question)["input_ids"])
-    messages = [{"role": "user", "content": question}]
-    rendered = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-    # The template writes the special tokens itself; the tokenizer must not add them a second time.
-    return list(tokenizer(rendered, add_special_tokens=False)["input_ids"])
 
 
 def _is_evenly_indented(block: str) -> bool:
