@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.versions.lock import differences, installed, locked
+
 if TYPE_CHECKING:
     from tradeoff.llm.models import ModelPair
 
@@ -27,6 +29,29 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("tradeoff")
+
+#: Whose warnings are errors, whatever they say.
+_OURS = r"(tradeoff|figures|paper_repro|sims|tests)(\.|$)"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """With the versions of constraints.txt every warning is an error, but for what other packages say of
+    their own calls; with other versions none is, since a release may announce what it likes."""
+    if differences(locked(), installed()):
+        return
+    ahead = ("DeprecationWarning", "PendingDeprecationWarning")
+    lines = ["error", *(f"default::{kind}" for kind in ahead), *(f"error::{kind}:{_OURS}" for kind in ahead)]
+    for line in lines:
+        config.addinivalue_line("filterwarnings", line)
+
+
+def pytest_report_header() -> str:
+    """Which versions are tested."""
+    others = differences(locked(), installed())
+    if not others:
+        return "versions: those of constraints.txt, warnings are errors"
+    listed = ", ".join(f"{name} {now} (tested: {was})" for name, (was, now) in others.items())
+    return f"versions: not those of constraints.txt, warnings are no errors: {listed}"
 
 
 @pytest.fixture(scope="session")

@@ -214,7 +214,12 @@ def test_a_stopped_run_keeps_its_exit_status(
         time.sleep(5)
 
     monkeypatch.setattr("tradeoff.llm.runs.text_record", stopped)
-    result = generate(folder, tiny_folder)
+    # Whoever started the tests in the background may have had SIGINT ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        result = generate(folder, tiny_folder)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert result.exit_code == 128 + number
     assert f"stopped: 0 of 2 texts are in {folder / 'out.jsonl'}; the same command goes on" in result.output
 

@@ -1,0 +1,151 @@
+"""The canary's verdicts: green, red with the culprit's name, or none where no environment can be made."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from tests.versions import canary
+from tests.versions.canary import Report, representatives
+from tests.versions.lock import ROOT, locked, requirements
+
+APP = typer.Typer()
+APP.command()(canary.main)
+
+
+class FakeEnvironment:
+    """Versions without files; tests fail for the versions that `broken` names."""
+
+    broken: dict[str, str]
+    newest: dict[str, str]
+
+    def __init__(self, folder: Path, links: Path | None = None):
+        self.pins: dict[str, str] = {}
+
+    def install(self, wanted: Iterable[str], *options: str) -> None:
+        self.pins |= dict(text.split("==") for text in wanted if "==" in text)
+
+    def versions(self) -> dict[str, str]:
+        return locked() | self.newest | self.pins
+
+    def test(self, tests: Iterable[str]) -> Report:
+        failing = {
+            test: f"site-packages/somewhere\nE   AttributeError: {package}\n"
+            for test, package in self.broken.items()
+            if self.versions()[package] == self.newest.get(package)
+        }
+        return Report(
+            {"passed": 9 - len(failing), "failed": len(failing), "skipped": 0},
+            failing,
+            {"FutureWarning: the other name": "lib/torch/module.py"},
+        )
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> Callable[..., type[FakeEnvironment]]:
+    """Newest versions, and which of them break which test."""
+
+    def make(newest: dict[str, str], broken: dict[str, str]) -> type[FakeEnvironment]:
+        kind = type("World", (FakeEnvironment,), {"newest": newest, "broken": broken})
+        monkeypatch.setattr(canary, "Environment", kind)
+        return kind
+
+    return make
+
+
+NEWEST = {"numpy": "2.99.0", "rich": "99.0", "transformers": "5.99.0", "pandas": "9.0"}
+
+
+def test_green(world: Callable[..., type[FakeEnvironment]]) -> None:
+    """Nothing fails: exit status 0, with the versions that differ and what they announce."""
+    world(NEWEST, {})
+    result = CliRunner().invoke(APP, [])
+    assert result.exit_code == 0
+    assert "canary: green" in result.output
+    assert "4 versions differ" in result.output
+    assert f"rich {locked()['rich']} -> 99.0" in result.output
+    assert "announced (module.py): FutureWarning: the other name" in result.output
+
+
+def test_red_names_the_packages(world: Callable[..., type[FakeEnvironment]]) -> None:
+    """Every failing test under the package that broke it; exit status 1."""
+    world(NEWEST, {"tests/a.py::x": "transformers", "tests/b.py::y": "pandas"})
+    result = CliRunner().invoke(APP, [])
+    assert result.exit_code == 1
+    assert "broken by transformers 5.99.0:\n  tests/a.py::x: AttributeError: transformers" in result.output
+    assert "broken by pandas 9.0:\n  tests/b.py::y: AttributeError: pandas" in result.output
+    assert "canary: red, broken by pandas 9.0, transformers 5.99.0" in result.output
+
+
+def test_red_without_a_culprit(world: Callable[..., type[FakeEnvironment]]) -> None:
+    """A test that fails with the tested versions as well is laid at nobody's door."""
+    world({"numpy": locked()["numpy"]}, {"tests/a.py::x": "numpy"})
+    result = CliRunner().invoke(APP, [])
+    assert result.exit_code == 1
+    assert "broken by no other version (it fails with the tested ones as well)" in result.output
+    assert "canary: red, broken by no package" in result.output
+
+
+def test_held_versions_and_the_oldest(world: Callable[..., type[FakeEnvironment]]) -> None:
+    """`--with` holds one version; `--lowest` takes the lower bound of every range."""
+    asked: list[str] = []
+    kind = world({}, {})
+    kind.install = lambda self, wanted, *options: asked.extend(wanted)  # type: ignore[method-assign]
+    assert CliRunner().invoke(APP, ["--with", "transformers==5.23.0"]).exit_code == 0
+    assert asked == [*requirements(), "transformers==5.23.0"]
+    asked.clear()
+    assert CliRunner().invoke(APP, ["--lowest"]).exit_code == 0
+    assert {"numpy==2.0", "torch==2.6", "transformers==5.23"} <= set(asked)
+
+
+def test_no_verdict_without_an_environment(world: Callable[..., type[FakeEnvironment]]) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("ERROR: no matching distribution")
+
+    world({}, {}).install = refuse  # type: ignore[assignment]
+    result = CliRunner().invoke(APP, [])
+    assert result.exit_code == 2
+    assert "canary: no verdict, the environment cannot be made: ERROR: no matching" in result.output
+
+
+def test_a_few_tests_stand_for_all() -> None:
+    """Two kinds of failure a file; equal failures once."""
+    failures = {f"tests/a.py::t{i}": f"where\nE   error {i // 10}" for i in range(40)}
+    failures |= {"tests/b.py": "ImportError while importing"}
+    assert representatives(failures) == {"tests/a.py::t0", "tests/a.py::t10", "tests/b.py"}
+    many = {f"tests/{i}.py::t": "E  x" for i in range(100)}
+    assert len(representatives(many)) == 24
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_failures_and_warnings_are_recorded(tmp_path: Path, workers: int) -> None:
+    """A failing test, a file that cannot be imported, a warning: all in one file, also over workers."""
+    (tmp_path / "test_it.py").write_text(
+        "import warnings\n\n"
+        "def test_good():\n    warnings.warn('words', FutureWarning)\n\n"
+        "def test_bad():\n    assert 1 == 2\n"
+    )
+    (tmp_path / "test_gone.py").write_text("import no_such_module_anywhere\n")
+    (tmp_path / "none.ini").write_text("[pytest]\n")
+    record = tmp_path / "record.json"
+    options = [*canary.RECORDING, record, "-q", "-c", "none.ini", "-n", workers, "."]
+    subprocess.run(
+        [sys.executable, "-m", "pytest", *map(str, options)],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        check=False,
+    )
+    seen = Report(**json.loads(record.read_text()))
+    assert {name.split("::")[-1] for name in seen.failures} == {"test_bad", "test_gone.py"}
+    assert "no_such_module_anywhere" in "".join(seen.failures.values())
+    assert seen.outcome == {"passed": 1, "failed": 2, "skipped": 0}
+    assert Path(seen.warnings["FutureWarning: words"]).name == "test_it.py"
