@@ -98,21 +98,33 @@ class Environment:
         return installed([done.stdout.strip()])
 
     def test(self, tests: Iterable[str]) -> Report:
-        """Run tests of this checkout.
+        """Run tests of this checkout; where pytest itself cannot begin, all of them have failed."""
+        return self._pytest(list(tests))
 
-        Raises:
-            RuntimeError: if pytest itself does not run, with the end of what it printed.
-        """
+    def retest(self, tests: Iterable[str]) -> frozenset[str]:
+        """Those of the failing tests that pass now; files and folders failed to be imported, and need only that."""
+        functions = sorted(test for test in tests if "::" in test)
+        others = sorted(test for test in tests if "::" not in test)
+        failures: set[str] = set()
+        if functions:
+            failures |= self._pytest(functions).failures.keys()
+        if others:
+            failures |= self._pytest([*others, "--collect-only"]).failures.keys()
+        return frozenset(tests) - failures
+
+    def _pytest(self, arguments: list[str]) -> Report:
         record = self.folder / "record.json"
         record.unlink(missing_ok=True)
         options = [*RECORDING, str(record), "-q", "-p", "no:cacheprovider"]
-        command = [self._python, "-m", "pytest", *options, *tests]
+        command = [self._python, "-m", "pytest", *options, *arguments]
         done = subprocess.run(
             command, capture_output=True, text=True, cwd=ROOT, env=self._variables, check=False
         )
-        if not record.exists():
-            raise RuntimeError(f"pytest does not run: {(done.stdout + done.stderr)[-2000:]}")
-        return Report(**json.loads(record.read_text(encoding="utf-8")))
+        if record.exists():
+            return Report(**json.loads(record.read_text(encoding="utf-8")))
+        given = [argument for argument in arguments if not argument.startswith("-")]
+        said = (done.stdout + done.stderr)[-2000:]
+        return Report({"failed": len(given)}, dict.fromkeys(given, said), {})
 
 
 def representatives(failures: dict[str, str]) -> frozenset[str]:
@@ -181,7 +193,7 @@ def _causes(
         step(f"running {len(tests)} failing tests again with the tested {', '.join(sorted(back))}")
         exact = [f"{name}=={was if name in back else now}" for name, (was, now) in changed.items()]
         environment.install(exact, "--no-deps")
-        return tests - environment.test(sorted(tests)).failures.keys()
+        return environment.retest(tests)
 
     return blame(representatives(report.failures), suspects, passing)
 

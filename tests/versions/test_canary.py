@@ -36,6 +36,9 @@ class FakeEnvironment:
     def versions(self) -> dict[str, str]:
         return locked() | self.newest | self.pins
 
+    def retest(self, tests: Iterable[str]) -> frozenset[str]:
+        return frozenset(tests) - self.test(tests).failures.keys()
+
     def test(self, tests: Iterable[str]) -> Report:
         failing = {
             test: f"site-packages/somewhere\nE   AttributeError: {package}\n"
