@@ -314,7 +314,7 @@ def _finish(axes: Axes) -> None:
 
 def _read(path: Path) -> pd.DataFrame:
     try:
-        return pd.read_csv(path, float_precision="round_trip")
+        return pd.read_csv(path)
     except pd.errors.EmptyDataError:
         return pd.DataFrame({"watermark": [], "prompts": []})
     except (OSError, ValueError) as error:

@@ -111,7 +111,7 @@ def read_shares(folder: Path) -> pd.DataFrame:
     """
     path = folder / "sequential_shares.csv"
     try:
-        return pd.read_csv(path, float_precision="round_trip")
+        return pd.read_csv(path)
     except pd.errors.EmptyDataError:
         return pd.DataFrame()
     except (OSError, ValueError) as error:

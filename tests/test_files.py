@@ -3,7 +3,6 @@
 import json
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from tests.support import P, Q
@@ -84,8 +83,9 @@ def test_output_folders_are_made_or_refused(tmp_path):
 def test_tables_keep_every_digit(tmp_path):
     c = curve("google", Setting(P, Q))
     write_table(curve_table(c), tmp_path / "curve.csv")
-    table = pd.read_csv(tmp_path / "curve.csv", float_precision="round_trip")
-    assert list(table.columns[:5]) == ["gamma", "theta", "efficiency", "strength", "frontier"]
+    # Not by pandas: before its third version it rounded what it read.
+    table = np.genfromtxt(tmp_path / "curve.csv", delimiter=",", names=True)
+    assert list(table.dtype.names[:5]) == ["gamma", "theta", "efficiency", "strength", "frontier"]
     for name in ("gamma", "theta", "efficiency", "strength", "frontier"):
         assert np.array_equal(table[name], getattr(c, name))
     with pytest.raises(FileError, match="cannot be written"):

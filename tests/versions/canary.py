@@ -102,7 +102,7 @@ class Environment:
         return self._pytest(list(tests))
 
     def retest(self, tests: Iterable[str]) -> frozenset[str]:
-        """Those of the failing tests that pass now; files and folders were not imported, and need only that."""
+        """Those of the failing tests that pass now; files and folders only need be imported."""
         functions = sorted(test for test in tests if "::" in test)
         others = sorted(test for test in tests if "::" not in test)
         failures: set[str] = set()
