@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -34,7 +36,28 @@ def test_exit_statuses_pass_through():
 def test_a_missing_extra_says_what_to_install(capsys):
     with pytest.raises(typer.Exit), exit_on_bad_input():
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
-    assert "needs torch; install it with pip install -e '.[llm]'" in capsys.readouterr().err
+    assert (
+        "needs torch; install it with pip install 'tradeoff[llm]' (in a checkout: pip"
+        in capsys.readouterr().err
+    )
+
+
+def test_announcements_of_other_packages_are_not_shown():
+    """Unless one asks for them; other warnings are."""
+    code = """
+import warnings
+from tradeoff.console import exit_on_bad_input
+with exit_on_bad_input():
+    warnings.warn("a new name", FutureWarning)
+    warnings.warn("a real one", UserWarning)
+"""
+    plain, asked = (
+        subprocess.run([sys.executable, *options, "-c", code], capture_output=True, text=True, check=True)
+        for options in ((), ("-W", "default"))
+    )
+    assert "a real one" in plain.stderr
+    assert "a new name" not in plain.stderr
+    assert "a new name" in asked.stderr
 
 
 def test_sigterm_runs_the_clean_up():

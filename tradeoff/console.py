@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,8 +49,11 @@ def exit_on_bad_input() -> Iterator[None]:
 
     ValueError covers bad arguments and files, RuntimeError models and solvers that are not to be had, and
     OSError what the system refuses. A missing package of the `llm` extra is named too. SIGTERM unwinds like
-    an exit, so that worker processes and temporary folders are cleaned up.
+    an exit, so that worker processes and temporary folders are cleaned up. What other packages announce about
+    their next releases is not shown, since nobody who runs a command can act on it (-W shows it).
     """
+    # Appended, so that every other filter, of -W or of a test, goes before it.
+    warnings.simplefilter("ignore", FutureWarning, append=True)
     previous = None
     if threading.current_thread() is threading.main_thread():
         previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -59,7 +63,8 @@ def exit_on_bad_input() -> Iterator[None]:
         if error.name not in _LLM_PACKAGES:
             raise
         stderr().print(
-            f"error: running models needs {error.name}; install it with pip install -e '.[llm]'",
+            f"error: running models needs {error.name}; install it with pip install 'tradeoff[llm]' (in a "
+            "checkout: pip install -c constraints.txt -e '.[llm]')",
             style="red",
             markup=False,
             soft_wrap=True,

@@ -16,7 +16,6 @@ import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging
 
-from tradeoff.llm import huggingface
 from tradeoff.llm.huggingface import (
     CacheLayer,
     LayeredCache,
@@ -26,6 +25,7 @@ from tradeoff.llm.huggingface import (
     growing_cache,
     masks_rows,
     next_logits,
+    quiet_transformers,
     read_model,
     read_tokenizer,
     render_chat,
@@ -198,17 +198,18 @@ def test_chat_format(make_tokenizer: Callable[..., PreTrainedTokenizerFast]) -> 
     assert render_chat(make_tokenizer(chat_template=template), "Why?") == "<user>Why?True"
 
 
-def test_quiet_hides_and_restores(capsys: pytest.CaptureFixture[str]) -> None:
-    """Inside, neither logging, warnings nor standard error are heard; after it, all is as before."""
+@pytest.mark.parametrize("bars", [False, True])
+def test_quiet_hides_and_restores(capsys: pytest.CaptureFixture[str], bars: bool) -> None:
+    """Inside, no warning is heard, and no bar is seen unless it is wanted; after it, all is as before."""
     before = logging.get_verbosity()
-    with huggingface.quiet_transformers():
+    with quiet_transformers(with_bars=bars):
         assert logging.get_verbosity() == logging.ERROR
-        assert not logging.is_progress_bar_enabled()
+        assert logging.is_progress_bar_enabled() == bars
         warnings.warn("not heard", FutureWarning, stacklevel=1)
-        print("not seen", file=sys.stderr)
+        print("a bar", file=sys.stderr)
     assert logging.get_verbosity() == before
     assert logging.is_progress_bar_enabled()
-    assert capsys.readouterr().err == ""
+    assert capsys.readouterr().err == ("a bar\n" if bars else "")
 
 
 def test_no_other_module_imports_transformers() -> None:

@@ -11,7 +11,7 @@ import io
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, nullcontext, redirect_stderr
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -104,14 +104,16 @@ class LayeredCache(Cache):
 
 
 @contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Transformers' own progress bars and warnings are off within the block."""
+def quiet_transformers(*, with_bars: bool = False) -> Iterator[None]:
+    """Transformers' own warnings are off within the block, and its progress bars unless `with_bars`."""
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    if not with_bars:
+        logging.disable_progress_bar()
+    # The GGUF reader draws its bar with plain tqdm, which has no switch once imported.
+    drawn_anyway = nullcontext() if with_bars else redirect_stderr(io.StringIO())
     try:
-        # The GGUF reader draws its bar with plain tqdm, which has no switch once imported.
-        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+        with warnings.catch_warnings(), drawn_anyway:
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -73,7 +73,7 @@ def _loading(role: str, spec: str | Path, is_hub_id: bool, progress: bool) -> It
     """Show what is being loaded; whatever goes wrong becomes a ModelUnavailableError."""
     # A download from the hub keeps its own progress bars: it may take minutes.
     shows_own_bars = progress and is_hub_id
-    quiet = nullcontext() if shows_own_bars else quiet_transformers()
+    quiet = quiet_transformers(with_bars=shows_own_bars)
     try:
         with status(f"loading {role} {model_name(spec)} ...", progress and not shows_own_bars), quiet:
             yield
