@@ -40,7 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if differences(locked(), installed()):
         return
     ahead = ("DeprecationWarning", "PendingDeprecationWarning")
-    lines = ["error", *(f"default::{kind}" for kind in ahead), *(f"error::{kind}:{_OURS}" for kind in ahead)]
+    lines = ["error", *(f"ignore::{kind}" for kind in ahead), *(f"error::{kind}:{_OURS}" for kind in ahead)]
     for line in lines:
         config.addinivalue_line("filterwarnings", line)
 

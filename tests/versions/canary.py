@@ -156,16 +156,19 @@ def main(
     asked = [*requirements(), *(with_ or [])]
     if lowest:
         asked += [re.sub(r">=([^,]+).*", r"==\1", requirement) for requirement in requirements()]
+    errors = Console(stderr=True, highlight=False, soft_wrap=True)
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     try:
         with (
             tempfile.TemporaryDirectory(prefix="canary-", ignore_cleanup_errors=True) as name,
-            Progress(*columns, console=Console(stderr=True), transient=True) as progress,
+            Progress(*columns, console=errors, transient=True) as progress,
         ):
             task = progress.add_task("making an environment")
 
             def step(words: str) -> None:
                 progress.update(task, description=words)
+                if not errors.is_terminal:
+                    errors.print(f"canary: {words} ...", markup=False)
 
             environment = Environment(Path(name), find_links)
             step("installing " + ("the oldest" if lowest else "the newest") + " allowed versions")

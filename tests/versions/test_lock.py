@@ -99,3 +99,20 @@ def test_warnings_are_errors_only_under_the_lock() -> None:
             assert is_error(DeprecationWarning, module) == under_lock
         assert is_error(FutureWarning, "torch.nn.modules.module") == under_lock
         assert is_error(RuntimeWarning, "tradeoff.laws") == under_lock
+
+
+def test_the_documentation_names_the_versions() -> None:
+    """Its table has every package that users install, with the bounds of pyproject.toml and the lock."""
+    text = (ROOT / "docs" / "versions.md").read_text(encoding="utf-8")
+    documented = {}
+    for line in re.findall(r"^\| ([\w-]+) \| ([\d.]+) \| ([\w.]+) \| (.*?) ?\|$", text, re.MULTILINE):
+        name, lowest, tested, why = line
+        documented[name] = lowest, tested, re.findall(r"^below ([\d.]+)\b", why)
+    expected = {}
+    for wanted in map(Requirement, requirements("llm")):
+        bounds = {bound.operator: bound.version for bound in wanted.specifier}
+        upper = [bounds["<"]] if "<" in bounds else []
+        expected[wanted.name] = bounds[">="], locked()[spelling(wanted.name)], upper
+    assert documented == expected
+    renewing = CONSTRAINTS.read_text(encoding="utf-8").splitlines()[1].removeprefix("#").strip()
+    assert renewing.removesuffix(" -o constraints.txt") in text
