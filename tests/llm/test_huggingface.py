@@ -238,7 +238,7 @@ def test_generating_prints_no_warning(tiny_folder: Path, tmp_path: Path) -> None
         "-o": tmp_path / "texts.jsonl",
     }
     command += [str(part) for option in options.items() for part in option]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert result.returncode == 0, result.stderr
     assert "warn" not in result.stderr.lower()
     assert "deprecat" not in result.stderr.lower()
