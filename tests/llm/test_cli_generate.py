@@ -19,6 +19,7 @@ from tradeoff.cli.generate import _METHOD_HELP
 from tradeoff.kernels import METHODS
 from tradeoff.keys import Key
 from tradeoff.llm.measurements import aatps, interval
+from tradeoff.llm.probe import Findings
 from tradeoff.philox import VllmPhilox
 from tradeoff.prf import KeyedPrf, Stream
 
@@ -364,3 +365,15 @@ def test_key_new_is_secret_and_never_overwrites(tmp_path: Path) -> None:
     assert Key.read(path) == key
     named = runner.invoke(app, ["key", "fingerprint", str(path)])
     assert named.output.strip() == key.fingerprint
+
+
+def test_a_model_that_is_drawn_from_wrongly_is_refused(
+    folder: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless the check is switched off, whose help says what is not known then."""
+    wrong = Findings(rows="log P is off by 3 nats")
+    monkeypatch.setattr("tradeoff.llm.engine.findings", lambda *_: wrong)
+    refused = generate(folder, tiny_folder, "--batch", "2")
+    assert refused.exit_code == 2
+    assert "side by side: log P is off by 3 nats; use --batch 1" in refused.output
+    assert generate(folder, tiny_folder, "--batch", "2", "--no-probe").exit_code == 0

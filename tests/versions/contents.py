@@ -25,6 +25,7 @@ _CHECKOUT = (
 )
 _DATA = (
     "tradeoff/data/prompts.jsonl",
+    "tradeoff/data/families.json",
     "tradeoff/data/jump.safetensors",
     "tradeoff/cli/__main__.py",
 )

@@ -84,6 +84,14 @@ def generate_command(
     measure: Annotated[
         bool, typer.Option("--measure", help="Record 1 - TV, entropy and log P of every token.")
     ] = False,
+    no_probe: Annotated[
+        bool,
+        typer.Option(
+            "--no-probe",
+            help="Do not check models outside the table of verified ones. It is not known then whether texts "
+            "side by side, speculated, from trees, or beyond a window are drawn from the model's own law.",
+        ),
+    ] = False,
 ) -> None:
     """Generate text with a watermark under speculative decoding.
 
@@ -125,7 +133,7 @@ def generate_command(
         encoded = encode_prompts(pair.tokenizer, named, chat=chat)
         if prompts == "builtin:question" and not chat and pair.tokenizer.chat_template:
             print_note(f"the questions of {prompts} are meant for --chat")
-        run = generate_to_file(pair, settings, encoded, output, batch=batch)
+        run = generate_to_file(pair, settings, encoded, output, batch=batch, probe=not no_probe)
         _print_summary(run, settings)
         if run.new:
             print_written(stdout(), [output])

@@ -19,6 +19,7 @@ from tradeoff.kernels import Basic, Method
 from tradeoff.llm.huggingface import end_token_ids, longest_context
 from tradeoff.llm.keyed import PositionRandomness
 from tradeoff.llm.models import ModelPair
+from tradeoff.llm.probe import findings
 from tradeoff.llm.rounds import Speculator
 from tradeoff.llm.rows import ContextWindow, GeneratedText, Prompt, Row, prompt_generator
 from tradeoff.llm.sampling import Sampling
@@ -102,9 +103,12 @@ class Engine:
         settings: how.
         batch: texts at a time, at least 1. It is halved, with a message, if the device runs out of memory.
         report: called with a line for the user when something noteworthy happens.
+        probe: whether models that are not known to be drawn from rightly are checked first (see
+            `tradeoff.llm.probe`); without it the texts may be drawn from another law, and nothing tells.
 
     Raises:
-        ValueError: for a batch below 1, or models whose caches cannot be rolled back.
+        ValueError: for a batch below 1, models whose caches cannot be rolled back, and models that were found
+            to be drawn from wrongly in the way that is asked for.
     """
 
     def __init__(
@@ -113,6 +117,7 @@ class Engine:
         settings: EngineSettings,
         batch: int = 1,
         report: Callable[[str], None] = lambda _: None,
+        probe: bool = True,
     ):
         if batch < 1:
             raise ValueError(f"batch={batch} must be at least 1 text")
@@ -123,6 +128,17 @@ class Engine:
         self._eos = frozenset() if settings.ignore_eos else _eos_ids(pair)
         self._rows: list[Row] = []
         self._open()
+        self._limit = self._checked_models() if probe else None
+
+    def _checked_models(self) -> int | None:
+        """Positions up to which the models are drawn from rightly; raises ValueError if in no way."""
+        names = (self.pair.target_name, self.pair.draft_name)
+        limits = []
+        for name, feeder in zip(names, self._feeders, strict=False):
+            found = findings(feeder.model, self._report)
+            found.check(name, batch=self.batch, drafts=self._k > 0, width=self.settings.method.width)
+            limits.append(found.limit)
+        return min((limit for limit in limits if limit is not None), default=None)
 
     def _open(self) -> None:
         """Empty slots for `batch` texts."""
@@ -139,7 +155,7 @@ class Engine:
         """Raise ValueError, naming the prompt, for one that is empty, of another tokenizer, or too long for
         the context window."""
         nodes = self._k * self.settings.method.width
-        limits = [longest_context(f.model) for f in self._feeders]
+        limits = [self._limit, *(longest_context(f.model) for f in self._feeders)]
         limit = min((limit for limit in limits if limit), default=None)
         for prompt in prompts:
             if not prompt.token_ids:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from tradeoff.llm.huggingface import PreTrainedModel, text_config
+from tradeoff.llm.huggingface import PreTrainedModel, keep_layers, text_config
 
 __all__ = ["layer_stack", "parse_skip", "skip_layers"]
 
@@ -64,15 +64,7 @@ def skip_layers(model: Model, layers: Iterable[int]) -> Model:
             if hasattr(module, "layer_idx"):
                 vars(module)["layer_idx"] = index
 
-    config = text_config(shorter)
-    per_layer = {
-        name: [values[index] for index in kept]
-        for name, values in vars(config).items()
-        if "layer" in name and isinstance(values, list | tuple) and len(values) == count
-    }
-    config.num_hidden_layers = len(kept)
-    for name, values in per_layer.items():
-        setattr(config, name, values)
+    keep_layers(text_config(shorter), kept)
     return shorter.eval()
 
 

@@ -43,6 +43,7 @@ def generate_to_file(
     *,
     batch: int = 8,
     title: str = "generating",
+    probe: bool = True,
 ) -> Run:
     """Generate the texts that `path` does not hold yet.
 
@@ -56,6 +57,7 @@ def generate_to_file(
         path: JSON lines, made or continued.
         batch: texts at a time.
         title: of the progress bar.
+        probe: as for `Engine`.
 
     Raises:
         FileError: if `path` cannot be used, belongs to another run, or holds these prompts as other tokens.
@@ -67,6 +69,7 @@ def generate_to_file(
         settings,
         min(batch, max(len(prompts), 1)),
         lambda line: console.print(line, style="yellow", markup=False, soft_wrap=True),
+        probe,
     )
     engine.check(prompts)
     run = run_settings(pair, settings)
