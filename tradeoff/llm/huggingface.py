@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import inspect
 import io
+import json
 import re
 import warnings
 from abc import abstractmethod
@@ -38,6 +39,7 @@ __all__ = [
     "PreTrainedModel",
     "PreTrainedTokenizerBase",
     "attention_mask",
+    "code_in",
     "end_token_ids",
     "final_states",
     "growing_cache",
@@ -61,6 +63,8 @@ __all__ = [
 #: deprecated (and gone from 5.40 on).
 _CACHE_ARGUMENTS = ("cache", "past_key_values")
 _GGUF = ".gguf"
+#: Not the default, which asks on a terminal whether to run the Python files that come with a model.
+_NO_CODE = {"trust_remote_code": False}
 #: Names of settings that count positions, and not layers or heads.
 _LENGTH = re.compile(
     r"^(?!.*(layer|num_|type|head|pattern|period)).*(window|chunk|position|context|n_ctx|seq)"
@@ -156,11 +160,11 @@ def read_model(
         path = Path(location)
         unpacked = GgufConfig(dequantize=True)
         model = AutoModelForCausalLM.from_pretrained(
-            path.parent, gguf_file=path.name, dtype=dtype, quantization_config=unpacked
+            path.parent, gguf_file=path.name, dtype=dtype, quantization_config=unpacked, **_NO_CODE
         )
     else:
         model = AutoModelForCausalLM.from_pretrained(
-            location, revision=revision, dtype=dtype, use_safetensors=True
+            location, revision=revision, dtype=dtype, use_safetensors=True, **_NO_CODE
         )
     return model.eval().to(device)
 
@@ -173,10 +177,24 @@ def read_tokenizer(location: str | Path, revision: str | None = None) -> PreTrai
     """
     if _is_gguf(location):
         path = Path(location)
-        return AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+        return AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name, **_NO_CODE)
     if isinstance(location, Path) and location.is_file():
         return PreTrainedTokenizerFast(tokenizer_file=str(location))
-    return AutoTokenizer.from_pretrained(location, revision=revision)
+    return AutoTokenizer.from_pretrained(location, revision=revision, **_NO_CODE)
+
+
+def code_in(folder: Path) -> list[str]:
+    """Python files that a model or tokenizer folder asks to be run, by its settings; none ever is."""
+    found = set()
+    for name in ("config.json", "tokenizer_config.json"):
+        try:
+            classes = json.loads((folder / name).read_text(encoding="utf-8")).get("auto_map", {}).values()
+        except (OSError, ValueError, AttributeError):
+            continue
+        for group in classes:
+            parts = group if isinstance(group, list) else [group]
+            found |= {f"{part.split('--')[-1].split('.')[0]}.py" for part in parts if isinstance(part, str)}
+    return sorted(found)
 
 
 def render_chat(tokenizer: PreTrainedTokenizerBase, question: str) -> str | None:

@@ -13,6 +13,7 @@ from tradeoff.llm.builtin import BUILTIN_NAME, ModelUnavailableError, builtin_ta
 from tradeoff.llm.huggingface import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    code_in,
     quiet_transformers,
     read_model,
     read_tokenizer,
@@ -84,6 +85,12 @@ def _loading(role: str, spec: str | Path, is_hub_id: bool, progress: bool) -> It
             local = f"no folder or file {str(spec)!r} here"
             remedy = f"{local}; connect to the network, or download the model elsewhere and pass its folder"
         reason = (str(error).splitlines() or [""])[0]
+        code = code_in(Path(spec).expanduser())
+        if code:
+            raise ModelUnavailableError(
+                f"{role}={str(spec)!r} comes with code of its own ({', '.join(code)}), which is never run "
+                "here; use a model of a family that Transformers knows"
+            ) from error
         raise ModelUnavailableError(
             f"{role}={str(spec)!r} could not be loaded ({type(error).__name__}: {reason}); {remedy}"
         ) from error
