@@ -16,7 +16,13 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from tradeoff.llm.huggingface import PreTrainedModel, final_states, growing_cache, text_config
+from tradeoff.llm.huggingface import (
+    PreTrainedModel,
+    final_states,
+    growing_cache,
+    output_projection,
+    text_config,
+)
 from tradeoff.llm.jump import KEPT_LAYERS, adapter_parameters
 from tradeoff.llm.layer_skip import layer_stack
 
@@ -91,7 +97,7 @@ def sample_texts(
         report(now, length)
         if now == length:
             break
-        logits = target.get_output_embeddings()(hidden[:, -1])
+        logits = output_projection(target)(hidden[:, -1])
         cumulative = torch.cumsum(torch.softmax(logits.double() / heat, dim=-1), dim=-1)
         u = torch.from_numpy(rng.random((rows, 1))).to(target.device) * cumulative[:, -1:]
         drawn = torch.searchsorted(cumulative, u, right=True).clamp_max(logits.shape[-1] - 1)[:, 0]
@@ -185,8 +191,8 @@ def mean_overlap(
             continue
         device = draft.device
         hidden = final_states(draft, ids[None, : int(last)].long().to(device))
-        q = draft.get_output_embeddings()(hidden[0, where])
-        p = target.get_output_embeddings()(states[where].to(target.device, target.dtype))
+        q = output_projection(draft)(hidden[0, where])
+        p = output_projection(target)(states[where].to(target.device, target.dtype))
         both = [(z[:, :vocabulary].float() / temperature).softmax(dim=-1) for z in (p, q.to(p.device))]
         sums.append(float(torch.minimum(*both).sum()))
         counts.append(len(where))
@@ -356,7 +362,7 @@ def train(
         clock: seconds; a test's own clock makes a run reproducible.
         report: called with (seconds spent, a line on where training stands).
     """
-    projection = draft.get_output_embeddings().weight.detach()
+    projection = output_projection(draft).weight.detach()
     sample = texts["states"][:: max(1, len(texts["ids"]) // 64), ::16].flatten(0, 1)
     vocabulary = Vocabulary(projection, sample, min(common, len(projection)), rare)
     since, recent = 0.0, []

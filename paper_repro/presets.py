@@ -73,7 +73,8 @@ class PromptSet:
         except ModuleNotFoundError as error:
             raise ValueError(
                 f"prompts {self.name!r} come from the dataset {self.dataset}, which needs the package "
-                "datasets: pip install -e '.[paper]'; or put them into JSON lines and name the file as source"
+                "datasets: pip install -c constraints.txt -e '.[paper]'; or put them into JSON lines and "
+                "name the file as source"
             ) from error
         rows = load_dataset(self.dataset, self.config or None, split=self.split, streaming=True)
         found: list[tuple[str, str]] = []

@@ -34,6 +34,7 @@ from matplotlib.axes import Axes
 from sims.common import BAR, finish, generator, panels
 from sims.real_kernels import kernel_rows
 from sims.report import NotEvaluatedError, Row, compare
+from tradeoff.console import INSTALL_LLM
 from tradeoff.files import write_table
 from tradeoff.plane import COLORS
 
@@ -58,9 +59,7 @@ def run(size: int, seed: int, out: Path) -> list[Row]:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("tradeoff"):
             raise
-        raise NotEvaluatedError(
-            f"running models needs {error.name}; install it with pip install -e '.[llm]'"
-        ) from error
+        raise NotEvaluatedError(f"running models needs {error.name}; {INSTALL_LLM}") from error
     try:
         models = load_pair(dtype="float32", progress=False)
     except ModelUnavailableError as error:

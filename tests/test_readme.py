@@ -7,9 +7,9 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
-import pytest
 
 from figures.anchored_figure_2 import compute
 from tradeoff.classes import curve
@@ -25,15 +25,18 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 RESULTS = ROOT / "paper_repro" / "results"
 NUMBER = re.compile(r"[-−+]?\d+(?:\.\d+)?")
 #: Commands that take minutes or hours, or whose figures depend on the machine.
-LONG = (
-    "paper_repro --small",
-    "paper_repro.generate --preset",
-    "paper_repro.experiment --preset",
-    "tests.benchmarks.bench",
-    "figures.figure_1_real",
-    "figures.transport_tilt",
-    "python -m sims",
+LONG = re.compile(
+    r"paper_repro --small|paper_repro\.\w+ --preset|tests\.benchmarks\.bench|figures\.figure_1_real|"
+    r"figures\.transport_tilt|python -m sims"
 )
+#: Sections that quote such a command, but none of its figures.
+WITHOUT_FIGURES = {
+    "Two commands",
+    "Your own distributions",
+    "Detection",
+    "What is not in the paper",
+    "Layout",
+}
 
 
 def rows(first_cell: str) -> list[list[str]]:
@@ -64,6 +67,11 @@ def only(table: pd.DataFrame, **where: object) -> pd.Series:
         table = table[table[column] == value]
     assert len(table) == 1, where
     return table.iloc[0]
+
+
+def errors(steps: Any, where: dict[str, str]) -> list[float]:
+    """Standard errors of tokens a step, for both sets of prompts."""
+    return list(steps.get_group((where["method"], where["watermark"]))["aatps_error"])
 
 
 def test_figure_1_on_the_papers_example() -> None:
@@ -121,19 +129,25 @@ def test_anchored_values() -> None:
 
 
 def test_which_watermark_to_deploy() -> None:
-    """TPR with its interval at 50 and 100 tokens, and the length of reading to a verdict."""
+    """Tokens a step, TPR with its interval at 50 and 100 tokens, the length of reading to a verdict."""
     tpr = pd.read_csv(RESULTS / "small" / "tpr.csv")
     verdicts = pd.read_csv(RESULTS / "small" / "sequential.csv")
     names = {"likelihood ratio": "likelihood ratio, two keys", "oracle (a bound)": "oracle"}
+    steps = pd.read_csv(RESULTS / "small" / "speed.csv")
+    steps = steps[steps["texts"] == 125].groupby(["method", "watermark"])[["aatps", "aatps_error"]]
     shown = rows("scheme and detector")
     assert len(shown) == 11
-    for scheme, _, _, at_50, at_100, verdict in shown:
+    for scheme, _, step, at_50, at_100, verdict in shown:
         *_, detector = scheme.split(", ")
         detector = re.sub(r" \(the paper\)", "", detector)
         found = re.search(r"`([\w-]+)`", scheme)
         method = "basic" if found is None else found[1]
         watermark = "synthid:30" if scheme.startswith("SynthID") else "gumbel"
         where = {"method": method, "watermark": watermark}
+        if method != "basic":
+            # Both sets of prompts have as many texts.
+            mean, first, second = steps.get_group((method, watermark))["aatps"].mean(), *errors(steps, where)
+            assert is_printed([mean, math.hypot(first, second) / 2], step), scheme
         for tokens, cell in ((50, at_50), (100, at_100)):
             detected = {"detector": names.get(detector, detector), "tokens": tokens, "prompts": "both"}
             row = only(tpr, **where, **detected)
@@ -147,21 +161,29 @@ def test_stopping_at_any_time() -> None:
     """Median tokens to the verdict and the share of texts that get it."""
     table = pd.read_csv(RESULTS / "sequential" / "sequential.csv")
     table = table[table["alpha"] == 0.02]
-    tests = {
+    lengths = {
         "bets, key alone** (": {"kind": "betting"},
         "bets, key and draft": {"test": "draft-aware bets"},
     }
-    matched = 0
+    fewer = {
+        "bets, key alone: fewer": {"kind": "betting"},
+        "bets with the draft: fewer": {"test": "draft-aware bets"},
+    }
     columns = [(method, heat) for heat in (0.3, 0.7, 1.0) for method in ("one-race", "algorithm-1")]
+    matched = 0
     for name, *cells in rows("| one race, T = 0.3"):
-        for start, which in tests.items():
+        for start, which in (lengths | fewer).items():
             if start in name:
                 matched += 1
                 for (method, heat), cell in zip(columns, cells, strict=True):
                     row = only(table, method=method, temperature=heat, **which)
-                    seen = [] if math.isinf(row["median"]) else [row["median"]]
-                    assert is_printed([*seen, 100 * row["detected"]], cell.replace("–", "")), (name, cell)
-    assert matched == len(tests)
+                    if start in fewer:
+                        shares = [100 * row[f"reduction{part}"] for part in ("", "_low", "_high")]
+                        assert not cell or is_printed(shares, cell), (name, cell)
+                    else:
+                        seen = [] if math.isinf(row["median"]) else [row["median"]]
+                        assert is_printed([*seen, 100 * row["detected"]], cell.replace("–", "")), (name, cell)
+    assert matched == len(lengths) + len(fewer)
 
 
 def test_transport_watermarks() -> None:
@@ -206,13 +228,13 @@ def test_statements() -> None:
     assert sum(int(row[1]) for row in shown) == (~table["expected_red"]).sum()
 
 
-@pytest.mark.parametrize("command", LONG)
-def test_long_runs_carry_their_date_and_versions(command: str) -> None:
-    """Every section that prints figures of such a command says when and with what they were measured."""
-    sections = re.split(r"^#+ ", README, flags=re.MULTILINE)
-    quoting = [section for section in sections if re.search(rf"`[^`]*{re.escape(command)}", section)]
-    measured = [section for section in quoting if re.search(r"\d ± \d|\d ms\b|\d \([−\d.]+ to ", section)]
-    assert measured, command
-    for section in measured:
-        stamp = r"[Mm]easured (on )?2\d{3}-\d\d-\d\d.*Python 3\.\d+.*"
-        assert re.search(stamp, " ".join(section.split())), section.splitlines()[0]
+def test_long_runs_carry_their_date_and_versions() -> None:
+    """Every section that quotes such a command says when its figures were measured, and with what."""
+    stamp = re.compile(r"[Mm]easured (on )?2\d{3}-\d\d-\d\d\W+Python 3\.\d+")
+    stamped = set()
+    for section in re.split(r"^#+ ", README, flags=re.MULTILINE)[1:]:
+        heading, words = section.splitlines()[0], " ".join(section.split())
+        if LONG.search(words) and heading not in WITHOUT_FIGURES:
+            stamped.add(heading)
+            assert stamp.search(words), heading
+    assert len(stamped) == 8

@@ -16,8 +16,10 @@ import typer
 from rich.console import Console
 
 __all__ = [
+    "INSTALL_LLM",
     "Reader",
     "exit_on_bad_input",
+    "hide_announcements",
     "print_error",
     "print_note",
     "print_warning",
@@ -27,6 +29,10 @@ __all__ = [
 ]
 
 
+#: How to get what running models needs.
+INSTALL_LLM = (
+    "install it with pip install 'tradeoff[llm]' (in a checkout: pip install -c constraints.txt -e '.[llm]')"
+)
 _LLM_PACKAGES = {"accelerate", "gguf", "platformdirs", "safetensors", "torch", "transformers"}
 
 
@@ -52,8 +58,7 @@ def exit_on_bad_input() -> Iterator[None]:
     an exit, so that worker processes and temporary folders are cleaned up. What other packages announce about
     their next releases is not shown, since nobody who runs a command can act on it (-W shows it).
     """
-    # Appended, so that every other filter, of -W or of a test, goes before it.
-    warnings.simplefilter("ignore", FutureWarning, append=True)
+    hide_announcements()
     previous = None
     if threading.current_thread() is threading.main_thread():
         previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -63,8 +68,7 @@ def exit_on_bad_input() -> Iterator[None]:
         if error.name not in _LLM_PACKAGES:
             raise
         stderr().print(
-            f"error: running models needs {error.name}; install it with pip install 'tradeoff[llm]' (in a "
-            "checkout: pip install -c constraints.txt -e '.[llm]')",
+            f"error: running models needs {error.name}; {INSTALL_LLM}",
             style="red",
             markup=False,
             soft_wrap=True,
@@ -80,6 +84,12 @@ def exit_on_bad_input() -> Iterator[None]:
     finally:
         if previous is not None:
             signal.signal(signal.SIGTERM, previous)
+
+
+def hide_announcements() -> None:
+    """Do not show, in this process, what other packages announce about their next releases."""
+    # Appended, so that every other filter, of -W or of a test, goes before it.
+    warnings.simplefilter("ignore", FutureWarning, append=True)
 
 
 class Reader:

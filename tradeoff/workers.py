@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 
+from tradeoff.console import hide_announcements
+
 __all__ = ["worker_pool"]
 
 
@@ -27,7 +29,8 @@ def worker_pool(processes: int | None) -> Iterator[ProcessPoolExecutor | None]:
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(dict.fromkeys(names, "1"))
     try:
-        with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as executor:
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(count, context, initializer=hide_announcements) as executor:
             try:
                 yield executor
             except BaseException:

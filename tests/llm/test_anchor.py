@@ -156,8 +156,8 @@ class FixedLaw(torch.nn.Module):
         super().__init__()
         self.logits = torch.nn.Parameter(torch.from_numpy(np.log(law)))
 
-    def forward(self, ids: torch.Tensor, logits_to_keep: int) -> SimpleNamespace:
-        return SimpleNamespace(logits=self.logits.expand(len(ids), logits_to_keep, -1))
+    def forward(self, input_ids: torch.Tensor, logits_to_keep: int, use_cache: bool) -> SimpleNamespace:
+        return SimpleNamespace(logits=self.logits.expand(len(input_ids), logits_to_keep, -1))
 
 
 @pytest.mark.parametrize("make", [Basic, KeepStrength, TwoKeys], ids=lambda make: make.name)

@@ -236,6 +236,26 @@ def damage_tokenizer(folder: Path) -> None:
     path.write_text(path.read_text().replace("</s>", "<s/>"))
 
 
+def flip(folder: Path, where: float) -> None:
+    """Change one bit of the weights; their size stays."""
+    path = folder / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[int(where * (len(content) - 1))] ^= 1
+    path.write_bytes(content)
+
+
+def flip_in_the_header(folder: Path) -> None:
+    flip(folder, 0.0)
+
+
+def flip_in_the_middle(folder: Path) -> None:
+    flip(folder, 0.5)
+
+
+def flip_at_the_end(folder: Path) -> None:
+    flip(folder, 1.0)
+
+
 def delete_config(folder: Path) -> None:
     (folder / "config.json").unlink()
 
@@ -269,6 +289,9 @@ def no_files(folder: Path) -> None:
     "damage",
     [
         truncate_weights,
+        flip_in_the_header,
+        flip_in_the_middle,
+        flip_at_the_end,
         damage_tokenizer,
         delete_config,
         damage_manifest,

@@ -270,7 +270,7 @@ def test_words_need_the_extra_that_tokenises(folder: Path, monkeypatch: pytest.M
     result = run(folder, folder / "a.txt", folder / "b.jsonl", "--json")
     assert result.exit_code == 2
     assert json.loads(result.stdout)["verdict"] == "watermarked"
-    assert "install what tokenizers need with pip install -e '.[llm]'" in flat(result.stderr)
+    assert "install it with pip install 'tradeoff[llm]'" in flat(result.stderr)
 
 
 def test_tokenizer_is_loaded_once_and_no_weights_are(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

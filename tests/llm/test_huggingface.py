@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 import warnings
@@ -13,9 +14,11 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging
 
+from tradeoff.llm.builtin import ModelUnavailableError
 from tradeoff.llm.huggingface import (
     CacheLayer,
     LayeredCache,
@@ -33,6 +36,8 @@ from tradeoff.llm.huggingface import (
     text_config,
     unrollable_layers,
 )
+from tradeoff.llm.loading import load_model
+from tradeoff.llm.slots import Feeder
 
 ROOT = Path(__file__).parents[2]
 MakeLlama = Callable[..., LlamaForCausalLM]
@@ -166,6 +171,40 @@ def test_a_mask_hides_what_a_row_must_not_read(make_llama: MakeLlama) -> None:
             for row, text in ((0, [7, 8, 9]), (1, [7, 9])):
                 alone = next_logits(model, torch.tensor([text]), 1)
                 torch.testing.assert_close(seen[row], alone[0], rtol=0, atol=1e-5)
+
+
+def test_attention_without_masks_is_refused(make_llama: MakeLlama) -> None:
+    """Such kernels would let rows read each other's padding."""
+    model = make_llama()
+    text_config(model)._attn_implementation = "flash_attention_2"
+    assert not masks_rows(model)
+    with pytest.raises(ValueError, match=r"'flash_attention_2', which takes no mask for every row; load it"):
+        Feeder(model, 1, 8)
+
+
+@pytest.mark.parametrize("change", ["missing", "shape"])
+def test_half_a_model_is_refused(tiny_folder: Path, tmp_path: Path, change: str) -> None:
+    """Transformers would fill what is missing, or of another shape, with random numbers."""
+    folder = tmp_path / "half"
+    shutil.copytree(tiny_folder, folder)
+    tensors = load_file(folder / "model.safetensors")
+    name = next(name for name in tensors if "layers.1." in name and "mlp" in name)
+    tensors = {key: tensor for key, tensor in tensors.items() if key != name}
+    if change == "shape":
+        tensors[name] = torch.zeros(3, 5)
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    said = rf"1 weights are missing or of another shape \({re.escape(name)}\); they would be random"
+    with pytest.raises(ValueError, match=said):
+        read_model(folder, torch.float32)
+    with pytest.raises(ModelUnavailableError, match=said):
+        load_model("target", folder, None, torch.device("cpu"), torch.float32, False)
+
+
+def test_a_folder_may_be_called_like_a_file(tiny_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model.gguf"
+    shutil.copytree(tiny_folder, folder)
+    assert len(read_tokenizer(folder)) == len(read_tokenizer(tiny_folder))
+    assert read_model(folder, torch.float32).dtype == torch.float32
 
 
 def test_layers_that_roll_back(make_llama: MakeLlama) -> None:

@@ -164,5 +164,5 @@ def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(ValueError, match=r"pip install -e '\.\[paper\]'"):
+    with pytest.raises(ValueError, match=r"pip install -c constraints\.txt -e '\.\[paper\]'"):
         PromptSet("eli5", dataset="d", field="q").read(1)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import tarfile
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 __all__ = ["complaints"]
@@ -13,6 +15,7 @@ __all__ = ["complaints"]
 _PACKAGE = "tradeoff"
 #: What the README's commands need of a source distribution.
 _CHECKOUT = (
+    ".ci/run",
     "constraints.txt",
     "pyproject.toml",
     "README.md",
@@ -31,8 +34,12 @@ _DATA = (
 )
 
 
-def complaints(archive: Path) -> list[str]:
+def complaints(archive: Path, tracked: Iterable[str]) -> list[str]:
     """What a wheel or source distribution lacks, or holds and should not; empty if it is as it should be.
+
+    Args:
+        archive: .whl or .tar.gz.
+        tracked: files of the repository; a source distribution may hold these, and what describes itself.
 
     Raises:
         ValueError: for a file that is neither.
@@ -45,8 +52,11 @@ def complaints(archive: Path) -> list[str]:
         missing = [name for name in _DATA if name not in names]
     elif archive.name.endswith(".tar.gz"):
         with tarfile.open(archive) as source:
-            names = [name.partition("/")[2] for name in source.getnames()]
-        wrong = [name for name in names if name.endswith((".key", ".pyc", ".npz", "texts.jsonl"))]
+            names = [member.name.partition("/")[2] for member in source.getmembers() if member.isfile()]
+        allowed = {*tracked, "", "PKG-INFO", "setup.cfg"}
+        wrong = [
+            name for name in names if name not in allowed and not name.startswith(f"{_PACKAGE}.egg-info")
+        ]
         missing = [name for name in _CHECKOUT if name not in names]
     else:
         raise ValueError(f"{archive} is neither a wheel nor a source distribution; pass what `build` wrote")
@@ -55,6 +65,9 @@ def complaints(archive: Path) -> list[str]:
 
 
 if __name__ == "__main__":
-    found = [said for name in sys.argv[1:] for said in complaints(Path(name))]
+    files = subprocess.run(
+        ["git", "ls-files"], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    found = [said for name in sys.argv[1:] for said in complaints(Path(name), files)]
     print("\n".join(found) or f"{len(sys.argv) - 1} archives hold what they should")
     sys.exit(1 if found else 0)

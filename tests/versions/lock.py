@@ -47,7 +47,11 @@ def installed(paths: list[str] | None = None) -> dict[str, str]:
         paths: folders to look in; None for those of this interpreter.
     """
     found = distributions() if paths is None else distributions(path=paths)
-    return {spelling(package.name): undo_label(package.version) for package in found if package.name}
+    versions: dict[str, str] = {}
+    for package in found:
+        # The first on the path is the one that is imported.
+        versions.setdefault(spelling(package.name), undo_label(package.version))
+    return versions
 
 
 def differences(tested: dict[str, str], found: dict[str, str]) -> dict[str, tuple[str, str]]:

@@ -18,7 +18,7 @@ _KEPT = 6000
 
 
 class Recorder:
-    """Collects failures and warnings of the whole run, all workers together.
+    """Collects what passed, failures and warnings of the whole run, all workers together.
 
     Args:
         path: JSON file that is written when the run ends.
@@ -28,6 +28,7 @@ class Recorder:
         self.path = path
         self.outcome: dict[str, int] = {"passed": 0, "failed": 0, "skipped": 0}
         self.failures: dict[str, str] = {}
+        self.passed: list[str] = []
         self.warnings: dict[str, str] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -36,12 +37,16 @@ class Recorder:
             self.failures[report.nodeid] = report.longreprtext[-_KEPT:]
         if report.failed or report.when == "call" or report.skipped:
             self.outcome[report.outcome] += 1
+        if report.passed and report.when == "call":
+            self.passed.append(report.nodeid)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """A file could not even be imported."""
         if report.failed:
             self.outcome["failed"] += 1
             self.failures[report.nodeid] = report.longreprtext[-_KEPT:]
+        elif report.nodeid:
+            self.passed.append(report.nodeid)
 
     def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
         """Something warned; equal words are kept once, with the file that said them."""
@@ -50,7 +55,12 @@ class Recorder:
 
     def pytest_sessionfinish(self) -> None:
         """Write everything."""
-        kept = {"outcome": self.outcome, "failures": self.failures, "warnings": self.warnings}
+        kept = {
+            "outcome": self.outcome,
+            "failures": self.failures,
+            "passed": [test for test in self.passed if test not in self.failures],
+            "warnings": self.warnings,
+        }
         self.path.write_text(json.dumps(kept, indent=1), encoding="utf-8")
 
 

@@ -22,6 +22,13 @@ class World:
         return frozenset(t for t in tests if self.broken_by[t] and self.broken_by[t] <= back)
 
 
+class Shaky(World):
+    """The same, but that one test fails the first time alone, whatever the versions."""
+
+    def passing(self, back: frozenset[str], tests: frozenset[str]) -> frozenset[str]:
+        return super().passing(back, tests) | (tests & {"shaky"})
+
+
 @given(
     st.dictionaries(st.sampled_from("abcdef"), st.sampled_from(PACKAGES), min_size=1),
     st.permutations(PACKAGES),
@@ -30,16 +37,19 @@ def test_single_culprits_are_found(broken_by: dict[str, str], order: list[str]) 
     """Whoever they are and in whatever order they are suspected, with few runs."""
     world = World({test: frozenset([package]) for test, package in broken_by.items()})
     assert blame(broken_by, order, world.passing) == world.broken_by
-    assert world.runs <= 1 + 2 * 4 * len(set(broken_by.values()))
+    assert world.runs <= 2 + 2 * 4 * len(set(broken_by.values()))
 
 
 @given(st.sets(st.sampled_from(PACKAGES), min_size=2), st.permutations(PACKAGES))
 def test_accomplices_are_named_together(culprits: set[str], order: list[str]) -> None:
-    """Where no half alone helps, the set that is blamed holds all of them, and cures."""
-    world = World({"a": frozenset(culprits)})
-    found = blame("a", order, world.passing)["a"]
-    assert culprits <= found
-    assert world.passing(found, frozenset("a"))
+    """Where no half alone helps, those that must go together are named, and nobody else."""
+    world = World({"a": frozenset(culprits), "b": frozenset([order[0]])})
+    assert blame("ab", order, world.passing) == world.broken_by
+
+
+def test_a_test_that_passes_again_convicts_nobody() -> None:
+    world = Shaky({"shaky": UNCHANGED, "b": frozenset(["p3"])})
+    assert blame(["shaky", "b"], PACKAGES, world.passing) == {"b": frozenset(["p3"])}
 
 
 def test_what_no_version_cures_is_blamed_on_none() -> None:

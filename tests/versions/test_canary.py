@@ -48,6 +48,7 @@ class FakeEnvironment:
         return Report(
             {"passed": 9 - len(failing), "failed": len(failing), "skipped": 0},
             failing,
+            [],
             {"FutureWarning: the other name": "lib/torch/module.py"},
         )
 
@@ -107,6 +108,10 @@ def test_held_versions_and_the_oldest(world: Callable[..., type[FakeEnvironment]
     asked.clear()
     assert CliRunner().invoke(APP, ["--lowest"]).exit_code == 0
     assert {"numpy==2.0", "torch==2.6", "transformers==5.23"} <= set(asked)
+    asked.clear()
+    assert CliRunner().invoke(APP, ["--locked", "--with", "transformers==5.23.0"]).exit_code == 0
+    held = {f"{name}=={version}" for name, version in locked().items() if name != "transformers"}
+    assert set(asked) == {*requirements(), "transformers==5.23.0", *held}
 
 
 def test_no_verdict_without_an_environment(world: Callable[..., type[FakeEnvironment]]) -> None:
@@ -116,16 +121,65 @@ def test_no_verdict_without_an_environment(world: Callable[..., type[FakeEnviron
     world({}, {}).install = refuse  # type: ignore[assignment]
     result = CliRunner().invoke(APP, [])
     assert result.exit_code == 2
-    assert "canary: no verdict, the environment cannot be made: ERROR: no matching" in result.output
+    assert "error: ERROR: no matching distribution" in result.output
+
+
+def test_green_needs_tests_that_passed(world: Callable[..., type[FakeEnvironment]]) -> None:
+    """A run in which nothing was tested says nothing."""
+    kind = world({}, {})
+    kind.test = lambda self, tests: Report({"passed": 0, "failed": 0, "skipped": 3}, {}, [], {})  # type: ignore
+    result = CliRunner().invoke(APP, [])
+    assert result.exit_code == 1
+    assert "canary: red" in result.output
+
+
+def test_what_fails_once_accuses_nobody(world: Callable[..., type[FakeEnvironment]]) -> None:
+    kind = world(NEWEST, {"tests/a.py::x": "transformers"})
+    kind.retest = lambda self, tests: frozenset(tests)  # type: ignore[method-assign]
+    result = CliRunner().invoke(APP, [])
+    assert result.exit_code == 1
+    assert "passes when it is run again, or was not looked at in time: tests/a.py::x" in result.output
+    assert "canary: red, broken by no package" in result.output
+
+
+def test_failures_are_told_even_if_no_culprit_can_be_sought(
+    world: Callable[..., type[FakeEnvironment]],
+) -> None:
+    """No time, or versions that cannot be taken back: red all the same, with what failed."""
+    kind = world(NEWEST, {"tests/a.py::x": "transformers"})
+    result = CliRunner().invoke(APP, ["--minutes", "-1"])
+    assert result.exit_code == 1
+    assert "failed: tests/a.py::x: AttributeError: transformers" in result.output
+
+    def install(self: FakeEnvironment, wanted: Iterable[str], *options: str) -> None:
+        if options:
+            raise RuntimeError("ERROR: gone")
+
+    kind.install = install  # type: ignore[method-assign]
+    result = CliRunner().invoke(APP, [])
+    assert result.exit_code == 1
+    assert "canary: red" in result.output
+
+
+def test_pytest_that_does_not_come_to_its_end_has_failed(tmp_path: Path) -> None:
+    """A path that is not there leaves a record without failures behind; it does not count."""
+    environment = canary.Environment.__new__(canary.Environment)
+    environment.folder, environment._python = tmp_path, sys.executable
+    environment._variables = dict(os.environ)
+    report = environment.test(["tests/no_such_test.py"])
+    assert report.failures.keys() == {"tests/no_such_test.py"}
+    assert environment.retest(["tests/test_simplex.py::no_such_test", "tests/versions/test_blame.py"]) == {
+        "tests/versions/test_blame.py"
+    }
 
 
 def test_a_few_tests_stand_for_all() -> None:
-    """Two kinds of failure a file; equal failures once."""
-    failures = {f"tests/a.py::t{i}": f"where\nE   error {i // 10}" for i in range(40)}
-    failures |= {"tests/b.py": "ImportError while importing"}
-    assert representatives(failures) == {"tests/a.py::t0", "tests/a.py::t10", "tests/b.py"}
-    many = {f"tests/{i}.py::t": "E  x" for i in range(100)}
-    assert len(representatives(many)) == 24
+    """Two of every error, wherever they are; all errors before a second test of any."""
+    failures = {f"tests/a/{i:02}.py::t": "where\nE   one error" for i in range(40)}
+    failures |= {"tests/z.py": "ImportError while importing", "tests/z/y.py::t": "E  another"}
+    chosen = {"tests/a/00.py::t", "tests/a/01.py::t", "tests/z.py", "tests/z/y.py::t"}
+    assert representatives(failures) == chosen
+    assert len(representatives({f"tests/{i}.py::t": f"E  {i}" for i in range(100)})) == 24
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -151,4 +205,6 @@ def test_failures_and_warnings_are_recorded(tmp_path: Path, workers: int) -> Non
     assert {name.split("::")[-1] for name in seen.failures} == {"test_bad", "test_gone.py"}
     assert "no_such_module_anywhere" in "".join(seen.failures.values())
     assert seen.outcome == {"passed": 1, "failed": 2, "skipped": 0}
+    assert "test_it.py::test_good" in seen.passed
+    assert not seen.failures.keys() & set(seen.passed)
     assert Path(seen.warnings["FutureWarning: words"]).name == "test_it.py"

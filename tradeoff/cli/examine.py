@@ -13,6 +13,7 @@ import numpy as np
 from tradeoff.cli.finding import Finding, Reading
 from tradeoff.cli.spelling import Speller, numbers
 from tradeoff.cli.watermarks import carrying_method, prospect, read_watermark, seen_by
+from tradeoff.console import INSTALL_LLM
 from tradeoff.decoders import WATERMARKS, Identity, SynthID, decoder_name, parse_decoder
 from tradeoff.detection import Detector, Evidence, Result, default_detector, detect
 from tradeoff.detection.choice import default_bets
@@ -314,7 +315,7 @@ class Examiner:
 
             return load_tokenizer(self._tokenizer_name), ""
         except ModuleNotFoundError as error:
-            return None, f"{error}; install what tokenizers need with pip install -e '.[llm]'"
+            return None, f"{error}; {INSTALL_LLM}"
         except RuntimeError as error:
             return None, str(error)
 

@@ -104,6 +104,7 @@ def generate_command(
         if limit is not None and limit < 1:
             raise ValueError(f"limit={limit} must be at least 1 prompt")
         from tradeoff.llm.engine import EngineSettings
+        from tradeoff.llm.huggingface import has_chat_format
         from tradeoff.llm.models import load_pair
         from tradeoff.llm.prompts import encode_prompts, read_prompts
         from tradeoff.llm.records import check_output
@@ -131,7 +132,7 @@ def generate_command(
             print_note(f"{prompts} has {len(named)} prompts; using all")
         pair = load_pair(target, draft, device=device, dtype=dtype)
         encoded = encode_prompts(pair.tokenizer, named, chat=chat)
-        if prompts == "builtin:question" and not chat and pair.tokenizer.chat_template:
+        if prompts == "builtin:question" and not chat and has_chat_format(pair.tokenizer):
             print_note(f"the questions of {prompts} are meant for --chat")
         run = generate_to_file(pair, settings, encoded, output, batch=batch, probe=not no_probe)
         _print_summary(run, settings)

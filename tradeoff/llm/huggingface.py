@@ -43,12 +43,15 @@ __all__ = [
     "end_token_ids",
     "final_states",
     "growing_cache",
+    "has_chat_format",
     "keep_layers",
     "longest_context",
     "masks_rows",
     "model_features",
+    "moved",
     "named_lengths",
     "next_logits",
+    "output_projection",
     "quiet_transformers",
     "read_model",
     "read_tokenizer",
@@ -65,6 +68,8 @@ _CACHE_ARGUMENTS = ("cache", "past_key_values")
 _GGUF = ".gguf"
 #: Not the default, which asks on a terminal whether to run the Python files that come with a model.
 _NO_CODE = {"trust_remote_code": False}
+#: Weights that are not in the files as they should be, in what Transformers tells about loading.
+_LACKING = ("missing_keys", "mismatched_keys")
 #: Names of settings that count positions, and not layers or heads.
 _LENGTH = re.compile(
     r"^(?!.*(layer|num_|type|head|pattern|period)).*(window|chunk|position|context|n_ctx|seq)"
@@ -141,8 +146,6 @@ def quiet_transformers(*, with_bars: bool = False) -> Iterator[None]:
 def read_model(
     location: str | Path,
     dtype: torch.dtype,
-    *,
-    device: torch.device | None = None,
     revision: str | None = None,
 ) -> PreTrainedModel:
     """A causal language model in evaluation mode, all weights in `dtype`.
@@ -150,23 +153,33 @@ def read_model(
     Args:
         location: a folder with config.json and safetensors, a .gguf file (unpacked), or a Hugging Face id.
         dtype: of the weights.
-        device: where to put them; the CPU if None.
         revision: branch, tag or commit on the hub.
 
     Raises:
+        ValueError: for weights that are missing or of another shape, which Transformers would draw at random.
         Exception: whatever Transformers and its readers raise for files that they cannot read.
     """
+    reader: Any = AutoModelForCausalLM.from_pretrained
+    common = {"dtype": dtype, "output_loading_info": True, "ignore_mismatched_sizes": True, **_NO_CODE}
     if _is_gguf(location):
         path = Path(location)
         unpacked = GgufConfig(dequantize=True)
-        model = AutoModelForCausalLM.from_pretrained(
-            path.parent, gguf_file=path.name, dtype=dtype, quantization_config=unpacked, **_NO_CODE
-        )
+        model, info = reader(path.parent, gguf_file=path.name, quantization_config=unpacked, **common)
     else:
-        model = AutoModelForCausalLM.from_pretrained(
-            location, revision=revision, dtype=dtype, use_safetensors=True, **_NO_CODE
+        model, info = reader(location, revision=revision, use_safetensors=True, **common)
+    lacking = sorted(key if isinstance(key, str) else str(key[0]) for part in _LACKING for key in info[part])
+    if lacking:
+        raise ValueError(
+            f"{len(lacking)} weights are missing or of another shape ({', '.join(lacking[:3])}); they would "
+            "be random numbers"
         )
-    return model.eval().to(device)
+    return model.eval()
+
+
+def moved(model: PreTrainedModel, device: torch.device) -> PreTrainedModel:
+    """The model, on a device."""
+    anywhere: Any = model
+    return anywhere.to(device)
 
 
 def read_tokenizer(location: str | Path, revision: str | None = None) -> PreTrainedTokenizerBase:
@@ -197,9 +210,14 @@ def code_in(folder: Path) -> list[str]:
     return sorted(found)
 
 
+def has_chat_format(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether `render_chat` has anything to say."""
+    return bool(tokenizer.chat_template)
+
+
 def render_chat(tokenizer: PreTrainedTokenizerBase, question: str) -> str | None:
     """`question` in the tokenizer's chat format, up to where an answer begins; None if it has no format."""
-    if not tokenizer.chat_template:
+    if not has_chat_format(tokenizer):
         return None
     messages = [{"role": "user", "content": question}]
     return str(tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
@@ -243,6 +261,12 @@ def next_logits(
 def final_states(model: PreTrainedModel, ids: torch.Tensor, cache: Cache | None = None) -> torch.Tensor:
     """What the output projection is applied to, [rows, m, hidden]; arguments as for `next_logits`."""
     return model.base_model(input_ids=ids, **_history(model.base_model, cache)).last_hidden_state
+
+
+def output_projection(model: PreTrainedModel) -> torch.nn.Linear:
+    """From final states to logits: weight [columns, hidden]."""
+    projection: Any = model.get_output_embeddings()
+    return projection
 
 
 def growing_cache(model: PreTrainedModel) -> Cache:
@@ -411,7 +435,7 @@ def _stir(model: PreTrainedModel) -> None:
     for name, weight in model.named_parameters():
         if weight.ndim >= 2 and "embed" not in name and "norm" not in name:
             weight.normal_(0, weight.shape[-1] ** -0.5)
-    projection = model.get_output_embeddings().weight
+    projection = output_projection(model).weight
     projection.normal_(0, 2.5 * projection.shape[-1] ** -0.5)
 
 
@@ -445,4 +469,4 @@ def _cache_argument(forward: Callable[..., Any]) -> str:
 
 
 def _is_gguf(location: str | Path) -> bool:
-    return isinstance(location, Path) and location.suffix == _GGUF
+    return isinstance(location, Path) and location.suffix == _GGUF and not location.is_dir()

@@ -14,6 +14,7 @@ from tradeoff.llm.huggingface import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
     code_in,
+    moved,
     quiet_transformers,
     read_model,
     read_tokenizer,
@@ -60,13 +61,13 @@ def load_model(
     location, is_hub_id = _locate(role, spec, progress)
     with _loading(role, spec, is_hub_id, progress):
         tokenizer = read_tokenizer(location, revision)
-        model = read_model(location, dtype, device=device, revision=revision)
+        model = read_model(location, dtype, revision)
     if not selects_positions(model):
         raise ModelUnavailableError(
             f"{role}={str(spec)!r} is a {type(model).__name__}, which cannot compute logits at "
             "chosen positions; use another model family, such as Llama, Qwen, Mistral or Gemma"
         )
-    return model_name(spec), model.requires_grad_(False), tokenizer
+    return model_name(spec), moved(model.requires_grad_(False), device), tokenizer
 
 
 @contextmanager

@@ -16,7 +16,12 @@ import torch
 from rich.console import Console
 
 from tradeoff.llm.builtin import ModelDownloadError, ModelUnavailableError
-from tradeoff.llm.huggingface import PreTrainedModel, PreTrainedTokenizerBase, next_logits
+from tradeoff.llm.huggingface import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    next_logits,
+    output_projection,
+)
 from tradeoff.llm.jump import jump_draft
 from tradeoff.llm.layer_skip import parse_skip, skip_layers
 from tradeoff.llm.loading import BUILTIN, load_model
@@ -276,7 +281,7 @@ def _choose_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torc
 
 
 def _logits_width(model: PreTrainedModel) -> int:
-    return int(model.get_output_embeddings().weight.shape[0])
+    return int(output_projection(model).weight.shape[0])
 
 
 def _size(model: PreTrainedModel) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from tradeoff.files import FileError
-from tradeoff.llm.huggingface import PreTrainedTokenizerBase, render_chat
+from tradeoff.llm.huggingface import PreTrainedTokenizerBase, has_chat_format, render_chat
 from tradeoff.llm.rows import Prompt
 from tradeoff.llm.text import PromptKind, builtin_prompts
 
@@ -70,7 +70,7 @@ def encode_prompts(
     Raises:
         ValueError: for `chat` with a tokenizer that has no chat format.
     """
-    if chat and not tokenizer.chat_template:
+    if chat and not has_chat_format(tokenizer):
         raise ValueError("chat=True, but this tokenizer has no chat format; leave --chat out")
     encoded = []
     for name, text in prompts:

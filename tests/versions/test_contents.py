@@ -1,0 +1,64 @@
+"""What archives may hold: the wheel its package alone, the source distribution the repository alone."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from tests.versions.contents import complaints
+
+WHEEL = ("tradeoff/data/prompts.jsonl", "tradeoff/data/families.json", "tradeoff/data/jump.safetensors")
+WHEEL += ("tradeoff/cli/__main__.py", "tradeoff-1.dist-info/METADATA")
+SOURCE = (".ci/run", "constraints.txt", "pyproject.toml", "README.md", "LICENSE", "figures/figure_1.py")
+SOURCE += ("paper_repro/presets/quick.toml", "sims/__main__.py", "tests/conftest.py")
+SOURCE += ("tradeoff/data/prompts.jsonl", "tradeoff.egg-info/PKG-INFO", "PKG-INFO", "setup.cfg")
+
+
+def wheel(folder: Path, names: Iterable[str]) -> Path:
+    path = folder / "it-1-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            archive.writestr(name, "")
+    return path
+
+
+def source(folder: Path, names: Iterable[str]) -> Path:
+    path = folder / "it-1.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        for name in names:
+            archive.addfile(tarfile.TarInfo(f"it-1/{name}"), io.BytesIO())
+    return path
+
+
+def test_archives_as_they_should_be(tmp_path: Path) -> None:
+    assert complaints(wheel(tmp_path, WHEEL), []) == []
+    assert complaints(source(tmp_path, SOURCE), SOURCE) == []
+
+
+@pytest.mark.parametrize("extra", ["figures/figure_1.py", "tests/conftest.py", "stray.py"])
+def test_a_wheel_puts_nothing_beside_its_package(tmp_path: Path, extra: str) -> None:
+    (said,) = complaints(wheel(tmp_path, [*WHEEL, extra]), [extra])
+    assert said.endswith(f"holds {extra.split('/')[0]}")
+
+
+@pytest.mark.parametrize("name", WHEEL[:4])
+def test_a_wheel_without_its_data(tmp_path: Path, name: str) -> None:
+    (said,) = complaints(wheel(tmp_path, set(WHEEL) - {name}), [])
+    assert said.endswith(f"lacks {name}")
+
+
+def test_a_source_distribution_is_the_repository(tmp_path: Path) -> None:
+    """Neither what lies about in a checkout, nor less than the commands need."""
+    names = {*SOURCE, "tests/my.key"} - {"constraints.txt"}
+    said = complaints(source(tmp_path, names), SOURCE)
+    assert [words.split(" ", 1)[1] for words in said] == ["holds tests/my.key", "lacks constraints.txt"]
+
+
+def test_other_files_are_no_archives(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="neither a wheel nor a source distribution"):
+        complaints(tmp_path / "it.zip", [])
