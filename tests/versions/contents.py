@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tarfile
@@ -34,12 +35,13 @@ _DATA = (
 )
 
 
-def complaints(archive: Path, tracked: Iterable[str]) -> list[str]:
+def complaints(archive: Path, tracked: Iterable[str] | None) -> list[str]:
     """What a wheel or source distribution lacks, or holds and should not; empty if it is as it should be.
 
     Args:
         archive: .whl or .tar.gz.
-        tracked: files of the repository; a source distribution may hold these, and what describes itself.
+        tracked: files of the repository; a source distribution may hold these, and what describes itself. None
+            where there is no repository to ask, and nothing is compared.
 
     Raises:
         ValueError: for a file that is neither.
@@ -53,10 +55,9 @@ def complaints(archive: Path, tracked: Iterable[str]) -> list[str]:
     elif archive.name.endswith(".tar.gz"):
         with tarfile.open(archive) as source:
             names = [member.name.partition("/")[2] for member in source.getmembers() if member.isfile()]
-        allowed = {*tracked, "", "PKG-INFO", "setup.cfg"}
-        wrong = [
-            name for name in names if name not in allowed and not name.startswith(f"{_PACKAGE}.egg-info")
-        ]
+        own = re.compile(rf"PKG-INFO|setup\.cfg|{_PACKAGE}\.egg-info/.*")
+        allowed = set(names if tracked is None else tracked)
+        wrong = [name for name in names if name not in allowed and not own.fullmatch(name)]
         missing = [name for name in _CHECKOUT if name not in names]
     else:
         raise ValueError(f"{archive} is neither a wheel nor a source distribution; pass what `build` wrote")
@@ -65,9 +66,8 @@ def complaints(archive: Path, tracked: Iterable[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    files = subprocess.run(
-        ["git", "ls-files"], capture_output=True, text=True, check=True
-    ).stdout.splitlines()
-    found = [said for name in sys.argv[1:] for said in complaints(Path(name), files)]
+    listed = subprocess.run(["git", "ls-files"], capture_output=True, text=True, check=False)
+    repository = None if listed.returncode else listed.stdout.splitlines()
+    found = [said for name in sys.argv[1:] for said in complaints(Path(name), repository)]
     print("\n".join(found) or f"{len(sys.argv) - 1} archives hold what they should")
     sys.exit(1 if found else 0)
