@@ -40,8 +40,8 @@ def complaints(archive: Path, tracked: Iterable[str] | None) -> list[str]:
 
     Args:
         archive: .whl or .tar.gz.
-        tracked: files of the repository; a source distribution may hold these, and what describes itself. None
-            where there is no repository to ask, and nothing is compared.
+        tracked: files of the repository; a source distribution may hold these, and what describes itself.
+            None where there is no repository to ask, and nothing is compared.
 
     Raises:
         ValueError: for a file that is neither.
