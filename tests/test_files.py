@@ -2,6 +2,7 @@
 
 import csv
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -79,6 +80,19 @@ def test_output_folders_are_made_or_refused(tmp_path):
         output_folder(tmp_path / "file")
     with pytest.raises(FileError, match="choose another"):
         output_folder(tmp_path / "file" / "below")
+
+
+def test_a_folder_is_tried_without_touching_what_is_in_it(tmp_path):
+    """A file of the name that once was used for trying stays, and a link is not followed; nothing is left."""
+    mine, elsewhere = tmp_path / "out" / ".write-test", tmp_path / "elsewhere"
+    mine.parent.mkdir()
+    mine.symlink_to(elsewhere)
+    assert output_folder(mine.parent) == mine.parent
+    assert mine.is_symlink()
+    assert not elsewhere.exists()
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(lambda _: output_folder(mine.parent) == mine.parent, range(500)))
+    assert [path.name for path in mine.parent.iterdir()] == [".write-test"]
 
 
 def test_tables_keep_every_digit(tmp_path):

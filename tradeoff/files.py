@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -94,9 +95,9 @@ def output_folder(path: Path) -> Path:
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
-        probe = path / ".write-test"
-        probe.touch()
-        probe.unlink()
+        # A file without a name of its own: it meets neither another process's nor one of the user's.
+        with tempfile.TemporaryFile(dir=path):
+            pass
     except OSError as error:
         raise FileError(
             f"output folder {path} cannot be written ({error.strerror or error}); choose another one"

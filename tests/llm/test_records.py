@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.versions.lock import ROOT
 from tradeoff.decoders import GumbelMax, SynthID
 from tradeoff.files import FileError
 from tradeoff.kernels import Algorithm1, Basic, OneRace, OneRaceTree, Standard
@@ -203,6 +204,77 @@ def test_two_processes_cannot_write_one_file(tmp_path: Path) -> None:
     with RecordFile(path, RUN):
         done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True)
     assert "is being written by another process" in done.stdout
+
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from tradeoff.files import FileError
+from tradeoff.llm.records import RecordFile
+from tests.llm.test_records import RUN, text, text_record, Prompt
+
+path, name, rounds = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+for k in range(rounds):
+    prompt = Prompt(f"{name}{k}", "p", (1,))
+    while True:
+        try:
+            with RecordFile(path, RUN) as file:
+                file.append(text_record(text(prompt), RUN, "words", 1))
+                # The newest text goes first: every round puts another file in place.
+                file.finish([prompt])
+            break
+        except FileError as error:
+            assert "is being written by another process" in str(error), error
+            time.sleep(0.001)
+"""
+
+
+def test_two_writers_lose_nothing(tmp_path: Path) -> None:
+    """They take turns or are refused, also while the one puts its texts in order."""
+    path, rounds = tmp_path / "out.jsonl", 100
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITER, str(path), name, str(rounds)], cwd=ROOT)
+        for name in ("a", "b")
+    ]
+    assert [writer.wait() for writer in writers] == [0, 0]
+    written = [record["id"] for record in read_records(path)]
+    assert sorted(written) == sorted(f"{name}{k}" for name in ("a", "b") for k in range(rounds))
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_lock_survives_putting_in_order(tmp_path: Path) -> None:
+    """After `finish` the file is another one, still held, and still appended to."""
+    path = tmp_path / "out.jsonl"
+    with RecordFile(path, RUN) as file:
+        for k in (1, 0):
+            file.append(record(k))
+        file.finish(PROMPTS)
+        with pytest.raises(FileError, match="is being written by another process"):
+            RecordFile(path, RUN)
+        file.append(record(2))
+    assert [one["id"] for one in read_records(path)] == ["0", "1", "2"]
+
+
+def test_room_that_a_power_loss_left_is_cut(tmp_path: Path) -> None:
+    """NULs after the last line, or after the half of one."""
+    path = tmp_path / "out.jsonl"
+    with RecordFile(path, RUN) as file:
+        file.append(record(0))
+    whole = path.read_bytes()
+    for torn in (b"\0" * 500, whole[:40] + b"\0" * 500):
+        path.write_bytes(whole + torn)
+        with RecordFile(path, RUN) as file:
+            assert [p.id for p in file.missing(PROMPTS)] == ["1", "2", "3"]
+        assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("ids", [["x"], [1.5], [True], [-1], [None], [[1]]])
+def test_tokens_that_are_no_numbers_are_not_a_finished_text(tmp_path: Path, ids: list) -> None:
+    path = tmp_path / "out.jsonl"
+    path.write_text(json.dumps(record(0)) + "\n" + json.dumps(record(1) | {"token_ids": ids}) + "\n")
+    for reader in (read_records, lambda path: RecordFile(path, RUN)):
+        with pytest.raises(FileError, match="line 2 is not a record"):
+            reader(path)
 
 
 def test_repeated_texts_are_refused(tmp_path: Path) -> None:

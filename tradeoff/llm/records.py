@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -140,14 +140,12 @@ class RecordFile:
         self._done: dict[str, dict[str, Any]] = {}
         check_output(path)
         try:
-            # Unbuffered: what a full disk refuses must not be tried again when the file is closed.
-            self._stream = self.path.open("a+b", buffering=0)
+            self._stream = _opened(self.path)
         except OSError as error:
             raise FileError(
                 f"{path} cannot be written ({error.strerror or error}); choose another file"
             ) from error
         try:
-            _lock(self._stream, path)
             self._stream.seek(0)
             self._read(self._stream.read())
         except BaseException:
@@ -195,8 +193,7 @@ class RecordFile:
         line = _line(record)
         size = self._stream.seek(0, os.SEEK_END)
         try:
-            while line:
-                line = line[self._stream.write(line) :]
+            _write(self._stream, line)
         except OSError as error:
             self._cut(size)
             raise FileError(
@@ -216,14 +213,19 @@ class RecordFile:
         if list(wanted) == list(self._done):
             return
         temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}.tmp")
+        stream = None
         try:
-            with temporary.open("wb") as stream:
-                for record in wanted.values():
-                    stream.write(_line(record))
-                stream.flush()
-                os.fsync(stream.fileno())
+            stream = temporary.open("a+b", buffering=0)
+            # The lock is the file's, not the name's: whoever opens the new file finds it held as well.
+            _lock(stream, self.path)
+            stream.truncate(0)
+            for record in wanted.values():
+                _write(stream, _line(record))
+            os.fsync(stream.fileno())
             temporary.replace(self.path)
         except BaseException as error:
+            if stream is not None:
+                stream.close()
             temporary.unlink(missing_ok=True)
             if isinstance(error, OSError):
                 raise FileError(
@@ -231,18 +233,18 @@ class RecordFile:
                     "there: make room and run the same command again"
                 ) from error
             raise
-        self._done = wanted
+        self._stream.close()
+        self._stream, self._done = stream, wanted
 
     def _read(self, content: bytes) -> None:
         """Take over what the file holds; drop a half-written last line."""
         whole = content[: content.rfind(b"\n") + 1]
-        half = content[len(whole) :]
+        # A power loss can leave room that was never written to, which reads as NUL.
+        half = content[len(whole) :].rstrip(b"\0")
         for number, record in _parsed(self.path, whole):
             self._check_run(number, record["run"])
             self._done[_of_record(record)] = record
-        if not half:
-            return
-        if _is_half(half):
+        if not half or _is_half(half):
             self._cut(len(whole))
         elif _is_record(_loaded(half)):
             # Everything of the last line but its end.
@@ -318,12 +320,40 @@ def _loaded(line: bytes) -> Any:
 
 
 def _is_record(value: Any) -> bool:
-    return isinstance(value, dict) and all(isinstance(value.get(k), kind) for k, kind in _KINDS.items())
+    if not isinstance(value, dict) or not all(isinstance(value.get(k), kind) for k, kind in _KINDS.items()):
+        return False
+    return all(type(token) is int and token >= 0 for token in value["token_ids"])
 
 
 def _is_half(line: bytes) -> bool:
     """Whether a line can be the beginning of a record: it breaks off, and starts as records do."""
     return _loaded(line) is None and (line.startswith(_START) or _START.startswith(line))
+
+
+def _opened(path: Path) -> BinaryIO:
+    """The file at `path`, made if need be, for reading and appending, and locked.
+
+    Raises:
+        FileError: if another process writes it.
+        OSError: if it cannot be opened.
+    """
+    while True:
+        # Unbuffered: what a full disk refuses must not be tried again when the file is closed.
+        stream = path.open("a+b", buffering=0)
+        try:
+            _lock(stream, path)
+            if path.exists() and os.path.samestat(os.fstat(stream.fileno()), path.stat()):
+                return stream
+        except BaseException:
+            stream.close()
+            raise
+        # Between opening and locking, its writer has put another file in its place.
+        stream.close()
+
+
+def _write(stream: BinaryIO, line: bytes) -> None:
+    while line:
+        line = line[stream.write(line) :]
 
 
 def _lock(stream: Any, path: Path) -> None:
