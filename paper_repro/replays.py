@@ -18,7 +18,7 @@ from tradeoff.console import stderr
 from tradeoff.detection.anchored import AnchorReading, Seeds
 from tradeoff.detection.calibration import rate
 from tradeoff.detection.model_aware import ModelAware
-from tradeoff.files import FileError
+from tradeoff.files import FileError, replacing
 from tradeoff.llm.anchor import read_anchor
 from tradeoff.llm.forced import replay
 from tradeoff.llm.models import ModelPair
@@ -166,7 +166,8 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
         content = path.read_text(encoding="utf-8")
         whole = content[: content.rfind("\n") + 1]
         if whole != content:
-            path.write_text(whole, encoding="utf-8")
+            with replacing(path) as temporary:
+                temporary.write_text(whole, encoding="utf-8")
         entries = [json.loads(line) for line in whole.splitlines()]
         return {entry["text"]: entry for entry in entries}
     except (OSError, ValueError, KeyError, TypeError) as error:

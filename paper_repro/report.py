@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from tradeoff.files import FileError
+from tradeoff.files import FileError, replacing
 
 __all__ = ["Section", "write_report"]
 
@@ -86,10 +86,8 @@ def write_report(path: Path, title: str, sections: Sequence[Section]) -> None:
         if section.command:
             parts.append(f"<pre>{html.escape(section.command)}</pre>")
     parts.append("</body></html>")
-    try:
-        path.write_text("\n".join(parts), encoding="utf-8")
-    except OSError as error:
-        raise FileError(f"{path} cannot be written ({error}); choose another folder") from error
+    with replacing(path) as temporary:
+        temporary.write_text("\n".join(parts), encoding="utf-8")
 
 
 def _table(table: pd.DataFrame) -> str:

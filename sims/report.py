@@ -20,7 +20,7 @@ from rich.markup import escape
 from rich.table import Table
 from scipy import stats
 
-from tradeoff.files import write_table
+from tradeoff.files import replacing, write_table
 
 __all__ = [
     "EXACT",
@@ -222,7 +222,8 @@ def write_summary(verdicts: Sequence[Verdict], out: Path, note: str) -> list[Pat
     lines = ["# The paper's statements, checked", "", note, ""]
     lines += ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in _cells(v)) + " |" for v in verdicts]
-    (out / "summary.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with replacing(out / "summary.md") as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return [out / "summary.csv", out / "summary.md"]
 
 

@@ -1,6 +1,7 @@
 """Reading distributions, writing curves, and errors that name the file and the remedy."""
 
 import csv
+import errno
 import json
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,7 +10,14 @@ import pytest
 
 from tests.support import P, Q
 from tradeoff.classes import curve
-from tradeoff.files import FileError, curve_table, output_folder, read_distribution, write_table
+from tradeoff.files import (
+    FileError,
+    curve_table,
+    output_folder,
+    read_distribution,
+    replacing,
+    write_table,
+)
 from tradeoff.setting import Setting
 
 
@@ -93,6 +101,49 @@ def test_a_folder_is_tried_without_touching_what_is_in_it(tmp_path):
     with ThreadPoolExecutor(8) as threads:
         assert all(threads.map(lambda _: output_folder(mine.parent) == mine.parent, range(500)))
     assert [path.name for path in mine.parent.iterdir()] == [".write-test"]
+
+
+@pytest.mark.parametrize("kind", [".csv", ".npz"])
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, kind):
+    """After a failure what was there is as it was, and nothing is left; mode and links stay."""
+    path, link = tmp_path / f"file{kind}", tmp_path / f"link{kind}"
+    path.write_text("before")
+    path.chmod(0o640)
+    link.symlink_to(path)
+
+    def fail():
+        with replacing(link) as temporary:
+            temporary.write_text("half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert path.read_text() == "before"
+    with replacing(link) as temporary:
+        assert temporary.suffix == kind
+        temporary.write_text("after")
+    assert path.read_text() == "after"
+    assert link.is_symlink()
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert sorted(tmp_path.iterdir()) == [path, link]
+
+
+def test_a_full_disk_is_named(tmp_path):
+    """And what was there stays: no half of a table under the final name."""
+    path = tmp_path / "curve.csv"
+    path.write_text("before")
+    table = curve_table(curve("google", Setting(P, Q)))
+
+    def half(self, stream, **_):
+        stream.write_text("gamma,theta\n0.0")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(table), "to_csv", half)
+        with pytest.raises(FileError, match=rf"curve\.csv cannot be written: the disk of {tmp_path} is full"):
+            write_table(table, path)
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_tables_keep_every_digit(tmp_path):

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import secrets
+import shutil
 import tempfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +19,7 @@ import pandas as pd
 
 from tradeoff.frontier import Curve
 
-__all__ = ["FileError", "curve_table", "output_folder", "read_distribution", "write_table"]
+__all__ = ["FileError", "curve_table", "output_folder", "read_distribution", "replacing", "write_table"]
 
 
 class FileError(ValueError):
@@ -81,10 +87,45 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
     Raises:
         FileError: if the file cannot be written.
     """
+    with replacing(path) as temporary:
+        table.to_csv(temporary, index=False)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Write a file whole or not at all: under another name beside it, which then becomes `path`.
+
+    What a link leads to is replaced, not the link. Where the block ends with an error, nothing is left of it,
+    and what was at `path` before is as it was.
+
+    Yields:
+        The path to write to; its suffix is that of `path`.
+
+    Raises:
+        FileError: if the file cannot be written, with the reason; a full disk is named.
+    """
+    target = path.resolve()
+    temporary = target.with_name(f".{target.stem}-{secrets.token_hex(6)}{target.suffix}")
     try:
-        table.to_csv(path, index=False)
+        try:
+            yield temporary
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            if target.exists():
+                shutil.copymode(target, temporary)
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise FileError(f"{path} cannot be written ({error}); choose another place") from error
+        if error.errno == errno.ENOSPC:
+            free = shutil.disk_usage(target.parent).free / 1e6
+            raise FileError(
+                f"{path} cannot be written: the disk of {target.parent} is full ({free:.0f} MB free); make "
+                "room, or choose another place"
+            ) from error
+        raise FileError(
+            f"{path} cannot be written ({error.strerror or error}); choose another place"
+        ) from error
 
 
 def output_folder(path: Path) -> Path:

@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tradeoff.files import FileError
+from tradeoff.files import FileError, replacing
 from tradeoff.frontier import Curve
 from tradeoff.setting import Setting
 from tradeoff.simplex import entropy, overlap
@@ -82,8 +82,11 @@ def save_figure(figure: Figure, paths: Sequence[Path]) -> None:
         for path in paths:
             # Without a date in it, the file depends on its data only.
             metadata = {"CreationDate": None} if path.suffix == ".pdf" else None
-            figure.savefig(path, dpi=160, metadata=metadata)
-    except (ValueError, OSError) as error:
+            with replacing(path) as temporary:
+                figure.savefig(temporary, dpi=160, metadata=metadata)
+    except FileError:
+        raise
+    except ValueError as error:
         raise FileError(f"{path} cannot be written ({error}); use .png, .pdf or .svg") from error
     finally:
         plt.close(figure)

@@ -138,3 +138,17 @@ def test_a_certain_token_prints_no_negative_zero(tmp_path):
     (tmp_path / "P.json").write_text("[1, 0]")
     result = runner.invoke(app, ["curve", str(tmp_path / "P.json"), str(tmp_path / "P.json")])
     assert "-0.000000" not in result.output
+
+
+def test_input_is_never_overwritten(tmp_path):
+    """By its own name, by another spelling of it, or through a link."""
+    for name, numbers in (("P", "0.5,0.5"), ("Q", "0.25,0.75")):
+        (tmp_path / f"{name}.csv").write_text(numbers)
+    (tmp_path / "link.csv").symlink_to(tmp_path / "Q.csv")
+    for output, holds in (("P.csv", "P"), (f"../{tmp_path.name}/P.csv", "P"), ("link.csv", "Q")):
+        arguments = [str(tmp_path / "P.csv"), str(tmp_path / "Q.csv"), "-o", str(tmp_path / output)]
+        result = runner.invoke(app, ["curve", *arguments])
+        assert result.exit_code == 2
+        assert f"holds {holds}; write the curves to another file" in " ".join(result.output.split())
+    assert (tmp_path / "P.csv").read_text() == "0.5,0.5"
+    assert (tmp_path / "Q.csv").read_text() == "0.25,0.75"

@@ -51,6 +51,7 @@ def curve_command(
             p, q = _normalised(p, "P"), _normalised(q, "Q")
         _check_suffix(output, (".csv",))
         _check_suffix(plot, (".png", ".pdf", ".svg"))
+        _check_inputs({"P": target, "Q": draft}, output)
         if points < 2:
             raise ValueError(f"points={points} must be at least 2: gamma = 0 and gamma = 1")
         setting = Setting(p, q, parse_decoder(decoder), parse_decoder(draft_decoder or decoder), seeds, seed)
@@ -93,6 +94,12 @@ def _normalised(values: np.ndarray, name: str) -> np.ndarray:
     if not total > 0:
         raise ValueError(f"{name} sums to {total:g} and cannot be normalised; pass probabilities or counts")
     return values / total
+
+
+def _check_inputs(inputs: dict[str, Path | None], output: Path | None) -> None:
+    for name, path in inputs.items():
+        if path is not None and output is not None and path.resolve() == output.resolve():
+            raise ValueError(f"{output} holds {name}; write the curves to another file")
 
 
 def _check_suffix(path: Path | None, known: tuple[str, ...]) -> None:

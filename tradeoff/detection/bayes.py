@@ -33,7 +33,7 @@ from torch import nn
 
 from tradeoff.detection.evidence import Evidence
 from tradeoff.detection.tails import LatticeSum
-from tradeoff.files import FileError
+from tradeoff.files import FileError, replacing
 from tradeoff.prf import Stream
 
 __all__ = ["BayesDetector", "Mixing", "Training", "fit_bayes", "load_bayes", "save_bayes"]
@@ -310,8 +310,9 @@ def save_bayes(detector: BayesDetector, path: Path) -> None:
         "streams": [str(stream) for stream in detector.streams],
     }
     try:
-        save_file(detector._model.state_dict(), path, {"tradeoff": json.dumps(about)})
-    except (OSError, SafetensorError) as error:
+        with replacing(path) as temporary:
+            save_file(detector._model.state_dict(), temporary, {"tradeoff": json.dumps(about)})
+    except SafetensorError as error:
         raise FileError(f"{path} cannot be written ({error}); choose another place") from error
 
 

@@ -11,7 +11,6 @@ target alone.
 from __future__ import annotations
 
 import json
-import os
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional
 
+from tradeoff.files import replacing
 from tradeoff.llm.huggingface import PreTrainedModel, text_config
 from tradeoff.llm.layer_skip import layer_stack, skip_layers
 
@@ -165,14 +165,10 @@ def save_adapter(draft: PreTrainedModel, target: PreTrainedModel, path: Path, mo
         "rank": str(rank),
         "width": str(width),
     }
-    temporary = path.with_name(path.name + f".{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         save_file(
             {name: p.detach().half().cpu().contiguous() for name, p in own.items()}, temporary, metadata
         )
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def adapter_metadata(path: Path) -> dict[str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tradeoff.files import FileError
+from tradeoff.files import FileError, replacing
 from tradeoff.llm.huggingface import growing_cache, next_logits
 from tradeoff.llm.models import ModelPair, logits_at, weights_fingerprint
 from tradeoff.llm.text import builtin_prompts, human_paragraphs
@@ -182,22 +181,16 @@ def save_pairs(pairs: NextTokenPairs, path: Path) -> None:
     Raises:
         FileError: if it cannot be written.
     """
-    temporary = path.with_name(path.name + f".{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            np.savez(
-                stream,
-                target=pairs.target,
-                draft=pairs.draft,
-                source=pairs.source,
-                text=pairs.text,
-                position=pairs.position,
-                settings=np.array(json.dumps(pairs.settings)),
-            )
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise FileError(f"{path} cannot be written ({error}); choose another folder") from error
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+        np.savez(
+            stream,
+            target=pairs.target,
+            draft=pairs.draft,
+            source=pairs.source,
+            text=pairs.text,
+            position=pairs.position,
+            settings=np.array(json.dumps(pairs.settings)),
+        )
 
 
 def load_pairs(path: Path) -> NextTokenPairs:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -26,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from tradeoff.files import FileError, replacing
 from tradeoff.llm.builtin import cache_folder
 from tradeoff.llm.huggingface import (
     PreTrainedModel,
@@ -296,15 +296,11 @@ def _recall(memory: Path) -> Findings | None:
 
 
 def _remember(memory: Path, found: Findings) -> None:
-    temporary = memory.with_suffix(f".{os.getpid()}.tmp")
-    try:
+    # A probe takes seconds: a cache that cannot be written costs them again, and nothing else.
+    with suppress(OSError, FileError):
         memory.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(asdict(found)), encoding="utf-8")
-        temporary.replace(memory)
-    except OSError:
-        # A probe takes seconds: a cache that cannot be written costs them again, and nothing else.
-        with suppress(OSError):
-            temporary.unlink()
+        with replacing(memory) as temporary:
+            temporary.write_text(json.dumps(asdict(found)), encoding="utf-8")
 
 
 def _limit(model: PreTrainedModel, small: _Asked, rows: bool) -> int | None:

@@ -8,15 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tradeoff.console import stderr
+from tradeoff.console import print_warning, stderr
 from tradeoff.llm.engine import Engine, EngineSettings
 from tradeoff.llm.models import ModelPair
 from tradeoff.llm.records import RecordFile, run_settings, text_record
 from tradeoff.llm.rows import Prompt
 
 __all__ = ["Run", "generate_to_file"]
+
+#: Where sums of other lengths round so differently that another token may be drawn.
+_ROUNDED_BY_BATCH = (torch.bfloat16, torch.float16)
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,13 @@ def generate_to_file(
     run = run_settings(pair, settings)
     with RecordFile(path, run) as file:
         missing = file.missing(prompts)
+        others = {record["batch"] for record in file.of(prompts)} - {engine.batch}
+        if missing and others and pair.dtype in _ROUNDED_BY_BATCH:
+            before, dtype = ", ".join(map(str, sorted(others))), str(pair.dtype).removeprefix("torch.")
+            print_warning(
+                f"{path} holds texts of batch {before}, and this run has batch {engine.batch}: in {dtype} rounding "
+                "differs between them, so the new texts are not those of one run"
+            )
         try:
             tokens, seconds = _generate_missing(engine, file, run, missing, len(prompts), title)
             file.finish(prompts)
