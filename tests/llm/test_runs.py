@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -211,3 +212,19 @@ def test_sigkill_at_a_random_moment(tiny_folder: Path, tmp_path: Path) -> None:
     # What had been written before the kill is still there, letter for letter.
     lines = outputs["killed"].read_text().splitlines()
     assert all(json.dumps(record, ensure_ascii=False) in lines for record in kept)
+
+
+@pytest.mark.parametrize(("dtype", "says"), [(torch.bfloat16, True), (torch.float32, False)])
+def test_going_on_with_another_batch_is_told_where_it_matters(
+    make_pair, tmp_path: Path, capsys: pytest.CaptureFixture[str], dtype: torch.dtype, says: bool
+) -> None:
+    """In few digits, sums of other batches round so differently that texts may differ; else they do not."""
+    pair = replace(make_pair(30), dtype=dtype)
+    settings = EngineSettings(OneRace(), PRF, lookahead=2, max_tokens=3)
+    path = tmp_path / "texts.jsonl"
+    generate_to_file(pair, settings, PROMPTS[:2], path, batch=1)
+    generate_to_file(pair, settings, PROMPTS[:2], path, batch=2)
+    assert "batch" not in capsys.readouterr().err
+    generate_to_file(pair, settings, PROMPTS[:4], path, batch=2)
+    words = "holds texts of batch 1, and this run has batch 2: in bfloat16 rounding differs"
+    assert (words in " ".join(capsys.readouterr().err.split())) == says

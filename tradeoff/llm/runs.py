@@ -83,8 +83,8 @@ def generate_to_file(
         if missing and others and pair.dtype in _ROUNDED_BY_BATCH:
             before, dtype = ", ".join(map(str, sorted(others))), str(pair.dtype).removeprefix("torch.")
             print_warning(
-                f"{path} holds texts of batch {before}, and this run has batch {engine.batch}: in {dtype} rounding "
-                "differs between them, so the new texts are not those of one run"
+                f"{path} holds texts of batch {before}, and this run has batch {engine.batch}: in {dtype} "
+                "rounding differs between them, so the new texts are not those of one run"
             )
         try:
             tokens, seconds = _generate_missing(engine, file, run, missing, len(prompts), title)
