@@ -94,7 +94,9 @@ class Environment:
         Raises:
             RuntimeError: if pip cannot, with its own words.
         """
-        command = [self._python, "-m", "pip", "install", "--quiet", *self._links, *options, *wanted]
+        # What is never imported need not be compiled.
+        quick = ["--quiet", "--no-compile"]
+        command = [self._python, "-m", "pip", "install", *quick, *self._links, *options, *wanted]
         done = subprocess.run(command, capture_output=True, text=True, env=self._variables, check=False)
         if done.returncode != 0:
             said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
