@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import wraps
 from pathlib import Path
 
 import pytest
@@ -107,9 +108,9 @@ def test_a_model_that_looks_at_other_rows_is_found(make_llama: Callable[..., Lla
     plain = type(model).forward
 
     class Leaning(LlamaForCausalLM):
-        def forward(self, *args, cache=None, past_key_values=None, **kwargs):
-            taken = {"cache": cache} if cache is not None else {}
-            output = plain(self, *args, **taken, **kwargs)
+        @wraps(plain)
+        def forward(self, *args, **kwargs):
+            output = plain(self, *args, **kwargs)
             output.logits = output.logits + 0.1 * output.logits.mean(dim=0, keepdim=True)
             return output
 
