@@ -30,6 +30,8 @@ settings.register_profile(
 )
 settings.load_profile("tradeoff")
 
+#: Packages whose installed version is not the tested one.
+_OTHERS = differences(locked(), installed())
 #: Whose warnings are errors, whatever they say.
 _OURS = r"(tradeoff|figures|paper_repro|sims|tests)(\.|$)"
 
@@ -37,7 +39,7 @@ _OURS = r"(tradeoff|figures|paper_repro|sims|tests)(\.|$)"
 def pytest_configure(config: pytest.Config) -> None:
     """With the versions of constraints.txt every warning is an error, but for what other packages say of
     their own calls; with other versions none is, since a release may announce what it likes."""
-    if differences(locked(), installed()):
+    if _OTHERS:
         return
     ahead = ("DeprecationWarning", "PendingDeprecationWarning")
     lines = ["error", *(f"ignore::{kind}" for kind in ahead), *(f"error::{kind}:{_OURS}" for kind in ahead)]
@@ -47,10 +49,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_report_header() -> str:
     """Which versions are tested."""
-    others = differences(locked(), installed())
-    if not others:
+    if not _OTHERS:
         return "versions: those of constraints.txt, warnings are errors"
-    listed = ", ".join(f"{name} {now} (tested: {was})" for name, (was, now) in others.items())
+    listed = ", ".join(f"{name} {now} (tested: {was})" for name, (was, now) in _OTHERS.items())
     return f"versions: not those of constraints.txt, warnings are no errors: {listed}"
 
 

@@ -23,8 +23,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from tradeoff.decoders import GumbelMax
 from tradeoff.kernels import make_method
 from tradeoff.keys import Key
+from tradeoff.llm.configurations import model_features
 from tradeoff.llm.engine import Engine, EngineSettings
-from tradeoff.llm.huggingface import longest_context, model_features, next_logits, text_config
+from tradeoff.llm.huggingface import longest_context, next_logits, text_config
 from tradeoff.llm.models import ModelPair
 from tradeoff.llm.probe import Findings, probe
 from tradeoff.llm.rows import Prompt
@@ -177,6 +178,20 @@ def tiny(case: Case, seed: int = 0) -> PreTrainedModel:
     return model.requires_grad_(False)
 
 
+def tiny_pair(case: Case) -> ModelPair:
+    """Two random models of one family; they have no words, only tokens."""
+    return ModelPair(
+        draft=tiny(case, seed=1),
+        target=tiny(case),
+        tokenizer=None,  # type: ignore[arg-type]
+        draft_name="draft",
+        target_name="target",
+        device=torch.device("cpu"),
+        dtype=torch.float32,
+        vocabulary_size=N,
+    )
+
+
 def drawn_wrongly(case: Case, batch: int, method: str, length: int = 70) -> float:
     """How far the engine's recorded log P are off, nats, against one plain pass of the target over each text.
 
@@ -186,17 +201,7 @@ def drawn_wrongly(case: Case, batch: int, method: str, length: int = 70) -> floa
         method: its name.
         length: of the longer prompt.
     """
-    target, draft = tiny(case), tiny(case, seed=1)
-    pair = ModelPair(
-        draft=draft,
-        target=target,
-        tokenizer=None,  # type: ignore[arg-type]
-        draft_name="draft",
-        target_name="target",
-        device=torch.device("cpu"),
-        dtype=torch.float32,
-        vocabulary_size=N,
-    )
+    pair = tiny_pair(case)
     key = KeyedPrf(Key(b"key of the table of families"))
     settings = EngineSettings(
         make_method(method, GumbelMax()), key, max_tokens=TOKENS, ignore_eos=True, measure=True
@@ -207,7 +212,7 @@ def drawn_wrongly(case: Case, batch: int, method: str, length: int = 70) -> floa
     for text in Engine(pair, settings, batch, probe=False).generate(prompts):
         ids = torch.tensor([[*text.prompt.token_ids, *text.token_ids]])
         with torch.no_grad():
-            logits = next_logits(target, ids[:, :-1], len(text.token_ids))[0, :, :N]
+            logits = next_logits(pair.target, ids[:, :-1], len(text.token_ids))[0, :, :N]
         wanted = torch.log_softmax(logits.double(), -1).gather(-1, ids[0, -len(text.token_ids) :, None])[:, 0]
         worst = max(worst, float((wanted - torch.tensor(text.log_p, dtype=torch.float64)).abs().max()))
     return worst

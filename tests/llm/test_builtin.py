@@ -311,6 +311,22 @@ def test_damaged_folder_is_built_again(cache: Path, tiny_wheel: Path, damage: Ca
     assert [path.name for path in cache.iterdir()] == [folder.name]
 
 
+def test_a_tokenizer_does_not_pay_for_the_weights(
+    cache: Path, tiny_wheel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half a gigabyte is read for those who draw tokens, not for those who only spell them."""
+    folder = build(tiny_wheel)
+    read: list[str] = []
+    whole = builtin._sha256
+    monkeypatch.setattr(builtin, "_sha256", lambda path: read.append(path.name) or whole(path))
+    builtin._content.cache_clear()
+    assert builtin_target_folder(progress=False, weights=False) == folder
+    assert "tokenizer.json" in read
+    assert "model.safetensors" not in read
+    assert builtin_target_folder(progress=False) == folder
+    assert "model.safetensors" in read
+
+
 def test_folder_published_meanwhile_by_another_process_is_used(
     cache: Path, tiny_wheel: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,19 +7,19 @@ from collections.abc import Callable
 from dataclasses import asdict
 from functools import wraps
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-import torch
 from transformers import LlamaForCausalLM
 
-from tests.llm.families import CASES, PAGE, TABLE, TOKENS, Case, drawn_wrongly, page, tiny
+from tests.llm.families import CASES, PAGE, TABLE, TOKENS, Case, drawn_wrongly, page, tiny, tiny_pair
 from tradeoff.decoders import GumbelMax
 from tradeoff.kernels import make_method
 from tradeoff.keys import Key
 from tradeoff.llm import probe as module
+from tradeoff.llm.configurations import model_features, named_lengths, small_model
 from tradeoff.llm.engine import Engine, EngineSettings
-from tradeoff.llm.huggingface import longest_context, model_features, named_lengths, small_model, text_config
-from tradeoff.llm.models import ModelPair
+from tradeoff.llm.huggingface import longest_context, text_config
 from tradeoff.llm.probe import Findings, findings, probe
 from tradeoff.llm.rows import Prompt
 from tradeoff.prf import KeyedPrf
@@ -191,6 +191,10 @@ def test_lengths_are_named_and_divided() -> None:
     assert set(text_config(small).layer_types) == {"sliding_attention", "full_attention"}
     assert text_config(model).num_hidden_layers == 3
     assert text_config(small).num_hidden_layers == 2
+    nested = {"sliding_attention": {"original_max_position_embeddings": 640}}
+    assert named_lengths(SimpleNamespace(rope_parameters=nested, num_position_layers=9)) == {
+        "rope_parameters.sliding_attention.original_max_position_embeddings": 640
+    }
 
 
 def test_a_configuration_of_which_no_small_model_can_be_made(
@@ -203,17 +207,6 @@ def test_a_configuration_of_which_no_small_model_can_be_made(
 
 
 def _engine(case: Case, method: str, ask: bool = True) -> Engine:
-    target = tiny(case)
-    pair = ModelPair(
-        draft=tiny(case, seed=1),
-        target=target,
-        tokenizer=None,  # type: ignore[arg-type]
-        draft_name="draft",
-        target_name="target",
-        device=torch.device("cpu"),
-        dtype=torch.float32,
-        vocabulary_size=int(text_config(target).vocab_size),
-    )
     key = KeyedPrf(Key(b"key of the probe's tests"))
     settings = EngineSettings(make_method(method, GumbelMax()), key, max_tokens=40, ignore_eos=True)
-    return Engine(pair, settings, 2, probe=ask)
+    return Engine(tiny_pair(case), settings, 2, probe=ask)

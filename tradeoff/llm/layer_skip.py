@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 import torch
 
-from tradeoff.llm.huggingface import PreTrainedModel, keep_layers, text_config
+from tradeoff.llm.configurations import keep_layers
+from tradeoff.llm.huggingface import PreTrainedModel, text_config
 
 __all__ = ["layer_stack", "parse_skip", "skip_layers"]
 

@@ -100,7 +100,7 @@ def _loading(role: str, spec: str | Path, is_hub_id: bool, progress: bool) -> It
 def _locate(role: str, spec: str | Path, progress: bool) -> tuple[Path | str, bool]:
     """Where `spec` is: (a folder or file that exists, False) or (a Hugging Face id, True)."""
     if spec == BUILTIN:
-        return builtin_target_folder(progress=progress), False
+        return builtin_target_folder(progress=progress, weights=role != _TOKENIZER), False
     path = Path(spec).expanduser()
     if path.is_dir():
         if role != _TOKENIZER and not (path / "config.json").is_file():

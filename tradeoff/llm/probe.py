@@ -27,14 +27,12 @@ import torch
 
 from tradeoff.files import FileError, replacing
 from tradeoff.llm.builtin import cache_folder
+from tradeoff.llm.configurations import model_features, named_lengths, small_model
 from tradeoff.llm.huggingface import (
     PreTrainedModel,
     growing_cache,
     longest_context,
-    model_features,
-    named_lengths,
     next_logits,
-    small_model,
     text_config,
 )
 from tradeoff.llm.slots import Feeder

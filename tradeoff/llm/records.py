@@ -239,11 +239,14 @@ class RecordFile:
     def _read(self, content: bytes) -> None:
         """Take over what the file holds; drop a half-written last line."""
         whole = content[: content.rfind(b"\n") + 1]
+        tail = content[len(whole) :]
         # A power loss can leave room that was never written to, which reads as NUL.
-        half = content[len(whole) :].rstrip(b"\0")
+        half = tail.rstrip(b"\0")
         for number, record in _parsed(self.path, whole):
             self._check_run(number, record["run"])
             self._done[_of_record(record)] = record
+        if not tail:
+            return
         if not half or _is_half(half):
             self._cut(len(whole))
         elif _is_record(_loaded(half)):
