@@ -22,12 +22,12 @@ import numpy as np
 import pandas as pd
 import typer
 from matplotlib.axes import Axes
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
 from figures.panels import Planes, draw_planes, planes_table
 from figures.references import check_references, published_curves
 from tradeoff.classes import curve
-from tradeoff.console import exit_on_bad_input, print_written, stderr, stdout
+from tradeoff.console import Words, exit_on_bad_input, print_written, stderr, stdout
 from tradeoff.decoders import Decoder, GumbelMax, SynthID
 from tradeoff.files import output_folder, write_table
 from tradeoff.frontier import Curve
@@ -102,7 +102,7 @@ def draw_figure_1(
     """
     output_folder(out)
     console = stdout()
-    spinner = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    spinner = (SpinnerColumn(), Words(), TimeElapsedColumn())
     with Progress(*spinner, console=stderr(), transient=True) as progress:
         planes, seconds = compute(PAPER_P, PAPER_Q, seeds=seeds, seed=seed, progress=progress)
         published = published_curves(GAMMA, seeds=seeds, seed=seed) if as_published else None

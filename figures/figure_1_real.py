@@ -18,12 +18,12 @@ import numpy as np
 import pandas as pd
 import typer
 from matplotlib.figure import Figure
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 from rich.table import Table
 
 from figures.panels import draw_planes, planes_table
 from figures.real_planes import AveragedPlane, average_plane, check_paired_seeds
-from tradeoff.console import exit_on_bad_input, print_written, stderr, stdout
+from tradeoff.console import Words, exit_on_bad_input, print_written, stderr, stdout
 from tradeoff.files import output_folder, write_table
 from tradeoff.plane import COLORS, save_figure
 from tradeoff.workers import worker_pool
@@ -78,7 +78,7 @@ def draw_real_figure(
     if processes is not None and processes < 1:
         raise ValueError(f"processes={processes} must be at least 1")
     output_folder(out)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (Words(), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=stderr()) as progress:
         pairs = _pairs(out / "next_token_pairs.npz", target, draft, positions, seed, redraw, progress)
         averaged: dict[float, AveragedPlane] = {}

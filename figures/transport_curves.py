@@ -30,10 +30,10 @@ import pandas as pd
 import typer
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
 from tradeoff.classes import CLASSES, curve
-from tradeoff.console import exit_on_bad_input, print_written, stderr, stdout
+from tradeoff.console import Words, exit_on_bad_input, print_written, stderr, stdout
 from tradeoff.decoders import Completed, Decoder, GumbelMax, SynthID
 from tradeoff.decoders.transport import heavy_water, simplex_water
 from tradeoff.files import curve_table, output_folder, write_table
@@ -182,7 +182,7 @@ def draw_transport_curves(
         ValueError: if there are fewer than 4 seeds.
     """
     output_folder(out)
-    spinner = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    spinner = (SpinnerColumn(), Words(), TimeElapsedColumn())
     with Progress(*spinner, console=stderr(), transient=True) as progress:
         task = progress.add_task("curves", total=None)
 

@@ -35,10 +35,10 @@ import typer
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 from scipy import optimize, stats
 
-from tradeoff.console import exit_on_bad_input, print_written, stderr, stdout
+from tradeoff.console import Words, exit_on_bad_input, print_written, stderr, stdout
 from tradeoff.decoders import SynthID
 from tradeoff.decoders.transport import Transport, heavy_water, simplex_water, tilted
 from tradeoff.files import FileError, output_folder, write_table
@@ -296,7 +296,7 @@ def draw_transport_tilt(
     rng = np.random.default_rng(seed)
     chosen = [int(rng.choice(np.flatnonzero(saved.text == text))) for text in rng.permutation(there)[:texts]]
     laws = {t: [saved.probabilities(k, t)[0] for k in chosen] for t in TEMPERATURES}
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (Words(), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=stderr(), transient=True) as progress:
         task = progress.add_task("transport", total=len(laws) * (1 + len(families)))
         table = compute(

@@ -98,7 +98,7 @@ def run(
     finally:
         console.rule(f"Files written in {time.perf_counter() - start:.0f} s", align="left")
         for path in written:
-            console.print(str(path), soft_wrap=True, markup=False)
+            console.print(str(path), soft_wrap=True)
     if not held:
         raise typer.Exit(1)
 

@@ -16,7 +16,7 @@ from typing import Annotated
 
 import pandas as pd
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress
 
 from figures.detection import draw_detection_figures
 from figures.sequential import draw_sequential_figure
@@ -43,7 +43,7 @@ from paper_repro.robustness import edit_table
 from paper_repro.sections import sections
 from paper_repro.sequential import SequentialTrial, sequential_table, sequential_trials, share_table
 from paper_repro.side_by_side import generate_side_by_side, worthwhile
-from tradeoff.console import exit_on_bad_input, print_written, stderr, stdout
+from tradeoff.console import Words, exit_on_bad_input, print_written, stderr, stdout
 from tradeoff.detection.anchored import AnchorReading
 from tradeoff.files import output_folder, write_table
 from tradeoff.llm.models import ModelPair, load_pair
@@ -142,7 +142,7 @@ def _detect(
     sets = [source.name for source in preset.prompts]
     found = _Tables(passages=len(chunks))
     fitted: list[tuple[CellEvidence, list[Fold]]] = []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (Words(), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=stderr(), transient=True) as progress:
         task = progress.add_task("detecting", total=len(tested) + bool(preset.edits))
 
@@ -208,7 +208,7 @@ def _read_back(
 def _print_claims(decided: Sequence[Claim]) -> None:
     out = stdout()
     for claim, holds, detail in decided:
-        out.print(f"{'seen' if holds else 'NOT SEEN'}: {claim} ({detail})", soft_wrap=True, markup=False)
+        out.print(f"{'seen' if holds else 'NOT SEEN'}: {claim} ({detail})", soft_wrap=True)
 
 
 def main(

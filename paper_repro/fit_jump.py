@@ -24,7 +24,7 @@ import numpy as np
 import torch
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TimeRemainingColumn
 from safetensors.torch import load_file
 
 from paper_repro.distil import (
@@ -39,7 +39,7 @@ from paper_repro.distil import (
     train,
     write_tensors,
 )
-from tradeoff.console import exit_on_bad_input, print_written, stderr, stdout
+from tradeoff.console import Words, exit_on_bad_input, print_written, stderr, stdout
 from tradeoff.files import output_folder
 from tradeoff.llm.builtin import BUILTIN_NAME
 from tradeoff.llm.huggingface import PreTrainedModel, PreTrainedTokenizerBase, final_states
@@ -327,7 +327,7 @@ def _encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
 
 
 def _progress(console: Console) -> Progress:
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
+    columns = (Words(), BarColumn(), TimeRemainingColumn())
     return Progress(*columns, console=console)
 
 

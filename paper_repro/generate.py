@@ -269,7 +269,7 @@ def main(
         parts += dict.fromkeys(cell.method for cell in cells) if only else ()
         path = folder / f"{'-'.join(parts)}.csv"
         key = f"key of the experiment: fingerprint {experiment_key(chosen.seed).fingerprint}"
-        stdout().print(f"texts go to {folder}; {key}", soft_wrap=True, markup=False)
+        stdout().print(f"texts go to {folder}; {key}", soft_wrap=True)
         pair = load_pair(chosen.target, chosen.draft, dtype=chosen.dtype)
         table = tabulate(generate_cells(chosen, cells, folder, pair))
         write_table(table, path)

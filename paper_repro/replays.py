@@ -10,11 +10,11 @@ from typing import Any, TextIO
 
 import numpy as np
 import pandas as pd
-from rich.progress import Progress
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from paper_repro.detection import FPR, CellEvidence
 from paper_repro.presets import LENGTHS
-from tradeoff.console import stderr
+from tradeoff.console import Words, stderr
 from tradeoff.detection.anchored import AnchorReading, Seeds
 from tradeoff.detection.calibration import rate
 from tradeoff.detection.model_aware import ModelAware
@@ -102,7 +102,8 @@ def _kept(
     wanted = texts.records[:count]
     done = _read(path)
     missing = [record for record in wanted if _of(record) not in done]
-    with Progress(console=stderr(), transient=True) as progress, _appending(path) as file:
+    columns = (Words(), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=stderr(), transient=True) as progress, _appending(path) as file:
         task = progress.add_task(f"{title}, {texts.cell.name}", total=len(missing))
         for record in missing:
             entry = {"text": _of(record), **run(by_id[record["id"]].token_ids, record["token_ids"])}

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from tradeoff.files import FileError, replacing
+from tradeoff.visible import visible
 
 __all__ = ["Section", "write_report"]
 
@@ -62,29 +63,28 @@ def write_report(path: Path, title: str, sections: Sequence[Section]) -> None:
         FileError: if a picture cannot be read or the file cannot be written.
     """
     parts = [
-        f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{html.escape(title)}</title>",
+        f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{_escaped(title)}</title>",
         "<meta name='viewport' content='width=device-width, initial-scale=1'>",
-        f"<style>{_STYLE}</style></head><body><h1>{html.escape(title)}</h1>",
+        f"<style>{_STYLE}</style></head><body><h1>{_escaped(title)}</h1>",
     ]
     for section in sections:
-        parts.append(f"<h2>{html.escape(section.title)}</h2>")
-        parts += [f"<p>{html.escape(text)}</p>" for text in section.paragraphs]
+        parts.append(f"<h2>{_escaped(section.title)}</h2>")
+        parts += [f"<p>{_escaped(text)}</p>" for text in section.paragraphs]
         if section.claims:
             parts.append("<ul>")
             for claim, holds, detail in section.claims:
                 verdict = "holds" if holds else "fails"
                 word = "seen" if holds else "not seen"
                 parts.append(
-                    f"<li><span class='{verdict}'>{word}</span>: {html.escape(claim)} "
-                    f"({html.escape(detail)})</li>"
+                    f"<li><span class='{verdict}'>{word}</span>: {_escaped(claim)} ({_escaped(detail)})</li>"
                 )
             parts.append("</ul>")
         for caption, table in section.tables:
             shown = "<p>not part of this run</p>" if table.empty else _table(table)
-            parts.append(f"<p><strong>{html.escape(caption)}</strong></p>{shown}")
+            parts.append(f"<p><strong>{_escaped(caption)}</strong></p>{shown}")
         parts += [_picture(picture) for picture in section.pictures]
         if section.command:
-            parts.append(f"<pre>{html.escape(section.command)}</pre>")
+            parts.append(f"<pre>{_escaped(section.command)}</pre>")
     parts.append("</body></html>")
     with replacing(path) as temporary:
         temporary.write_text("\n".join(parts), encoding="utf-8")
@@ -97,7 +97,7 @@ def _table(table: pd.DataFrame) -> str:
         shown = (
             "" if value is None or value != value else f"{value:.4g}" if isinstance(value, float) else value
         )
-        return f"<{tag}{' class=word' if word else ''}>{html.escape(str(shown))}</{tag}>"
+        return f"<{tag}{' class=word' if word else ''}>{_escaped(str(shown))}</{tag}>"
 
     head = "".join(cell("th", column, word) for column, word in zip(table.columns, words, strict=True))
     rows = (
@@ -112,4 +112,9 @@ def _picture(path: Path) -> str:
         data = base64.b64encode(path.read_bytes()).decode("ascii")
     except OSError as error:
         raise FileError(f"{path} cannot be read ({error}); draw it again") from error
-    return f"<img alt='{html.escape(path.stem)}' src='data:image/png;base64,{data}'>"
+    return f"<img alt='{_escaped(path.stem)}' src='data:image/png;base64,{data}'>"
+
+
+def _escaped(text: str) -> str:
+    """Texts of models and names of presets are others' words."""
+    return html.escape(visible(text, keep="\n\t"))

@@ -16,10 +16,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from paper_repro.presets import Cell
-from tradeoff.console import stderr
+from tradeoff.console import Words, stderr
 
 __all__ = ["generate_side_by_side", "worthwhile"]
 
@@ -58,7 +58,7 @@ def generate_side_by_side(preset: str, cells: Sequence[Cell], folder: Path) -> N
     threads = str(max(1, (os.cpu_count() or 1) // len(sets)))
     names = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
     environment = os.environ | dict.fromkeys(names, threads)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (Words(), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with ExitStack() as stack:
         running: dict[str, tuple[subprocess.Popen, IO[str]]] = {}
         for name in sets:

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TimeElapsedColumn
 
 from sims.evaluation import Found, evaluated
 from sims.report import LEVEL, Row, judge, print_table, write_summary
 from sims.statements import STATEMENTS, chosen
-from tradeoff.console import exit_on_bad_input, print_written, stderr, stdout
+from tradeoff.console import Words, exit_on_bad_input, print_written, stderr, stdout
 from tradeoff.files import output_folder
 
 __all__ = ["DEFAULT_SIZE", "QUICK_SIZE", "app", "main"]
@@ -54,7 +54,7 @@ def sims(
         console, rows = stdout(), list[Row]()
         spent, missing = dict[str, float](), dict[str, str]()
         found: dict[str, Found] = {}
-        columns = (BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+        columns = (BarColumn(), Words(), TimeElapsedColumn())
         with Progress(*columns, console=stderr(), transient=True) as progress:
             task = progress.add_task(", ".join(statements), total=len(statements))
             for name, part in evaluated(statements, seeds, seed, out, processes):
@@ -77,7 +77,7 @@ def sims(
         for name, reason in missing.items():
             note += f"\nNot evaluated: {name} ({reason})."
         console.print("seconds: " + ", ".join(f"{name} {s:.1f}" for name, s in spent.items()))
-        console.print(note, markup=False, soft_wrap=True)
+        console.print(note, soft_wrap=True)
         print_written(console, [*write_summary(verdicts, out, note), *sorted(out.glob("*.png"))])
         if wrong:
             raise typer.Exit(1)

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 from scipy import stats
 
 from tradeoff.files import replacing, write_table
@@ -199,9 +199,9 @@ def print_table(console: Console, verdicts: Sequence[Verdict]) -> None:
     for name in ("statement", "setting", "predicted", "estimated ± s.e.", "test", "p", "verdict"):
         table.add_column(name, no_wrap=name not in ("setting", "verdict"), overflow="fold")
     for verdict in verdicts:
-        *cells, word = (escape(cell) for cell in _cells(verdict))
+        *cells, word = _cells(verdict)
         colour = "red" if verdict.row.expected_red else "green"
-        table.add_row(*cells, f"[{colour if verdict.as_expected else 'bold white on red'}]{word}[/]")
+        table.add_row(*cells, Text(word, colour if verdict.as_expected else "bold white on red"))
     console.print(table)
 
 

@@ -2,7 +2,11 @@
 
 import csv
 import errno
+import io
 import json
+import os
+import re
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -169,3 +173,104 @@ def test_arrays_of_other_types_are_refused(tmp_path, values):
     np.save(tmp_path / "p.npy", values)
     with pytest.raises(FileError, match="does not hold a list of numbers"):
         read_distribution(tmp_path / "p.npy", "P")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize(("name", "content"), [("p.csv", "0.25,0.75"), ("p.json", "[0.25, 0.75]")])
+def test_byte_order_marks_are_no_part_of_a_file(tmp_path, name, content, encoding):
+    (tmp_path / name).write_text(content, encoding=encoding)
+    assert read_distribution(tmp_path / name, "P").tolist() == [0.25, 0.75]
+
+
+@pytest.mark.parametrize(
+    ("mark", "name"), [(b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"), (b"\xff\xfe", "utf-16")]
+)
+def test_a_damaged_encoding_is_named_rightly(tmp_path, mark, name):
+    """UTF-32's mark begins as UTF-16's does."""
+    (tmp_path / "p.csv").write_bytes(mark + b"\0\xd8\xff\xff\1")
+    with pytest.raises(FileError, match=f"'{name}-"):
+        read_distribution(tmp_path / "p.csv", "P")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "0,7\n0,3\n",
+        "0,7\t0,25\t0,05",
+        "0,71\n0,33\n",
+        "0,7\n0,3\n0\n",
+        "12,5\n87,5\n",
+        "7,0e-1 3,0E-1",
+        "0,7,0,3",
+    ],
+)
+def test_decimal_commas_are_no_lists(tmp_path, content):
+    """Read as twice as many numbers, they would give another answer without a word."""
+    (tmp_path / "p.csv").write_text(content)
+    with pytest.raises(FileError, match="decimal commas"):
+        read_distribution(tmp_path / "p.csv", "P")
+
+
+@pytest.mark.parametrize(
+    ("content", "numbers"),
+    [
+        ("0,1,0,0", [0, 1, 0, 0]),
+        ("1,0\n", [1, 0]),
+        ("3,4\n5,6\n", [3, 4, 5, 6]),
+        ("1, 2\n0, 5\n", [1, 2, 0, 5]),
+        ("3,1", [3, 1]),
+        ("0,1,2", [0, 1, 2]),
+        (".5,.5", [0.5, 0.5]),
+    ],
+)
+def test_commas_between_numbers(tmp_path, content, numbers):
+    (tmp_path / "p.csv").write_text(content)
+    assert read_distribution(tmp_path / "p.csv", "P").tolist() == numbers
+
+
+def npy(shape, dtype="<f8") -> bytes:
+    """A file that claims an array and holds 8 bytes of it."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": dtype, "fortran_order": False, "shape": shape})
+    return header.getvalue() + bytes(8)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("p.npy", npy((10**13,))),
+        ("p.npy", npy((2**61, 2**61))),
+        ("p.npy", npy((-3,))),
+        ("p.npy", npy((10**12,), "V0")),
+        ("p.npy", b"\x93NUMPY\x01\x00\x76\x00" + b"{" * 118),
+        ("p.json", b"[" * 100_000),
+        ("p.json", b"[" * 900 + b"]" * 900),
+        ("p.json", b"[" + b"1" * 5000 + b"]"),
+    ],
+)
+def test_claims_are_checked_before_memory_is_taken(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_bytes(content)
+    tracemalloc.start()
+    try:
+        with pytest.raises(FileError) as caught:
+            read_distribution(path, "P")
+        assert tracemalloc.get_traced_memory()[1] < 1 << 24
+    finally:
+        tracemalloc.stop()
+    assert str(caught.value).startswith(f"P: {path} ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["p.csv", "p.json", "p.npy"])
+def test_no_more_than_a_file_of_numbers_is_read(tmp_path, name):
+    path = tmp_path / name
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(FileError, match=r"holds (more than 67,108,864|1,099,511,627,776) bytes"):
+        read_distribution(path, "P")
+    if os.path.exists("/dev/zero"):
+        path.unlink()
+        path.symlink_to("/dev/zero")
+        with pytest.raises(FileError, match=re.escape(str(path))):
+            read_distribution(path, "P")

@@ -6,6 +6,7 @@ import copy
 import os
 import pickle
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -193,3 +194,28 @@ def test_the_environment(monkeypatch):
             monkeypatch.setenv("TRADEOFF_KEY", value)
         with pytest.raises(KeyFormatError, match=f"TRADEOFF_KEY.*--key-file FILE.*{REMEDY}.*hex digits"):
             Key.from_environment()
+
+
+def test_no_more_than_a_key_is_read(tmp_path):
+    path = tmp_path / "key"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+    for large in [path, *(p for p in [Path("/dev/zero")] if p.exists())]:
+        with pytest.raises(KeyFormatError, match=f"key file {large} holds more than 65,536 bytes"):
+            Key.read(large)
+
+
+@pytest.mark.parametrize(
+    "secret", ["ab" * 32, "AB" * 16, "0x" + "12" * 16, "0xdeadbeefdeadbeef", "12345678901234567890"]
+)
+@pytest.mark.parametrize("folder", [False, True])
+def test_a_key_in_place_of_a_path_is_not_shown(tmp_path, monkeypatch, secret, folder):
+    monkeypatch.chdir(tmp_path)
+    if folder:
+        (tmp_path / secret).mkdir()
+    with pytest.raises(KeyFormatError, match="looks like a key and is not shown") as caught:
+        Key.read(secret)
+    assert secret not in repr(caught.value)
+    assert caught.value.__suppress_context__
+    with pytest.raises(KeyFormatError, match=r"key file my\.key does not exist"):
+        Key.read("my.key")

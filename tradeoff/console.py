@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -11,19 +12,26 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import Any, TextIO
 
 import typer
 from rich.console import Console
+from rich.progress import Task, TextColumn
+from rich.text import Text
+
+from tradeoff.visible import visible
 
 __all__ = [
     "INSTALL_LLM",
     "Reader",
+    "Words",
     "exit_on_bad_input",
     "hide_announcements",
     "print_error",
     "print_note",
     "print_warning",
     "print_written",
+    "require_stdout",
     "stderr",
     "stdout",
 ]
@@ -36,17 +44,49 @@ INSTALL_LLM = (
 _LLM_PACKAGES = {"accelerate", "gguf", "platformdirs", "safetensors", "torch", "transformers"}
 
 
+class _Plain(Console):
+    """A console to which strings are words and nothing else: no markup, no emoji, nothing that is obeyed."""
+
+    def __init__(self, **settings: Any):
+        super().__init__(highlight=False, markup=False, emoji=False, **settings)
+
+    def render_str(self, text: str, **how: Any) -> Text:
+        """As Rich's, of what may be shown of `text`."""
+        return super().render_str(visible(text, keep="\n"), **how)
+
+
+class Words(TextColumn):
+    """Words in a line of progress, in which nothing is markup or obeyed.
+
+    Args:
+        words: a format of a task.
+    """
+
+    def __init__(self, words: str = "{task.description}"):
+        super().__init__(words, markup=False)
+
+    def render(self, task: Task) -> Text:
+        """As Rich's, of what may be shown."""
+        return Text(visible(self.text_format.format(task=task)), style=self.style, justify=self.justify)
+
+
 def stdout() -> Console:
     """Console on standard output; 120 columns wide where there is no terminal to ask."""
-    console = Console(highlight=False)
+    console = _Plain()
     if not console.is_terminal:
         console.width = 120
     return console
 
 
-def stderr() -> Console:
-    """Console on standard error, for progress and errors."""
-    return Console(stderr=True, highlight=False)
+def stderr(stream: TextIO | None = None) -> Console:
+    """Console on standard error, for progress and errors; on `stream`, if it is given."""
+    return _Plain(stderr=True, file=stream)
+
+
+def require_stdout() -> None:
+    """Raise ValueError if standard output is closed, for commands with nothing but it to tell by."""
+    if sys.stdout is None:
+        raise ValueError("standard output is closed, so there is nowhere to print to; leave it open")
 
 
 @contextmanager
@@ -56,9 +96,13 @@ def exit_on_bad_input() -> Iterator[None]:
     ValueError covers bad arguments and files, RuntimeError models and solvers that are not to be had, and
     OSError what the system refuses. A missing package of the `llm` extra is named too. SIGTERM unwinds like
     an exit, so that worker processes and temporary folders are cleaned up. What other packages announce about
-    their next releases is not shown, since nobody who runs a command can act on it (-W shows it).
+    their next releases is not shown, since nobody who runs a command can act on it (-W shows it). What the
+    encoding of a terminal or file has no characters for is printed as escapes.
     """
     hide_announcements()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     previous = None
     if threading.current_thread() is threading.main_thread():
         previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -67,12 +111,7 @@ def exit_on_bad_input() -> Iterator[None]:
     except ModuleNotFoundError as error:
         if error.name not in _LLM_PACKAGES:
             raise
-        stderr().print(
-            f"error: running models needs {error.name}; {INSTALL_LLM}",
-            style="red",
-            markup=False,
-            soft_wrap=True,
-        )
+        print_error(f"running models needs {error.name}; {INSTALL_LLM}")
         raise typer.Exit(2) from error
     except (ValueError, RuntimeError, OSError) as error:
         # Typer's own exits are RuntimeErrors, and not errors; a reader who has seen enough (`| head`) is not
@@ -127,19 +166,19 @@ class Reader:
 
 def print_error(message: str) -> None:
     """One line on standard error about input that cannot be dealt with."""
-    stderr().print(f"error: {message}", style="red", markup=False, soft_wrap=True)
+    stderr().print(f"error: {message}", style="red", soft_wrap=True)
 
 
 def print_warning(message: str) -> None:
     """One line on standard error about input that is dealt with, but perhaps not as it was meant."""
-    stderr().print(f"warning: {message}", style="yellow", markup=False, soft_wrap=True)
+    stderr().print(f"warning: {message}", style="yellow", soft_wrap=True)
 
 
 def print_note(message: str) -> None:
     """One line on standard error about something that is in order, but good to know."""
-    stderr().print(f"note: {message}", markup=False, soft_wrap=True)
+    stderr().print(f"note: {message}", soft_wrap=True)
 
 
 def print_written(console: Console, paths: Sequence[Path]) -> None:
     """The closing line of every command: where the results are."""
-    console.print("wrote " + ", ".join(str(path) for path in paths), soft_wrap=True, markup=False)
+    console.print("wrote " + ", ".join(str(path) for path in paths), soft_wrap=True)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import json
+import math
 import os
+import re
 import secrets
 import shutil
 import tempfile
+import tokenize
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +23,35 @@ import pandas as pd
 
 from tradeoff.frontier import Curve
 
-__all__ = ["FileError", "curve_table", "output_folder", "read_distribution", "replacing", "write_table"]
+__all__ = [
+    "FileError",
+    "curve_table",
+    "decoded",
+    "output_folder",
+    "read_at_most",
+    "read_distribution",
+    "replacing",
+    "write_table",
+]
+
+#: Bytes of the largest file with a distribution: numbers of 20 digits for 3 million tokens.
+_LARGEST = 64 << 20
+_BLOCK = 1 << 20
+#: What readers raise for content that is not theirs.
+_MALFORMED = (
+    *(ValueError, TypeError, OverflowError, EOFError, RecursionError),
+    *(zipfile.BadZipFile, tokenize.TokenError),
+)
+#: How files in Unicode tell their encoding. UTF-32's mark begins as UTF-16's, and so comes first.
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF32_LE: "utf-32-le",
+    codecs.BOM_UTF32_BE: "utf-32-be",
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+}
+#: Digits, a comma, digits, perhaps an exponent: what could be one number with a decimal comma.
+_WHOLE_NUMBER, _DECIMALS = re.compile(r"[+-]?\d+"), re.compile(r"\d+(e[+-]?\d+)?", re.IGNORECASE)
 
 
 class FileError(ValueError):
@@ -37,7 +69,8 @@ def read_distribution(path: Path, name: str) -> np.ndarray:
         The numbers as they stand, [n]; validate them with `tradeoff.simplex.distribution`.
 
     Raises:
-        FileError: for a missing file, an unknown format, or content that is not a list of numbers.
+        FileError: for a missing file, an unknown format, more than 64 MiB, content that is not a list of
+            numbers, or CSV that has decimal commas for all one can tell.
     """
     readers = {".json": _read_json, ".csv": _read_csv, ".txt": _read_csv, ".npy": _read_npy}
     suffix = path.suffix.lower()
@@ -54,7 +87,9 @@ def read_distribution(path: Path, name: str) -> np.ndarray:
         raise FileError(f"{name}: {path} does not exist; check the path") from error
     except OSError as error:
         raise FileError(f"{name}: {path} cannot be read ({error.strerror or error})") from error
-    except (ValueError, TypeError, OverflowError, EOFError, zipfile.BadZipFile) as error:
+    except FileError as error:
+        raise FileError(f"{name}: {error}") from error
+    except _MALFORMED as error:
         raise FileError(
             f"{name}: {path} does not hold a list of numbers ({error}); "
             "write them as one JSON list, as comma- or line-separated CSV, or as a 1-d npy array"
@@ -146,14 +181,67 @@ def output_folder(path: Path) -> Path:
     return path
 
 
+def read_at_most(path: Path, most: int) -> bytes:
+    """The content of a file of at most `most` bytes; of a larger one, or a device, no more is read.
+
+    Raises:
+        FileError: for a larger one.
+        OSError: if it cannot be read.
+    """
+    content = bytearray()
+    with path.open("rb") as stream:
+        while block := stream.read(_BLOCK):
+            content += block
+            if len(content) > most:
+                raise FileError(f"{path} holds more than {most:,} bytes; pass another file")
+    return bytes(content)
+
+
+def decoded(content: bytes) -> str:
+    """Text of a file: UTF-8, or UTF-16 or UTF-32 that says so with a byte-order mark, which is left out.
+
+    Raises:
+        UnicodeDecodeError: for anything else; it names the encoding that the file claims.
+    """
+    for mark, encoding in _MARKS.items():
+        if content.startswith(mark):
+            return content[len(mark) :].decode(encoding)
+    return content.decode("utf-8")
+
+
 def _read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+    return json.loads(decoded(read_at_most(path, _LARGEST)))
 
 
 def _read_csv(path: Path) -> list[float]:
-    return [float(cell) for cell in path.read_text(encoding="utf-8").replace(",", " ").split()]
+    words = decoded(read_at_most(path, _LARGEST))
+    rows = [[cell for cell in row.split(",") if cell.strip()] for row in words.split()]
+    numbers = [float(cell) for row in rows for cell in row]
+    if _has_decimal_commas([row for row in rows if row], math.fsum(numbers)):
+        raise ValueError(
+            "with decimal commas, it seems: write them as decimal points, or counts of tokens with a blank "
+            "after every comma"
+        )
+    return numbers
+
+
+def _has_decimal_commas(rows: list[list[str]], total: float) -> bool:
+    """Whether cells of a row go together in twos, as 0,25 does. Probabilities as they stand sum to 1."""
+    pairs = [(row[k], row[k + 1]) for row in rows for k in range(0, len(row) - 1, 2)]
+    if len(pairs) < 2 or abs(total - 1) < 1e-6 or any(len(row) % 2 and len(row) > 1 for row in rows):
+        return False
+    if not all(_WHOLE_NUMBER.fullmatch(whole) and _DECIMALS.fullmatch(part) for whole, part in pairs):
+        return False
+    alone = [row[0] for row in rows if len(row) == 1]
+    joined = math.fsum([*(float(f"{whole}.{part}") for whole, part in pairs), *map(float, alone)])
+    below_1 = all(float(whole) == 0 for whole, _ in pairs)
+    return below_1 or abs(joined - 1) < 0.05 or abs(joined - 100) < 5
 
 
 def _read_npy(path: Path) -> np.ndarray:
-    with path.open("rb") as stream:
-        return np.load(stream, allow_pickle=False)
+    size = path.stat().st_size
+    if size > _LARGEST:
+        raise FileError(f"{path} holds {size:,} bytes, more than {_LARGEST:,}; pass another file")
+    # A map is checked against the size of the file before memory is taken: a header may claim anything.
+    with np.errstate(over="ignore"):
+        return np.lib.format.open_memmap(path, mode="r")

@@ -10,15 +10,44 @@ import secrets
 from pathlib import Path
 from typing import NoReturn
 
-__all__ = ["FEWEST_KEY_BYTES", "Key", "KeyFormatError"]
+__all__ = ["FEWEST_KEY_BYTES", "Key", "KeyFormatError", "read_key_file"]
 
 FEWEST_KEY_BYTES = 16
 _NEW_KEY_BYTES = 32
+#: The largest key file that is read: far longer than any key, and nothing that fills the memory.
+_MOST_FILE_BYTES = 1 << 16
+#: What is pasted where a path belongs: 12 bytes of hex digits or more, or a 64-bit integer.
+_LIKE_A_KEY = re.compile(r"(0x)?[0-9a-f]{24,}|\d{15,}|0x[0-9a-f]{8,}", re.IGNORECASE)
 _REMEDY = "make a key with `tradeoff key new`"
 
 
 class KeyFormatError(ValueError):
     """A key is unusable, or its file cannot be read or written; names the remedy, never the content."""
+
+
+def read_key_file(path: str | Path) -> str:
+    """What a key file holds, of any format; nothing of it is quoted, nor a key passed in place of a path.
+
+    Raises:
+        KeyFormatError: if the file is missing, unreadable, or too large to be one.
+    """
+    named = f"key file {path}"
+    if _LIKE_A_KEY.fullmatch(str(path).strip()):
+        named = "the key file (its name looks like a key and is not shown; pass the path of a file with it)"
+    try:
+        with open(path, "rb") as stream:
+            content = stream.read(_MOST_FILE_BYTES + 1)
+    except FileNotFoundError:
+        raise KeyFormatError(f"{named} does not exist; check the path, or {_REMEDY}") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "its name is none"
+        raise KeyFormatError(
+            f"{named} cannot be read ({reason}); check its permissions, or {_REMEDY}"
+        ) from None
+    if len(content) > _MOST_FILE_BYTES:
+        raise KeyFormatError(f"{named} holds more than {_MOST_FILE_BYTES:,} bytes and is no key; {_REMEDY}")
+    # latin-1 decodes any bytes: an error of the decoder would quote some of them.
+    return content.decode("latin-1")
 
 
 class Key:
@@ -73,18 +102,9 @@ class Key:
         Raises:
             KeyFormatError: if the file is missing, unreadable, not hex, or too short.
         """
+        content = read_key_file(path)
         try:
-            content = Path(path).read_bytes()
-        except FileNotFoundError as error:
-            raise KeyFormatError(f"key file {path} does not exist; check the path, or {_REMEDY}") from error
-        except OSError as error:
-            raise KeyFormatError(
-                f"key file {path} cannot be read ({error.strerror or error}); check its permissions, "
-                f"or {_REMEDY}"
-            ) from error
-        try:
-            # latin-1 decodes any bytes: an error of the decoder would quote some of them.
-            return cls.from_hex(content.decode("latin-1"))
+            return cls.from_hex(content)
         except KeyFormatError as error:
             raise KeyFormatError(f"key file {path}: {error}") from None
 

@@ -8,7 +8,6 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from rich.console import Console
 from scipy import stats
 
 from sims.report import (
@@ -21,6 +20,7 @@ from sims.report import (
     print_table,
     write_summary,
 )
+from tradeoff.console import stderr
 
 
 def row(p_value: float, *, control: bool = False) -> Row:
@@ -131,7 +131,8 @@ def test_verdicts_of_statements_and_controls() -> None:
 
 def test_table_and_summary(tmp_path) -> None:
     verdicts = judge([row(1.0), row(0.0, control=True), compare("s", "exact one", 1.0, 1.0)])
-    console = Console(file=io.StringIO(), width=80)
+    console = stderr(io.StringIO())
+    console.width = 80
     print_table(console, verdicts)
     text = console.file.getvalue()
     assert "setting [with] | marks" in text

@@ -30,11 +30,11 @@ from typing import Annotated
 import typer
 from packaging.requirements import Requirement
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
 from tests.versions.blame import UNCHANGED, blame, suspicion
 from tests.versions.lock import ROOT, differences, installed, locked, requirements, spelling
-from tradeoff.console import exit_on_bad_input
+from tradeoff.console import Words, exit_on_bad_input
 
 __all__ = ["RECORDING", "Environment", "Report", "representatives"]
 
@@ -161,9 +161,9 @@ def main(
     ] = None,
 ) -> None:
     """Run the tests with other versions than those of constraints.txt."""
-    console = Console(highlight=False, soft_wrap=True)
-    errors = Console(stderr=True, highlight=False, soft_wrap=True)
-    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    columns = (SpinnerColumn(), Words(), TimeElapsedColumn())
     # SIGTERM unwinds there, so that the environment is removed.
     with (
         exit_on_bad_input(),
@@ -175,7 +175,7 @@ def main(
         def step(words: str) -> None:
             progress.update(task, description=words)
             if not errors.is_terminal:
-                errors.print(f"canary: {words} ...", markup=False)
+                errors.print(f"canary: {words} ...")
 
         environment = Environment(Path(name), find_links)
         step("installing packages")
@@ -242,11 +242,11 @@ def _causes(
 def _tell(console: Console, report: Report, changed: dict[str, tuple[str, str]]) -> None:
     """Versions, warnings and failures."""
     for name, (was, now) in changed.items():
-        console.print(f"  {name} {was} -> {now}", markup=False)
+        console.print(f"  {name} {was} -> {now}")
     for said, where in sorted(report.warnings.items()):
-        console.print(f"  announced ({Path(where).name}): {said[:300]}", markup=False)
+        console.print(f"  announced ({Path(where).name}): {said[:300]}")
     for test, text in sorted(report.failures.items()):
-        console.print(f"  failed: {test}: {_error(text)[:200]}", markup=False)
+        console.print(f"  failed: {test}: {_error(text)[:200]}")
 
 
 def _accuse(
@@ -264,15 +264,15 @@ def _accuse(
         names = " together with ".join(f"{name} {changed[name][1]}" for name in sorted(packages))
         if packages == UNCHANGED:
             names = "no other version (it fails with the tested ones as well)"
-        console.print(f"broken by {names}:", markup=False)
+        console.print(f"broken by {names}:")
         for test in sorted(tests):
-            console.print(f"  {test}: {_error(report.failures[test])[:200]}", markup=False)
+            console.print(f"  {test}: {_error(report.failures[test])[:200]}")
     for test in sorted(representatives(report.failures) - causes.keys()):
-        console.print(f"passes when it is run again, or was not looked at in time: {test}", markup=False)
+        console.print(f"passes when it is run again, or was not looked at in time: {test}")
     culprits = sorted({name for packages in causes.values() for name in packages})
     named = ", ".join(f"{name} {changed[name][1]}" for name in culprits) or "no package"
     examined = f"{len(causes)} of {len(report.failures)} failures examined"
-    console.print(f"canary: red, broken by {named} ({about}; {examined})", markup=False)
+    console.print(f"canary: red, broken by {named} ({about}; {examined})")
 
 
 def _error(text: str) -> str:

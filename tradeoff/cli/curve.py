@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from tradeoff.classes import CLASSES, curve
-from tradeoff.console import exit_on_bad_input, print_written, stderr, stdout
+from tradeoff.console import exit_on_bad_input, print_written, require_stdout, stderr, stdout
 from tradeoff.decoders import WATERMARKS, parse_decoder
 from tradeoff.files import curve_table, output_folder, read_distribution, write_table
 from tradeoff.frontier import Curve
@@ -45,6 +45,8 @@ def curve_command(
 ) -> None:
     """Trade-off curves of efficiency and strength for a target P and a draft Q."""
     with exit_on_bad_input():
+        if output is None and plot is None:
+            require_stdout()
         names = _classes(family)
         p, q = _distributions(target, draft, paper)
         if normalise:

@@ -26,6 +26,7 @@ from tradeoff.console import (
     print_note,
     print_warning,
     print_written,
+    require_stdout,
     stderr,
     stdout,
 )
@@ -40,11 +41,11 @@ from tradeoff.detection.views import (
     shown_tokens,
     terminal_view,
     unscored_tokens,
-    visible,
 )
 from tradeoff.files import FileError
 from tradeoff.kernels import METHODS
 from tradeoff.prf import PRF_NAMES
+from tradeoff.visible import visible
 
 __all__ = ["detect_command"]
 
@@ -133,6 +134,8 @@ def detect_command(
     is judged at its end.
     """
     with exit_on_bad_input(), ExitStack() as stack:
+        if html is None:
+            require_stdout()
         _check_page(html, [*sources, *filter(None, (key_file, detector))])
         options = Options(
             method, watermark, prf, context_width, tokenizer, retokenize, detector, fpr, sequential
@@ -301,5 +304,4 @@ def _print_summary(verdicts: Counter[str], fpr: float, fingerprint: str | None) 
     stdout().print(
         f"{total} text{'s' * (total != 1)}: {counts} (false-positive rate {fpr:g}{key})",
         soft_wrap=True,
-        markup=False,
     )

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tradeoff.console import exit_on_bad_input, stdout
-from tradeoff.keys import Key
+from tradeoff.console import exit_on_bad_input, print_warning, require_stdout, stdout
+from tradeoff.keys import Key, read_key_file
 
 __all__ = ["key_app", "read_key"]
+
+#: Keys of fewer bits are found from their fingerprint by trying all of them in days on one machine.
+_GUESSED_BITS = 48
 
 key_app = typer.Typer(no_args_is_help=True, help="Watermark keys.")
 
@@ -25,13 +30,14 @@ def new_command(
     with exit_on_bad_input():
         key = Key.new()
         key.write(output)
-        stdout().print(f"wrote {output}, fingerprint {key.fingerprint}", soft_wrap=True, markup=False)
+        stdout().print(f"wrote {output}, fingerprint {key.fingerprint}", soft_wrap=True)
 
 
 @key_app.command("fingerprint")
 def fingerprint_command(path: Annotated[Path, typer.Argument(metavar="FILE", help="Key file.")]) -> None:
     """Print the fingerprint by which records name a key."""
     with exit_on_bad_input():
+        require_stdout()
         stdout().print(Key.read(path).fingerprint)
 
 
@@ -48,6 +54,8 @@ def read_key(key_file: Path | None, key: str | None, prf: str) -> Key | int:
     """
     if key is not None and key_file is not None:
         raise ValueError("--key and --key-file name two keys; pass one of them")
+    if key_file is not None:
+        _warn_if_shared(key_file)
     if prf != "vllm-philox-v1":
         if key is not None:
             raise ValueError(
@@ -60,11 +68,21 @@ def read_key(key_file: Path | None, key: str | None, prf: str) -> Key | int:
             raise ValueError(
                 "--prf vllm-philox-v1 needs the integer key of vLLM: --key N, or --key-file FILE"
             )
-        try:
-            key = key_file.read_text(encoding="ascii")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f"key file {key_file} cannot be read; pass a file with one integer") from error
+        key = read_key_file(key_file)
     try:
-        return int(key.strip(), 16 if key.strip().lower().startswith("0x") else 10)
+        number = int(key.strip(), 16 if key.strip().lower().startswith("0x") else 10)
     except ValueError:
         raise ValueError("the key of vllm-philox-v1 is not an integer; pass 0 to 2^64 - 1") from None
+    if 0 <= number < 1 << _GUESSED_BITS:
+        print_warning(
+            f"the integer key is below 2^{_GUESSED_BITS}: whoever sees its fingerprint, which records hold, "
+            "finds it by trying; use a random one of 64 bits"
+        )
+    return number
+
+
+def _warn_if_shared(key_file: Path) -> None:
+    """Warn of a key file that others can read or change; what it holds is not touched."""
+    with suppress(OSError):
+        if os.name != "nt" and key_file.is_file() and key_file.stat().st_mode & 0o077:
+            print_warning(f"key file {key_file} is open to other users of this machine: chmod 600 {key_file}")

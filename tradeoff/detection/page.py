@@ -10,16 +10,13 @@ from types import TracebackType
 
 from tradeoff.detection.views import RARITIES, Shown, shade_name
 from tradeoff.files import FileError
+from tradeoff.visible import visible
 
 __all__ = ["EvidencePage"]
 
 #: How much of the one hue (Okabe and Ito's blue) each shade carries: ink keeps a contrast of at least 4.5
 #: on all of them, in light and in dark.
 _DEPTHS = (0.0, 0.12, 0.25, 0.42, 0.6)
-#: Characters that HTML does not allow, or that would not show.
-_UNSHOWN = {code: 0x2400 + code for code in range(32) if code not in (9, 10)}
-_UNSHOWN |= {127: 0x2421} | {code: 0xFFFD for code in range(128, 160)}
-
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1a1a1a; --paper: #ffffff; --faint: #6b6b6b; --hue: 0 114 178; }
 @media (prefers-color-scheme: dark) {
@@ -126,4 +123,4 @@ def _class(shade: int | None) -> str:
 
 
 def _escaped(text: str) -> str:
-    return html.escape(text.translate(_UNSHOWN), quote=True)
+    return html.escape(visible(text, keep="\n\t"), quote=True)

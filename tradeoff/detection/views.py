@@ -20,6 +20,7 @@ from tradeoff.detection.detector import Detector, Result
 from tradeoff.detection.evidence import Evidence
 from tradeoff.detection.gumbel import Aaronson
 from tradeoff.prf import Stream
+from tradeoff.visible import visible
 
 __all__ = [
     "RARITIES",
@@ -30,7 +31,6 @@ __all__ = [
     "shown_tokens",
     "terminal_view",
     "unscored_tokens",
-    "visible",
 ]
 
 #: Shade k >= 1 is a score that has at most this probability without a watermark; shade 0 is any other.
@@ -38,10 +38,8 @@ RARITIES = (0.5, 0.2, 0.05, 0.01)
 #: One hue from pale to deep, with its own ink: told apart by lightness, on light and dark backgrounds.
 _STYLES = ("", "black on #d6e6f4", "black on #9ecae1", "black on #56a0ce", "bold white on #08519c")
 _UNSCORED = "dim"
-#: Pictures of the control characters, which a terminal would obey: text is not to be trusted.
-_PICTURES = {code: 0x2400 + code for code in range(32)} | {127: 0x2421}
-_PICTURES |= {code: 0xFFFD for code in range(128, 160)}
-_NEWLINE = _PICTURES.pop(10)
+#: Stands before a newline, which ends a line as well.
+_NEWLINE = "␊"
 
 
 class Shown(NamedTuple):
@@ -95,10 +93,10 @@ def legend() -> rich.text.Text:
 
 
 def terminal_view(tokens: Iterator[Shown]) -> rich.text.Text:
-    """The tokens, shaded; control characters are shown as pictures."""
+    """The tokens, shaded; what a terminal would obey or not show are escapes."""
     text = rich.text.Text()
     for word, shade, _ in tokens:
-        text.append(visible(word), _style(shade))
+        text.append(visible(word, keep="\n").replace("\n", f"{_NEWLINE}\n"), _style(shade))
     return text
 
 
@@ -130,11 +128,6 @@ def plain_view(
             yield f"{start}  {scores[position]:>8.2f}  {rarity:>6.3g}"
         else:
             yield f"{start}  not scored"
-
-
-def visible(text: str) -> str:
-    """`text` without characters that a terminal obeys, except for newlines, which are also shown."""
-    return text.translate(_PICTURES).replace("\n", chr(_NEWLINE) + "\n")
 
 
 def _style(shade: int | None) -> str:

@@ -26,8 +26,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from platformdirs import user_cache_dir
-from rich.console import Console
 from safetensors import SafetensorError
+
+from tradeoff.console import stderr
 
 __all__ = [
     "BUILTIN_NAME",
@@ -118,7 +119,7 @@ def builtin_target_folder(
 def status(message: str, enabled: bool = True) -> Iterator[None]:
     """Show `message` on standard error while the block runs: a spinner, in a log a plain line."""
     # The stream is bound now, so that the spinner still shows while sys.stderr is redirected.
-    console = Console(file=sys.stderr, markup=False, highlight=False)
+    console = stderr(sys.stderr)
     if not enabled:
         yield
     elif console.is_terminal:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from rich.console import Console
 
+from tradeoff.console import stderr
 from tradeoff.llm.builtin import ModelDownloadError, ModelUnavailableError
 from tradeoff.llm.huggingface import (
     PreTrainedModel,
@@ -156,7 +156,7 @@ def load_pair(
         vocabulary_size=min(len(tokenizer), _logits_width(target_model), _logits_width(draft_model)),
     )
     if progress:
-        Console(stderr=True).print(pair.describe(), soft_wrap=True, markup=False, highlight=False)
+        stderr().print(pair.describe(), soft_wrap=True)
     return pair
 
 

@@ -6,13 +6,15 @@ import json
 from pathlib import Path
 from typing import Any, get_args
 
-from tradeoff.files import FileError
+from tradeoff.files import FileError, decoded, read_at_most
 from tradeoff.llm.huggingface import PreTrainedTokenizerBase, has_chat_format, render_chat
 from tradeoff.llm.rows import Prompt
 from tradeoff.llm.text import PromptKind, builtin_prompts
 
 __all__ = ["BUILTIN_PROMPTS", "chat_prompt", "encode_prompts", "read_prompts"]
 
+#: Bytes of the largest file of prompts.
+_LARGEST = 256 << 20
 #: What can be named in place of a file.
 BUILTIN_PROMPTS = tuple(f"builtin:{kind}" for kind in get_args(PromptKind))
 
@@ -33,8 +35,9 @@ def read_prompts(source: str | Path) -> list[tuple[str, str]]:
     path = Path(source)
     try:
         # Not splitlines: it also breaks at characters that may stand inside a prompt.
-        lines = [line.removesuffix("\r") for line in path.read_text(encoding="utf-8-sig").split("\n")]
-    except (OSError, UnicodeDecodeError) as error:
+        words = decoded(read_at_most(path, _LARGEST))
+        lines = [line.removesuffix("\r") for line in words.split("\n")]
+    except (OSError, FileError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise FileError(
             f"prompts {path} cannot be read ({reason}); pass a text file with one prompt a line, JSON lines, "
