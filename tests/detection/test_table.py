@@ -77,7 +77,7 @@ def test_null_law_of_a_text_by_enumeration(tokens):
     prf = random_key(np.random.default_rng(1), 1)
     evidence = Evidence(tokens, prf)
     # Contexts do not matter here: all four count.
-    evidence.tokens = np.array(tokens)
+    evidence.index = np.arange(4)
     detector = TableSum.of(evidence, scores)
     rows = scores.rows(np.array(tokens), prf)
     side = np.array(list(itertools.product(range(7), repeat=4)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -14,6 +14,8 @@ __all__ = ["Evidence", "check_token_ids", "score_and_rank", "scored_positions", 
 
 #: Scores looked at a time: 8 MiB.
 _BLOCK = 1 << 20
+#: Positions looked at a time.
+_POSITIONS = 1 << 14
 
 
 class Evidence:
@@ -25,14 +27,12 @@ class Evidence:
     that statistics of them have the same law for every text. Numbers are computed when first asked for.
 
     Args:
-        token_ids: [n] generated tokens, without the prompt.
+        token_ids: [n] generated tokens, without the prompt; an array of int64 is not copied.
         prf: the keyed pseudorandom function of the watermark.
         sources: one letter a token as in records (d: accepted draft), for the oracle only.
 
     Attributes:
         index: [t] positions that count, ascending.
-        tokens: [t] their token ids.
-        contexts: [t, context width].
 
     Raises:
         ValueError: for token ids that are not integers >= 0 in one row, or sources of another length.
@@ -42,10 +42,12 @@ class Evidence:
         ids = check_token_ids(token_ids)
         if sources is not None and len(sources) != len(ids):
             raise ValueError(f"sources name {len(sources)} tokens, the text has {len(ids)}; pass its own")
-        self._prf, self._sources = prf, sources
-        contexts = text_contexts(ids, prf.context_width)
-        self.index = scored_positions(contexts, 0 if prf.pads_contexts else prf.context_width)
-        self.tokens, self.contexts = ids[self.index], contexts[self.index]
+        self._prf, self._sources, self._ids = prf, sources, ids
+        if prf.pads_contexts:
+            self.index = scored_positions(text_contexts(ids, prf.context_width), 0)
+        else:
+            # Without the padded ones no second copy of the text is made.
+            self.index = scored_positions(self._whole_contexts, 0) + prf.context_width
         self._uniforms: dict[Stream, np.ndarray] = {}
         self._bits: dict[tuple[Stream, int], np.ndarray] = {}
         self._scored: dict[tuple[Stream, Scores], tuple[np.ndarray, np.ndarray]] = {}
@@ -53,24 +55,63 @@ class Evidence:
     def __len__(self) -> int:
         return len(self.index)
 
+    @property
+    def tokens(self) -> np.ndarray:
+        """Token ids of the positions that count: [t]."""
+        return self._ids[self.index]
+
+    @property
+    def contexts(self) -> np.ndarray:
+        """The tokens before them: [t, context width], made anew each time."""
+        return self._contexts_at(self.index)
+
+    @property
+    def _whole_contexts(self) -> np.ndarray:
+        """Contexts of the positions that have one without padding, in order: a view."""
+        width = self._prf.context_width
+        if len(self._ids) <= width:
+            return np.zeros((0, width), dtype=np.int64)
+        return np.lib.stride_tricks.sliding_window_view(self._ids, width)[:-1]
+
+    def _contexts_at(self, positions: np.ndarray) -> np.ndarray:
+        """Contexts of ascending positions [m]: [m, context width]."""
+        width = self._prf.context_width
+        padded = int(np.searchsorted(positions, width))
+        start = text_contexts(self._ids[:width], width)[positions[:padded]]
+        whole = self._whole_contexts[positions[padded:] - width]
+        return whole if not padded else np.concatenate([start, whole])
+
+    def _blocks(self) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+        """(which of [t], their contexts, their tokens [m, 1]), piece by piece: contexts of all of a long text
+        at once would take more memory than all else."""
+        for first in range(0, len(self.index), _POSITIONS):
+            here = slice(first, first + _POSITIONS)
+            positions = self.index[here]
+            yield here, self._contexts_at(positions), self._ids[positions][:, None]
+
     def uniform(self, stream: Stream) -> np.ndarray:
         """U at the tokens: [t], uniform in (0, 1) without a watermark, large with one."""
         if stream not in self._uniforms:
-            self._uniforms[stream] = self._prf.uniform(stream, self.contexts, self.tokens[:, None])[:, 0]
+            found = self._uniforms[stream] = np.empty(len(self))
+            for here, contexts, tokens in self._blocks():
+                found[here] = self._prf.uniform(stream, contexts, tokens)[:, 0]
         return self._uniforms[stream]
 
     def coin(self) -> np.ndarray:
         """The acceptance coin: [t]."""
-        return self._prf.coin(self.contexts)
+        found = np.empty(len(self))
+        for here, contexts, _ in self._blocks():
+            found[here] = self._prf.coin(contexts)
+        return found
 
     def bits(self, stream: Stream, rounds: int) -> np.ndarray:
         """Tournament bits g_1 .. g_m at the tokens: [t, rounds] of 0 and 1 (int8)."""
         if (stream, rounds) not in self._bits:
-            words = []
-            for first in range(0, rounds, 64):
-                word = self._prf.bits(stream, self.contexts, self.tokens[:, None], first // 64)
-                words.append((word >> np.arange(min(64, rounds - first))) & 1)
-            self._bits[stream, rounds] = np.concatenate(words, axis=-1).astype(np.int8)
+            found = self._bits[stream, rounds] = np.empty((len(self), rounds), dtype=np.int8)
+            for here, contexts, tokens in self._blocks():
+                for first in range(0, rounds, 64):
+                    word = self._prf.bits(stream, contexts, tokens, first // 64)
+                    found[here, first : first + 64] = (word >> np.arange(min(64, rounds - first))) & 1
         return self._bits[stream, rounds]
 
     def side_information(self, stream: Stream, k: int) -> np.ndarray:
@@ -79,7 +120,10 @@ class Evidence:
         Raises:
             ValueError: for a function that has none.
         """
-        return self._prf.side_information(stream, self.contexts, k)
+        found = np.empty(len(self), dtype=np.int64)
+        for here, contexts, _ in self._blocks():
+            found[here] = self._prf.side_information(stream, contexts, k)
+        return found
 
     def score_rows(self, scores: Scores, tokens: np.ndarray) -> np.ndarray:
         """f(v, .) of tokens [m] in the key's table: [m, k]. Raises as `side_information`."""
@@ -99,12 +143,12 @@ class Evidence:
 
     def _scores(self, stream: Stream, scores: Scores) -> tuple[np.ndarray, np.ndarray]:
         if (stream, scores) not in self._scored:
-            side = self.side_information(stream, scores.k)
+            side, tokens = self.side_information(stream, scores.k), self.tokens
             score, rank = np.zeros(len(self)), np.zeros(len(self), dtype=np.int64)
             block = max(1, _BLOCK // scores.k)
             for first in range(0, len(self), block):
                 here = slice(first, first + block)
-                rows = self.score_rows(scores, self.tokens[here])
+                rows = self.score_rows(scores, tokens[here])
                 score[here], rank[here] = score_and_rank(rows, side[here])
             self._scored[stream, scores] = score, rank
         return self._scored[stream, scores]
@@ -116,7 +160,7 @@ class Evidence:
             keep: [t] booleans, one a position that counts now.
         """
         part = copy.copy(self)
-        part.index, part.tokens, part.contexts = self.index[keep], self.tokens[keep], self.contexts[keep]
+        part.index = self.index[keep]
         part._uniforms, part._bits, part._scored = {}, {}, {}
         return part
 
@@ -147,11 +191,37 @@ def scored_positions(contexts: np.ndarray, warm_up: int) -> np.ndarray:
         contexts: [n, width] int64.
         warm_up: number of positions at the start that never count.
     """
-    rows = np.ascontiguousarray(contexts[warm_up:])
-    if not len(rows):
-        return np.zeros(0, dtype=np.int64)
-    whole = rows.view(np.dtype((np.void, rows.itemsize * rows.shape[1])))[:, 0]
-    return np.sort(np.unique(whole, return_index=True)[1]) + warm_up
+    order, sorted_ = _ordered(contexts[warm_up:])
+    first = np.append(True, sorted_[1:] != sorted_[:-1]) if len(order) else np.zeros(0, dtype=bool)
+    return np.sort(order[first]) + warm_up
+
+
+def _ordered(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(an order of rows [n, width] that puts equal ones side by side, the first of them first; one number a
+    row in that order, equal for equal rows): [n] each."""
+    # Rows are packed into one number of 63 bits, digit by digit; where that is too short, numbers are first
+    # replaced by their ranks, of which there are at most n. No hash: different rows stay different.
+    keys, size = np.zeros(len(rows), dtype=np.int64), 1
+    for column in rows.T:
+        low = int(column.min(initial=0))
+        span = int(column.max(initial=0)) - low + 1
+        if size * span >= 1 << 63:
+            keys, size = _ranks(keys)
+        if size * span >= 1 << 63:
+            column, span = _ranks(column)
+            low = 0
+        keys *= span
+        keys += column
+        keys -= low
+        size *= span
+    order = np.argsort(keys, kind="stable")
+    return order, keys[order]
+
+
+def _ranks(values: np.ndarray) -> tuple[np.ndarray, int]:
+    """(ranks of values [n] among the different ones, how many those are)."""
+    different, ranks = np.unique(values, return_inverse=True)
+    return ranks.astype(np.int64), len(different)
 
 
 def text_contexts(ids: np.ndarray, width: int) -> np.ndarray:
@@ -173,4 +243,4 @@ def check_token_ids(token_ids: Sequence[int] | np.ndarray) -> np.ndarray:
         raise ValueError(f"token_ids hold {ids.max()}, which is no token id; pass ids below 2^63")
     if ids.min() < 0:
         raise ValueError(f"token_ids hold {ids.min()}; pass ids >= 0 and drop padding first")
-    return ids.astype(np.int64)
+    return ids.astype(np.int64, copy=False)

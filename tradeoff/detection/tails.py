@@ -26,7 +26,9 @@ def gamma_log_sf(x: float, shape: int) -> float:
         return 0.0
     if shape == 0:
         return -math.inf
-    k = np.arange(shape)
+    # Terms rise up to k = x; those further from the largest than this are below 1e-30 of it.
+    largest, reach = min(x, shape - 1), _WINDOW * math.sqrt(x) + 100
+    k = np.arange(max(0, math.floor(largest - reach)), min(shape, math.ceil(largest + reach)))
     return min(0.0, float(special.logsumexp(k * math.log(x) - special.gammaln(k + 1)) - x))
 
 

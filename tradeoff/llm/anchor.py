@@ -86,11 +86,12 @@ def read_anchor(
     hashes = {m: prf.buckets(vocabulary_ids(vocabulary_size, device), m) for m in buckets}
     mass: list[torch.Tensor] = []
     seeds: dict[int, list[tuple[torch.Tensor, torch.Tensor]]] = {m: [] for m in values}
+    all_contexts, all_tokens = evidence.contexts, evidence.tokens
     for first in range(0, len(evidence), _POSITIONS):
         rows = torch.from_numpy(evidence.index[first : first + _POSITIONS]).to(device)
         p0 = sampling.probabilities(logits[rows])
-        contexts = evidence.contexts[first : first + _POSITIONS]
-        token = torch.from_numpy(evidence.tokens[first : first + _POSITIONS]).to(device)
+        contexts = all_contexts[first : first + _POSITIONS]
+        token = torch.from_numpy(all_tokens[first : first + _POSITIONS]).to(device)
         randomness = PositionRandomness.of_key(prf, contexts, vocabulary_size, device)
         seed = decoder.token(p0, randomness.zeta(stream, decoder))
         mass.append(_at(p0, token))

@@ -87,14 +87,15 @@ def replay(
     target = logits(pair.target)
     draft = None if isinstance(method, Basic) else logits(pair.draft)
     found: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
+    all_contexts, all_tokens = evidence.contexts, evidence.tokens
     for first in range(0, len(evidence), _POSITIONS):
         part = evidence.index[first : first + _POSITIONS]
         rows = torch.from_numpy(part).to(device)
         p = sampling.probabilities(target[rows])
         q = None if draft is None else sampling.probabilities(draft[rows])
-        contexts = evidence.contexts[first : first + _POSITIONS]
+        contexts = all_contexts[first : first + _POSITIONS]
         determined = _determined(method, prf, p, q, contexts, n, device)
-        tokens = torch.from_numpy(evidence.tokens[first : first + _POSITIONS]).to(device)
+        tokens = torch.from_numpy(all_tokens[first : first + _POSITIONS]).to(device)
         chosen = torch.gather(p, -1, tokens[:, None])[:, 0]
         found.append((determined == tokens, chosen, torch.special.entr(p).sum(-1)))
     hits, probability, entropy = (torch.cat(parts).cpu().numpy() for parts in zip(*found, strict=True))
