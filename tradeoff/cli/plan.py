@@ -13,7 +13,7 @@ from rich.table import Table
 
 from tradeoff.console import exit_on_bad_input, stdout
 from tradeoff.detection.evidence import scored_positions, text_contexts
-from tradeoff.detection.power import power, probabilities_of_entropy, tokens_needed
+from tradeoff.detection.power import Forecast, probabilities_of_entropy
 from tradeoff.files import FileError
 
 __all__ = ["plan_command"]
@@ -59,14 +59,7 @@ def plan_command(
             if not profiles:
                 raise FileError(f"{records} holds no text with tokens that count; {_REMEDY}")
             share = sum(map(len, profiles)) / sum(length for _, length in found)
-        needed: dict[float, int | None] = {}
-        for rate in _RATES:
-            try:
-                needed[rate] = tokens_needed(profiles, rate, fpr)
-            except ValueError:
-                # Some texts may hold no entropy at all: then no length reaches the rate.
-                needed[rate] = None
-        _print(needed, share, len(profiles), fpr, profiles, as_json)
+        _print(Forecast(profiles, fpr), len(profiles), share, fpr, as_json)
 
 
 def _profiles(path: Path, width: int) -> Iterator[tuple[np.ndarray, int]]:
@@ -89,14 +82,9 @@ def _profiles(path: Path, width: int) -> Iterator[tuple[np.ndarray, int]]:
         raise FileError(f"{path} {what}; {_REMEDY}") from error
 
 
-def _print(
-    needed: dict[float, int | None],
-    share: float,
-    texts: int,
-    fpr: float,
-    profiles: list[np.ndarray],
-    as_json: bool,
-) -> None:
+def _print(forecast: Forecast, texts: int, share: float, fpr: float, as_json: bool) -> None:
+    # Some texts may hold no entropy at all: then no length reaches the rate.
+    needed = {rate: forecast.tokens_needed(rate) for rate in _RATES}
     if as_json:
         rows = [{"tpr": rate, "tokens": count} for rate, count in needed.items()]
         typer.echo(json.dumps({"fpr": fpr, "profiles": texts, "share_scored": share, "needed": rows}))
@@ -107,7 +95,7 @@ def _print(
         shown = ("not reached", "") if count is None else (str(count), str(round(count / share)))
         table.add_row(f"{rate:.0%}", *shown)
     out.print(table)
-    lengths = ", ".join(f"{n}: {power(profiles, n, fpr):.2f}" for n in (25, 50, 100, 200, 400))
+    lengths = ", ".join(f"{n}: {forecast.power(n):.2f}" for n in (25, 50, 100, 200, 400))
     out.print(f"TPR by scored tokens: {lengths}", soft_wrap=True)
     out.print(
         f"{texts} profile{'s' * (texts > 1)}; {share:.0%} of the tokens count (new contexts)",

@@ -7,18 +7,33 @@ variance pi^2/6 - trigamma(1 + 1/p). Without a watermark it is Exp(1), the same 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from scipy import special
 
 from tradeoff.detection.tails import LatticeSum
 
-__all__ = ["expected_score", "power", "probabilities_of_entropy", "score_variance", "tokens_needed"]
+__all__ = [
+    "Forecast",
+    "expected_score",
+    "power",
+    "probabilities_of_entropy",
+    "score_variance",
+    "tokens_needed",
+]
 
 _LONGEST = 100_000
+#: Probabilities below count as this one: no text has enough of them to matter.
+_LEAST = 1e-9
 #: Scores beyond this have probability below 1e-15 for every p above 1e-9.
 _HIGHEST = 56.0
+#: Points of the lattice of scores: steps of 0.03.
+_POINTS = 2048
+#: Distribution functions looked at a time: 8 MiB.
+_BLOCK = 1 << 20
 
 
 def expected_score(p: np.ndarray | float) -> np.ndarray:
@@ -39,68 +54,112 @@ def probabilities_of_entropy(entropy: np.ndarray) -> np.ndarray:
     return np.exp(-np.asarray(entropy, float))
 
 
-def power(profiles: Sequence[np.ndarray], tokens: int, fpr: float = 0.01) -> float:
-    """The expected TPR of Aaronson's test on texts of `tokens` scored tokens.
+class Forecast:
+    """The expected TPR of Aaronson's test on texts of any length.
 
     Args:
         profiles: for every kind of text, [k] probabilities under the model of the tokens it generates;
             a text draws its tokens' probabilities from one profile. Texts differ in entropy, so one profile
             a text, not one for all, predicts their rate.
-        tokens: at least 1.
         fpr: false-positive rate of the test.
 
-    Returns:
-        The mean over profiles of the probability of detection.
+    Raises:
+        ValueError: for no profiles, what is no probability in (0, 1], or a rate outside (0, 1).
     """
-    laws = _laws(profiles, fpr)
-    return _power(laws, tokens, fpr)
+
+    def __init__(self, profiles: Sequence[np.ndarray], fpr: float = 0.01):
+        if not 0 < fpr < 1:
+            raise ValueError(f"fpr={fpr} must be between 0 and 1; 0.01 is usual")
+        if not len(profiles):
+            raise ValueError("profiles are empty; pass at least one list of token probabilities")
+        self._fpr = fpr
+        self._laws = [_score_law(np.asarray(profile, float)) for profile in profiles]
+        # Several rates are asked for, and lengths looked at for one serve the next.
+        self._cached = lru_cache(maxsize=4096)(self._power)
+
+    def power(self, tokens: int) -> float:
+        """The mean over profiles of the probability that `tokens` scored tokens are detected.
+
+        Raises:
+            ValueError: for less than one token.
+        """
+        if tokens < 1:
+            raise ValueError(f"tokens={tokens} must be at least 1")
+        return self._cached(int(tokens))
+
+    def tokens_needed(self, tpr: float = 0.95) -> int | None:
+        """The fewest scored tokens whose power reaches `tpr`; None if a hundred thousand do not.
+
+        Raises:
+            ValueError: for a rate outside (0, 1).
+        """
+        if not 0 < tpr < 1:
+            raise ValueError(f"tpr={tpr} must be between 0 and 1; 0.95 is usual")
+        low, high = 0, 1
+        while self.power(high) < tpr:
+            if high == _LONGEST:
+                return None
+            low, high = high, min(2 * high, _LONGEST)
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self.power(middle) < tpr:
+                low = middle
+            else:
+                high = middle
+        return high
+
+    def _power(self, tokens: int) -> float:
+        threshold = float(special.gammainccinv(tokens, self._fpr))
+        return float(np.mean([np.exp(law.log_sf(threshold, tokens)) for law in self._laws]))
+
+
+def power(profiles: Sequence[np.ndarray], tokens: int, fpr: float = 0.01) -> float:
+    """The expected TPR of Aaronson's test on texts of `tokens` scored tokens; see `Forecast`."""
+    return Forecast(profiles, fpr).power(tokens)
 
 
 def tokens_needed(profiles: Sequence[np.ndarray], tpr: float = 0.95, fpr: float = 0.01) -> int:
-    """The fewest scored tokens with which the expected TPR reaches `tpr`; see `power`.
+    """The fewest scored tokens with which the expected TPR reaches `tpr`; see `Forecast`.
 
     Raises:
         ValueError: if a hundred thousand tokens do not, or for rates outside (0, 1).
     """
-    if not 0 < tpr < 1:
-        raise ValueError(f"tpr={tpr} must be between 0 and 1; 0.95 is usual")
-    laws = _laws(profiles, fpr)
-    high = 1
-    while _power(laws, high, fpr) < tpr:
-        high *= 2
-        if high > _LONGEST:
-            raise ValueError(
-                f"tpr={tpr} is not reached with {_LONGEST} tokens; the profile has too little entropy"
-            )
-    low = high // 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        if _power(laws, middle, fpr) < tpr:
-            low = middle
-        else:
-            high = middle
-    return high
-
-
-def _laws(profiles: Sequence[np.ndarray], fpr: float) -> list[LatticeSum]:
-    if not 0 < fpr < 1:
-        raise ValueError(f"fpr={fpr} must be between 0 and 1; 0.01 is usual")
-    if not len(profiles):
-        raise ValueError("profiles are empty; pass at least one list of token probabilities")
-    return [_score_law(np.asarray(profile, float)) for profile in profiles]
+    needed = Forecast(profiles, fpr).tokens_needed(tpr)
+    if needed is None:
+        raise ValueError(
+            f"tpr={tpr} is not reached with {_LONGEST} tokens; the profile has too little entropy"
+        )
+    return needed
 
 
 def _score_law(probability: np.ndarray) -> LatticeSum:
+    """The law of the score of a token that is drawn from a profile.
+
+    Scores are rounded to a lattice, which widens their law by a twelfth of a squared step, and moves its mean
+    a little as they begin at 0. Over many tokens that would add up: the lattice is shifted and shrunk so that
+    mean and variance are those known in closed form.
+    """
     if probability.ndim != 1 or not len(probability) or not ((probability > 0) & (probability <= 1)).all():
         raise ValueError("a profile must be a list of token probabilities in (0, 1]")
-    # Distinct probabilities are few enough once they are binned finely.
-    logs = np.clip(np.log(probability), np.log(1e-9), 0.0)
-    bins, counts = np.unique(np.round(logs, 2), return_counts=True)
-    edges = np.concatenate([[0.0], np.geomspace(1e-4, _HIGHEST, 1500)])
-    cdf = np.exp(np.log1p(-np.exp(-edges[1:]))[:, None] * np.exp(-bins)) @ counts / counts.sum()
-    return LatticeSum((edges[:-1] + edges[1:]) / 2, np.diff(np.concatenate([[0.0], cdf])))
-
-
-def _power(laws: Sequence[LatticeSum], tokens: int, fpr: float) -> float:
-    threshold = float(special.gammainccinv(tokens, fpr))
-    return float(np.mean([np.exp(law.log_sf(threshold, tokens)) for law in laws]))
+    p, counts = np.unique(np.maximum(probability, _LEAST), return_counts=True)
+    share = counts / len(probability)
+    lattice = np.linspace(0.0, _HIGHEST, _POINTS)
+    # The mass of what is rounded to each point; the last has all that lies above.
+    log_v = np.log1p(-np.exp(-(lattice[:-1] + lattice[1:]) / 2))
+    cdf = np.zeros(_POINTS - 1)
+    step = max(1, _BLOCK // _POINTS)
+    for first in range(0, len(p), step):
+        here = slice(first, first + step)
+        logs = log_v / p[here, None]
+        # Whatever is smaller is nothing here, and takes several times as long where it underflows.
+        np.maximum(logs, -50.0, out=logs)
+        cdf += share[here] @ np.exp(logs, out=logs)
+    # Far up the rounding of the sums is larger than what they grow by.
+    mass = np.maximum(np.diff(cdf, prepend=0.0, append=1.0), 0.0)
+    mass /= mass.sum()
+    means = expected_score(p)
+    mean = share @ means
+    variance = share @ (score_variance(p) + (means - mean) ** 2)
+    rounded = mass @ lattice
+    scale = math.sqrt(variance / (mass @ (lattice - rounded) ** 2))
+    return LatticeSum(mean + (lattice - rounded) * scale, mass, _POINTS)
