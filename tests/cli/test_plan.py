@@ -16,14 +16,15 @@ from tradeoff.cli import app
 runner = CliRunner()
 
 
-def plan(*arguments: str) -> dict:
-    result = runner.invoke(app, ["plan", *arguments, "--json"])
+def plan(*arguments: str, **keywords) -> dict:
+    result = runner.invoke(app, ["plan", *arguments, "--json"], **keywords)
     assert result.exit_code == 0, result.output
-    return json.loads(result.output)
+    return json.loads(result.stdout)
 
 
-def record(ids: list[int], p: float) -> str:
-    return json.dumps({"token_ids": ids, "log_p": [float(np.log(p))] * len(ids)}) + "\n"
+def record(ids: list[int], p: float, **run: object) -> str:
+    facts = {"token_ids": ids, "log_p": [float(np.log(p))] * len(ids), "run": run}
+    return json.dumps(facts) + "\n"
 
 
 def test_planned_lengths_reach_their_rate_and_not_before(tmp_path: Path) -> None:
@@ -52,6 +53,47 @@ def test_only_tokens_that_count_make_the_profile(tmp_path: Path) -> None:
     assert found["share_scored"] == pytest.approx(5 / 50)
     wide = plan(str(tmp_path / "texts.jsonl"), "--context-width", "2")
     assert wide["share_scored"] == pytest.approx(5 / 50)
+
+
+@pytest.mark.parametrize("width", [1, 2, 9])
+def test_the_record_says_how_wide_contexts_are(tmp_path: Path, width: int) -> None:
+    """The first tokens have no whole context; every later one of 30 different tokens counts."""
+    (tmp_path / "texts.jsonl").write_text(record(list(range(30)), 0.3, context_width=width))
+    assert plan(str(tmp_path / "texts.jsonl"))["share_scored"] == pytest.approx((30 - width) / 30)
+    other = plan(str(tmp_path / "texts.jsonl"), "--context-width", "5")
+    assert other["share_scored"] == pytest.approx(25 / 30)
+
+
+def test_padded_contexts_count(tmp_path: Path) -> None:
+    """vLLM's function watermarks the first tokens too."""
+    run = {"prf": "vllm-philox-v1", "context_width": 6}
+    (tmp_path / "texts.jsonl").write_text(record(list(range(30)), 0.3, **run))
+    assert plan(str(tmp_path / "texts.jsonl"))["share_scored"] == 1
+
+
+def test_texts_are_read_as_by_detect(tmp_path: Path) -> None:
+    """Blank lines, a last line that is still being written, lists, standard input, lines without a text."""
+    one, two = record(list(range(50)), 0.2), record(list(range(60)), 0.4)
+    (tmp_path / "whole.jsonl").write_text(one + two)
+    expected = plan(str(tmp_path / "whole.jsonl"))
+    assert expected["profiles"] == 2
+    spaced = f"\n{one} \n{two}\n" + '{"note": 1}\n' + two[:40]
+    (tmp_path / "spaced.jsonl").write_text(spaced)
+    result = runner.invoke(app, ["plan", str(tmp_path / "spaced.jsonl"), "--json"])
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == expected
+    assert "line 7 breaks off" in result.stderr
+    assert 'line 6 has neither "text" nor "token_ids"' in result.stderr
+    (tmp_path / "list.json").write_text(f"[{one}, {two}]")
+    assert plan(str(tmp_path / "list.json")) == expected
+    assert plan("-", input=one + two) == expected
+
+
+def test_log_p_may_be_rounded_and_as_small_as_numbers_are(tmp_path: Path) -> None:
+    """Above 0 by the rounding of float32, and below what exp can tell from 0."""
+    facts = {"token_ids": list(range(60)), "log_p": [1e-7, 0, -0.0, -800.0, -1e300, -5] * 10}
+    (tmp_path / "texts.jsonl").write_text(json.dumps(facts))
+    assert plan(str(tmp_path / "texts.jsonl"))["needed"][0]["tokens"] <= 10
 
 
 def test_entropies_stand_for_typical_tokens(tmp_path: Path) -> None:
@@ -89,11 +131,17 @@ def test_table_names_rates_and_profiles(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ('{"token_ids": [1, 2, 3, 4, 5, 6]}\n', "has no 'log_p'"),
-        ('{"token_ids": [1, 2], "log_p": [0.0]}\n', "one length"),
-        ("no json\n", "is not a file of texts"),
+        ('{"token_ids": [1, 2, 3, 4, 5, 6]}\n', 'line 1 has no "log_p"; generate with'),
+        ('{"text": "a b c d e f", "log_p": [0]}\n', 'line 1 has no "token_ids"; generate with'),
+        ('{"token_ids": [1, 2], "log_p": [0.0]}\n', "must be of one length, got 2 and 1"),
+        ('{"token_ids": [1, 2], "log_p": {"0": 0}}\n', '"log_p" must be a list of numbers, got {"0": 0}'),
+        ("no json\n\n", "line 1 is not JSON"),
         ("", "holds no text"),
         (record([1, 2, 3], 0.5), "holds no text"),
+        ('{"token_ids": [], "log_p": []}\n', "holds no text"),
+        (record([1] * 9, 0.5, context_width=0), "line 1: context_width=0 must be"),
+        (record([1] * 9, 0.5, context_width="2"), 'context_width="2", which is no int'),
+        (record([1] * 9, 0.5, prf="magic"), 'line 1: "run" has prf="magic", which is unknown'),
     ],
 )
 def test_files_without_probabilities_say_how_to_get_them(tmp_path: Path, content: str, words: str) -> None:
@@ -102,7 +150,35 @@ def test_files_without_probabilities_say_how_to_get_them(tmp_path: Path, content
     assert result.exit_code == 2
     output = " ".join(result.output.split())
     assert words in output
-    assert "--measure" in output
+    assert "--measure" in output or "run" in content
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize(
+    "value", ["5", "0.001", "NaN", "Infinity", "-Infinity", '"-1"', "null", "true", "[-1]", f"-{10**400}"]
+)
+def test_what_is_no_logarithm_of_a_probability_is_named(tmp_path: Path, value: str) -> None:
+    """In whichever text, among others that count or not."""
+    ids = list(range(9))
+    for position in (0, 8):
+        log_p = ["-1"] * 9
+        log_p[position] = value
+        line = f'{{"token_ids": {ids}, "log_p": [{", ".join(log_p)}]}}\n'
+        (tmp_path / "texts.jsonl").write_text(record(ids, 0.5) + line)
+        result = runner.invoke(app, ["plan", str(tmp_path / "texts.jsonl")])
+        assert result.exit_code == 2
+        assert f'texts.jsonl line 2: "log_p" holds {value[:30]}' in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize("value", ["1e30", "-1", "1.7", "9223372036854775808", "true", '"3"', "null", "NaN"])
+def test_what_is_no_token_id_is_named(tmp_path: Path, value: str) -> None:
+    line = f'{{"token_ids": [1, 2, {value}], "log_p": [-1, -1, -1]}}\n'
+    (tmp_path / "texts.jsonl").write_text(record(list(range(9)), 0.5) + line)
+    result = runner.invoke(app, ["plan", str(tmp_path / "texts.jsonl")])
+    assert result.exit_code == 2
+    told = " ".join(result.output.split())
+    assert 'texts.jsonl line 2: "token_ids" hold ' in told
+    assert "must be integers >= 0" in told
 
 
 @pytest.mark.parametrize(
@@ -110,9 +186,12 @@ def test_files_without_probabilities_say_how_to_get_them(tmp_path: Path, content
     [
         ([], "one of the two"),
         (["x.jsonl", "--entropy", "1"], "one of the two"),
-        (["none-such.jsonl"], "cannot be read"),
-        (["--entropy", "-1"], "at least 0"),
+        (["none-such.jsonl"], "none-such.jsonl does not exist"),
+        (["--entropy", "-1"], "entropy=[-1.0] must hold numbers of nats from 0"),
+        (["--entropy", "800"], "entropy=[800.0] must hold numbers of nats from 0 to 40"),
+        (["--entropy", "nan"], "entropy=[nan] must hold"),
         (["--entropy", "1", "--fpr", "1.5"], "fpr=1.5"),
+        (["x.jsonl", "--context-width", "0"], "context_width=0 must be"),
     ],
 )
 def test_bad_arguments(arguments: list[str], words: str) -> None:

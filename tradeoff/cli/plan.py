@@ -2,32 +2,45 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
 from rich.table import Table
 
-from tradeoff.console import exit_on_bad_input, stdout
+from tradeoff.console import exit_on_bad_input, print_warning, stdout
 from tradeoff.detection.evidence import scored_positions, text_contexts
+from tradeoff.detection.json_texts import Broken, Text, shown
 from tradeoff.detection.power import Forecast, probabilities_of_entropy
+from tradeoff.detection.texts import read_texts
 from tradeoff.files import FileError
+from tradeoff.philox import VllmPhilox
+from tradeoff.prf import KeyedPrf, check_width
 
 __all__ = ["plan_command"]
 
 _REMEDY = "generate with `tradeoff generate --measure`, or give --entropy"
 #: Detection rates of the table.
 _RATES = (0.5, 0.8, 0.9, 0.95, 0.99)
+#: Nats that no vocabulary has.
+_TOO_MUCH = 40.0
+#: By how much log P may exceed 0: models compute it in float32, and records have 7 digits.
+_ROUNDING = 1e-6
+#: Whether the first tokens of a text carry the watermark, by the function that draws it.
+_PADS = {kind.name: kind.pads_contexts for kind in (KeyedPrf, VllmPhilox)}
 
 
 def plan_command(
     records: Annotated[
         Path | None,
         typer.Argument(
-            help="Texts of `tradeoff generate --measure`: JSON lines with log_p.", show_default=False
+            help="Texts of `tradeoff generate --measure`: JSON lines with log_p, or - for standard input.",
+            show_default=False,
         ),
     ] = None,
     entropy: Annotated[
@@ -35,7 +48,9 @@ def plan_command(
         typer.Option(help="Instead of texts: entropies of typical positions in nats; repeat for several."),
     ] = None,
     fpr: Annotated[float, typer.Option(help="False-positive rate of the test.")] = 0.01,
-    context_width: Annotated[int, typer.Option(help="Tokens before a position that seed it.")] = 4,
+    context_width: Annotated[
+        int | None, typer.Option(help="Tokens before a position that seed it. Default: the record's, or 4.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
     """Predict how many tokens the Gumbel-max watermark needs to be detected.
@@ -47,14 +62,19 @@ def plan_command(
     with exit_on_bad_input():
         if (records is None) == (not entropy):
             raise ValueError("give either a file of texts or --entropy, one of the two")
+        if context_width is not None:
+            check_width(context_width)
         if entropy:
             values = np.array(entropy, float)
-            if not (np.isfinite(values) & (values >= 0)).all():
-                raise ValueError(f"entropy={entropy} must hold numbers of nats, at least 0")
+            if not ((values >= 0) & (values <= _TOO_MUCH)).all():
+                raise ValueError(
+                    f"entropy={entropy} must hold numbers of nats from 0 to {_TOO_MUCH:g}; a vocabulary of "
+                    "100,000 tokens has at most 11.5"
+                )
             profiles, share = [probabilities_of_entropy(values)], 1.0
         else:
             assert records is not None
-            found = list(_profiles(records, context_width))
+            found = list(_profiles(str(records), context_width))
             profiles = [profile for profile, _ in found if len(profile)]
             if not profiles:
                 raise FileError(f"{records} holds no text with tokens that count; {_REMEDY}")
@@ -62,24 +82,56 @@ def plan_command(
         _print(Forecast(profiles, fpr), len(profiles), share, fpr, as_json)
 
 
-def _profiles(path: Path, width: int) -> Iterator[tuple[np.ndarray, int]]:
+def _profiles(source: str, width: int | None) -> Iterator[tuple[np.ndarray, int]]:
     """Of every text: probabilities of the tokens that count, and its length."""
-    try:
-        with path.open(encoding="utf-8") as stream:
-            for number, line in enumerate(stream, 1):
-                record: Any = json.loads(line)
-                ids = np.array(record["token_ids"], dtype=np.int64)
-                log_p = np.array(record["log_p"], dtype=float)
-                if ids.ndim != 1 or ids.shape != log_p.shape:
-                    raise ValueError(f"line {number}: token_ids and log_p must be two lists of one length")
-                contexts = text_contexts(ids, width)
-                # Rounded to 7 digits in records, a probability may exceed 1 by rounding.
-                yield np.exp(np.minimum(log_p[scored_positions(contexts, width)], 0.0)), len(ids)
-    except OSError as error:
-        raise FileError(f"{path} cannot be read ({error.strerror or error}); check the path") from error
-    except (ValueError, KeyError, TypeError) as error:
-        what = f"has no {error}" if isinstance(error, KeyError) else f"is not a file of texts ({error})"
-        raise FileError(f"{path} {what}; {_REMEDY}") from error
+    # A service may run without standard input.
+    stdin = io.BytesIO() if sys.stdin is None else sys.stdin.buffer
+    for text in read_texts([source], stdin, print_warning):
+        if isinstance(text, Broken):
+            raise FileError(f"{text.message}; `tradeoff plan` reads texts of `tradeoff generate --measure`")
+        ids, log_p = _measured(text)
+        taken, warm_up = _contexts(text, width)
+        positions = scored_positions(text_contexts(ids, taken), warm_up)
+        # What is too small for a float is as good as 1e-300.
+        yield np.exp(np.clip(log_p[positions], -690.0, 0.0)), len(ids)
+
+
+def _measured(text: Text) -> tuple[np.ndarray, np.ndarray]:
+    """Token ids and their log-probabilities: [n] each."""
+    ids, log_p = text.token_ids, text.log_p
+    if ids is None or log_p is None:
+        raise FileError(f'{text.place} has no "{"token_ids" if ids is None else "log_p"}"; {_REMEDY}')
+    if not isinstance(log_p, list):
+        raise FileError(f'{text.place}: "log_p" must be a list of numbers, got {shown(log_p)}; {_REMEDY}')
+    if len(log_p) != len(ids):
+        raise FileError(
+            f'{text.place}: "token_ids" and "log_p" must be of one length, got {len(ids)} and {len(log_p)}; '
+            + _REMEDY
+        )
+    for value in log_p:
+        if type(value) not in (int, float) or not -sys.float_info.max <= value <= _ROUNDING:
+            raise FileError(
+                f'{text.place}: "log_p" holds {shown(value)}; it must hold logarithms of probabilities, '
+                f"finite numbers of at most 0; {_REMEDY}"
+            )
+    return np.array(ids, dtype=np.int64), np.array(log_p, dtype=float)
+
+
+def _contexts(text: Text, width: int | None) -> tuple[int, int]:
+    """The context width, and how many tokens at the start never count."""
+    claims = text.claims
+    prf = KeyedPrf.name if claims.prf is None else claims.prf
+    if prf not in _PADS:
+        raise FileError(
+            f'{text.place}: "run" has prf={shown(prf)}, which is unknown; use one of {", ".join(_PADS)}'
+        )
+    if width is None:
+        width = KeyedPrf.context_width if claims.context_width is None else claims.context_width
+        try:
+            check_width(width)
+        except ValueError as error:
+            raise FileError(f"{text.place}: {error}") from None
+    return width, 0 if _PADS[prf] else width
 
 
 def _print(forecast: Forecast, texts: int, share: float, fpr: float, as_json: bool) -> None:

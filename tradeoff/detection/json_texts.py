@@ -11,7 +11,7 @@ from typing import Any
 
 from tradeoff.files import FileError
 
-__all__ = ["Broken", "Claims", "Text", "not_utf8", "texts_of_json", "texts_of_lines"]
+__all__ = ["Broken", "Claims", "Text", "not_utf8", "shown", "texts_of_json", "texts_of_lines"]
 
 #: The largest .json file that is read as one JSON value.
 _WHOLE = 64 << 20
@@ -44,6 +44,7 @@ class Text:
         pieces: its words, in pieces that can be tokenised one by one; None if only tokens are known. Those
             of plain text come straight from the file: use them before the next text is asked for.
         claims: what the record says of its run.
+        log_p: log-probabilities of its tokens, as the record has them, unchecked.
     """
 
     id: str
@@ -52,6 +53,7 @@ class Text:
     token_ids: list[int] | None
     pieces: Iterable[str] | None
     claims: Claims = Claims()
+    log_p: Any = None
 
     @property
     def label(self) -> str:
@@ -195,21 +197,21 @@ def _of_record(record: dict[str, Any], number: int, source: str, place: str) -> 
     words, ids, name = record.get("text"), record.get("token_ids"), record.get("id")
     if words is not None and not (isinstance(words, str) and _is_unicode(words)):
         raise FileError(
-            f'{place}: "text" must be a string of whole characters, got {_shown(words)}; {_REMEDY}'
+            f'{place}: "text" must be a string of whole characters, got {shown(words)}; {_REMEDY}'
         )
     if ids is not None and not isinstance(ids, list):
-        raise FileError(f'{place}: "token_ids" must be a list of integers >= 0, got {_shown(ids)}')
+        raise FileError(f'{place}: "token_ids" must be a list of integers >= 0, got {shown(ids)}')
     for value in ids or ():
         if type(value) is not int or not 0 <= value <= _MOST_ID:
             raise FileError(
-                f'{place}: "token_ids" hold {_shown(value)}; they must be integers >= 0 (drop padding first)'
+                f'{place}: "token_ids" hold {shown(value)}; they must be integers >= 0 (drop padding first)'
             )
     if name is None:
         name = str(number)
     if isinstance(name, bool) or not isinstance(name, str | int) or not _is_unicode(str(name)):
-        raise FileError(f'{place}: "id" must be text or a whole number, got {_shown(name)}')
+        raise FileError(f'{place}: "id" must be text or a whole number, got {shown(name)}')
     pieces = None if words is None else [words] if words else []
-    return Text(str(name), source, place, ids, pieces, _claims(record.get("run"), place))
+    return Text(str(name), source, place, ids, pieces, _claims(record.get("run"), place), record.get("log_p"))
 
 
 def _claims(run: Any, place: str) -> Claims:
@@ -223,7 +225,7 @@ def _claims(run: Any, place: str) -> Claims:
     for name, value in told.items():
         if type(value) is not kinds[name]:
             raise FileError(
-                f'{place}: "run" has {name}={_shown(value)}, which is no {kinds[name].__name__}; repair or '
+                f'{place}: "run" has {name}={shown(value)}, which is no {kinds[name].__name__}; repair or '
                 'remove "run"'
             )
     return Claims(**told)
@@ -238,9 +240,10 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _shown(value: Any) -> str:
-    shown = json.dumps(value)
-    return shown if len(shown) <= 40 else shown[:37] + "..."
+def shown(value: Any) -> str:
+    """A value of JSON for a message, cut to 40 characters."""
+    written = json.dumps(value)
+    return written if len(written) <= 40 else written[:37] + "..."
 
 
 def not_utf8(source: str, offset: int) -> FileError:
