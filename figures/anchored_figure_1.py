@@ -13,14 +13,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import typer
-from matplotlib.figure import Figure
 
 from figures.references import Reference, print_references
 from tradeoff.console import exit_on_bad_input, print_written, stdout
+from tradeoff.drawing import Figure, new_figure
 from tradeoff.evalue_programme import best_e_value
 from tradeoff.evalues import anchored_growth
 from tradeoff.files import output_folder, write_table
@@ -98,7 +97,7 @@ def draw_anchored_figure_1(out: Path = RESULTS) -> list[Path]:
 
 
 def _figure(table: pd.DataFrame) -> Figure:
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
+    figure, [[left, right]] = new_figure(1, 2, size=(11, 4.4))
     for (p, part), (colour, marker) in zip(table.groupby("p"), ANCHORS.values(), strict=True):
         style = {"color": COLORS[colour], "marker": marker, "ms": 5, "lw": 1.6}
         j_star = float(part["j_star"].iloc[0])

@@ -15,15 +15,14 @@ import math
 from pathlib import Path
 from typing import Annotated
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import typer
-from matplotlib.figure import Figure
 
 from figures.anchored_figure_1 import ANCHORS
 from figures.references import Reference, print_references
 from tradeoff.console import exit_on_bad_input, print_written, stdout
+from tradeoff.drawing import Figure, new_figure
 from tradeoff.files import output_folder, write_table
 from tradeoff.first_passage import Walk
 from tradeoff.plane import COLORS, save_figure
@@ -131,7 +130,7 @@ def draw_anchored_figure_2(out: Path = RESULTS, *, paths: int = DEFAULT_PATHS, s
 
 
 def _figure(table: pd.DataFrame) -> Figure:
-    figure, panels = plt.subplots(1, len(ANCHORS), figsize=(12.6, 4.2), layout="constrained")
+    figure, [panels] = new_figure(1, len(ANCHORS), size=(12.6, 4.2))
     for axes, (p, part) in zip(panels, table.groupby("p"), strict=True):
         limit = float(part["limit"].iloc[0])
         axes.errorbar(

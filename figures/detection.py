@@ -10,14 +10,12 @@ from itertools import cycle
 from pathlib import Path
 from typing import Annotated
 
-import matplotlib.pyplot as plt
 import pandas as pd
 import typer
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from figures.names import watermark_name
 from tradeoff.console import exit_on_bad_input, print_written, stdout
+from tradeoff.drawing import Axes, Figure, new_figure
 from tradeoff.files import FileError
 from tradeoff.plane import COLORS, save_figure
 
@@ -91,9 +89,7 @@ def _panels(
     columns = min(4, len(groups))
     rows = -(-len(groups) // columns)
     side = 5.8 if rows == 1 else 4.4
-    figure, grid = plt.subplots(
-        rows, columns, figsize=(max(side * columns, 7.6), side * rows), squeeze=False, layout="constrained"
-    )
+    figure, grid = new_figure(rows, columns, size=(max(side * columns, 7.6), side * rows))
     for axes in grid.flat[len(groups) :]:
         axes.set_visible(False)
     for axes, ((watermark, temperature), group) in zip(grid.flat, groups, strict=False):
@@ -138,7 +134,7 @@ def _roc_axes(axes: Axes, group: pd.DataFrame) -> None:
 
 def draw_power(table: pd.DataFrame) -> Figure:
     """Predicted against measured TPR of Aaronson's test on text without speculation."""
-    figure, axes = plt.subplots(figsize=(6.4, 4.4), layout="constrained")
+    figure, [[axes]] = new_figure(size=(6.4, 4.4))
     colors = (COLORS["blue"], COLORS["vermilion"], COLORS["green"], COLORS["orange"])
     groups = table.groupby(["prompts", "temperature"], sort=False)
     for color, ((prompts, temperature), part) in zip(cycle(colors), groups, strict=False):
@@ -167,7 +163,7 @@ def draw_power(table: pd.DataFrame) -> Figure:
 def draw_edits(table: pd.DataFrame, watermark: str) -> Figure:
     """TPR against the share of the text that was edited: one panel a kind of edit, bars for the rest."""
     part = table[table["watermark"] == watermark]
-    figure, grid = plt.subplots(2, 3, figsize=(12, 7.6), layout="constrained", sharey=True)
+    figure, grid = new_figure(2, 3, size=(12, 7.6), sharey=True)
     whole = part[part["edit"] == "none"]
     for axes, edit in zip(grid.flat, _EDIT_PANELS, strict=False):
         for (method, detector), curve in _in_order(part[part["edit"] == edit]):
@@ -221,9 +217,7 @@ def draw_steps(table: pd.DataFrame) -> Figure:
     part = _of_several_lookaheads(table)
     groups = list(part.groupby("prompts", sort=False))
     warmth = sorted(part["temperature"].unique())
-    figure, grid = plt.subplots(
-        1, len(groups), figsize=(5.6 * len(groups), 4.2), squeeze=False, layout="constrained", sharey=True
-    )
+    figure, grid = new_figure(1, len(groups), size=(5.6 * len(groups), 4.2), sharey=True)
     names = {"standard": "standard", "algorithm-1": "Algorithm 1", "one-race": "one race"}
     colors = {"standard": "grey", "algorithm-1": "blue", "one-race": "vermilion"}
     for axes, (prompts, group) in zip(grid[0], groups, strict=True):

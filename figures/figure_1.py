@@ -21,7 +21,6 @@ from typing import Annotated
 import numpy as np
 import pandas as pd
 import typer
-from matplotlib.axes import Axes
 from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
 from figures.panels import Planes, draw_planes, planes_table
@@ -29,6 +28,7 @@ from figures.references import check_references, published_curves
 from tradeoff.classes import curve
 from tradeoff.console import Words, exit_on_bad_input, print_written, stderr, stdout
 from tradeoff.decoders import Decoder, GumbelMax, SynthID
+from tradeoff.drawing import Axes
 from tradeoff.files import output_folder, write_table
 from tradeoff.frontier import Curve
 from tradeoff.paper import PAPER_P, PAPER_Q

@@ -13,17 +13,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import typer
-from matplotlib.figure import Figure
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 from rich.table import Table
 
 from figures.panels import draw_planes, planes_table
 from figures.real_planes import AveragedPlane, average_plane, check_paired_seeds
 from tradeoff.console import Words, exit_on_bad_input, print_written, stderr, stdout
+from tradeoff.drawing import Figure, new_figure
 from tradeoff.files import output_folder, write_table
 from tradeoff.plane import COLORS, save_figure
 from tradeoff.workers import worker_pool
@@ -187,7 +186,7 @@ def _write(pairs: NextTokenPairs, averaged: dict[float, AveragedPlane], seeds: i
 
 def _draw_positions(pairs: NextTokenPairs, averaged: dict[float, AveragedPlane]) -> Figure:
     """Every position: what keeping strength costs in efficiency (top), and the reverse (bottom)."""
-    figure, grid = plt.subplots(2, len(averaged), figsize=(11.5, 7.6), layout="constrained")
+    figure, grid = new_figure(2, len(averaged), size=(11.5, 7.6))
     sources = (("model", "o", "the target's own text"), ("human", "^", "human prose"))
     ends = (("google", COLORS["green"], "Google"), ("hu", COLORS["vermilion"], "Hu"))
     for (temperature, plane), (above, below) in zip(averaged.items(), grid.T, strict=True):

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
+from tradeoff.drawing import Axes, Figure, new_figure
 from tradeoff.files import curve_table
 from tradeoff.frontier import Curve
 from tradeoff.plane import COLORS, draw_curve, draw_points, style_axes
@@ -68,7 +66,7 @@ def draw_planes(
         overlay: adds to the right panel of the first row before its legend is made.
     """
     height = 3.9 * len(rows) + 2.4
-    figure, grid = plt.subplots(len(rows), 2, figsize=(11.5, height), sharey="row", squeeze=False)
+    figure, grid = new_figure(len(rows), 2, size=(11.5, height), layout=None, sharey="row")
     for (title, planes), (left, right) in zip(rows, grid, strict=True):
         _draw_row(planes, left, right, overlay if title == rows[0][0] else None)
         style_axes(left, f"Linear classes and time sharing{title}")

@@ -9,14 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import matplotlib.pyplot as plt
 import pandas as pd
 import typer
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from figures.names import method_name, watermark_name
 from tradeoff.console import exit_on_bad_input, print_written, stdout
+from tradeoff.drawing import Figure, Line2D, new_figure
 from tradeoff.files import FileError
 from tradeoff.plane import COLORS, save_figure
 
@@ -55,14 +53,7 @@ def share_panels(panels: Sequence[tuple[str, Sequence[tuple[Style, pd.DataFrame]
     """
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
-    figure, grid = plt.subplots(
-        rows,
-        columns,
-        figsize=(4.6 * columns, 3.4 * rows + 0.9),
-        squeeze=False,
-        layout="constrained",
-        sharey=True,
-    )
+    figure, grid = new_figure(rows, columns, size=(4.6 * columns, 3.4 * rows + 0.9), sharey=True)
     handles: dict[str, Line2D] = {}
     for axes, (name, curves) in zip(grid.flat, panels, strict=False):
         for (color, line, label), curve in curves:

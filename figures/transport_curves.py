@@ -24,18 +24,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import typer
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
 from tradeoff.classes import CLASSES, curve
 from tradeoff.console import Words, exit_on_bad_input, print_written, stderr, stdout
 from tradeoff.decoders import Completed, Decoder, GumbelMax, SynthID
 from tradeoff.decoders.transport import heavy_water, simplex_water
+from tradeoff.drawing import Figure, Line2D, new_figure
 from tradeoff.files import curve_table, output_folder, write_table
 from tradeoff.frontier import Curve
 from tradeoff.paper import PAPER_P, PAPER_Q
@@ -198,9 +196,7 @@ def draw_transport_curves(
 
 def _figure(curves: Curves, seeds: int) -> Figure:
     sse, most = float(overlap(PAPER_P, PAPER_Q)), float(entropy(PAPER_P))
-    figure, grid = plt.subplots(
-        len(GROUPS), len(_COLUMNS), figsize=(13.2, 3.5 * len(GROUPS) + 1.4), layout="constrained"
-    )
+    figure, grid = new_figure(len(GROUPS), len(_COLUMNS), size=(13.2, 3.5 * len(GROUPS) + 1.4))
     for row, (group, pairs) in zip(grid, GROUPS.items(), strict=True):
         for axes, (column, families) in zip(row, _COLUMNS.items(), strict=True):
             for pair in pairs:

@@ -17,12 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import typer
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from figures.references import Reference, print_references
 from figures.transport_solvers import MANY_TOKENS, solver_rows
@@ -40,6 +37,7 @@ from tradeoff.detection_gaps import (
     worst_pair_gap,
     zero_word_gap,
 )
+from tradeoff.drawing import Axes, Figure, new_figure
 from tradeoff.files import output_folder, write_table
 from tradeoff.plane import COLORS, save_figure
 from tradeoff.scores import SimplexScores, seeded_table
@@ -255,7 +253,7 @@ def draw_transport_gaps(out: Path = RESULTS) -> list[Path]:
 
 
 def _gap_figure(gaps: pd.DataFrame) -> Figure:
-    figure, (left, right) = plt.subplots(1, 2, figsize=(12.6, 4.8), layout="constrained")
+    figure, [[left, right]] = new_figure(1, 2, size=(12.6, 4.8))
     for name, part in gaps.groupby("score", sort=False):
         color, line = _STYLES[name]
         style = {"color": COLORS[color], "ls": line, "lw": 1.8, "label": name}
@@ -284,7 +282,7 @@ def _gap_figure(gaps: pd.DataFrame) -> Figure:
 
 
 def _tail_figure(gaps: pd.DataFrame, tails: pd.DataFrame) -> Figure:
-    figure, (left, right) = plt.subplots(1, 2, figsize=(12.6, 4.8), layout="constrained")
+    figure, [[left, right]] = new_figure(1, 2, size=(12.6, 4.8))
     for name, part in tails.groupby("score", sort=False):
         color, line = _STYLES[name]
         style = {"color": COLORS[color], "ls": line, "lw": 1.8, "label": name}

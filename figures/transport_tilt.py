@@ -28,19 +28,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import typer
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 from scipy import optimize, stats
 
 from tradeoff.console import Words, exit_on_bad_input, print_written, stderr, stdout
 from tradeoff.decoders import SynthID
 from tradeoff.decoders.transport import Transport, heavy_water, simplex_water, tilted
+from tradeoff.drawing import Axes, Figure, LogLocator, NullFormatter, new_figure
 from tradeoff.files import FileError, output_folder, write_table
 from tradeoff.plane import COLORS, save_figure
 from tradeoff.scores import RandomScores, SimplexScores, seeded_table
@@ -309,9 +306,7 @@ def draw_transport_tilt(
 
 
 def _figure(table: pd.DataFrame, target: str, texts: int) -> Figure:
-    figure, panels = plt.subplots(
-        1, table["temperature"].nunique(), figsize=(13.6, 5.6), layout="constrained", squeeze=False
-    )
+    figure, panels = new_figure(1, table["temperature"].nunique(), size=(13.6, 5.6))
     for axes, (temperature, part) in zip(panels[0], table.groupby("temperature"), strict=True):
         _draw_panel(axes, part)
         most = float(part["entropy"].iloc[0])

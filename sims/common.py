@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
+from tradeoff.drawing import Axes, Figure, new_figure
 from tradeoff.plane import save_figure
 
 __all__ = ["BAR", "FEWEST", "PAIR_P", "PAIR_Q", "dirichlet", "finish", "generator", "panels", "spread"]
@@ -41,7 +39,8 @@ def spread(law: np.ndarray, batch: int) -> np.ndarray:
 
 def panels(count: int = 1, height: float = 4.4) -> tuple[Figure, list[Axes]]:
     """A row of panels with light grids."""
-    figure, grid = plt.subplots(1, count, figsize=(6.4 * count if count > 1 else 7.6, height), squeeze=False)
+    size = (6.4 * count if count > 1 else 7.6, height)
+    figure, grid = new_figure(1, count, size=size, layout=None)
     for axes in grid[0]:
         axes.grid(alpha=0.25, lw=0.6)
         axes.spines[["top", "right"]].set_visible(False)
@@ -49,7 +48,7 @@ def panels(count: int = 1, height: float = 4.4) -> tuple[Figure, list[Axes]]:
 
 
 def finish(figure: Figure, path: Path, caption: str) -> None:
-    """Put the caption (n, seeds, level) under the panels, save the figure and close it.
+    """Put the caption (n, seeds, level) under the panels and save the figure.
 
     Raises:
         FileError: if it cannot be written.

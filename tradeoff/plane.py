@@ -5,15 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg", force=False)
-
-import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
+from tradeoff.drawing import Axes, Figure, new_figure
 from tradeoff.files import FileError, replacing
 from tradeoff.frontier import Curve
 from tradeoff.setting import Setting
@@ -73,7 +67,7 @@ def style_axes(axes: Axes, title: str) -> None:
 
 
 def save_figure(figure: Figure, paths: Sequence[Path]) -> None:
-    """Save to every path and close the figure.
+    """Save to every path.
 
     Raises:
         FileError: if a format is unknown or a file cannot be written.
@@ -88,8 +82,6 @@ def save_figure(figure: Figure, paths: Sequence[Path]) -> None:
         raise
     except ValueError as error:
         raise FileError(f"{path} cannot be written ({error}); use .png, .pdf or .svg") from error
-    finally:
-        plt.close(figure)
 
 
 def plot_curves(setting: Setting, curves: Sequence[Curve], path: Path) -> None:
@@ -98,7 +90,7 @@ def plot_curves(setting: Setting, curves: Sequence[Curve], path: Path) -> None:
     Raises:
         FileError: if the picture cannot be written.
     """
-    figure, axes = plt.subplots(figsize=(7.6, 4.8), layout="constrained")
+    figure, [[axes]] = new_figure(size=(7.6, 4.8))
     for curve in curves:
         family, _, _ = curve.name.partition(",")
         color, style = _CLASS_STYLES[family]
