@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tradeoff.detection import evidence as evidence_module
-from tradeoff.detection.evidence import Evidence, scored_positions
+from tradeoff.detection.evidence import Evidence, scored_positions, text_contexts
 from tradeoff.keys import Key
 from tradeoff.llm.rows import ContextWindow
 from tradeoff.philox import VllmPhilox
@@ -46,6 +46,38 @@ def test_positions_are_those_that_generation_watermarks(tokens, prf):
     )
     assert seen == used_at_generation(tokens, prf)
     assert len(evidence) == len(seen)
+
+
+@given(
+    st.lists(st.sampled_from([0, 1, (1 << 32) - 1, (1 << 62) + 1, (1 << 63) - 1, PAD]), max_size=30),
+    st.integers(1, 6),
+    st.integers(0, 3),
+)
+def test_first_occurrences_of_any_numbers(tokens, width, warm_up):
+    """By the definition, also where the contexts do not fit one machine word."""
+    contexts = text_contexts(np.array(tokens, dtype=np.int64), width)
+    rows = [tuple(row) for row in contexts.tolist()]
+    expected = [i for i in range(warm_up, len(rows)) if rows[i] not in rows[warm_up:i]]
+    assert scored_positions(contexts, warm_up).tolist() == expected
+
+
+@pytest.mark.parametrize("prf", [KeyedPrf(KEY, 2), VllmPhilox(7, 2)], ids=lambda prf: prf.name)
+def test_long_texts_are_read_in_pieces(prf, monkeypatch):
+    """The same numbers whatever the pieces, of which padded contexts may be a part."""
+    tokens = np.random.default_rng(0).integers(0, 40, 500)
+    whole = Evidence(tokens, prf)
+    monkeypatch.setattr(evidence_module, "_POSITIONS", 3)
+    parts = Evidence(tokens, prf)
+    assert np.array_equal(parts.contexts, whole.contexts)
+    assert np.array_equal(parts.uniform(Stream.DRAFT), whole.uniform(Stream.DRAFT))
+    kept = whole.restricted(whole.tokens % 2 == 0)
+    assert np.array_equal(kept.uniform(Stream.DRAFT), whole.uniform(Stream.DRAFT)[whole.tokens % 2 == 0])
+    if prf.name == KeyedPrf.name:
+        assert np.array_equal(parts.coin(), prf.coin(whole.contexts))
+        assert np.array_equal(parts.bits(Stream.DRAFT, 70), whole.bits(Stream.DRAFT, 70))
+        assert np.array_equal(
+            parts.side_information(Stream.DRAFT, 9), whole.side_information(Stream.DRAFT, 9)
+        )
 
 
 def test_positions_of_one_text_by_hand():

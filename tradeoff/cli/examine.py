@@ -261,13 +261,14 @@ class Examiner:
         return self._fitted
 
     def _token_ids(self, text: Text) -> np.ndarray:
-        return np.concatenate([np.zeros(0, dtype=np.int64), *self._token_blocks(text)])
+        blocks = list(self._token_blocks(text))
+        return blocks[0] if len(blocks) == 1 else np.concatenate([np.zeros(0, dtype=np.int64), *blocks])
 
     def _token_blocks(self, text: Text) -> Iterator[np.ndarray]:
         """The tokens, in the pieces that the words come in."""
         told = text.claims.vocabulary
         if text.token_ids is not None and not self._options.retokenize:
-            ids = np.array(text.token_ids, dtype=np.int64)
+            ids = np.asarray(text.token_ids, dtype=np.int64)
             if told is not None and ids.size and ids.max() >= told:
                 raise ValueError(
                     f"token_ids hold {ids.max()}, but run.vocabulary={told}; repair the record, or remove it"

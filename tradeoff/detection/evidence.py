@@ -84,7 +84,8 @@ class Evidence:
     def _blocks(self) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
         """(which of [t], their contexts, their tokens [m, 1]), piece by piece: contexts of all of a long text
         at once would take more memory than all else."""
-        for first in range(0, len(self.index), _POSITIONS):
+        # A text without any has one empty piece, so that functions say what they lack.
+        for first in range(0, max(len(self.index), 1), _POSITIONS):
             here = slice(first, first + _POSITIONS)
             positions = self.index[here]
             yield here, self._contexts_at(positions), self._ids[positions][:, None]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import codecs
-import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from tradeoff.files import FileError
 
@@ -18,6 +21,13 @@ _WHOLE = 64 << 20
 _MOST_ID = (1 << 63) - 1
 _REMEDY = 'write {"id": "a-1", "text": "..."} on every line, or pass a .txt file'
 _BOM = codecs.BOM_UTF8
+#: Bytes of JSON in which token ids are looked for.
+_LONG = 1 << 16
+#: A list of token ids under its name, as JSON is usually written. Possessive: nothing is kept for going back.
+_TOKEN_IDS = re.compile(
+    rb'(?<!\\)"token_ids":\s*(\[(?:0|[1-9]\d{0,17})(?:,\s*(?:0|[1-9]\d{0,17}))*+\])', re.ASCII
+)
+_STAND_IN = b'"\\u0000token_ids"'
 
 
 @dataclass(frozen=True)
@@ -50,7 +60,7 @@ class Text:
     id: str
     source: str
     place: str
-    token_ids: list[int] | None
+    token_ids: Sequence[int] | np.ndarray | None
     pieces: Iterable[str] | None
     claims: Claims = Claims()
     log_p: Any = None
@@ -115,7 +125,7 @@ def _json_values(
     values = None
     if size <= _WHOLE and content.removeprefix(_BOM).strip():
         try:
-            whole = json.loads(content.decode("utf-8-sig"))
+            whole = _loaded(content.removeprefix(_BOM))
         except (UnicodeDecodeError, RecursionError):
             # The line with the fault is named below.
             pass
@@ -126,9 +136,17 @@ def _json_values(
         else:
             values = whole if isinstance(whole, list) else [whole]
     if values is None:
-        yield from _line_values(itertools.chain([content], chunks), source, warn)
+        held = [content]
+        del content
+        yield from _line_values(_handed_over(held, chunks), source, warn)
     else:
         yield from ((number, f"{source} item {number}", value) for number, value in enumerate(values, 1))
+
+
+def _handed_over(held: list[bytes], chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """What was read already, of which no second reference is kept, and what follows."""
+    yield held.pop()
+    yield from chunks
 
 
 def _line_values(
@@ -143,7 +161,7 @@ def _line_values(
         if not line.strip():
             continue
         try:
-            yield number, place, json.loads(line.decode("utf-8"))
+            value = _loaded(line)
         except UnicodeDecodeError as error:
             if whole or error.end < len(line):
                 yield Broken(source, str(not_utf8(source, start + error.start)))
@@ -154,6 +172,11 @@ def _line_values(
                 yield Broken(source, f"{place} is not JSON ({error}); {_REMEDY}")
             else:
                 warn(f"{place} breaks off (no newline ends it) and is left out")
+        else:
+            # A long line is no longer in memory while its text is judged.
+            line, kept = b"", [value]
+            del value
+            yield number, place, kept.pop()
 
 
 def _texts(
@@ -166,6 +189,7 @@ def _texts(
             yield value
             continue
         number, place, record = value
+        del value
         if not isinstance(record, dict) or (record.get("text") is None and record.get("token_ids") is None):
             passed.append(place)
             continue
@@ -174,6 +198,7 @@ def _texts(
         except FileError as error:
             yield Broken(source, str(error))
         else:
+            del record
             yield text
     if passed:
         more = f" (nor have {len(passed) - 1} others)" if len(passed) > 1 else ""
@@ -185,12 +210,39 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
     parts: list[bytes] = []
     for chunk in chunks:
         *ended, rest = chunk.split(b"\n")
+        del chunk
         for end in ended:
-            yield b"".join([*parts, end]), True
-            parts = []
+            parts.append(end)
+            yield _joined(parts), True
         parts.append(rest)
-    if last := b"".join(parts):
-        yield last, False
+    if any(parts):
+        yield _joined(parts), False
+
+
+def _joined(parts: list[bytes]) -> bytes:
+    """The parts as one; none is kept."""
+    line = b"".join(parts)
+    parts.clear()
+    return line
+
+
+def _loaded(content: bytes) -> Any:
+    """A JSON value; one long list of token ids in it is an array, which takes a fifth of the memory.
+
+    Raises:
+        UnicodeDecodeError, ValueError, RecursionError: for what is none.
+    """
+    found = _TOKEN_IDS.search(content) if len(content) >= _LONG else None
+    if found is not None and not _TOKEN_IDS.search(content, found.end()):
+        start, end = found.span(1)
+        # Where anything is unusual, the whole is read once more, so that errors name its own places.
+        with suppress(ValueError, RecursionError):
+            value = json.loads((content[:start] + _STAND_IN + content[end:]).decode("utf-8"))
+            # At most 18 digits, so that 64 bits hold every id.
+            ids = np.fromstring(content[start + 1 : end - 1], dtype=np.int64, sep=",")
+            if isinstance(value, dict) and value.get("token_ids") == json.loads(_STAND_IN):
+                return value | {"token_ids": ids}
+    return json.loads(content.decode("utf-8"))
 
 
 def _of_record(record: dict[str, Any], number: int, source: str, place: str) -> Text:
@@ -199,9 +251,9 @@ def _of_record(record: dict[str, Any], number: int, source: str, place: str) -> 
         raise FileError(
             f'{place}: "text" must be a string of whole characters, got {shown(words)}; {_REMEDY}'
         )
-    if ids is not None and not isinstance(ids, list):
+    if ids is not None and not isinstance(ids, list | np.ndarray):
         raise FileError(f'{place}: "token_ids" must be a list of integers >= 0, got {shown(ids)}')
-    for value in ids or ():
+    for value in ids if isinstance(ids, list) else ():
         if type(value) is not int or not 0 <= value <= _MOST_ID:
             raise FileError(
                 f'{place}: "token_ids" hold {shown(value)}; they must be integers >= 0 (drop padding first)'

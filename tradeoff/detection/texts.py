@@ -1,7 +1,7 @@
 """Texts to examine, one at a time: plain text, JSON and JSON lines, folders of them, and standard input.
 
 Memory is bounded by the longest line of JSON lines, by a .json file of at most 64 MiB, and by about 1 MiB of
-plain text: a text is read while it is tokenised. Its tokens are kept until it is judged, about 200 bytes for
+plain text: a text is read while it is tokenised. Its tokens are kept until it is judged, about 50 bytes for
 each; those of texts before it are not.
 """
 
