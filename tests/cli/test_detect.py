@@ -239,18 +239,19 @@ def test_another_method_than_the_record_s_is_a_warning(
 
 
 def test_prf_and_width_come_from_the_record(folder: Path) -> None:
-    prf = VllmPhilox(42, 2)
+    key = 0x9E3779B97F4A7C15
+    prf = VllmPhilox(key, 2)
     run = {"method": "basic", "watermark": "gumbel", "prf": prf.name, "context_width": 2}
     ids = marked(60, prf)
     path = lines(folder / "x.jsonl", {"token_ids": ids, "run": run | {"key": prf.fingerprint}})
-    result = detect(folder, path, "--json", "--key", "42", key=False)
+    result = detect(folder, path, "--json", "--key", key, key=False)
     (found,) = findings(result)
     assert result.stderr == ""
     assert (found["verdict"], found["prf"], found["context_width"]) == ("watermarked", prf.name, 2)
     # This format marks the first tokens too.
     assert found["tokens_scored"] == len(Evidence(ids, prf))
     assert Evidence(ids, prf).index[0] == 0
-    (folder / "vllm.key").write_text("0x2a\n")
+    (folder / "vllm.key").write_text(f"{key:#x}\n")
     again = findings(detect(folder, path, "--json", "--key-file", folder / "vllm.key", key=False))
     assert again == [found]
 

@@ -53,7 +53,8 @@ def run(folder: Path, *arguments: object, tokenizer: str | None = "tokenizer", k
     return runner.invoke(app, ["detect", *map(str, arguments), *options], **keywords)
 
 
-VLLM = ["--prf", "vllm-philox-v1", "--key", "42"]
+VLLM_KEY = 0x9E3779B97F4A7C15
+VLLM = ["--prf", "vllm-philox-v1", "--key", str(VLLM_KEY)]
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,7 @@ def test_what_is_generated_is_detected(folder: Path, tiny_folder: Path, options:
     prompts, out = folder / "prompts.txt", folder / "out.jsonl"
     prompts.write_text("the man\nand then\n")
     vllm = "--prf" in options
-    key = ["--key", "42"] if vllm else ["--key-file", str(folder / "key")]
+    key = VLLM[2:] if vllm else ["--key-file", str(folder / "key")]
     made = ["generate", "--prompts", str(prompts), "-o", str(out), "--target", str(tiny_folder)]
     made += ["--draft", "skip:1", "--max-tokens", "110", "--ignore-eos", *options]
     assert runner.invoke(app, [*made, *([] if vllm else key)]).exit_code == 0
@@ -96,7 +97,9 @@ def test_what_is_generated_is_detected(folder: Path, tiny_folder: Path, options:
     for record, found in zip(records, findings(result), strict=True):
         settings = record["run"]
         prf: Prf = (
-            VllmPhilox(42, settings["context_width"]) if vllm else KeyedPrf(KEY, settings["context_width"])
+            VllmPhilox(VLLM_KEY, settings["context_width"])
+            if vllm
+            else KeyedPrf(KEY, settings["context_width"])
         )
         method = make_method(settings["method"], parse_decoder(settings["watermark"]))
         expected = detect(default_detector(method), Evidence(record["token_ids"], prf))
@@ -191,11 +194,11 @@ def test_blanks_before_words_are_not_shaded(folder: Path) -> None:
 
 
 def test_records_of_another_vocabulary(folder: Path) -> None:
-    record = {"text": "the man", "token_ids": [260, 300], "run": {"vocabulary": 999}}
+    record = {"text": "the man", "token_ids": [260, 300], "run": {"vocabulary": 9999}}
     (folder / "x.jsonl").write_text(json.dumps(record) + "\n")
     refused = run(folder, folder / "x.jsonl", "--retokenize")
     assert refused.exit_code == 2
-    assert f"has {len(VOCABULARY)} tokens, but the text was written with run.vocabulary=999" in flat(
+    assert f"has {len(VOCABULARY)} tokens, but the text was written with run.vocabulary=9999" in flat(
         refused.stderr
     )
     # Tokens need no tokenizer; only what they spell does.
@@ -203,12 +206,38 @@ def test_records_of_another_vocabulary(folder: Path) -> None:
     shown = run(folder, folder / "x.jsonl", "--tokens")
     assert shown.exit_code == 0
     assert [f'"#{token} "' in shown.stdout for token in (260, 300)] == [True, True]
-    assert "run.vocabulary=999, but the tokenizer" in flat(shown.stderr)
+    assert "run.vocabulary=9999, but the tokenizer" in flat(shown.stderr)
     # Without a record, ids that the tokenizer has are spelled.
     (folder / "x.jsonl").write_text(json.dumps(record | {"run": None}) + "\n")
     shown = run(folder, folder / "x.jsonl", "--tokens").stdout
     assert '"the"' in shown
     assert '"#300 "' in shown
+
+
+@pytest.mark.parametrize("more", [-40, -1, 1, 64, 399, 905])
+def test_models_with_more_or_fewer_logits_than_tokens(folder: Path, more: int) -> None:
+    """Padding (Qwen 2.5 has 399 logits more, phi-2 905), and tokens that were added."""
+    ids = marked_ids(60)
+    told = {"vocabulary": len(VOCABULARY) + more, "method": "one-race", "watermark": "gumbel"}
+    path = folder / "x.jsonl"
+    for record in ({"text": spelled(ids)}, {"text": spelled(ids), "token_ids": ids}):
+        path.write_text(json.dumps(record | {"run": told}) + "\n")
+        (found,) = findings(run(folder, path, "--json", "--retokenize"))
+        assert (found["verdict"], found["tokens"]) == ("watermarked", 60)
+        shown = run(folder, path, "--tokens", "--retokenize")
+        assert "shown as numbers" not in flat(shown.stderr)
+        assert '"b"' in shown.stdout
+
+
+def test_the_tokenizer_of_another_model_is_told_by_the_text(folder: Path) -> None:
+    """However many tokens both have: it does not spell the text from its ids."""
+    ids = marked_ids(60)
+    record = {"text": spelled(ids), "token_ids": [i + 1 for i in ids]}
+    path = folder / "x.jsonl"
+    path.write_text(json.dumps(record | {"run": {"vocabulary": len(VOCABULARY) + 1}}) + "\n")
+    refused = run(folder, path, "--retokenize")
+    assert refused.exit_code == 2
+    assert "pass that model's tokenizer with --tokenizer" in flat(refused.stderr)
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,8 @@ __all__ = ["Examiner", "Options"]
 _STEP = 64
 #: Characters that are kept of the piece before.
 _LONGEST_WORD = 100
+#: How many logits more or fewer than tokens a model may have, to be the tokenizer's own for all one knows.
+_PADDING = 1024
 
 
 @dataclass(frozen=True)
@@ -277,7 +279,7 @@ class Examiner:
             return
         if text.pieces is None:
             raise FileError(f'{text.place} has no "text" to tokenise; leave --retokenize out')
-        if told is not None and told != len(self._tokenizer):
+        if not self._is_own(text):
             raise ValueError(
                 f"the tokenizer {self._tokenizer_name} has {len(self._tokenizer)} tokens, but the text was "
                 f"written with run.vocabulary={told}; pass that model's tokenizer with --tokenizer"
@@ -332,14 +334,30 @@ class Examiner:
                 raise FileError(f"tokens are shown as numbers: {why}")
             self._warn_once(f"tokens are shown as numbers, because no tokenizer was named and {why}")
             return False
-        size, told = len(tokenizer), text.claims.vocabulary
-        if told is not None and told != size:
+        if not self._is_own(text):
             self._warn_once(
-                f"tokens of {text.source} are shown as numbers: run.vocabulary={told}, but the tokenizer "
-                f"{self._tokenizer_name} has {size} tokens; name the text's own with --tokenizer"
+                f"tokens of {text.source} are shown as numbers: run.vocabulary={text.claims.vocabulary}, but "
+                f"the tokenizer {self._tokenizer_name} has {len(tokenizer)} tokens; name the text's own with "
+                "--tokenizer"
             )
             return False
         return True
+
+    def _is_own(self, text: Text) -> bool:
+        """Whether, as far as is known, the tokenizer is that of the model that wrote the text.
+
+        Models often have a few logits more than their tokenizer has tokens, padding, or fewer, where tokens
+        were added. Of a text that is there in both forms its own tokens tell.
+        """
+        told = text.claims.vocabulary
+        if told is None or told == len(self._tokenizer):
+            return True
+        if text.pieces is not None and text.token_ids is not None:
+            ids, words = list(map(int, text.token_ids)), "".join(text.pieces)
+            return any(
+                self._tokenizer.decode(ids, skip_special_tokens=skip) == words for skip in (True, False)
+            )
+        return abs(told - len(self._tokenizer)) <= _PADDING
 
     def _warn_once(self, message: str) -> None:
         if message not in self._warned:
