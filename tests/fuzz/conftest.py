@@ -1,0 +1,7 @@
+"""Tiny tokenizers, for texts."""
+
+from __future__ import annotations
+
+from tests.tiny import make_llama, make_tokenizer, tiny_folder
+
+__all__ = ["make_llama", "make_tokenizer", "tiny_folder"]
