@@ -42,6 +42,21 @@ def test_a_missing_extra_says_what_to_install(capsys):
     )
 
 
+@pytest.mark.parametrize("module", ["paper_repro", "paper_repro.generate", "paper_repro.experiment"])
+def test_experiments_without_the_extra_say_what_to_install(module):
+    """Also where nothing but --help is asked for."""
+    code = (
+        "import runpy, sys; sys.modules['torch'] = None\n"
+        "import importlib.util as u; find = u.find_spec\n"
+        "u.find_spec = lambda name, *a: None if name == 'torch' else find(name, *a)\n"
+        f"sys.argv = ['x', '--help']; runpy.run_module('{module}', run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "running models needs torch; install it with pip" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_announcements_of_other_packages_are_not_shown():
     """Unless one asks for them; other warnings are."""
     code = """

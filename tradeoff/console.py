@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import os
 import signal
@@ -31,6 +32,7 @@ __all__ = [
     "print_note",
     "print_warning",
     "print_written",
+    "require_llm",
     "require_stdout",
     "stderr",
     "stdout",
@@ -41,7 +43,7 @@ __all__ = [
 INSTALL_LLM = (
     "install it with pip install 'tradeoff[llm]' (in a checkout: pip install -c constraints.txt -e '.[llm]')"
 )
-_LLM_PACKAGES = {"accelerate", "gguf", "platformdirs", "safetensors", "torch", "transformers"}
+_LLM_PACKAGES = ("accelerate", "gguf", "platformdirs", "safetensors", "torch", "transformers")
 
 
 class _Plain(Console):
@@ -111,7 +113,7 @@ def exit_on_bad_input() -> Iterator[None]:
     except ModuleNotFoundError as error:
         if error.name not in _LLM_PACKAGES:
             raise
-        print_error(f"running models needs {error.name}; {INSTALL_LLM}")
+        _print_missing(error.name)
         raise typer.Exit(2) from error
     except (ValueError, RuntimeError, OSError) as error:
         # Typer's own exits are RuntimeErrors, and not errors; a reader who has seen enough (`| head`) is not
@@ -123,6 +125,14 @@ def exit_on_bad_input() -> Iterator[None]:
     finally:
         if previous is not None:
             signal.signal(signal.SIGTERM, previous)
+
+
+def require_llm() -> None:
+    """Exit with status 2, and say what to install, unless what running models needs is there."""
+    missing = next((name for name in _LLM_PACKAGES if importlib.util.find_spec(name) is None), None)
+    if missing is not None:
+        _print_missing(missing)
+        raise SystemExit(2)
 
 
 def hide_announcements() -> None:
@@ -167,6 +177,10 @@ class Reader:
 def print_error(message: str) -> None:
     """One line on standard error about input that cannot be dealt with."""
     stderr().print(f"error: {message}", style="red", soft_wrap=True)
+
+
+def _print_missing(package: str) -> None:
+    print_error(f"running models needs {package}; {INSTALL_LLM}")
 
 
 def print_warning(message: str) -> None:
