@@ -95,7 +95,9 @@ def judge(folder: Path, *arguments: object) -> None:
             assert math.isfinite(found["log10_p"])
             assert found["log10_p"] <= 0
             assert found["tokens_scored"] <= found["tokens"]
-    assert "nan" not in result.stdout.lower().split()
+    # Unless a text is called so, or says so.
+    if b"nan" not in Path(str(arguments[0])).read_bytes().lower():
+        assert "nan" not in result.stdout.lower().split()
 
 
 ways = st.sampled_from([["--json"], ["--tokens"], ["--json", "--sequential"], ["--retokenize"], ["--html"]])
