@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import optimize
 
 from tests.support import distributions
+from tradeoff import evalue_programme
 from tradeoff.evalue_programme import ball_vertices, best_e_value, maximal_coupling, worst_case
 from tradeoff.evalues import (
     anchored_growth,
@@ -243,6 +245,76 @@ def test_objective_by_iteration_rises_to_j_star():
     assert values[-1].status == "optimal"
     assert values[-1].value == pytest.approx(0.6616681, abs=1e-6)
     assert (np.diff([v.value for v in values]) > -1e-6).all()
+
+
+def information(w):
+    """I(V; S), as a sum over the joint law."""
+    apart = np.outer(w.sum(axis=1), w.sum(axis=0))
+    return sum(p * math.log(p / q) for p, q in zip(w.ravel(), apart.ravel(), strict=True) if p > 0)
+
+
+EXTREME = [
+    anchor
+    for least in (1e-2, 1e-3, 1e-4, 1e-6, 1e-7, 1e-9)
+    for anchor in ([1 - least, least], [0.6 - least, 0.4, least], [1 - 2 * least, least, least])
+]
+
+
+@pytest.mark.parametrize("delta", [1e-9, 1e-8, 1e-6, 1e-4, 1e-2, 0.9])
+@pytest.mark.parametrize("p0", EXTREME, ids=str)
+def test_extreme_anchors_have_their_optimum(p0, delta):
+    """J* where no probability is below eps, and more than e* and e = 1 have elsewhere; valid, and reached."""
+    best = best_e_value(p0, delta)
+    j_star = float(anchored_growth(p0, delta))
+    assert best.status == "optimal"
+    assert worst_case(best.e, p0, delta) == pytest.approx((best.value, 1.0), abs=1e-12)
+    assert best.value >= max(j_star, 0.0) - 1e-15
+    if min(p0) >= delta / 2:
+        assert best.value == pytest.approx(j_star, abs=1e-12)
+    # However a target of the ball is drawn, nobody wins more than V tells of S.
+    rng = np.random.default_rng(0)
+    vertices = maximal_coupling(ball_vertices(np.array(p0), delta / 2), np.array(p0))
+    for shares in [*np.eye(len(vertices)), *rng.dirichlet(np.ones(len(vertices)), 20)]:
+        assert best.value <= information(np.tensordot(shares, vertices, 1)) + 1e-12
+
+
+@pytest.mark.parametrize("delta", [1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 0.1, 0.9])
+@pytest.mark.parametrize("least", [1e-2, 1e-4, 1e-6, 1e-7, 1e-9])
+def test_two_tokens_by_the_least_information(least, delta):
+    """The value of the game is the least I(V; S) that a mixture of the two vertices has."""
+    p0 = np.array([1 - least, least])
+    one, other = maximal_coupling(ball_vertices(p0, delta / 2), p0)
+    found = optimize.minimize_scalar(
+        lambda share: information(share * one + (1 - share) * other), bounds=(0, 1), options={"xatol": 1e-12}
+    )
+    ends = min(information(one), information(other))
+    assert best_e_value(p0, delta).value == pytest.approx(min(found.fun, ends), abs=1e-6)
+
+
+def test_nothing_can_be_won_where_the_target_may_be_one_token():
+    """The point mass lies in the ball: its token tells nothing of the seed."""
+    p0 = np.array([1 - 5e-6] + [1e-6] * 5)
+    for delta in (1e-4, 1e-2, 0.1):
+        best = best_e_value(p0, delta)
+        assert best.value == pytest.approx(0.0, abs=1e-15)
+        assert worst_case(best.e, p0, delta) == pytest.approx((0.0, 1.0), abs=1e-12)
+
+
+def test_a_stopped_solver_is_believed_only_with_a_proof():
+    """Its value stays what it reached: less than J* = 1.47e-5 of an extreme anchor, and so not optimal."""
+    stopped = best_e_value([0.999999, 1e-6], 1e-8, max_iter=1000)
+    assert stopped.value < float(anchored_growth([0.999999, 1e-6], 1e-8)) - 1e-6
+    assert stopped.status == "optimal_inaccurate"
+
+
+def test_a_solver_that_is_wrong_is_not_believed(monkeypatch):
+    """It says "optimal", and its multipliers do not prove it."""
+    wrong = evalue_programme._Attempt("optimal", 9, 0.0, np.ones((2, 2)))
+    monkeypatch.setattr(evalue_programme, "_solve", lambda *_: wrong)
+    with pytest.raises(
+        SolverError, match=r"n = 2, delta = 0\.1: .*nats from a proof; use an anchor with less"
+    ):
+        best_e_value([0.5, 0.5], 0.1)
 
 
 def test_a_solver_that_fails_is_not_silent(monkeypatch):

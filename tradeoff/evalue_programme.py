@@ -12,6 +12,15 @@ A vertex moves mass eps to one token i from others, of which it empties all but 
 unique: min(q, p0) on the diagonal, and the moved mass in row i. Where min p0 >= eps these are the n (n-1)
 laws p0 + eps (1_i - 1_j), and e* is optimal with value J*. Where some p0 are smaller, the simplex cuts the
 ball off, and the programme tells how much more than J* can be had.
+
+What a solver calls optimal need not be, where probabilities span many orders of magnitude. So its multipliers
+are asked for a proof. For weights l of the vertices that sum to 1, every valid e has
+
+    min_q E_w(q) log e  <=  E_W log e  <=  I(V; S) under W,    W = sum_q l_q w(q):
+
+V under W has the law of a target of the ball, so that e has a mean of at most 1 where V and S are drawn apart
+from each other, and then none grows faster than the ratio of W to that law (Gibbs' inequality). At the
+optimum all three are equal, for the multipliers l of the growths.
 """
 
 from __future__ import annotations
@@ -20,11 +29,12 @@ import itertools
 import math
 import warnings
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tradeoff.evalues import worst_case_eps
+from tradeoff.evalues import log_anchored_matrix, worst_case_eps
 from tradeoff.pareto import SolverError
 from tradeoff.simplex import DistributionError, distribution
 
@@ -34,16 +44,20 @@ __all__ = ["MaxMin", "WorstCase", "ball_vertices", "best_e_value", "maximal_coup
 _MOST_TOKENS = 8
 #: Solver tolerances, tightest first: badly scaled anchors may not allow the first.
 _TOLERANCES = (1e-9, 1e-8)
+#: Nats that may lie between an e-value's growth and the proof that no other grows faster: where they do not,
+#: there is another attempt, and at the end the result is refused.
+_NEAR, _NEAR_ENOUGH = 1e-7, 1e-6
 
 
 @dataclass(frozen=True)
 class MaxMin:
-    """What the solver reached.
+    """What was reached.
 
     Attributes:
-        value: the objective, the growth against the worst target, nats a token.
-        e: [n, n] the e-value, rows v, columns s.
-        status: CVXPY's: "optimal"; with `max_iter` perhaps "user_limit" or "optimal_inaccurate".
+        value: the growth of e against the worst target, nats a token; with `max_iter` the objective.
+        e: [n, n] the e-value, rows v, columns s; valid but with `max_iter`.
+        status: "optimal" where it is proved that no other grows faster by 1e-6 nats; with `max_iter` perhaps
+            "user_limit" or "optimal_inaccurate", as CVXPY has them.
         iterations: interior-point iterations.
     """
 
@@ -82,36 +96,95 @@ def best_e_value(p0: Any, delta: float, *, max_iter: int | None = None) -> MaxMi
         raise ValueError(
             f"max_iter={max_iter} must be at least 1 iteration; leave it out to solve to the end"
         )
+    constant, anchored = np.ones((len(p0), len(p0))), np.exp(log_anchored_matrix(p0, eps))
+    # Both are valid, and where probabilities are extreme the solver's own may grow less.
+    best = max(((worst_case(e, p0, delta).growth, e) for e in (constant, anchored)), key=itemgetter(0))
+    # One target alone may leave nothing to win.
+    bound = min(_information(w) for w in maximal_coupling(ball_vertices(p0, eps), p0))
+    iterations, status = 0, ""
+    # None stands for the best so far.
+    units = (anchored, constant, None) if max_iter is None else (constant,)
+    for tolerance, unit in itertools.product(_TOLERANCES, units):
+        tried = _solve(p0, eps, best[1] if unit is None else unit, tolerance, max_iter)
+        status, iterations = tried.status, iterations + tried.iterations
+        if tried.e is None:
+            continue
+        if max_iter is not None:
+            sure = status != "optimal" or abs(tried.bound - tried.value) <= _NEAR_ENOUGH
+            return MaxMin(tried.value, tried.e, status if sure else "optimal_inaccurate", iterations)
+        bound = min(bound, tried.bound)
+        reached = worst_case(tried.e, p0, delta)
+        if reached.growth > -math.inf:
+            # Constraints are met to the tolerance: scaled, it is valid, and has nothing to spare.
+            valid = reached.growth - math.log(reached.null_mean), tried.e / reached.null_mean
+            best = max(best, valid, key=itemgetter(0))
+        if bound - best[0] <= _NEAR:
+            break
+    if max_iter is None and bound - best[0] <= _NEAR_ENOUGH:
+        return MaxMin(*best, "optimal", iterations)
+    raise SolverError(
+        f"max-min programme for n = {len(p0)}, delta = {delta:g}: CLARABEL stopped with status {status}, "
+        f"{bound - best[0]:.1e} nats from a proof; use an anchor with less extreme probabilities, or another "
+        "delta"
+    )
+
+
+class _Attempt(NamedTuple):
+    """What one run of the solver says; `bound` is the growth that its multipliers prove to be the most."""
+
+    status: str
+    iterations: int
+    value: float = -math.inf
+    e: np.ndarray | None = None
+    bound: float = math.inf
+
+
+def _solve(p0: np.ndarray, eps: float, unit: np.ndarray, tolerance: float, max_iter: int | None) -> _Attempt:
+    """Solve for e / unit: near 1 where `unit` [n, n] is near the optimum, however large e is there."""
     # CVXPY takes a second to import, and nothing else here needs it.
     import cvxpy as cp
 
-    n = len(p0)
-    e = cp.Variable((n, n), nonneg=True, name="e")
-    value = cp.Variable(name="growth")
-    constraints = []
-    for q in ball_vertices(p0, eps):
-        w = maximal_coupling(q, p0)
+    vertices = ball_vertices(p0, eps)
+    couplings = maximal_coupling(vertices, p0)
+    known = np.array([(w[w > 0] * np.log(unit[w > 0])).sum() for w in couplings])
+    ratio = cp.Variable(unit.shape, nonneg=True, name="ratio")
+    gain = cp.Variable(name="gain")
+    growths, null_means = [], []
+    for q, w, growth in zip(vertices, couplings, known - known.min(), strict=True):
         rows, columns = np.nonzero(w)
-        constraints.append(q @ e @ p0 <= 1)
+        null_means.append(cp.sum(cp.multiply(q[:, None] * unit * p0, ratio)) <= 1)
         # The logarithms of the coupling's support only: 0 log e would still hold e away from 0.
-        constraints.append(value <= w[rows, columns] @ cp.log(e[rows, columns]))
-    problem = cp.Problem(cp.Maximize(value), constraints)
-    allowed = [cp.OPTIMAL] if max_iter is None else [cp.OPTIMAL, cp.OPTIMAL_INACCURATE, cp.USER_LIMIT]
-    for tolerance in _TOLERANCES:
-        limits: dict[str, Any] = dict.fromkeys(("tol_gap_abs", "tol_gap_rel", "tol_feas"), tolerance)
-        if max_iter is not None:
-            limits["max_iter"] = max_iter
+        growths.append(gain <= growth + w[rows, columns] @ cp.log(ratio[rows, columns]))
+    problem = cp.Problem(cp.Maximize(gain), growths + null_means)
+    limits: dict[str, Any] = dict.fromkeys(("tol_gap_abs", "tol_gap_rel", "tol_feas"), tolerance)
+    usable = [cp.OPTIMAL, cp.OPTIMAL_INACCURATE]
+    if max_iter is not None:
+        limits["max_iter"] = max_iter
+        usable.append(cp.USER_LIMIT)
+    try:
         with warnings.catch_warnings():
-            # Whoever limits the iterations knows, and everybody else gets an error.
+            # Whoever limits the iterations knows, and everybody else gets a proof or an error.
             warnings.filterwarnings("ignore", message="Solution may be inaccurate")
             problem.solve(solver=cp.CLARABEL, **limits)
-        if problem.status in allowed and problem.value is not None and np.isfinite(problem.value):
-            iterations = int(problem.solver_stats.num_iters or 0)
-            return MaxMin(float(problem.value), np.asarray(e.value), str(problem.status), iterations)
-    raise SolverError(
-        f"max-min programme for n = {n}, delta = {delta:g}: CLARABEL stopped with status {problem.status}; "
-        "use an anchor with less extreme probabilities, or another delta"
+    except cp.SolverError:
+        return _Attempt("solver_error", 0)
+    iterations = int(problem.solver_stats.num_iters or 0)
+    if problem.status not in usable or problem.value is None or not np.isfinite(problem.value):
+        return _Attempt(str(problem.status), iterations)
+    shares = np.array([max(float(c.dual_value), 0.0) for c in growths])
+    return _Attempt(
+        str(problem.status),
+        iterations,
+        float(problem.value + known.min()),
+        unit * np.maximum(np.asarray(ratio.value), 0.0),
+        _information(np.tensordot(shares / shares.sum(), couplings, 1)) if shares.any() else math.inf,
     )
+
+
+def _information(w: np.ndarray) -> float:
+    """I(V; S) of a joint law [n, n], nats."""
+    apart = np.outer(w.sum(axis=1), w.sum(axis=0))
+    return float((w[w > 0] * np.log(w[w > 0] / apart[w > 0])).sum())
 
 
 def ball_vertices(p0: Any, eps: float) -> np.ndarray:
