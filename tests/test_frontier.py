@@ -1,13 +1,14 @@
 """Frontiers and hulls against brute force."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import P, Q
 from tradeoff.classes import curve
 from tradeoff.decoders import GumbelMax
-from tradeoff.frontier import non_dominated, upper_hull
+from tradeoff.frontier import Curve, non_dominated, upper_hull
 from tradeoff.setting import Setting
 
 points = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), min_size=1, max_size=15)
@@ -48,3 +49,15 @@ def test_rounding_of_equal_efficiencies_is_not_dominance():
     assert linear.frontier.tolist() == [False] * 10 + [True]
     assert curve("hu", Setting(P, P), np.linspace(0, 1, 11)).frontier.all()
     assert non_dominated(np.array([0.7 + 2e-16, 0.7]), np.array([1.0, 2.0])).tolist() == [False, True]
+
+
+@pytest.mark.parametrize("column", ["efficiency", "strength", "efficiency_error", "strength_error"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_curve_holds_numbers_only(column, value):
+    names = ("gamma", "theta", "efficiency", "strength", "efficiency_error", "strength_error")
+    columns = {name: np.linspace(0, 1, 5) for name in names}
+    Curve("linear", **columns)
+    columns[column] = np.array([0.0, 0.1, 0.2, value, np.nan])
+    what = column.replace("_", " ")
+    with pytest.raises(ValueError, match=rf"'linear' has {what} {value:g} at gamma = 0\.75: .*use another"):
+        Curve("linear", **columns)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import special
 
 from tests.support import ALPHA, P, Q, assert_within, chi_square_p, distributions
 from tradeoff.decoders import (
@@ -24,6 +25,7 @@ from tradeoff.decoders import (
     shares_randomness,
     simplex_water,
 )
+from tradeoff.decoders.transport import tilted
 from tradeoff.measures import sampling_efficiency, watermark_strength
 from tradeoff.scores import RandomScores, SimplexScores, seeded_table
 from tradeoff.simplex import entropy, overlap
@@ -193,6 +195,34 @@ def test_a_tilt_buys_detection_with_bias():
     assert gaps[0] == pytest.approx(
         detection_gap(P[ids], decoder.scores.rows(ids, seeded_table(0)), plan), abs=1e-12
     )
+
+
+@given(distributions(max_n=8), st.sampled_from([0.0, 0.5, 100.0, 1e5, 1e308]), st.integers(0, 99))
+@settings(deadline=None)
+def test_tilted_laws_are_laws_on_the_same_tokens(p, tilt, seed):
+    """p exp(tilt f), normalised: in exact logarithms, whatever f is where p is 0."""
+    scores = np.random.default_rng(seed).lognormal(size=len(p))
+    scores[p == 0] *= 1e3
+    with np.errstate(over="ignore"):
+        logs = np.log(p[p > 0]) + tilt * (scores[p > 0] - scores[p > 0].max())
+    law = tilted(p[None], scores[None], tilt)[0]
+    assert np.array_equal(law[p == 0], np.zeros(np.count_nonzero(p == 0)))
+    assert law[p > 0] == pytest.approx(np.exp(logs - special.logsumexp(logs)), abs=1e-9)
+
+
+def test_a_tilt_does_not_look_at_tokens_that_cannot_be_drawn():
+    law = tilted(np.array([[0.0, 0.6, 0.4]]), np.array([[9.0, 1.0, 0.5]]), 100.0)
+    assert law == pytest.approx(np.array([[0.0, 1.0, 0.0]]), abs=1e-15)
+
+
+def test_a_large_tilt_takes_the_highest_score_of_every_law():
+    """Of an exact plan: laws become point masses, wherever the highest score of all lies."""
+    decoder = heavy_water(k=64, tilt=1e6)
+    law = decoder(P, decoder.every())
+    scores = decoder.scores.rows(np.arange(len(P)), seeded_table(0)).T
+    unbiased = heavy_water(k=64)(P, heavy_water(k=64).every())
+    best = np.where(unbiased > 0, scores, -np.inf).argmax(axis=-1)
+    assert law == pytest.approx(np.eye(len(P))[best], abs=1e-6)
 
 
 def test_a_transport_that_is_stopped_early_says_so():

@@ -18,6 +18,9 @@ class Curve:
         gamma, theta: parameters of the target and the draft family, [points].
         efficiency, strength: [points]; strength in nats.
         efficiency_error, strength_error: standard errors, 0 where exact.
+
+    Raises:
+        ValueError: for numbers that are not finite.
     """
 
     name: str
@@ -27,6 +30,17 @@ class Curve:
     strength: np.ndarray
     efficiency_error: np.ndarray
     strength_error: np.ndarray
+
+    def __post_init__(self) -> None:
+        for what in ("efficiency", "strength", "efficiency_error", "strength_error"):
+            values = np.asarray(getattr(self, what))
+            if not np.isfinite(values).all():
+                point = int(np.argmin(np.isfinite(values)))
+                raise ValueError(
+                    f"curve {self.name!r} has {what.replace('_', ' ')} {values[point]:g} at gamma = "
+                    f"{self.gamma[point]:g}: its decoder gives no distributions there; use another one, or "
+                    "other settings of it"
+                )
 
     @property
     def frontier(self) -> np.ndarray:

@@ -8,8 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.support import P, Q
+from tradeoff.classes import CLASSES
 from tradeoff.cli import app
-from tradeoff.decoders import GumbelMax, Identity, SynthID, parse_decoder
+from tradeoff.decoders import GumbelMax, Identity, SynthID, Transport, parse_decoder
 
 runner = CliRunner()
 
@@ -99,6 +100,27 @@ def test_bad_distributions_name_argument_and_value(p, q, words, tmp_path):
     result = runner.invoke(app, ["curve", str(tmp_path / "P.json"), str(tmp_path / "Q.json")])
     assert result.exit_code == 2
     assert words in result.output
+
+
+def test_large_tilts_have_curves(files):
+    """Not NaN; with an exact plan next to nothing is left to true randomness."""
+    arguments = ["--decoder", "heavywater:lognormal,k=64,tilt=1000", "--points", "3"]
+    result = runner.invoke(app, ["curve", *files, *arguments])
+    assert result.exit_code == 0
+    assert "nan" not in result.output.lower()
+    assert "exact" in result.output
+
+
+@pytest.mark.parametrize("family", [*CLASSES, "all"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_no_number_is_an_error_and_not_written(files, tmp_path, monkeypatch, family, value):
+    monkeypatch.setattr(Transport, "__call__", lambda self, p, zeta: np.full((*zeta.s.shape, len(p)), value))
+    arguments = ["--class", family, "--decoder", "heavywater:gamma,k=8", "-o", str(tmp_path / "curve.csv")]
+    with np.errstate(all="ignore"):
+        result = runner.invoke(app, ["curve", *files, *arguments])
+    assert result.exit_code == 2
+    assert "decoder gives no distributions" in result.output.replace("\n", " ")
+    assert not (tmp_path / "curve.csv").exists()
 
 
 @pytest.mark.parametrize(("p", "q"), [("[1]", "[1]"), ("[0.5, 0.5]", "[0.5, 0.5]"), ("[1, 0]", "[0, 1]")])

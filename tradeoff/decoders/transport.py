@@ -193,8 +193,10 @@ class Transport:
 
 def tilted(laws: np.ndarray, scores: np.ndarray, tilt: float) -> np.ndarray:
     """Laws times exp(tilt f), normalised: laws and scores [..., m] -> [..., m]."""
-    # Relative to the highest score, so that no factor overflows.
-    weights = laws * np.exp(tilt * (scores - scores.max(axis=-1, keepdims=True)))
+    # Relative to the highest score that a law can have, so that no factor overflows and one of them is 1.
+    top = np.where(laws > 0, scores, -np.inf).max(axis=-1, keepdims=True)
+    with np.errstate(over="ignore"):
+        weights = laws * np.exp(tilt * np.minimum(scores - top, 0.0))
     return weights / weights.sum(axis=-1, keepdims=True)
 
 
