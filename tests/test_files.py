@@ -8,10 +8,12 @@ import os
 import re
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.processes import at_work
 from tests.support import P, Q
 from tradeoff.classes import curve
 from tradeoff.files import (
@@ -19,6 +21,7 @@ from tradeoff.files import (
     curve_table,
     output_folder,
     read_distribution,
+    remove_leftovers,
     replacing,
     write_table,
 )
@@ -130,6 +133,74 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, kind):
     assert link.is_symlink()
     assert path.stat().st_mode & 0o777 == 0o640
     assert sorted(tmp_path.iterdir()) == [path, link]
+
+
+def test_what_is_no_file_is_not_replaced(tmp_path):
+    """Before any work is done: a pipe, a device, a folder."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    before = sorted(tmp_path.iterdir())
+    for path in (*before, Path("/dev/null")):
+        told = pytest.raises(FileError, match=f"{path} is no file that can be written anew; name another")
+        with told, replacing(path):
+            pytest.fail("it was begun")
+    assert sorted(tmp_path.iterdir()) == before
+    assert (tmp_path / "pipe").is_fifo()
+
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from tradeoff.files import replacing
+
+with replacing(Path(sys.argv[1])) as temporary:
+    temporary.write_text("half")
+    print("at work", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_what_a_killed_writer_left_goes_with_the_next(tmp_path):
+    """Of the same file. A living writer is not disturbed."""
+    path = tmp_path / "file.csv"
+    path.write_text("before")
+    with at_work(WRITER, path):
+        living = set(tmp_path.iterdir())
+        assert len(living) == 3
+        with at_work(WRITER, path):
+            pass
+        assert path.read_text() == "before"
+        assert len(list(tmp_path.iterdir())) == 5
+        with replacing(tmp_path / "other.csv") as temporary:
+            temporary.write_text("another file")
+        assert len(list(tmp_path.iterdir())) == 6
+        with replacing(path) as temporary:
+            temporary.write_text("after")
+        assert set(tmp_path.iterdir()) == living | {tmp_path / "other.csv"}
+    with replacing(path) as temporary:
+        temporary.write_text("after all")
+    assert sorted(tmp_path.iterdir()) == [path, tmp_path / "other.csv"]
+
+
+def test_files_that_writers_replace_are_safe_as_well(tmp_path):
+    """Some write under a name of their own (safetensors does), and leave that when they are killed."""
+    path = tmp_path / "file.safetensors"
+    with replacing(path) as temporary:
+        own = temporary.with_name(".tmp123")
+        own.write_text("whole")
+        own.replace(temporary)
+        remove_leftovers(path)
+    assert path.read_text() == "whole"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("letter", ["a", "ü", "😀"])
+def test_long_names_are_not_made_too_long(tmp_path, letter):
+    """255 bytes is what disks take."""
+    path = tmp_path / (letter * (251 // len(letter.encode())) + ".csv")
+    with replacing(path) as temporary:
+        temporary.write_text("whole")
+    assert path.read_text() == "whole"
 
 
 def test_a_full_disk_is_named(tmp_path):

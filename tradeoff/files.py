@@ -8,7 +8,6 @@ import json
 import math
 import os
 import re
-import secrets
 import shutil
 import tempfile
 import tokenize
@@ -22,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from tradeoff.frontier import Curve
+from tradeoff.locks import remove_abandoned, workplace
 
 __all__ = [
     "FileError",
@@ -30,7 +30,10 @@ __all__ = [
     "output_folder",
     "read_at_most",
     "read_distribution",
+    "refusing",
+    "remove_leftovers",
     "replacing",
+    "successor",
     "write_table",
 ]
 
@@ -128,34 +131,63 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Write a file whole or not at all: under another name beside it, which then becomes `path`.
+    """Write a file whole or not at all: in a folder of its own beside it, from which it is moved to `path`.
 
     What a link leads to is replaced, not the link. Where the block ends with an error, nothing is left of it,
-    and what was at `path` before is as it was.
+    and what was at `path` before is as it was. What a kill leaves, the next to write `path` removes.
 
     Yields:
-        The path to write to; its suffix is that of `path`.
+        The path to write to; its name is that of the file at `path`.
 
     Raises:
         FileError: if the file cannot be written, with the reason; a full disk is named.
     """
-    target = path.resolve()
-    temporary = target.with_name(f".{target.stem}-{secrets.token_hex(6)}{target.suffix}")
-    try:
-        try:
+    with refusing(path):
+        if path.exists() and not path.is_file():
+            # A device or a pipe would be replaced by a file.
+            raise FileError(f"{path} is no file that can be written anew; name another one")
+        with successor(path.resolve()) as temporary:
             yield temporary
-            with temporary.open("rb") as written:
-                os.fsync(written.fileno())
-            if target.exists():
-                shutil.copymode(target, temporary)
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def successor(target: Path) -> Iterator[Path]:
+    """As `replacing`, of a path without links, with the errors of the system.
+
+    Raises:
+        OSError: if the file cannot be written.
+    """
+    remove_leftovers(target)
+    with workplace(target.parent, _prefix(target)) as folder:
+        temporary = folder / target.name
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        if target.exists():
+            shutil.copymode(target, temporary)
+        temporary.replace(target)
+
+
+def remove_leftovers(target: Path) -> None:
+    """Remove what processes left beside `target` that were killed while they wrote it."""
+    remove_abandoned(target.parent, _prefix(target))
+
+
+@contextmanager
+def refusing(path: Path) -> Iterator[None]:
+    """Errors of the system, in a block that writes `path`, as ones that name it and the remedy.
+
+    Raises:
+        FileError: for an OSError; a full disk is named.
+    """
+    try:
+        yield
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            free = shutil.disk_usage(target.parent).free / 1e6
+            folder = next(parent for parent in path.resolve().parents if parent.exists())
+            free = shutil.disk_usage(folder).free / 1e6
             raise FileError(
-                f"{path} cannot be written: the disk of {target.parent} is full ({free:.0f} MB free); make "
+                f"{path} cannot be written: the disk of {folder} is full ({free:.0f} MB free); make "
                 "room, or choose another place"
             ) from error
         raise FileError(
@@ -207,6 +239,11 @@ def decoded(content: bytes) -> str:
         if content.startswith(mark):
             return content[len(mark) :].decode(encoding)
     return content.decode("utf-8")
+
+
+def _prefix(target: Path) -> str:
+    # Cut, so that a name that the disk takes does not become one that is too long.
+    return f".{target.name[:50]}-"
 
 
 def _read_json(path: Path) -> Any:

@@ -21,7 +21,7 @@ from tests.cli.detecting import (
 )
 from tradeoff.detection.json_texts import Broken, Text
 from tradeoff.detection.texts import _BLOCK, read_texts
-from tradeoff.files import FileError
+from tradeoff.files import FileError, replacing
 
 
 def test_folder_is_read_in_order_and_recursively(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,6 +44,19 @@ def test_folder_is_read_in_order_and_recursively(folder: Path, monkeypatch: pyte
     shown = detect(folder, Path("data")).stdout
     assert "a.jsonl: x" in shown
     assert "1.jsonl: x" in shown
+
+
+def test_what_is_being_written_in_a_folder_is_not_read(folder: Path) -> None:
+    """A results file is put in order, or its writer was killed at it: no text is there twice."""
+    data = folder / "data"
+    data.mkdir()
+    path = lines(data / "a.jsonl", {"id": "x", "token_ids": other(9)}, {"id": "y", "token_ids": other(9)})
+    (data / ".notes-0123456789ab").mkdir()
+    lines(data / ".notes-0123456789ab" / "b.jsonl", {"id": "z", "token_ids": other(9)})
+    with replacing(path) as temporary:
+        lines(temporary, {"id": "y", "token_ids": other(9)})
+        found = findings(detect(folder, data, "--json"))
+    assert [f["id"] for f in found] == ["z", "x", "y"]
 
 
 def test_standard_input_of_json_lines(folder: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import io
 import itertools
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any, BinaryIO
 
 from tradeoff.detection.json_texts import Broken, Text, not_utf8, texts_of_json, texts_of_lines
 from tradeoff.files import FileError
+from tradeoff.locks import is_workplace
 
 __all__ = ["STDIN", "read_texts"]
 
@@ -127,8 +129,12 @@ def _files(source: str) -> list[tuple[str, Path]]:
     path = Path(source)
     if source == STDIN or not path.is_dir():
         return [(path.name, path)]
-    inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in _IN_FOLDERS and p.is_file())
-    return [(str(p.relative_to(path)), p) for p in inside]
+    inside = []
+    for folder, folders, names in os.walk(path):
+        # What is being written there, or was when its writer was killed, is in another file or will be.
+        folders[:] = [name for name in folders if not is_workplace(Path(folder, name))]
+        inside += [p for p in (Path(folder, name) for name in names) if p.suffix.lower() in _IN_FOLDERS]
+    return [(str(p.relative_to(path)), p) for p in sorted(inside) if p.is_file()]
 
 
 def _of_file(name: str, path: Path, warn: Callable[[str], None], eager: bool) -> Iterator[Text | Broken]:
