@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import html
-import os
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
 from tradeoff.detection.views import RARITIES, Shown, shade_name
-from tradeoff.files import FileError
+from tradeoff.files import FileError, refusing, replacing
 from tradeoff.visible import visible
 
 __all__ = ["EvidencePage"]
@@ -48,30 +48,21 @@ class EvidencePage:
 
     def __init__(self, path: Path):
         self.path = path
-        if path.is_dir():
-            raise FileError(f"{path} is a folder; name a file in it, such as {path / 'evidence.html'}")
-        if path.exists() and not path.is_file():
-            # A device or a pipe would be replaced by a file.
-            raise FileError(f"{path} is no file that can be written anew; name another one")
-        # What a link points to is written anew, not the link.
-        self._target = path.resolve()
-        self._temporary = self._target.with_name(f"{path.name}.{os.getpid()}.tmp")
-        try:
-            self._target.parent.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as stack:
+            with refusing(path):
+                if path.is_dir():
+                    raise FileError(
+                        f"{path} is a folder; name a file in it, such as {path / 'evidence.html'}"
+                    )
+                path.resolve().parent.mkdir(parents=True, exist_ok=True)
+            temporary = stack.enter_context(replacing(path))
             # Surrogates cannot be encoded; nothing else is refused.
-            self._stream = self._temporary.open("w", encoding="utf-8", errors="replace", newline="\n")
-        except OSError as error:
-            raise self._refused(error) from error
-        legend = "".join(f"<span{_class(k)}>{shade_name(k)}</span>" for k in (None, *range(len(_DEPTHS))))
-        self._write(
-            '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-            '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-            f"<title>Watermark evidence</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
-            "<h1>Watermark evidence</h1>\n<p>The bluer a token, the rarer its score without a watermark. "
-            "Point at one for its numbers. Tokens too near the start of a text, or whose context occurred in "
-            "it before, are not scored. A dot is a token that holds a part of the character after it.</p>\n"
-            f'<p class="legend">{legend}</p>\n'
-        )
+            self._stream = stack.enter_context(
+                temporary.open("w", encoding="utf-8", errors="replace", newline="\n")
+            )
+            stack.push(self._end)
+            self._begin()
+            self._stack = stack.pop_all()
 
     def __enter__(self) -> EvidencePage:
         return self
@@ -79,16 +70,7 @@ class EvidencePage:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            if kind is None:
-                self._write("</body>\n</html>\n")
-            self._stream.close()
-            if kind is None:
-                self._temporary.replace(self._target)
-        except OSError as refused:
-            raise self._refused(refused) from refused
-        finally:
-            self._temporary.unlink(missing_ok=True)
+        self._stack.__exit__(kind, error, trace)
 
     def add(self, name: str, verdict: str, facts: Mapping[str, object], tokens: Iterable[Shown]) -> None:
         """One text: its name and verdict, facts below them, and its tokens.
@@ -108,14 +90,25 @@ class EvidencePage:
             self._write(f'{blank}<span{_class(shade)} title="{_escaped(note)}">{_escaped(bare)}</span>')
         self._write("</p>\n</section>\n")
 
-    def _write(self, markup: str) -> None:
-        try:
-            self._stream.write(markup)
-        except OSError as error:
-            raise self._refused(error) from error
+    def _begin(self) -> None:
+        legend = "".join(f"<span{_class(k)}>{shade_name(k)}</span>" for k in (None, *range(len(_DEPTHS))))
+        self._write(
+            '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+            f"<title>Watermark evidence</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+            "<h1>Watermark evidence</h1>\n<p>The bluer a token, the rarer its score without a watermark. "
+            "Point at one for its numbers. Tokens too near the start of a text, or whose context occurred in "
+            "it before, are not scored. A dot is a token that holds a part of the character after it.</p>\n"
+            f'<p class="legend">{legend}</p>\n'
+        )
 
-    def _refused(self, error: OSError) -> FileError:
-        return FileError(f"{self.path} cannot be written ({error.strerror or error}); choose another place")
+    def _end(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._write("</body>\n</html>\n")
+
+    def _write(self, markup: str) -> None:
+        with refusing(self.path):
+            self._stream.write(markup)
 
 
 def _class(shade: int | None) -> str:

@@ -1,0 +1,88 @@
+"""Evidence pages: whole or not at all, and errors that name the page and the remedy."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tradeoff.detection.page import EvidencePage
+from tradeoff.detection.views import Shown
+from tradeoff.files import FileError
+
+TOKENS = [Shown(" word", 1, "score 1.00")]
+
+
+class Full:
+    """A stream on a full disk."""
+
+    def __init__(self, stream: Any):
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, _: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def write(path: Path, name: str) -> None:
+    with EvidencePage(path) as page:
+        page.add(name, "watermarked", {"tokens": 1}, TOKENS)
+
+
+def test_a_page_appears_when_it_is_whole(tmp_path: Path) -> None:
+    """And its folder with it. What cannot be encoded is replaced."""
+    path = tmp_path / "new" / "page.html"
+    with EvidencePage(path) as page:
+        page.add("a \ud800 b", "watermarked", {}, TOKENS)
+        assert not path.exists()
+    content = path.read_text(encoding="utf-8")
+    assert "<h2>a ? b: watermarked</h2>" in content
+    assert content.endswith("</html>\n")
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_two_pages_at_once_do_not_meet(tmp_path: Path) -> None:
+    """Also of one process, at one path: the last that ends stays."""
+    path = tmp_path / "page.html"
+    with EvidencePage(path) as page:
+        page.add("first", "watermarked", {}, TOKENS)
+        write(path, "second")
+        assert "second" in path.read_text(encoding="utf-8")
+    content = path.read_text(encoding="utf-8")
+    assert "first" in content
+    assert "second" not in content
+    assert content.endswith("</html>\n")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("when", ["text", "end"])
+def test_a_full_disk_is_named(tmp_path: Path, when: str) -> None:
+    path = tmp_path / "page.html"
+    path.write_text("before")
+
+    def fill() -> None:
+        with EvidencePage(path) as page:
+            page._stream = Full(page._stream)
+            if when == "text":
+                page.add("name", "watermarked", {}, TOKENS)
+
+    with pytest.raises(FileError, match=rf"page\.html cannot be written: the disk of {tmp_path} is full"):
+        fill()
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path, why in (
+        (tmp_path, "is a folder; name a file in it"),
+        (Path("/dev/null"), "is no file that can be written anew; name another one"),
+        (tmp_path / "file" / "page.html", r"page\.html cannot be written \(.*\); choose another place"),
+    ):
+        with pytest.raises(FileError, match=why):
+            EvidencePage(path)
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
