@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.processes import at_work
 from tests.versions.lock import ROOT
+from tradeoff import locks
 from tradeoff.decoders import GumbelMax, SynthID
 from tradeoff.files import FileError
 from tradeoff.kernels import Algorithm1, Basic, OneRace, OneRaceTree, Standard
@@ -177,6 +179,49 @@ def test_finish_orders_by_prompt_and_keeps_the_rest(tmp_path: Path) -> None:
         assert path.stat().st_mtime_ns == before
 
 
+def test_finish_keeps_who_may_read(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    with RecordFile(path, RUN) as file:
+        for k in (1, 0):
+            file.append(record(k))
+        path.chmod(0o600)
+        file.finish(PROMPTS)
+    assert [one["id"] for one in read_records(path)] == ["0", "1"]
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+FINISHER = """
+import os, sys, time
+from pathlib import Path
+from tests.llm.test_records import PROMPTS, RUN, record
+from tradeoff.llm.records import RecordFile
+
+def sync(_):
+    print("at work", flush=True)
+    time.sleep(600)
+
+os.fsync = sync
+with RecordFile(Path(sys.argv[1]), RUN) as file:
+    for k in (1, 0):
+        file.append(record(k))
+    file.finish(PROMPTS)
+"""
+
+
+def test_what_a_killed_finish_left_goes_with_the_next_opening(tmp_path: Path) -> None:
+    """The texts are all there. While it lives, nobody opens the file, and nothing is removed."""
+    path = tmp_path / "out.jsonl"
+    with at_work(FINISHER, path):
+        before = sorted(tmp_path.iterdir())
+        assert len(before) == 3
+        with pytest.raises(FileError, match="is being written by another process"):
+            RecordFile(path, RUN)
+        assert sorted(tmp_path.iterdir()) == before
+    with RecordFile(path, RUN) as file:
+        assert list(tmp_path.iterdir()) == [path]
+        assert file.missing(PROMPTS) == PROMPTS[2:]
+
+
 def test_finish_that_fails_leaves_all_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "out.jsonl"
     with RecordFile(path, RUN) as file:
@@ -240,6 +285,30 @@ def test_two_writers_lose_nothing(tmp_path: Path) -> None:
     written = [record["id"] for record in read_records(path)]
     assert sorted(written) == sorted(f"{name}{k}" for name in ("a", "b") for k in range(rounds))
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_where_a_disk_has_no_locks_the_user_is_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not told that another process has the file, for which there would be no waiting."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(locks.fcntl, "flock", refuse)
+    with RecordFile(tmp_path / "out.jsonl", RUN) as file:
+        for k in (1, 0):
+            file.append(record(k))
+        file.finish(PROMPTS)
+    assert [one["id"] for one in read_records(tmp_path / "out.jsonl")] == ["0", "1"]
+    assert list(tmp_path.iterdir()) == [tmp_path / "out.jsonl"]
+
+
+READER = "import sys; from tradeoff.llm.records import read_records; assert 'torch' not in sys.modules"
+
+
+def test_files_of_records_do_without_torch() -> None:
+    assert subprocess.run([sys.executable, "-c", READER], cwd=ROOT).returncode == 0
 
 
 def test_the_lock_survives_putting_in_order(tmp_path: Path) -> None:

@@ -7,20 +7,18 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from tradeoff.decoders import decoder_name
-from tradeoff.files import FileError, output_folder
-from tradeoff.llm.engine import EngineSettings
-from tradeoff.llm.models import ModelPair, weights_fingerprint
+from tradeoff.files import FileError, output_folder, remove_leftovers, successor
 from tradeoff.llm.rows import GeneratedText, Prompt
+from tradeoff.locks import lock
 
-try:
-    import fcntl
-except ModuleNotFoundError:  # not a POSIX system
-    fcntl = None  # type: ignore[assignment]
+if TYPE_CHECKING:
+    from tradeoff.llm.engine import EngineSettings
+    from tradeoff.llm.models import ModelPair
 
 __all__ = ["RecordFile", "check_output", "read_records", "run_settings", "text_record"]
 
@@ -47,6 +45,9 @@ def run_settings(pair: ModelPair, settings: EngineSettings) -> dict[str, Any]:
 
     The key appears as its fingerprint only.
     """
+    # Here, so that files of records are read and put in order without importing PyTorch.
+    from tradeoff.llm.models import weights_fingerprint
+
     method, prf = settings.method, settings.prf
     return {
         "method": method.name,
@@ -146,6 +147,7 @@ class RecordFile:
                 f"{path} cannot be written ({error.strerror or error}); choose another file"
             ) from error
         try:
+            remove_leftovers(self.path)
             self._stream.seek(0)
             self._read(self._stream.read())
         except BaseException:
@@ -212,21 +214,16 @@ class RecordFile:
         wanted |= {key: record for key, record in self._done.items() if key not in wanted}
         if list(wanted) == list(self._done):
             return
-        temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}.tmp")
         stream = None
         try:
-            stream = temporary.open("a+b", buffering=0)
-            # The lock is the file's, not the name's: whoever opens the new file finds it held as well.
-            _lock(stream, self.path)
-            stream.truncate(0)
-            for record in wanted.values():
-                _write(stream, _line(record))
-            os.fsync(stream.fileno())
-            temporary.replace(self.path)
+            with successor(self.path) as temporary:
+                # The lock is the file's, not the name's: whoever opens the new file finds it held as well.
+                stream = _opened(temporary)
+                for record in wanted.values():
+                    _write(stream, _line(record))
         except BaseException as error:
             if stream is not None:
                 stream.close()
-            temporary.unlink(missing_ok=True)
             if isinstance(error, OSError):
                 raise FileError(
                     f"{self.path} cannot be put in order ({error.strerror or error}); its texts are all "
@@ -344,7 +341,11 @@ def _opened(path: Path) -> BinaryIO:
         # Unbuffered: what a full disk refuses must not be tried again when the file is closed.
         stream = path.open("a+b", buffering=0)
         try:
-            _lock(stream, path)
+            # Where there are no locks, the user is trusted.
+            if lock(stream) is False:
+                raise FileError(
+                    f"{path} is being written by another process; wait for it, or choose another file"
+                )
             if path.exists() and os.path.samestat(os.fstat(stream.fileno()), path.stat()):
                 return stream
         except BaseException:
@@ -357,18 +358,6 @@ def _opened(path: Path) -> BinaryIO:
 def _write(stream: BinaryIO, line: bytes) -> None:
     while line:
         line = line[stream.write(line) :]
-
-
-def _lock(stream: Any, path: Path) -> None:
-    """Keep other processes from writing the same file; where the system has no such locks, trust the user."""
-    if fcntl is None:
-        return
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        raise FileError(
-            f"{path} is being written by another process; wait for it, or choose another file"
-        ) from error
 
 
 def _prompt_hash(prompt: Prompt) -> str:
