@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from tradeoff.drawing import Axes, Figure, new_figure
-from tradeoff.files import curve_table
 from tradeoff.frontier import Curve
 from tradeoff.plane import COLORS, draw_curve, draw_points, style_axes
 
@@ -138,7 +137,7 @@ def _draw_row(planes: Planes, left: Axes, right: Axes, overlay: Callable[[Axes],
 def planes_table(planes: Planes) -> pd.DataFrame:
     """Every point of every curve, and the named points: one row each."""
     tables = [
-        curve_table(curve).assign(**{"class": family, "decoder": decoder})
+        curve.table().assign(**{"class": family, "decoder": decoder})
         for (family, decoder), curve in planes.curves.items()
     ]
     named = pd.DataFrame(

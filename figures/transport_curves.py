@@ -34,7 +34,7 @@ from tradeoff.console import Words, exit_on_bad_input, print_written, stderr, st
 from tradeoff.decoders import Completed, Decoder, GumbelMax, SynthID
 from tradeoff.decoders.transport import heavy_water, simplex_water
 from tradeoff.drawing import Figure, Line2D, new_figure
-from tradeoff.files import curve_table, output_folder, write_table
+from tradeoff.files import output_folder, write_table
 from tradeoff.frontier import Curve
 from tradeoff.paper import PAPER_P, PAPER_Q
 from tradeoff.plane import COLORS, draw_curve, draw_points, save_figure, style_axes
@@ -156,7 +156,7 @@ def curves_table(curves: Curves) -> pd.DataFrame:
     for (group, label, family), c in curves.items():
         pair = decoders[group, label]
         names = {"group": group, "class": family, "target": pair.target.name, "draft": pair.draft.name}
-        tables.append(curve_table(c).assign(**names))
+        tables.append(c.table().assign(**names))
     table = pd.concat(tables, ignore_index=True)
     first = ["group", "class", "target", "draft"]
     return table[[*first, *[column for column in table.columns if column not in first]]]

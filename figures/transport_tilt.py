@@ -38,7 +38,8 @@ from tradeoff.console import Words, exit_on_bad_input, print_written, stderr, st
 from tradeoff.decoders import SynthID
 from tradeoff.decoders.transport import Transport, heavy_water, simplex_water, tilted
 from tradeoff.drawing import Axes, Figure, LogLocator, NullFormatter, new_figure
-from tradeoff.files import FileError, output_folder, write_table
+from tradeoff.errors import FileError
+from tradeoff.files import output_folder, write_table
 from tradeoff.plane import COLORS, save_figure
 from tradeoff.scores import RandomScores, SimplexScores, seeded_table
 from tradeoff.simplex import entropy, kl_divergence

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tradeoff.detection import Evidence
-from tradeoff.files import FileError
+from tradeoff.errors import FileError
 from tradeoff.keys import Key
 from tradeoff.llm.prompts import read_prompts
 from tradeoff.llm.text import human_paragraphs

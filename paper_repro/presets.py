@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from tradeoff.decoders import Identity, parse_decoder
-from tradeoff.files import FileError
+from tradeoff.errors import FileError
 from tradeoff.kernels import make_method
 from tradeoff.llm.prompts import read_prompts
 from tradeoff.llm.sampling import Sampling

@@ -18,7 +18,8 @@ from tradeoff.console import Words, stderr
 from tradeoff.detection.anchored import AnchorReading, Seeds
 from tradeoff.detection.calibration import rate
 from tradeoff.detection.model_aware import ModelAware
-from tradeoff.files import FileError, replacing
+from tradeoff.errors import FileError
+from tradeoff.files import replacing
 from tradeoff.llm.anchor import read_anchor
 from tradeoff.llm.forced import replay
 from tradeoff.llm.models import ModelPair

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from tradeoff.files import FileError, replacing
+from tradeoff.errors import FileError
+from tradeoff.files import replacing
 from tradeoff.visible import visible
 
 __all__ = ["Section", "write_report"]

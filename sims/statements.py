@@ -33,7 +33,7 @@ from sims import (
 )
 from sims.common import FEWEST
 from sims.report import NotEvaluatedError, Row
-from tradeoff.files import FileError
+from tradeoff.errors import FileError
 
 __all__ = ["STATEMENTS", "Statement", "chosen", "evaluate"]
 

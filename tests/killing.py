@@ -23,7 +23,8 @@ import pandas as pd
 
 from tradeoff.detection.page import EvidencePage
 from tradeoff.detection.views import Shown
-from tradeoff.files import FileError, write_table
+from tradeoff.errors import FileError
+from tradeoff.files import write_table
 from tradeoff.llm.records import RecordFile, read_records, text_record
 from tradeoff.llm.rows import GeneratedText, Prompt
 

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from tests.support import ALPHA, chi_square_p, pairs
 from tradeoff.buckets import bucket_law, couple, seed_bucket
+from tradeoff.errors import DistributionError
 from tradeoff.evalues import log_anchored_matrix
 from tradeoff.keys import Key
 from tradeoff.prf import KeyedPrf, Stream
-from tradeoff.simplex import DistributionError, overlap, total_variation
+from tradeoff.simplex import overlap, total_variation
 
 PRF = KeyedPrf(Key(bytes(range(32))))
 N = 100_000

@@ -14,6 +14,7 @@ from scipy import optimize
 
 from tests.support import distributions
 from tradeoff import evalue_programme
+from tradeoff.errors import DistributionError, SolverError
 from tradeoff.evalue_programme import ball_vertices, best_e_value, maximal_coupling, worst_case
 from tradeoff.evalues import (
     anchored_growth,
@@ -25,8 +26,7 @@ from tradeoff.evalues import (
     plug_in_eps,
     worst_case_eps,
 )
-from tradeoff.pareto import SolverError
-from tradeoff.simplex import DistributionError, entropy, total_variation
+from tradeoff.simplex import entropy, total_variation
 
 #: J* at delta = 0.01 and 0.1, computed independently of this library from the max-min programme.
 J_STAR = {

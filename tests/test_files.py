@@ -16,15 +16,8 @@ import pytest
 from tests.processes import at_work
 from tests.support import P, Q
 from tradeoff.classes import curve
-from tradeoff.files import (
-    FileError,
-    curve_table,
-    output_folder,
-    read_distribution,
-    remove_leftovers,
-    replacing,
-    write_table,
-)
+from tradeoff.errors import FileError
+from tradeoff.files import output_folder, read_distribution, remove_leftovers, replacing, write_table
 from tradeoff.setting import Setting
 
 
@@ -207,7 +200,7 @@ def test_a_full_disk_is_named(tmp_path):
     """And what was there stays: no half of a table under the final name."""
     path = tmp_path / "curve.csv"
     path.write_text("before")
-    table = curve_table(curve("google", Setting(P, Q)))
+    table = curve("google", Setting(P, Q)).table()
 
     def half(self, stream, **_):
         stream.write_text("gamma,theta\n0.0")
@@ -223,7 +216,7 @@ def test_a_full_disk_is_named(tmp_path):
 
 def test_tables_keep_every_digit(tmp_path):
     c = curve("google", Setting(P, Q))
-    write_table(curve_table(c), tmp_path / "curve.csv")
+    write_table(c.table(), tmp_path / "curve.csv")
     # Not read by pandas, which rounded in its second version.
     rows = list(csv.DictReader((tmp_path / "curve.csv").read_text().splitlines()))
     assert list(rows[0])[:5] == ["gamma", "theta", "efficiency", "strength", "frontier"]
@@ -231,7 +224,7 @@ def test_tables_keep_every_digit(tmp_path):
         assert [float(row[name]) for row in rows] == getattr(c, name).tolist()
     assert [row["frontier"] == "True" for row in rows] == c.frontier.tolist()
     with pytest.raises(FileError, match="cannot be written"):
-        write_table(curve_table(c), tmp_path / "none" / "curve.csv")
+        write_table(c.table(), tmp_path / "none" / "curve.csv")
 
 
 def test_json_of_the_paper_round_trips(tmp_path):

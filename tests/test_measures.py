@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.support import P, Q, Z, assert_within, distributions, pairs
 from tradeoff.coupling import race_coupling
 from tradeoff.decoders import GumbelMax, Identity, SynthID
+from tradeoff.errors import DistributionError
 from tradeoff.measures import (
     exact_pairs,
     google_end_point_strength,
@@ -19,14 +20,7 @@ from tradeoff.measures import (
     sampling_efficiency,
     watermark_strength,
 )
-from tradeoff.simplex import (
-    DistributionError,
-    acceptance_probability,
-    binary_entropy,
-    entropy,
-    excess,
-    overlap,
-)
+from tradeoff.simplex import acceptance_probability, binary_entropy, entropy, excess, overlap
 
 INFINITE = SynthID(math.inf)
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from tests.support import P, Q, pairs
 from tradeoff.coupling import race_coupling
 from tradeoff.decoders import SynthID
+from tradeoff.errors import SolverError
 from tradeoff.pareto import (
     LinearEfficiency,
-    SolverError,
     gamma_for_strength,
     linear_efficiency,
     linear_strength,

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from tests.support import P, Q, distributions, pairs
+from tradeoff.errors import DistributionError
 from tradeoff.simplex import (
-    DistributionError,
     NoExcessError,
     acceptance_probability,
     binary_entropy,

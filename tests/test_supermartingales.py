@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from tests.support import ALPHA, distributions
+from tradeoff.errors import DistributionError
 from tradeoff.evalues import log_anchored, log_anchored_matrix, log_hedged, plug_in_eps
-from tradeoff.simplex import DistributionError
 from tradeoff.supermartingales import EProcess, first_crossing, log_mixture, log_p_values
 
 P0 = np.array([0.5, 0.3, 0.2])

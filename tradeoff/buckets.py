@@ -24,7 +24,7 @@ import numpy as np
 
 from tradeoff.decoders import GumbelMax
 from tradeoff.draws import categorical, draft_acceptance, residual
-from tradeoff.simplex import DistributionError
+from tradeoff.errors import DistributionError
 
 __all__ = ["BucketDraw", "bucket_law", "couple", "seed_bucket"]
 

@@ -34,9 +34,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tradeoff.errors import DistributionError, SolverError
 from tradeoff.evalues import log_anchored_matrix, worst_case_eps
-from tradeoff.pareto import SolverError
-from tradeoff.simplex import DistributionError, distribution
+from tradeoff.simplex import distribution
 
 __all__ = ["MaxMin", "WorstCase", "ball_vertices", "best_e_value", "maximal_coupling", "worst_case"]
 

@@ -15,17 +15,17 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
-from tradeoff.frontier import Curve
+from tradeoff.errors import FileError
 from tradeoff.locks import remove_abandoned, workplace
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 __all__ = [
-    "FileError",
-    "curve_table",
     "decoded",
     "output_folder",
     "read_at_most",
@@ -55,10 +55,6 @@ _MARKS = {
 }
 #: Digits, a comma, digits, perhaps an exponent: what could be one number with a decimal comma.
 _WHOLE_NUMBER, _DECIMALS = re.compile(r"[+-]?\d+"), re.compile(r"\d+(e[+-]?\d+)?", re.IGNORECASE)
-
-
-class FileError(ValueError):
-    """A file cannot be read or written; the message names it and the remedy."""
 
 
 def read_distribution(path: Path, name: str) -> np.ndarray:
@@ -102,21 +98,6 @@ def read_distribution(path: Path, name: str) -> np.ndarray:
             f"{name}: {path} holds an array of shape {values.shape}; a curve takes one distribution [n]"
         )
     return values
-
-
-def curve_table(curve: Curve) -> pd.DataFrame:
-    """A curve as a table: one row a point, in order of gamma."""
-    return pd.DataFrame(
-        {
-            "gamma": curve.gamma,
-            "theta": curve.theta,
-            "efficiency": curve.efficiency,
-            "strength": curve.strength,
-            "frontier": curve.frontier,
-            "efficiency_error": curve.efficiency_error,
-            "strength_error": curve.strength_error,
-        }
-    )
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:

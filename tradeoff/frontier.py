@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Curve", "non_dominated", "upper_hull"]
 
@@ -46,6 +50,14 @@ class Curve:
     def frontier(self) -> np.ndarray:
         """Which points no other point of the curve dominates: [points] of bool."""
         return non_dominated(self.efficiency, self.strength)
+
+    def table(self) -> pd.DataFrame:
+        """The curve as a table: one row a point, in order of gamma."""
+        # pandas takes a quarter of a second to import, and most curves are only drawn or asked for numbers.
+        import pandas as pd
+
+        names = ("gamma", "theta", "efficiency", "strength", "frontier", "efficiency_error", "strength_error")
+        return pd.DataFrame({name: getattr(self, name) for name in names})
 
 
 def non_dominated(efficiency: np.ndarray, strength: np.ndarray, tolerance: float = 1e-12) -> np.ndarray:

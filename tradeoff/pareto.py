@@ -21,13 +21,13 @@ import numpy as np
 from scipy.optimize import brentq
 
 from tradeoff.coupling import ExactPairs
+from tradeoff.errors import SolverError
 from tradeoff.setting import Setting
 from tradeoff.simplex import entropy, plogp
 
 __all__ = [
     "LinearEfficiency",
     "OperatingPoint",
-    "SolverError",
     "gamma_for_strength",
     "linear_efficiency",
     "linear_strength",
@@ -41,10 +41,6 @@ _POLISHED = 1e-4
 _PROGRAMME_TERMS = 4_096
 #: Solver tolerances, tightest first: CLARABEL cannot always reach 1e-9 on badly scaled distributions.
 _TOLERANCES = (1e-9, 1e-8)
-
-
-class SolverError(RuntimeError):
-    """The convex solver did not reach an optimum; the message says which programme and its status."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from tradeoff.drawing import Axes, Figure, new_figure
-from tradeoff.files import FileError, replacing
+from tradeoff.errors import FileError
+from tradeoff.files import replacing
 from tradeoff.frontier import Curve
 from tradeoff.setting import Setting
 from tradeoff.simplex import entropy, overlap

@@ -13,10 +13,10 @@ import numpy as np
 from array_api_compat import is_torch_array
 
 from tradeoff._arrays import Array, as_float64, namespace, to_numpy
+from tradeoff.errors import DistributionError
 
 __all__ = [
     "SUM_TOLERANCE",
-    "DistributionError",
     "NoExcessError",
     "acceptance_probability",
     "binary_entropy",
@@ -32,10 +32,6 @@ __all__ = [
 
 #: How far a distribution may be from summing to one before it is refused.
 SUM_TOLERANCE = 1e-6
-
-
-class DistributionError(ValueError):
-    """An argument is not a probability distribution; the message names it, its value and the remedy."""
 
 
 class NoExcessError(ValueError):

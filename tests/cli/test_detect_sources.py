@@ -21,7 +21,8 @@ from tests.cli.detecting import (
 )
 from tradeoff.detection.json_texts import Broken, Text
 from tradeoff.detection.texts import _BLOCK, read_texts
-from tradeoff.files import FileError, replacing
+from tradeoff.errors import FileError
+from tradeoff.files import replacing
 
 
 def test_folder_is_read_in_order_and_recursively(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ from tradeoff.detection.bayes import (
     load_bayes,
     save_bayes,
 )
-from tradeoff.files import FileError
+from tradeoff.errors import FileError
 from tradeoff.kernels import Algorithm1, KeepStrength
 from tradeoff.keys import Key
 from tradeoff.prf import KeyedPrf, Stream

@@ -10,7 +10,7 @@ import pytest
 
 from tradeoff.detection.page import EvidencePage
 from tradeoff.detection.views import Shown
-from tradeoff.files import FileError
+from tradeoff.errors import FileError
 
 TOKENS = [Shown(" word", 1, "score 1.00")]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from figures import figure_1_real
-from tradeoff.files import FileError
+from tradeoff.errors import FileError
 from tradeoff.llm import models
 from tradeoff.llm.pairs import NextTokenPairs, load_pairs, save_pairs
 

@@ -22,7 +22,7 @@ from typer.testing import Result
 from tests.cli.detecting import KEY, marked, runner
 from tests.fuzz.damage import damaged, damaged_json, encoded, fuzzed, hostile
 from tradeoff.cli import app
-from tradeoff.files import FileError
+from tradeoff.errors import FileError
 from tradeoff.llm.prompts import encode_prompts, read_prompts
 from tradeoff.llm.records import RecordFile, read_records
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.support import ALPHA, chi_square_p
-from tradeoff.files import FileError
+from tradeoff.errors import FileError
 from tradeoff.llm.pairs import (
     FIRST_POSITION,
     TEXT_TOKENS,

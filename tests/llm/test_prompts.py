@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tradeoff.files import FileError
+from tradeoff.errors import FileError
 from tradeoff.llm.prompts import encode_prompts, read_prompts
 from tradeoff.llm.text import builtin_prompts
 

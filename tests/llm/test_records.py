@@ -17,7 +17,7 @@ from tests.processes import at_work
 from tests.versions.lock import ROOT
 from tradeoff import locks
 from tradeoff.decoders import GumbelMax, SynthID
-from tradeoff.files import FileError
+from tradeoff.errors import FileError
 from tradeoff.kernels import Algorithm1, Basic, OneRace, OneRaceTree, Standard
 from tradeoff.keys import Key
 from tradeoff.llm.engine import EngineSettings
@@ -254,7 +254,6 @@ def test_two_processes_cannot_write_one_file(tmp_path: Path) -> None:
 WRITER = """
 import sys, time
 from pathlib import Path
-from tradeoff.files import FileError
 from tradeoff.llm.records import RecordFile
 from tests.llm.test_records import RUN, text, text_record, Prompt
 

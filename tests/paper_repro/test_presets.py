@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from paper_repro.presets import PromptSet, load_preset, preset_names
-from tradeoff.files import FileError
+from tradeoff.errors import FileError
 from tradeoff.llm.text import builtin_prompts
 
 SMALLEST = """

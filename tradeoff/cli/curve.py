@@ -13,7 +13,7 @@ from rich.table import Table
 from tradeoff.classes import CLASSES, curve
 from tradeoff.console import exit_on_bad_input, print_written, require_stdout, stderr, stdout
 from tradeoff.decoders import WATERMARKS, parse_decoder
-from tradeoff.files import curve_table, output_folder, read_distribution, write_table
+from tradeoff.files import output_folder, read_distribution, write_table
 from tradeoff.frontier import Curve
 from tradeoff.measures import google_end_point_strength, hu_end_point_strength
 from tradeoff.paper import PAPER_P, PAPER_Q
@@ -111,7 +111,7 @@ def _check_suffix(path: Path | None, known: tuple[str, ...]) -> None:
 
 def _table(curves: dict[str, Curve]) -> pd.DataFrame:
     """One curve as it is; several with their class in a first column."""
-    tables = {name: curve_table(c) for name, c in curves.items()}
+    tables = {name: c.table() for name, c in curves.items()}
     if len(tables) == 1:
         return next(iter(tables.values()))
     return pd.concat(tables, names=["class"]).reset_index("class")

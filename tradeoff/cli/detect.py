@@ -42,7 +42,7 @@ from tradeoff.detection.views import (
     terminal_view,
     unscored_tokens,
 )
-from tradeoff.files import FileError
+from tradeoff.errors import FileError
 from tradeoff.kernels import METHODS
 from tradeoff.prf import PRF_NAMES
 from tradeoff.visible import visible

@@ -19,7 +19,7 @@ from tradeoff.detection import Detector, Evidence, Result, default_detector, det
 from tradeoff.detection.choice import default_bets
 from tradeoff.detection.json_texts import Claims, Text
 from tradeoff.detection.sequential import Sequential, of_e_values
-from tradeoff.files import FileError
+from tradeoff.errors import FileError
 from tradeoff.kernels import METHODS, Basic, Method, OneRace, Standard
 from tradeoff.keys import Key, KeyFormatError
 from tradeoff.prf import PRF_NAMES, Prf, check_width, parse_prf

@@ -18,7 +18,7 @@ from tradeoff.detection.evidence import scored_positions, text_contexts
 from tradeoff.detection.json_texts import Broken, Text, shown
 from tradeoff.detection.power import Forecast, probabilities_of_entropy
 from tradeoff.detection.texts import read_texts
-from tradeoff.files import FileError
+from tradeoff.errors import FileError
 from tradeoff.philox import VllmPhilox
 from tradeoff.prf import KeyedPrf, check_width
 

@@ -33,7 +33,8 @@ from torch import nn
 
 from tradeoff.detection.evidence import Evidence
 from tradeoff.detection.tails import LatticeSum
-from tradeoff.files import FileError, replacing
+from tradeoff.errors import FileError
+from tradeoff.files import replacing
 from tradeoff.prf import Stream
 
 __all__ = ["BayesDetector", "Mixing", "Training", "fit_bayes", "load_bayes", "save_bayes"]

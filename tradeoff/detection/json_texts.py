@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tradeoff.files import FileError
+from tradeoff.errors import FileError
 
 __all__ = ["Broken", "Claims", "Text", "not_utf8", "shown", "texts_of_json", "texts_of_lines"]
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from types import TracebackType
 
 from tradeoff.detection.views import RARITIES, Shown, shade_name
-from tradeoff.files import FileError, refusing, replacing
+from tradeoff.errors import FileError
+from tradeoff.files import refusing, replacing
 from tradeoff.visible import visible
 
 __all__ = ["EvidencePage"]

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from tradeoff.detection.json_texts import Broken, Text, not_utf8, texts_of_json, texts_of_lines
-from tradeoff.files import FileError
+from tradeoff.errors import FileError
 from tradeoff.locks import is_workplace
 
 __all__ = ["STDIN", "read_texts"]

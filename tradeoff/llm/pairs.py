@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tradeoff.files import FileError, replacing
+from tradeoff.errors import FileError
+from tradeoff.files import replacing
 from tradeoff.llm.huggingface import growing_cache, next_logits
 from tradeoff.llm.models import ModelPair, logits_at, weights_fingerprint
 from tradeoff.llm.text import builtin_prompts, human_paragraphs

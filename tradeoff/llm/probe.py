@@ -25,7 +25,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tradeoff.files import FileError, replacing
+from tradeoff.errors import FileError
+from tradeoff.files import replacing
 from tradeoff.llm.builtin import cache_folder
 from tradeoff.llm.configurations import model_features, named_lengths, small_model
 from tradeoff.llm.huggingface import (

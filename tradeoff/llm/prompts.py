@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any, get_args
 
-from tradeoff.files import FileError, decoded, read_at_most
+from tradeoff.errors import FileError
+from tradeoff.files import decoded, read_at_most
 from tradeoff.llm.huggingface import PreTrainedTokenizerBase, has_chat_format, render_chat
 from tradeoff.llm.rows import Prompt
 from tradeoff.llm.text import PromptKind, builtin_prompts

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from tradeoff.decoders import decoder_name
-from tradeoff.files import FileError, output_folder, remove_leftovers, successor
+from tradeoff.errors import FileError
+from tradeoff.files import output_folder, remove_leftovers, successor
 from tradeoff.llm.rows import GeneratedText, Prompt
 from tradeoff.locks import lock
 
