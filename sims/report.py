@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 from scipy import stats
 
+from tradeoff.estimate import Estimate
 from tradeoff.files import replacing, write_table
 
 __all__ = [
@@ -178,7 +179,8 @@ def goodness_of_fit(
 
 def mean_and_error(values: np.ndarray) -> tuple[float, float]:
     """Mean and standard error of independent values [rows]."""
-    return float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(values)))
+    found = Estimate.of_mean(values)
+    return found.value, found.standard_error
 
 
 def judge(rows: Sequence[Row], level: float = LEVEL) -> list[Verdict]:

@@ -9,8 +9,9 @@ import pytest
 from tests.support import P, Q, Z, assert_within
 from tradeoff.coupling import race_coupling, sample_pairs
 from tradeoff.decoders import GumbelMax, SynthID
+from tradeoff.estimate import Estimate
 from tradeoff.simplex import entropy, kl_divergence, overlap
-from tradeoff.simulation import ControlledMean, Estimate, pair_mean, simulate
+from tradeoff.simulation import ControlledMean, pair_mean, simulate
 
 
 def overlap_column(p_z, q_z, _):

@@ -23,12 +23,13 @@ from typing import Any
 import numpy as np
 
 from tradeoff.coupling import SampledPairs
+from tradeoff.estimate import Estimate
 from tradeoff.frontier import Curve
 from tradeoff.measures import watermark_strength
 from tradeoff.pareto import LinearEfficiency, linear_efficiency, linear_strength
 from tradeoff.setting import Setting
 from tradeoff.simplex import entropy, kl_divergence, overlap
-from tradeoff.simulation import FEWEST_SEEDS, Estimate, pair_mean, simulate
+from tradeoff.simulation import FEWEST_SEEDS, pair_mean, simulate
 from tradeoff.splicing import GoogleEntropy, HuEntropy, SplicedEntropy, spliced_law
 
 __all__ = ["CLASSES", "Setting", "curve", "google", "hu", "linear", "linear_parts", "time_sharing"]

@@ -30,9 +30,9 @@ from typing import Any
 import numpy as np
 from scipy import optimize, special
 
+from tradeoff.estimate import Estimate
 from tradeoff.scores import SCORE_LAWS
 from tradeoff.simplex import entropy
-from tradeoff.simulation import Estimate
 
 __all__ = [
     "GUMBEL_DEVIATION",

@@ -15,6 +15,7 @@ import numpy as np
 from tradeoff._arrays import to_numpy
 from tradeoff.coupling import ExactPairs
 from tradeoff.decoders import Decoder, GumbelMax, Identity, shares_randomness
+from tradeoff.estimate import Estimate
 from tradeoff.simplex import (
     acceptance_probability,
     binary_entropy,
@@ -26,7 +27,7 @@ from tradeoff.simplex import (
     overlap,
     plogp,
 )
-from tradeoff.simulation import DEFAULT_SEEDS, Estimate, simulate
+from tradeoff.simulation import DEFAULT_SEEDS, simulate
 
 __all__ = [
     "exact_pairs",

@@ -10,9 +10,10 @@ import numpy as np
 from tradeoff._arrays import to_numpy
 from tradeoff.coupling import ExactPairs, SampledPairs, sample_pairs
 from tradeoff.decoders import Decoder, GumbelMax, is_degenerate
+from tradeoff.estimate import Estimate
 from tradeoff.measures import exact_pairs, sampling_efficiency
 from tradeoff.simplex import acceptance_probability, distribution_pair, excess
-from tradeoff.simulation import DEFAULT_SEEDS, Estimate, check_seeds, pair_mean
+from tradeoff.simulation import DEFAULT_SEEDS, check_seeds, pair_mean
 
 __all__ = ["Setting"]
 

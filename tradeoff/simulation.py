@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ import numpy as np
 from tradeoff.coupling import SampledPairs
 from tradeoff.decoders import Decoder, Identity, shares_randomness
 from tradeoff.decoders.base import FiniteDecoder, draw_antithetic
+from tradeoff.estimate import Estimate
 from tradeoff.simplex import acceptance_probability, excess
 
 __all__ = [
@@ -24,7 +24,6 @@ __all__ = [
     "FEWEST_SEEDS",
     "FULL_CONTROLS",
     "ControlledMean",
-    "Estimate",
     "check_seeds",
     "pair_mean",
     "simulate",
@@ -48,21 +47,6 @@ def check_seeds(seeds: int) -> None:
             f"seeds={seeds} must be a whole number of at least {FEWEST_SEEDS}: a standard error needs two "
             "antithetic pairs"
         )
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number with its standard error, which is 0 exactly when the number is exact.
-
-    Attributes:
-        value, standard_error: floats, or arrays of one shape.
-    """
-
-    value: Any
-    standard_error: Any
-
-    def __str__(self) -> str:
-        return f"{self.value:.7g} ± {self.standard_error:.2g}"
 
 
 class ControlledMean:

@@ -13,8 +13,8 @@ from figures import figure_1
 from figures.references import Reference, _sampled, published_curves, references
 from tests.support import P, Q
 from tradeoff.classes import curve
+from tradeoff.estimate import Estimate
 from tradeoff.setting import Setting
-from tradeoff.simulation import Estimate
 
 runner = CliRunner()
 

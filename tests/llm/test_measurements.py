@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.support import Z
+from tradeoff.estimate import Estimate
 from tradeoff.llm.measurements import (
     aatps,
     acceptance,
@@ -17,7 +18,6 @@ from tradeoff.llm.measurements import (
     paired_log_perplexity,
     per_token_time,
 )
-from tradeoff.simulation import Estimate
 
 
 def test_aatps_counts_every_step_with_its_last_token() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from tradeoff.simulation import Estimate
+from tradeoff.estimate import Estimate
 
 __all__ = [
     "Acceptance",
