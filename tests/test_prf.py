@@ -16,8 +16,9 @@ from scipy import stats
 from tests.support import ALPHA, Z, chi_square_p
 from tradeoff.keys import Key
 from tradeoff.philox import VllmPhilox
-from tradeoff.prf import PAD, PRF_NAMES, KeyedPrf, Prf, Stream, parse_prf
+from tradeoff.prf import PAD, KeyedPrf, Prf, Stream
 from tradeoff.prf_bits import expand, mix, open_unit
+from tradeoff.prf_names import PRF_NAMES, parse_prf
 
 SECRET = bytes(range(32))
 PRF = KeyedPrf(Key(SECRET))

@@ -103,6 +103,7 @@ class VllmPhilox:
     context_width: int = 4
 
     name: ClassVar[str] = "vllm-philox-v1"
+    key_type: ClassVar[type] = int
     pads_contexts: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

@@ -26,14 +26,12 @@ from tradeoff.prf_bits import expand, minus_log, mix, open_unit, scaled
 
 __all__ = [
     "PAD",
-    "PRF_NAMES",
     "KeyedPrf",
     "Prf",
     "Stream",
     "check_contexts",
     "check_tokens",
     "check_width",
-    "parse_prf",
 ]
 
 #: Fills contexts near the start of a text.
@@ -128,6 +126,7 @@ class KeyedPrf:
     context_width: int = 4
 
     name: ClassVar[str] = "blake2b-splitmix-v1"
+    key_type: ClassVar[type] = Key
     pads_contexts: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -225,41 +224,6 @@ def _check_count(name: str, count: int, what: str) -> int:
         kind, usual = what.split("; ")
         raise ValueError(f"{name}={count!r} must be a whole number of {kind}, 1 to 2^31; {usual} is usual")
     return int(count)
-
-
-PRF_NAMES = (KeyedPrf.name, "vllm-philox-v1")
-
-
-def parse_prf(name: str, key: Key | int, context_width: int | None = None) -> Prf:
-    """The function called `name`, with its default context width unless one is given.
-
-    Args:
-        name: one of PRF_NAMES.
-        key: a Key for the default function, an integer below 2^64 for vLLM's.
-        context_width: 1 to 64, or None.
-
-    Raises:
-        ValueError: for an unknown name, a key of the wrong kind, or a bad width.
-    """
-    # It builds on this module.
-    from tradeoff.philox import VllmPhilox
-
-    width = {} if context_width is None else {"context_width": context_width}
-    if name == KeyedPrf.name:
-        if not isinstance(key, Key):
-            raise ValueError(
-                f"{name} takes a key of secret bytes, not an integer; make one with `tradeoff key new`, "
-                f"or use {VllmPhilox.name}"
-            )
-        return KeyedPrf(key, **width)
-    if name == VllmPhilox.name:
-        if isinstance(key, Key):
-            raise ValueError(
-                f"{name} takes the integer master key of vLLM, below 2^64, not a key of secret bytes; "
-                f"give the integer, or use {KeyedPrf.name}"
-            )
-        return VllmPhilox(key, **width)
-    raise ValueError(f"prf {name!r} is unknown; use one of {', '.join(PRF_NAMES)}")
 
 
 def check_width(width: int) -> None:

@@ -44,7 +44,7 @@ from tradeoff.detection.views import (
 )
 from tradeoff.errors import FileError
 from tradeoff.kernels import METHODS
-from tradeoff.prf import PRF_NAMES
+from tradeoff.prf_names import PRF_NAMES
 from tradeoff.visible import visible
 
 __all__ = ["detect_command"]

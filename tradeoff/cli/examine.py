@@ -22,7 +22,8 @@ from tradeoff.detection.sequential import Sequential, of_e_values
 from tradeoff.errors import FileError
 from tradeoff.kernels import METHODS, Basic, Method, OneRace, Standard
 from tradeoff.keys import Key, KeyFormatError
-from tradeoff.prf import PRF_NAMES, Prf, check_width, parse_prf
+from tradeoff.prf import Prf, check_width
+from tradeoff.prf_names import PRF_NAMES, parse_prf
 
 __all__ = ["Examiner", "Options"]
 

@@ -13,7 +13,8 @@ from tradeoff.cli.watermarks import carrying_method
 from tradeoff.console import exit_on_bad_input, print_note, print_written, stdout
 from tradeoff.decoders import WATERMARKS, Identity
 from tradeoff.kernels import Method, Standard
-from tradeoff.prf import PRF_NAMES, Prf, parse_prf
+from tradeoff.prf import Prf
+from tradeoff.prf_names import PRF_NAMES, parse_prf
 
 if TYPE_CHECKING:
     from tradeoff.llm.engine import EngineSettings

@@ -11,6 +11,7 @@ import typer
 
 from tradeoff.console import exit_on_bad_input, print_warning, require_stdout, stdout
 from tradeoff.keys import Key, read_key_file
+from tradeoff.prf_names import key_type
 
 __all__ = ["key_app", "read_key"]
 
@@ -56,7 +57,7 @@ def read_key(key_file: Path | None, key: str | None, prf: str) -> Key | int:
         raise ValueError("--key and --key-file name two keys; pass one of them")
     if key_file is not None:
         _warn_if_shared(key_file)
-    if prf != "vllm-philox-v1":
+    if key_type(prf) is Key:
         if key is not None:
             raise ValueError(
                 "--key takes the integer keys of --prf vllm-philox-v1; secret keys come from --key-file or "
@@ -65,14 +66,12 @@ def read_key(key_file: Path | None, key: str | None, prf: str) -> Key | int:
         return Key.from_environment() if key_file is None else Key.read(key_file)
     if key is None:
         if key_file is None:
-            raise ValueError(
-                "--prf vllm-philox-v1 needs the integer key of vLLM: --key N, or --key-file FILE"
-            )
+            raise ValueError(f"--prf {prf} needs the integer key of vLLM: --key N, or --key-file FILE")
         key = read_key_file(key_file)
     try:
         number = int(key.strip(), 16 if key.strip().lower().startswith("0x") else 10)
     except ValueError:
-        raise ValueError("the key of vllm-philox-v1 is not an integer; pass 0 to 2^64 - 1") from None
+        raise ValueError(f"the key of {prf} is not an integer; pass 0 to 2^64 - 1") from None
     if 0 <= number < 1 << _GUESSED_BITS:
         print_warning(
             f"the integer key is below 2^{_GUESSED_BITS}: whoever sees its fingerprint, which records hold, "
