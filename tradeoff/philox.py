@@ -10,7 +10,7 @@ from typing import ClassVar, NoReturn
 import numpy as np
 
 from tradeoff._arrays import Array, like, namespace, on_host, to_numpy
-from tradeoff.prf import PAD, Stream, check_contexts, check_tokens, check_width
+from tradeoff.prf import PAD, Kind, Stream, check_contexts, check_tokens, check_width
 from tradeoff.prf_bits import expand, minus_log
 
 __all__ = ["VllmPhilox", "philox4x32"]
@@ -104,6 +104,7 @@ class VllmPhilox:
 
     name: ClassVar[str] = "vllm-philox-v1"
     key_type: ClassVar[type] = int
+    supplies: ClassVar[frozenset[Kind]] = frozenset({Kind.RACE})
     pads_contexts: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

@@ -27,6 +27,7 @@ from tradeoff.prf_bits import expand, minus_log, mix, open_unit, scaled
 __all__ = [
     "PAD",
     "KeyedPrf",
+    "Kind",
     "Prf",
     "Stream",
     "check_contexts",
@@ -47,6 +48,15 @@ class Stream(StrEnum):
     DRAFT = "draft"
     TARGET = "target"
     ACCEPTANCE = "acceptance"
+
+
+class Kind(StrEnum):
+    """What a function supplies, and a watermark needs."""
+
+    RACE = "a race"
+    COIN = "an acceptance coin"
+    BITS = "tournament bits"
+    SIDE_INFORMATION = "side information"
 
 
 @runtime_checkable
@@ -74,6 +84,10 @@ class Prf(Hashable, Protocol):
         If so, with contexts padded on the left by PAD; otherwise they carry no watermark. The function
         only states this rule; generation and detection follow it.
         """
+
+    @property
+    def supplies(self) -> frozenset[Kind]:
+        """The kinds of numbers that it has; asking for others is an error."""
 
     @property
     def fingerprint(self) -> str:
@@ -127,6 +141,7 @@ class KeyedPrf:
 
     name: ClassVar[str] = "blake2b-splitmix-v1"
     key_type: ClassVar[type] = Key
+    supplies: ClassVar[frozenset[Kind]] = frozenset(Kind)
     pads_contexts: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 
 from tradeoff._arrays import Array
+from tradeoff.decoders.sources import Source, TrueSource
+from tradeoff.prf import Kind
 
 __all__ = [
+    "BaseDecoder",
     "Decoder",
     "DegenerateDecoder",
     "FiniteDecoder",
@@ -34,14 +38,41 @@ class Decoder(Protocol):
     def randomness(self) -> str:
         """The kind of zeta; decoders of one kind can share one zeta."""
 
+    @property
+    def needs(self) -> frozenset[Kind]:
+        """The kinds of numbers that it reads."""
+
+    def numbers(self, source: Source) -> Any:
+        """zeta for a batch of positions, made of the numbers of a source: keyed ones or true ones."""
+
+    def take(self, zeta: Any, rows: Array) -> Any:
+        """zeta of some positions of a batch [rows of zeta]: integers [m] in the library of zeta's numbers."""
+
     def draw(self, rng: np.random.Generator, batch: tuple[int, ...], n: int) -> Any:
-        """Pseudorandomness zeta for a batch of independent seeds over n tokens."""
+        """zeta of true random numbers, for a batch of independent seeds over n tokens."""
 
     def antithetic(self, zeta: Any) -> Any:
         """The antithesis of zeta: the same law, negatively dependent on it."""
 
     def __call__(self, p: Array, zeta: Any) -> Array:
         """P_zeta: `[..., n]`, where p and zeta broadcast over the batch axes."""
+
+
+class BaseDecoder(ABC):
+    """What decoders have in common. One of your own derives from it, and adds `name`, `degenerate`,
+    `randomness`, `needs`, `numbers`, `antithetic`, and S itself as `__call__`."""
+
+    @abstractmethod
+    def numbers(self, source: Source) -> Any:
+        """See `Decoder.numbers`."""
+
+    def take(self, zeta: Any, rows: Array) -> Any:
+        """See `Decoder.take`; of an array [rows, ...]."""
+        return zeta[rows]
+
+    def draw(self, rng: np.random.Generator, batch: tuple[int, ...], n: int) -> Any:
+        """See `Decoder.draw`."""
+        return self.numbers(TrueSource(rng, batch, n))
 
 
 @runtime_checkable

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
-import numpy as np
-
 from tradeoff._arrays import Array
-from tradeoff.decoders.base import Decoder
+from tradeoff.decoders.base import BaseDecoder, Decoder
 from tradeoff.decoders.gumbel import GumbelMax, one_hot
 from tradeoff.decoders.identity import Identity
+from tradeoff.decoders.sources import Source
+from tradeoff.prf import Kind
 
 __all__ = ["Completed", "Completion"]
 
@@ -25,7 +25,7 @@ class Completion(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Completed:
+class Completed(BaseDecoder):
     """The token is drawn from S(P, zeta) by a race under numbers that are independent of zeta.
 
     A race draws exactly from any law, so given zeta the token has the law S(P, zeta): the result is unbiased,
@@ -61,9 +61,18 @@ class Completed:
         """That of the decoder, and a race."""
         return f"{self.decoder.randomness}, and a race"
 
-    def draw(self, rng: np.random.Generator, batch: tuple[int, ...], n: int) -> Completion:
-        """Both, for a batch of independent seeds."""
-        return Completion(self.decoder.draw(rng, batch, n), _RACE.draw(rng, batch, n))
+    @property
+    def needs(self) -> frozenset[Kind]:
+        """Those of the decoder, and a race."""
+        return self.decoder.needs | _RACE.needs
+
+    def numbers(self, source: Source) -> Completion:
+        """Both; numbers of different kinds are independent."""
+        return Completion(self.decoder.numbers(source), _RACE.numbers(source))
+
+    def take(self, zeta: Completion, rows: Array) -> Completion:
+        """Both of theirs."""
+        return Completion(self.decoder.take(zeta.inner, rows), zeta.race[rows])
 
     def antithetic(self, zeta: Completion) -> Completion:
         """The antitheses of both."""

@@ -8,12 +8,15 @@ from typing import ClassVar
 import numpy as np
 
 from tradeoff._arrays import Array, like, namespace
+from tradeoff.decoders.base import BaseDecoder
+from tradeoff.decoders.sources import Source
+from tradeoff.prf import Kind
 
 __all__ = ["GumbelMax"]
 
 
 @dataclass(frozen=True)
-class GumbelMax:
+class GumbelMax(BaseDecoder):
     """Gumbel-max decoder (Eq. 2): token = argmax log(U_w)/P_w = argmin E_w/P_w, E_w = -log U_w ~ Exp(1).
 
     Degenerate and unbiased: an exponential race with rates P is won by w with probability P_w.
@@ -23,12 +26,11 @@ class GumbelMax:
     name: ClassVar[str] = "Gumbel-max"
     degenerate: ClassVar[bool] = True
     randomness: ClassVar[str] = "race"
+    needs: ClassVar[frozenset[Kind]] = frozenset({Kind.RACE})
 
-    def draw(self, rng: np.random.Generator, batch: tuple[int, ...], n: int) -> np.ndarray:
-        """A race E ~ Exp(1)^n per seed: [*batch, n], strictly positive and finite."""
-        # rng.random() is k / 2^53. The half step keeps U above 0; next to 1 it is lost to rounding, so
-        # the smallest E is set to its exact value.
-        return np.maximum(-np.log(rng.random((*batch, n)) + 2.0**-54), 2.0**-54)
+    def numbers(self, source: Source) -> Array:
+        """The race."""
+        return source.race()
 
     def antithetic(self, zeta: np.ndarray) -> np.ndarray:
         """The race of 1 - U."""

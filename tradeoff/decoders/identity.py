@@ -8,17 +8,28 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tradeoff._arrays import Array
+from tradeoff.decoders.base import BaseDecoder
+from tradeoff.decoders.sources import Source
+from tradeoff.prf import Kind
 
 __all__ = ["Identity"]
 
 
 @dataclass(frozen=True)
-class Identity:
+class Identity(BaseDecoder):
     """S(P, zeta) = P: the identity decoder of Eq. 9, of strength 0."""
 
     name: ClassVar[str] = "no watermark"
     degenerate: ClassVar[bool] = False
     randomness: ClassVar[str] = "none"
+    needs: ClassVar[frozenset[Kind]] = frozenset()
+
+    def numbers(self, source: Source) -> None:
+        """None are read."""
+
+    def take(self, zeta: Any, rows: Array) -> Any:
+        """The same nothing."""
+        return zeta
 
     def draw(self, rng: np.random.Generator, batch: tuple[int, ...], n: int) -> np.ndarray:
         """Nothing is random: an array of the batch shape that only carries the shape."""

@@ -10,7 +10,10 @@ from typing import ClassVar
 import numpy as np
 
 from tradeoff._arrays import Array, like, namespace, on_host
+from tradeoff.decoders.base import BaseDecoder
 from tradeoff.decoders.gumbel import one_hot
+from tradeoff.decoders.sources import Source
+from tradeoff.prf import Kind
 
 __all__ = ["SETTLED", "SynthID", "TournamentBits"]
 
@@ -43,7 +46,7 @@ class TournamentBits:
 
 
 @dataclass(frozen=True)
-class SynthID:
+class SynthID(BaseDecoder):
     """Tournament of m rounds (Eq. 3-4): P_zeta = T_gm o ... o T_g1 (P), with
 
         T_g(p)(w) = p(w) (1 + g(w) - sum_v p(v) g(v)),   g iid fair bits.
@@ -61,6 +64,7 @@ class SynthID:
 
     rounds: int | float = 30
     randomness: ClassVar[str] = "tournament bits"
+    needs: ClassVar[frozenset[Kind]] = frozenset({Kind.BITS})
 
     def __post_init__(self) -> None:
         if not (self.rounds == math.inf or (float(self.rounds).is_integer() and self.rounds >= 1)):
@@ -81,15 +85,13 @@ class SynthID:
         """Only for m = infinity."""
         return self.rounds == math.inf
 
-    def draw(self, rng: np.random.Generator, batch: tuple[int, ...], n: int) -> TournamentBits:
-        """Fair bits for every round, token and seed."""
-        # A generator of its own, so that what else is drawn from `rng` does not depend on how many
-        # rounds a tournament happens to need.
-        own = np.random.Generator(np.random.SFC64(rng.integers(1 << 63)))
-        span = np.iinfo(np.int64)
-        return TournamentBits(
-            lambda _: own.integers(span.min, span.max, (*batch, n), dtype=np.int64, endpoint=True)
-        )
+    def numbers(self, source: Source) -> TournamentBits:
+        """Fair bits for every round, token and position."""
+        return TournamentBits(source.bits())
+
+    def take(self, zeta: TournamentBits, rows: Array) -> TournamentBits:
+        """Their bits, drawn for all rows at once as before."""
+        return TournamentBits(lambda k: zeta.word(k)[rows])
 
     def antithetic(self, zeta: TournamentBits) -> TournamentBits:
         """Every bit flipped."""

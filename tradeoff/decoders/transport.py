@@ -5,12 +5,14 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from tradeoff._arrays import Array, like, namespace, on_host, to_numpy
-from tradeoff.prf import Prf
+from tradeoff.decoders.base import BaseDecoder
+from tradeoff.decoders.sources import Source
+from tradeoff.prf import Kind, Prf
 from tradeoff.scores import RandomScores, Scores, SimplexScores, remembered_rows, seeded_table
 from tradeoff.transport import Exact, Plan, Solver
 
@@ -39,7 +41,7 @@ class SideInformation(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Transport:
+class Transport(BaseDecoder):
     """S(P, s) = k pi(., s), pi the optimal transport of P to uniform side information s under a score.
 
     Unbiased whatever the solver, as the laws are made to fit. In general not degenerate: tokens that share
@@ -68,6 +70,7 @@ class Transport:
     seed: int = 0
 
     degenerate = False
+    needs: ClassVar[frozenset[Kind]] = frozenset({Kind.SIDE_INFORMATION})
 
     def __post_init__(self) -> None:
         if not isinstance(self.head, int) or self.head < 2:
@@ -105,9 +108,13 @@ class Transport:
         """All values of zeta: a batch [k]."""
         return SideInformation(np.arange(self.scores.k), seeded_table(self.seed))
 
-    def draw(self, rng: np.random.Generator, batch: tuple[int, ...], n: int) -> SideInformation:
-        """Side information, uniform on 0 .. k-1, for every seed."""
-        return SideInformation(rng.integers(self.scores.k, size=batch), seeded_table(self.seed))
+    def numbers(self, source: Source) -> SideInformation:
+        """Side information, uniform on 0 .. k-1, for every position, and the table of scores."""
+        return SideInformation(source.side_information(self.scores.k), source.table(self.seed))
+
+    def take(self, zeta: SideInformation, rows: Array) -> SideInformation:
+        """Theirs, under the same table."""
+        return zeta._replace(s=zeta.s[rows])
 
     def antithetic(self, zeta: SideInformation) -> SideInformation:
         """k - 1 - s: the same law, and no more, as the values of s have no order."""

@@ -1,0 +1,69 @@
+"""Where the numbers that a decoder reads come from: a key, or true randomness."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+
+from tradeoff._arrays import Array
+from tradeoff.prf import Prf
+from tradeoff.scores import seeded_table
+
+__all__ = ["Source", "TrueSource"]
+
+
+class Source(Protocol):
+    """Numbers of one stream for a batch [...] of positions over n tokens.
+
+    Numbers of different kinds are independent of each other. The tokens' are in one library and on one
+    device, whichever the source is for.
+    """
+
+    def race(self) -> Array:
+        """E ~ Exp(1) of every token: [..., n], positive and finite."""
+
+    def bits(self) -> Callable[[int], Array]:
+        """Fair bits of every token, word by word: word k is an int64 array [..., n] of 64 bits an entry."""
+
+    def side_information(self, k: int) -> Array:
+        """One of k values for every position: [...] int64, uniform on 0 .. k-1."""
+
+    def table(self, seed: int) -> Prf:
+        """The key under which scores of tokens are looked up; where there is no key, the table of `seed`."""
+
+
+class TrueSource:
+    """Truly random numbers, NumPy arrays.
+
+    Args:
+        rng: what they are drawn from.
+        batch: shape [...] of the batch.
+        n: vocabulary size.
+    """
+
+    def __init__(self, rng: np.random.Generator, batch: tuple[int, ...], n: int):
+        self._rng, self._batch, self._n = rng, batch, n
+
+    def race(self) -> np.ndarray:
+        """See `Source.race`."""
+        # rng.random() is k / 2^53. The half step keeps U above 0; next to 1 it is lost to rounding, so
+        # the smallest E is set to its exact value.
+        return np.maximum(-np.log(self._rng.random((*self._batch, self._n)) + 2.0**-54), 2.0**-54)
+
+    def bits(self) -> Callable[[int], np.ndarray]:
+        """See `Source.bits`; words must be asked for in order, each once."""
+        # A generator of its own, made now, so that what else is drawn from `rng` does not depend on how
+        # many words are asked for later.
+        own = np.random.Generator(np.random.SFC64(self._rng.integers(1 << 63)))
+        span, shape = np.iinfo(np.int64), (*self._batch, self._n)
+        return lambda _: own.integers(span.min, span.max, shape, dtype=np.int64, endpoint=True)
+
+    def side_information(self, k: int) -> np.ndarray:
+        """See `Source.side_information`."""
+        return np.asarray(self._rng.integers(k, size=self._batch))
+
+    def table(self, seed: int) -> Prf:
+        """See `Source.table`: that of the seed."""
+        return seeded_table(seed)
