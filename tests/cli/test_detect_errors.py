@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,11 @@ import pytest
 from tests.cli.detecting import (
     KEY,
     detect,
+    findings,
     flat,
     lines,
     marked,
+    other,
 )
 
 
@@ -87,6 +90,12 @@ def test_bad_options_exit_with_status_2(
         (b'{"token_ids": [], "run": "a"}\n', '"run" must be an object'),
         (b'{"token_ids": [], "run": {"method": 3}}\n', '"run" has method=3, which is no str'),
         (b'{"token_ids": [], "run": {"vocabulary": "x"}}\n', '"run" has vocabulary="x", which is no int'),
+        (
+            b'{"token_ids": [], "run": {"watermark": "synthid:%s30"}}\n' % (b"0" * 300),
+            '"run" has watermark="synthid:0000000000000000000000000000..., which is too long to be true',
+        ),
+        (b'{"token_ids": [], "run": {"key": "%s"}}\n' % (b"a" * 257), "which is too long to be true"),
+        (b'{"token_ids": [], "run": {"vocabulary": 1%s}}\n' % (b"0" * 256), "which is too long to be true"),
         (b'{"token_ids": [], "run": {"method": "magic"}}\n', "line 1: method='magic' is unknown"),
         (b'{"token_ids": [], "run": {"watermark": "magic"}}\n', "line 1: watermark='magic' is unknown"),
         (b'{"token_ids": [], "run": {"prf": "magic"}}\n', "line 1: prf 'magic' is unknown"),
@@ -154,3 +163,80 @@ def test_missing_and_unfit_keys(
     assert result.exit_code == 2
     assert message in flat(result.stderr)
     assert KEY.secret.hex() not in result.output
+
+
+def claiming(watermark: str, method: str = "basic") -> dict:
+    return {"token_ids": other(200), "run": {"method": method, "watermark": watermark}}
+
+
+@pytest.mark.parametrize(
+    ("watermark", "what"),
+    [
+        ("simplexwater:11", "2047 values of side information, and a record may name 1024 at most"),
+        ("simplexwater:20", "1048575 values"),
+        ("heavywater:gamma,k=1025", "1025 values"),
+        ("heavywater:lognormal,k=65536,sinkhorn=0.05", "65536 values"),
+        ("completed:simplexwater:20", "1048575 values"),
+        ("completed:heavywater:gamma,k=65536", "65536 values"),
+        ("synthid:257", "257 rounds, and a record may name 256 at most"),
+        ("completed:synthid:4096", "4096 rounds"),
+    ],
+)
+@pytest.mark.parametrize("options", [[], ["--sequential"], ["--method", "two-keys"]], ids=str)
+def test_what_takes_long_is_not_read_because_a_record_says_so(
+    folder: Path, watermark: str, what: str, options: list[str]
+) -> None:
+    """It is refused before any memory is taken, and the text beside it gets its verdict."""
+    path = lines(folder / "x.jsonl", claiming(watermark), {"token_ids": marked(60)})
+    tracemalloc.start()
+    try:
+        result = detect(folder, path, "--json", *options)
+        assert tracemalloc.get_traced_memory()[1] < 30e6
+    finally:
+        tracemalloc.stop()
+    assert result.exit_code == 2
+    assert f"x.jsonl line 1: watermark='{watermark}' has {what}" in flat(result.stderr)
+    assert f"pass --watermark {watermark} to look for it all the same" in flat(result.stderr)
+    assert [json.loads(line)["id"] for line in result.stdout.splitlines()] == ["2"]
+
+
+def test_what_takes_long_is_read_if_the_user_says_so(folder: Path) -> None:
+    for watermark in ("simplexwater:11", "heavywater:lognormal,k=1025", "synthid:257"):
+        path = lines(folder / "x.jsonl", claiming(watermark))
+        (found,) = findings(detect(folder, path, "--json", "--watermark", watermark))
+        assert found["watermark"] == watermark
+
+
+@pytest.mark.parametrize(
+    "watermark",
+    ["simplexwater:10", "heavywater:lognormal", "completed:heavywater:gamma", "synthid:256"],
+)
+def test_the_largest_watermarks_that_records_may_name(folder: Path, watermark: str) -> None:
+    (found,) = findings(detect(folder, lines(folder / "x.jsonl", claiming(watermark)), "--json"))
+    assert found["watermark"] == watermark
+
+
+def test_records_may_name_few_watermarks(folder: Path) -> None:
+    """Sixteen, however they are spelled; they go on being read, and others with an option of the user."""
+    named = [f"heavywater:lognormal,k={k}" for k in range(2, 17)] + ["gumbel"]
+    spelled = [name.upper() for name in named] + ["heavywater:lognormal,k=0016"]
+    again = ["heavywater:lognormal,k=17", "synthid:3", "heavywater:lognormal,k=2"]
+    path = lines(folder / "x.jsonl", *map(claiming, [*named, *spelled, *again]))
+    result = detect(folder, path, "--json")
+    assert result.exit_code == 2
+    read = [json.loads(line)["watermark"] for line in result.stdout.splitlines()]
+    assert read == [*named, *named, "heavywater:lognormal,k=16", "heavywater:lognormal,k=2"]
+    told = flat(result.stderr)
+    assert "line 34: watermark='heavywater:lognormal,k=17' is one more than the 16 that records may" in told
+    assert "line 35: watermark='synthid:3' is one more than the 16 that records may name; pass --wat" in told
+    by_option = findings(detect(folder, path, "--json", "--watermark", "heavywater:lognormal,k=17"))
+    assert {found["watermark"] for found in by_option} == {"heavywater:lognormal,k=17"}
+
+
+def test_warnings_about_records_come_to_an_end(folder: Path) -> None:
+    """Every record may name another key, and there is no end of records."""
+    records = [{"token_ids": [1], "run": {"key": f"{number:016x}"}} for number in range(150)]
+    result = detect(folder, lines(folder / "x.jsonl", *records), "--json")
+    assert result.exit_code == 0
+    assert result.stderr.count("are looked for") + result.stderr.count("is looked for") == 100
+    assert flat(result.stderr).count("texts and options disagree about more, which is not told") == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from tradeoff.cli.finding import Finding, Reading
 from tradeoff.cli.spelling import Speller, numbers
-from tradeoff.cli.watermarks import carrying_method, prospect, read_watermark, seen_by
+from tradeoff.cli.watermarks import NamedWatermarks, carrying_method, prospect, read_watermark, seen_by
 from tradeoff.console import INSTALL_LLM
 from tradeoff.decoders import WATERMARKS, Identity, SynthID, decoder_name, parse_decoder
 from tradeoff.detection import Detector, Evidence, Result, default_detector, detect
@@ -33,6 +33,10 @@ _STEP = 64
 _LONGEST_WORD = 100
 #: How many logits more or fewer than tokens a model may have, to be the tokenizer's own for all one knows.
 _PADDING = 1024
+#: What is made once for many texts: more than the texts of one user need, however many others bring.
+_REMEMBERED = 64
+#: Warnings that are told: every record may have one of its own.
+_MOST_WARNINGS = 100
 
 
 @dataclass(frozen=True)
@@ -106,9 +110,10 @@ class Examiner:
         self._options, self._warn = options, warn
         # Of whatever text they speak first: every other one would say the same.
         self._note_assumed, self._note_unclaimed = _once(note), _once(note)
-        self._prf = cache(lambda name, width: parse_prf(name, key(name), width))
-        self._method = cache(carrying_method)
-        self._default_detector, self._bets = cache(default_detector), cache(default_bets)
+        remembered = lru_cache(maxsize=_REMEMBERED)
+        self._prf = remembered(lambda name, width: parse_prf(name, key(name), width))
+        self._method, self._named = remembered(carrying_method), NamedWatermarks()
+        self._default_detector, self._bets = remembered(default_detector), remembered(default_bets)
         self._warned: set[str] = set()
         if options.prf is not None:
             self._prf(options.prf, options.context_width)
@@ -210,6 +215,8 @@ class Examiner:
         if watermark is None or (options.method is not None and watermark == "none"):
             # The record of a text without a watermark does not say which one to look for.
             watermark = "gumbel" if self._fitted is None else f"synthid:{self._fitted.rounds}"
+        elif options.watermark is None:
+            self._named.check(watermark)
         method: Method = self._method(name, watermark)
         self._compare(text, method)
         return method
@@ -361,9 +368,12 @@ class Examiner:
         return abs(told - len(self._tokenizer)) <= _PADDING
 
     def _warn_once(self, message: str) -> None:
-        if message not in self._warned:
-            self._warned.add(message)
-            self._warn(message)
+        if message in self._warned or len(self._warned) > _MOST_WARNINGS:
+            return
+        self._warned.add(message)
+        if len(self._warned) > _MOST_WARNINGS:
+            message = "texts and options disagree about more, which is not told"
+        self._warn(message)
 
 
 def _fitted(path: Path) -> Any:

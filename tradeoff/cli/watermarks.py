@@ -2,10 +2,61 @@
 
 from __future__ import annotations
 
-from tradeoff.decoders import Completed, Decoder, GumbelMax, Identity, Transport, parse_decoder
+import math
+
+from tradeoff.decoders import (
+    Completed,
+    Decoder,
+    GumbelMax,
+    Identity,
+    SynthID,
+    Transport,
+    decoder_name,
+    parse_decoder,
+)
 from tradeoff.kernels import METHODS, Method, OneRace, SingleKey, Standard, make_method
 
-__all__ = ["carrying_method", "prospect", "read_watermark", "seen_by"]
+__all__ = ["NamedWatermarks", "carrying_method", "prospect", "read_watermark", "seen_by"]
+
+#: What a watermark that a record names may have at most: values of side information, of which the authors of
+#: HeavyWater use 1,024 and SimplexWater of R = 10 has 1,023, and rounds of a tournament, which few go on for.
+_MOST_VALUES, _MOST_ROUNDS = 1024, 256
+#: How many watermarks the records of one command may name.
+_MOST_NAMED = 16
+
+
+class NamedWatermarks:
+    """Watermarks that records name: few, and none that takes long to read, as anybody may write records."""
+
+    def __init__(self) -> None:
+        self._seen: set[Decoder] = set()
+
+    def check(self, watermark: str) -> None:
+        """Before anything is computed of a watermark that a record names.
+
+        Raises:
+            ValueError: for one that cannot be read, takes too long, or is one too many.
+        """
+        decoder = read_watermark(watermark)
+        inner = decoder.decoder if isinstance(decoder, Completed) else decoder
+        # As it is spelled here: what stands in a record may be meant for the shell.
+        name = decoder_name(decoder)
+        remedy = f"pass --watermark {name} to look for it all the same"
+        if isinstance(inner, Transport) and inner.values > _MOST_VALUES:
+            raise ValueError(
+                f"watermark={name!r} has {inner.values} values of side information, and a record may "
+                f"name {_MOST_VALUES} at most; {remedy}"
+            )
+        if isinstance(inner, SynthID) and _MOST_ROUNDS < inner.rounds < math.inf:
+            raise ValueError(
+                f"watermark={name!r} has {inner.rounds} rounds, and a record may name {_MOST_ROUNDS} at "
+                f"most; {remedy}"
+            )
+        if decoder not in self._seen and len(self._seen) == _MOST_NAMED:
+            raise ValueError(
+                f"watermark={name!r} is one more than the {_MOST_NAMED} that records may name; {remedy}"
+            )
+        self._seen.add(decoder)
 
 
 def read_watermark(watermark: str) -> Decoder:

@@ -19,6 +19,8 @@ __all__ = ["Broken", "Claims", "Text", "not_utf8", "shown", "texts_of_json", "te
 #: The largest .json file that is read as one JSON value.
 _WHOLE = 64 << 20
 _MOST_ID = (1 << 63) - 1
+#: Characters of the longest claim: three times those of any that is true.
+_LONGEST_CLAIM = 256
 _REMEDY = 'write {"id": "a-1", "text": "..."} on every line, or pass a .txt file'
 _BOM = codecs.BOM_UTF8
 #: Bytes of JSON in which token ids are looked for.
@@ -279,6 +281,12 @@ def _claims(run: Any, place: str) -> Claims:
             raise FileError(
                 f'{place}: "run" has {name}={shown(value)}, which is no {kinds[name].__name__}; repair or '
                 'remove "run"'
+            )
+        # Claims are told, compared and remembered.
+        if len(str(value)) > _LONGEST_CLAIM:
+            raise FileError(
+                f'{place}: "run" has {name}={shown(value)}, which is too long to be true; repair or remove '
+                '"run"'
             )
     return Claims(**told)
 
