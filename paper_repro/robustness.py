@@ -12,6 +12,7 @@ import pandas as pd
 from paper_repro.detection import FPR, CellEvidence, Fold, Limits
 from tradeoff.detection import Evidence
 from tradeoff.detection.calibration import rate
+from tradeoff.detection.detector import Exactness
 from tradeoff.detection.edits import delete, insert, paste_into, substitute, truncate
 from tradeoff.prf import Prf
 
@@ -66,7 +67,7 @@ def edit_table(
                         ids = np.array(record["token_ids"], dtype=np.int64)
                         edited = Evidence(_edited(ids, edit, share, words, human, tokenizer, rng), prf)
                         for detector in fold.detectors:
-                            if detector.name == "oracle":
+                            if detector.exactness is Exactness.ORACLE:
                                 continue
                             total = float(detector.contributions(edited).sum())
                             limit = limits[id(detector)](np.array([len(edited)]))[0]

@@ -82,7 +82,7 @@ def sequential_trials(
     report(bets.name)
     found = [_of_results(texts, bets.name, BETTING, everything, [bets.test(e) for e in texts.texts])]
     found += _anchored(texts, readings, vocabulary_size)
-    names = [d.name for d in folds[0].detectors if _has_small_p_values(d)]
+    names = [d.name for d in folds[0].detectors if d.exactness.holds]
     for name in names:
         report(f"{name}, over time")
         parts = [(fold, next(d for d in fold.detectors if d.name == name)) for fold in folds]
@@ -95,12 +95,6 @@ def sequential_trials(
                         detected[alpha][i] = looks(detector, texts.texts[i], limits, texts.cell.max_tokens)
             found.append(SequentialTrial(texts, name, kind, everything, detected))
     return found
-
-
-def _has_small_p_values(detector: Detector) -> bool:
-    """Not those whose law is simulated or approximate, nor the oracle, which is no detector."""
-    known = not any(word in detector.null for word in ("simulated", "approximate"))
-    return known and detector.name != "oracle"
 
 
 def _limits(detector: Detector, kind: str, alpha: float) -> Limits:

@@ -31,6 +31,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from tradeoff.detection.detector import Exactness, Readings, bit_readings
 from tradeoff.detection.evidence import Evidence
 from tradeoff.detection.tails import LatticeSum
 from tradeoff.errors import FileError
@@ -145,6 +146,20 @@ class BayesDetector:
         self._model = model.eval()
         self.mixing, self.rounds, self.streams = model.mixing, rounds, streams
         self.history = tuple(history)
+
+    @property
+    def id(self) -> str:
+        """See `Detector.id`."""
+        return "oracle" if self.mixing == "oracle" else f"bayes-{self.mixing}"
+
+    @property
+    def exactness(self) -> Exactness:
+        """See `Detector.exactness`."""
+        return Exactness.ORACLE if self.mixing == "oracle" else Exactness.SIMULATED
+
+    def readings(self, evidence: Evidence) -> Readings:
+        """See `Detector.readings`."""
+        return bit_readings(evidence, self.streams, self.rounds)
 
     @property
     def name(self) -> str:

@@ -14,6 +14,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
+from tradeoff.detection.detector import Readings, bit_readings, uniform_readings
 from tradeoff.detection.evidence import Evidence
 from tradeoff.prf import Stream
 
@@ -48,15 +49,14 @@ class Bets(Protocol):
         """Whose numbers are bet on."""
 
     @property
-    def rounds(self) -> int | None:
-        """Tournament bits a token; None for races."""
-
-    @property
     def prior(self) -> np.ndarray:
         """[bets]: how wealth is spread before any token was seen; sums to 1, the first entry positive."""
 
     def log_bets(self, evidence: Evidence) -> np.ndarray:
         """log e-values of the tokens that count: [t, bets], the first column 0."""
+
+    def readings(self, evidence: Evidence) -> Readings:
+        """What the key says at the tokens that count."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,6 @@ class RaceBets:
 
     stream: Stream = Stream.SHARED
     name: ClassVar[str] = "race bets"
-    rounds: ClassVar[None] = None
 
     @property
     def streams(self) -> tuple[Stream, ...]:
@@ -84,6 +83,10 @@ class RaceBets:
     def log_bets(self, evidence: Evidence) -> np.ndarray:
         """See `Bets.log_bets`."""
         return with_keeping(race_log_bets(evidence.uniform(self.stream)))
+
+    def readings(self, evidence: Evidence) -> Readings:
+        """See `Bets.readings`."""
+        return uniform_readings(evidence, self.streams)
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,10 @@ class TournamentBets:
         """See `Bets.log_bets`."""
         return with_keeping(tournament_log_bets(evidence.bits(self.stream, self.rounds)))
 
+    def readings(self, evidence: Evidence) -> Readings:
+        """See `Bets.readings`."""
+        return bit_readings(evidence, self.streams, self.rounds)
+
 
 @dataclass(frozen=True)
 class TwoKeyBets:
@@ -157,6 +164,12 @@ class TwoKeyBets:
         """See `Bets.log_bets`."""
         draft, target = (self._of(evidence, stream) for stream in self.streams)
         return with_keeping(either_key(draft, target, evidence.coin() if self.coin else None))
+
+    def readings(self, evidence: Evidence) -> Readings:
+        """See `Bets.readings`."""
+        if self.rounds is None:
+            return uniform_readings(evidence, self.streams)
+        return bit_readings(evidence, self.streams, self.rounds)
 
     def _of(self, evidence: Evidence, stream: Stream) -> np.ndarray:
         if self.rounds is None:

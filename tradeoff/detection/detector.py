@@ -3,14 +3,68 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from tradeoff.detection.evidence import Evidence
+from tradeoff.prf import Stream
+from tradeoff.scores import Scores
 
-__all__ = ["Detector", "Result", "detect"]
+__all__ = [
+    "Detector",
+    "Exactness",
+    "Readings",
+    "Result",
+    "bit_readings",
+    "detect",
+    "score_readings",
+    "uniform_readings",
+]
+
+
+class Exactness(StrEnum):
+    """What stands behind a detector's p-values."""
+
+    #: The law of the statistic without a watermark, for every text.
+    EXACT = "exact"
+    #: An inequality: p-values are never too small, and may be larger than they need be.
+    BOUND = "bound"
+    #: A simulation of that law, which knows nothing of what is rarer than its draws.
+    SIMULATED = "simulated"
+    #: A law that is not that of the statistic.
+    APPROXIMATE = "approximate"
+    #: What no detector knows, such as which tokens were drafted: a bound on all detectors.
+    ORACLE = "oracle"
+
+    @property
+    def holds(self) -> bool:
+        """Whether p-values of any size can be trusted."""
+        return self in (Exactness.EXACT, Exactness.BOUND)
+
+
+@dataclass(frozen=True)
+class Readings:
+    """What the key says at the tokens of a text, for people.
+
+    Attributes:
+        kind: what the numbers are: "uniform", "ones" of tournament bits, "f" of a transport's scores.
+        columns: for every stream that is read, [t] numbers as they are shown.
+    """
+
+    kind: str
+    columns: dict[Stream, list[str]]
+
+    def of(self, token: int) -> str:
+        """Those of one token: "uniform 0.9712", "ones draft 18 of 30, target 12 of 30"."""
+        if len(self.columns) == 1:
+            (column,) = self.columns.values()
+            return f"{self.kind} {column[token]}"
+        told = (f"{stream} {column[token]}" for stream, column in self.columns.items())
+        return f"{self.kind} " + ", ".join(told)
 
 
 @runtime_checkable
@@ -18,12 +72,23 @@ class Detector(Protocol):
     """A test of "this text carries the watermark of this key" by a sum of token scores."""
 
     @property
+    def id(self) -> str:
+        """Stable, for programs: tables and figures tell detectors apart by it."""
+
+    @property
     def name(self) -> str:
-        """As in tables."""
+        """For people, as in tables."""
+
+    @property
+    def exactness(self) -> Exactness:
+        """What stands behind its p-values."""
 
     @property
     def null(self) -> str:
-        """Where p-values come from: the law of the statistic without a watermark."""
+        """Where p-values come from, for people: the law of the statistic without a watermark."""
+
+    def readings(self, evidence: Evidence) -> Readings:
+        """What the key says at the tokens that count."""
 
     def contributions(self, evidence: Evidence) -> np.ndarray:
         """Scores of the tokens that count: [t], large with a watermark."""
@@ -33,6 +98,22 @@ class Detector(Protocol):
 
     def threshold(self, count: int, fpr: float) -> float:
         """The least sum of `count` >= 1 scores whose p-value is at most `fpr`, to the fineness of its law."""
+
+
+def uniform_readings(evidence: Evidence, streams: Iterable[Stream]) -> Readings:
+    """The uniforms of races."""
+    return Readings("uniform", {s: [f"{u:.4f}" for u in evidence.uniform(s)] for s in streams})
+
+
+def bit_readings(evidence: Evidence, streams: Iterable[Stream], rounds: int) -> Readings:
+    """How many of the tournament bits are ones."""
+    sums = {stream: evidence.bits(stream, rounds).sum(axis=-1) for stream in streams}
+    return Readings("ones", {stream: [f"{n} of {rounds}" for n in ones] for stream, ones in sums.items()})
+
+
+def score_readings(evidence: Evidence, streams: Iterable[Stream], scores: Scores) -> Readings:
+    """The scores f(v, s) of a transport."""
+    return Readings("f", {s: [f"{value:.2f}" for value in evidence.score(s, scores)] for s in streams})
 
 
 @dataclass(frozen=True)

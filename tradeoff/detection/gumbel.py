@@ -18,12 +18,14 @@ from typing import ClassVar
 import numpy as np
 from scipy import special
 
+from tradeoff.detection.detector import Exactness, Readings, uniform_readings
 from tradeoff.detection.evidence import Evidence
 from tradeoff.detection.tails import LatticeSum, gamma_log_sf
 from tradeoff.prf import Stream
 
 __all__ = ["Aaronson", "ArsPrior", "ArsTau", "LikelihoodRatio", "Oracle", "RacePrior", "SumOfKeys", "fit_tau"]
 
+_BOTH = (Stream.DRAFT, Stream.TARGET)
 #: Candidate thresholds of Ars-tau, as in appendix F.1 of the paper.
 _GRID = np.linspace(0.01, 1.0, 100)
 
@@ -38,6 +40,16 @@ class _GammaSum:
 
     null: ClassVar[str] = "exact: Gamma(t, 1)"
     scores_per_token: ClassVar[int] = 1
+    exactness: ClassVar[Exactness] = Exactness.EXACT
+
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        """Whose uniforms are read."""
+        return _BOTH
+
+    def readings(self, evidence: Evidence) -> Readings:
+        """See `Detector.readings`."""
+        return uniform_readings(evidence, self.streams)
 
     def log_p(self, statistic: float, count: int) -> float:
         """See `Detector.log_p`."""
@@ -56,7 +68,13 @@ class Aaronson(_GammaSum):
     """
 
     stream: Stream = Stream.SHARED
+    id: ClassVar[str] = "aaronson"
     name: ClassVar[str] = "Aaronson"
+
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        """The one."""
+        return (self.stream,)
 
     def contributions(self, evidence: Evidence) -> np.ndarray:
         """See `Detector.contributions`."""
@@ -67,6 +85,7 @@ class Aaronson(_GammaSum):
 class SumOfKeys(_GammaSum):
     """sum -log(1 - U_D) - log(1 - U_T): Gamma(2 t, 1). vLLM's dual-key test; needs no choice."""
 
+    id: ClassVar[str] = "sum-of-keys"
     name: ClassVar[str] = "sum of both keys"
     null: ClassVar[str] = "exact: Gamma(2 t, 1)"
     scores_per_token: ClassVar[int] = 2
@@ -85,6 +104,7 @@ class ArsTau(_GammaSum):
     """
 
     tau: float
+    id: ClassVar[str] = "ars-tau"
     name: ClassVar[str] = "Ars-τ"
 
     def __post_init__(self) -> None:
@@ -108,6 +128,7 @@ class ArsPrior(_GammaSum):
 
     share: float
     seed: int = 0
+    id: ClassVar[str] = "ars-prior"
     name: ClassVar[str] = "Ars-Prior"
 
     def __post_init__(self) -> None:
@@ -124,7 +145,9 @@ class ArsPrior(_GammaSum):
 class Oracle(_GammaSum):
     """The key that drew the token, told by the record: Gamma(t, 1). A bound, no detector."""
 
+    id: ClassVar[str] = "oracle"
     name: ClassVar[str] = "oracle"
+    exactness: ClassVar[Exactness] = Exactness.ORACLE
 
     def contributions(self, evidence: Evidence) -> np.ndarray:
         """See `Detector.contributions`; ValueError without sources."""
@@ -232,6 +255,7 @@ class LikelihoodRatio:
     """
 
     null = "lattice convolution of the exact law of a score"
+    exactness = Exactness.EXACT
 
     def __init__(
         self, prior: RacePrior, stream: Stream | None = Stream.SHARED, share: float | Iterable[float] = ()
@@ -242,7 +266,12 @@ class LikelihoodRatio:
             raise ValueError("with two streams, share must say how often tokens are accepted drafts")
         for value in self.share:
             _check_share(float(value))
+        self.id = "likelihood-ratio" if stream else "likelihood-ratio-two-keys"
         self.name = "likelihood ratio" if stream else "likelihood ratio, two keys"
+
+    def readings(self, evidence: Evidence) -> Readings:
+        """See `Detector.readings`."""
+        return uniform_readings(evidence, _BOTH if self.stream is None else (self.stream,))
 
     @classmethod
     def fit(cls, training: Sequence[Evidence], *, coin: bool, bins: int = 10) -> LikelihoodRatio:

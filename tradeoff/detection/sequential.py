@@ -22,7 +22,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 
 from tradeoff.detection.bets import Bets
-from tradeoff.detection.detector import Detector
+from tradeoff.detection.detector import Detector, Exactness, Readings
 from tradeoff.detection.evidence import Evidence, check_token_ids
 from tradeoff.prf import Prf, Stream
 from tradeoff.supermartingales import log_p_values
@@ -132,7 +132,9 @@ class Sequential:
 
     bets: Bets
     concentration: float = CONCENTRATION
+    id: ClassVar[str] = "bets"
     null: ClassVar[str] = "any: fair bets (Ville)"
+    exactness: ClassVar[Exactness] = Exactness.BOUND
 
     @property
     def name(self) -> str:
@@ -144,10 +146,9 @@ class Sequential:
         """Whose numbers are bet on."""
         return self.bets.streams
 
-    @property
-    def rounds(self) -> int | None:
-        """Tournament bits a token; None for races."""
-        return self.bets.rounds
+    def readings(self, evidence: Evidence) -> Readings:
+        """See `Detector.readings`."""
+        return self.bets.readings(evidence)
 
     def contributions(self, evidence: Evidence) -> np.ndarray:
         """See `Detector.contributions`: log e-values."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 from scipy import stats
 
 from tradeoff.decoders import SynthID
+from tradeoff.detection.detector import Exactness, Readings, bit_readings
 from tradeoff.detection.evidence import Evidence
 from tradeoff.detection.tails import LatticeSum, binomial_log_sf
 from tradeoff.prf import Stream
@@ -36,6 +38,8 @@ class MeanBits:
 
     rounds: int
     streams: tuple[Stream, ...] = (Stream.SHARED,)
+    id: ClassVar[str] = "mean-bits"
+    exactness: ClassVar[Exactness] = Exactness.EXACT
 
     def __post_init__(self) -> None:
         _check(self.rounds, self.streams)
@@ -44,6 +48,10 @@ class MeanBits:
     def name(self) -> str:
         """As in tables."""
         return "mean of bits"
+
+    def readings(self, evidence: Evidence) -> Readings:
+        """See `Detector.readings`."""
+        return bit_readings(evidence, self.streams, self.rounds)
 
     @property
     def null(self) -> str:
@@ -77,6 +85,8 @@ class WeightedMeanBits:
 
     rounds: int
     streams: tuple[Stream, ...] = (Stream.SHARED,)
+    id: ClassVar[str] = "weighted-mean-bits"
+    exactness: ClassVar[Exactness] = Exactness.EXACT
 
     def __post_init__(self) -> None:
         _check(self.rounds, self.streams)
@@ -85,6 +95,10 @@ class WeightedMeanBits:
     def name(self) -> str:
         """As in tables."""
         return "weighted mean of bits"
+
+    def readings(self, evidence: Evidence) -> Readings:
+        """See `Detector.readings`."""
+        return bit_readings(evidence, self.streams, self.rounds)
 
     @property
     def null(self) -> str:

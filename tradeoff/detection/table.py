@@ -17,6 +17,7 @@ from typing import ClassVar
 import numpy as np
 from scipy import fft, optimize
 
+from tradeoff.detection.detector import Exactness, Readings, score_readings
 from tradeoff.detection.evidence import Evidence
 from tradeoff.prf import Stream
 from tradeoff.scores import Scores
@@ -134,7 +135,9 @@ class TableSum:
     scores: Scores
     streams: tuple[Stream, ...]
     evidence: Evidence = field(repr=False)
+    id: ClassVar[str] = "table-sum"
     name: ClassVar[str] = "sum of scores, given the tokens"
+    exactness: ClassVar[Exactness] = Exactness.EXACT
     null: ClassVar[str] = "exact: convolution of the rows of the text's tokens"
 
     @classmethod
@@ -154,6 +157,10 @@ class TableSum:
         if not streams:
             raise ValueError("streams must name at least one stream that drew tokens")
         return cls(scores, streams, evidence)
+
+    def readings(self, evidence: Evidence) -> Readings:
+        """See `Detector.readings`."""
+        return score_readings(evidence, self.streams, self.scores)
 
     def contributions(self, evidence: Evidence) -> np.ndarray:
         """See `Detector.contributions`: whole numbers."""

@@ -27,6 +27,7 @@ import numpy as np
 from scipy import special
 
 from tradeoff.detection.bets import race_log_bets
+from tradeoff.detection.detector import Exactness, Readings, score_readings, uniform_readings
 from tradeoff.detection.evidence import Evidence
 from tradeoff.detection.synthid import WeightedMeanBits, bits_law
 from tradeoff.detection.tails import LatticeSum
@@ -75,15 +76,17 @@ class LatticeDetector:
     """A detector whose scores are whole numbers, with one exact law for every token and stream.
 
     Attributes:
-        name: as in tables.
+        id, name: as of `Detector`.
         streams: those that drew tokens.
         law: probabilities [m] of the scores lowest, lowest + 1, ... of one token under one stream.
         lowest: the least score.
     """
 
+    id: ClassVar[str]
     name: ClassVar[str]
     streams: tuple[Stream, ...]
     null: ClassVar[str] = "exact: lattice convolution"
+    exactness: ClassVar[Exactness] = Exactness.EXACT
 
     @property
     def lowest(self) -> int:
@@ -95,6 +98,10 @@ class LatticeDetector:
 
     def of_stream(self, evidence: Evidence, stream: Stream) -> np.ndarray:
         """Scores of the tokens under one stream: [t] whole numbers."""
+        raise NotImplementedError
+
+    def readings(self, evidence: Evidence) -> Readings:
+        """See `Detector.readings`."""
         raise NotImplementedError
 
     def contributions(self, evidence: Evidence) -> np.ndarray:
@@ -129,10 +136,15 @@ class SimplexSum(LatticeDetector):
 
     scores: SimplexScores
     streams: tuple[Stream, ...] = (Stream.SHARED,)
+    id: ClassVar[str] = "sum-of-scores"
     name: ClassVar[str] = "sum of scores"
 
     def __post_init__(self) -> None:
         _check_streams(self.streams)
+
+    def readings(self, evidence: Evidence) -> Readings:
+        """See `Detector.readings`."""
+        return score_readings(evidence, self.streams, self.scores)
 
     @property
     def lowest(self) -> int:
@@ -169,10 +181,15 @@ class RankRatio(LatticeDetector):
 
     scores: Scores
     streams: tuple[Stream, ...] = (Stream.SHARED,)
+    id: ClassVar[str] = "rank-ratio"
     name: ClassVar[str] = "likelihood ratio of ranks"
 
     def __post_init__(self) -> None:
         _check_streams(self.streams)
+
+    def readings(self, evidence: Evidence) -> Readings:
+        """See `Detector.readings`."""
+        return score_readings(evidence, self.streams, self.scores)
 
     @property
     def lowest(self) -> int:
@@ -220,12 +237,17 @@ class CompletedSum(LatticeDetector):
     inner: Scores | int
     streams: tuple[Stream, ...] = (Stream.SHARED,)
     silent: float = _SILENT
+    id: ClassVar[str] = "completed-sum"
     name: ClassVar[str] = "own statistic and race"
 
     def __post_init__(self) -> None:
         _check_streams(self.streams)
         if not 0 < self.silent < 1:
             raise ValueError(f"silent={self.silent} must be inside (0, 1); {_SILENT} is usual")
+
+    def readings(self, evidence: Evidence) -> Readings:
+        """See `Detector.readings`: the race."""
+        return uniform_readings(evidence, self.streams)
 
     @property
     def lowest(self) -> int:
@@ -282,13 +304,19 @@ class AuthorsTest:
 
     scores: SimplexScores | RandomScores
     streams: tuple[Stream, ...] = (Stream.SHARED,)
+    id: ClassVar[str] = "z-test"
     name: ClassVar[str] = "z-test"
+    exactness: ClassVar[Exactness] = Exactness.APPROXIMATE
     null: ClassVar[str] = "approximate: normal, too small p-values"
 
     def __post_init__(self) -> None:
         _check_streams(self.streams)
         if isinstance(self.scores, SimplexScores) and self.scores.q != 2:
             raise ValueError(f"scores have q={self.scores.q}; the authors' test is for q=2, use SimplexSum")
+
+    def readings(self, evidence: Evidence) -> Readings:
+        """See `Detector.readings`."""
+        return score_readings(evidence, self.streams, self.scores)
 
     def contributions(self, evidence: Evidence) -> np.ndarray:
         """See `Detector.contributions`: scores in standard deviations."""

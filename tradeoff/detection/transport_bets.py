@@ -29,6 +29,7 @@ from tradeoff.detection.bets import (
     tournament_log_bets,
     with_keeping,
 )
+from tradeoff.detection.detector import Readings, score_readings, uniform_readings
 from tradeoff.detection.evidence import Evidence
 from tradeoff.detection.transport import TILTS, rank_log_bets, value_log_bets
 from tradeoff.prf import Stream
@@ -49,7 +50,6 @@ class _OfStreams:
 
     streams: tuple[Stream, ...]
     coin: bool
-    rounds: ClassVar[None] = None
     _kind: ClassVar[str]
 
     @property
@@ -105,6 +105,10 @@ class TransportBets(_OfStreams):
         """See `Bets.prior`."""
         return keeping_prior(_count(self.scores))
 
+    def readings(self, evidence: Evidence) -> Readings:
+        """See `Bets.readings`."""
+        return score_readings(evidence, self.streams, self.scores)
+
     def _of(self, evidence: Evidence, stream: Stream) -> np.ndarray:
         return score_log_bets(self.scores, evidence, stream)
 
@@ -154,6 +158,10 @@ class CompletedBets(_OfStreams):
         shares = np.concatenate([np.full(own, (1 - self.race) / own), np.full(race, self.race / race)])
         kept = keeping_prior(len(shares))[0]
         return np.append(kept, (1 - kept) * shares)
+
+    def readings(self, evidence: Evidence) -> Readings:
+        """See `Bets.readings`: the race."""
+        return uniform_readings(evidence, self.streams)
 
     def _of(self, evidence: Evidence, stream: Stream) -> np.ndarray:
         if isinstance(self.inner, int):

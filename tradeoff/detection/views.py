@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import rich.text
@@ -18,8 +18,6 @@ from rich.cells import cell_len
 
 from tradeoff.detection.detector import Detector, Result
 from tradeoff.detection.evidence import Evidence
-from tradeoff.detection.gumbel import Aaronson
-from tradeoff.prf import Stream
 from tradeoff.visible import visible
 
 __all__ = [
@@ -62,14 +60,14 @@ def shown_tokens(
         words: [n] the tokens of the whole text, spelled.
     """
     shades = _shades(detector, result.contributions)
-    readings = _readings(detector, evidence)
+    readings = detector.readings(evidence)
     scored = dict(zip(result.index.tolist(), range(len(result.index)), strict=True))
     for position, word in enumerate(words):
         k = scored.get(position)
         if k is None:
             yield Shown(word, None, shade_name(None))
         else:
-            yield Shown(word, int(shades[k]), f"score {result.contributions[k]:.2f}, {readings[k]}")
+            yield Shown(word, int(shades[k]), f"score {result.contributions[k]:.2f}, {readings.of(k)}")
 
 
 def unscored_tokens(words: Sequence[str]) -> Iterator[Shown]:
@@ -138,30 +136,3 @@ def _shades(detector: Detector, scores: np.ndarray) -> np.ndarray:
     """[t] of 0 to 4."""
     edges = np.array([detector.threshold(1, rarity) for rarity in RARITIES])
     return (scores[:, None] >= edges).sum(axis=-1)
-
-
-def _readings(detector: Detector, evidence: Evidence) -> list[str]:
-    """[t] what the key says at the tokens: uniforms of a race, ones of a tournament, scores f(v, s)."""
-    read: Any = getattr(detector, "bets", detector)
-    rounds, scores = getattr(read, "rounds", None), getattr(read, "scores", None)
-    if scores is not None:
-        streams = read.streams
-        columns = [[f"{value:.2f}" for value in evidence.score(stream, scores)] for stream in streams]
-        kind = "f"
-    elif rounds is None:
-        both = (Stream.DRAFT, Stream.TARGET)
-        streams = (detector.stream,) if isinstance(detector, Aaronson) else getattr(read, "streams", both)
-        columns = [[f"{u:.4f}" for u in evidence.uniform(stream)] for stream in streams]
-        kind = "uniform"
-    else:
-        streams = read.streams
-        columns = [
-            [f"{n} of {rounds}" for n in evidence.bits(stream, rounds).sum(axis=-1)] for stream in streams
-        ]
-        kind = "ones"
-    if len(streams) == 1:
-        return [f"{kind} {value}" for value in columns[0]]
-    return [
-        f"{kind} " + ", ".join(f"{stream} {value}" for stream, value in zip(streams, values, strict=True))
-        for values in zip(*columns, strict=True)
-    ]
