@@ -20,7 +20,7 @@ import typer
 from rich.box import SIMPLE
 from rich.table import Table
 
-from paper_repro.presets import Cell, Preset, load_preset, preset_names
+from paper_repro.presets import Cell, Preset, counted_tokens, load_preset, preset_names
 from tradeoff.console import exit_on_bad_input, print_note, print_written, stdout
 from tradeoff.decoders import Identity, parse_decoder
 from tradeoff.files import output_folder, write_table
@@ -116,10 +116,10 @@ def generate_cells(
 def tabulate(texts: dict[Cell, CellTexts]) -> pd.DataFrame:
     """One row a cell; standard errors beside every estimate. Differences are to the target alone.
 
-    AATPS is that of the first tokens of every text, as many as all cells have.
+    AATPS is that of the first tokens of every text, as many as `counted_tokens` of the cells.
     """
     rows = []
-    common = min((cell.max_tokens for cell in texts), default=0)
+    common = counted_tokens(texts)
     for cell, found in texts.items():
         records = found.records
         row: dict[str, Any] = {

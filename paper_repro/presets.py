@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
@@ -14,7 +15,7 @@ from tradeoff.kernels import make_method
 from tradeoff.llm.prompts import read_prompts
 from tradeoff.llm.sampling import Sampling
 
-__all__ = ["LENGTHS", "Arm", "Cell", "Preset", "PromptSet", "load_preset", "preset_names"]
+__all__ = ["LENGTHS", "Arm", "Cell", "Preset", "PromptSet", "counted_tokens", "load_preset", "preset_names"]
 
 _FOLDER = Path(__file__).parent / "presets"
 #: Text lengths at which detectors are tried.
@@ -249,6 +250,11 @@ class Preset:
 def _check_lookahead(values: tuple[int, ...]) -> None:
     if any(k < 1 for k in values):
         raise ValueError(f"lookahead={list(values)} must hold numbers of draft tokens, at least 1")
+
+
+def counted_tokens(cells: Iterable[Cell]) -> int:
+    """Over how many first tokens of every text AATPS compares: those where every cell drafts its whole K."""
+    return min((min(c.max_tokens, max(c.max_tokens - c.lookahead, 0) + 1) for c in cells), default=0)
 
 
 def preset_names() -> list[str]:

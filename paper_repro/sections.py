@@ -10,7 +10,7 @@ import pandas as pd
 
 from paper_repro.claims import MARGINS, Claim
 from paper_repro.detection import FPR
-from paper_repro.presets import Preset
+from paper_repro.presets import Preset, counted_tokens
 from paper_repro.report import Section
 
 __all__ = ["sections"]
@@ -156,7 +156,7 @@ def sections(
             "Efficiency (tables 1 and 2)",
             [
                 "AATPS: accepted tokens per step, the token after the drafts included, over the first "
-                f"{min(cell.max_tokens for cell in preset.cells())} tokens of every text. PTT: milliseconds "
+                f"{counted_tokens(preset.cells())} tokens of every text. PTT: milliseconds "
                 "per token of texts generated one at a time. LOGPPL: mean of -log P(token) under the target "
                 "at the sampling temperature; excess surprise: the same minus the entropy, 0 without bias.",
             ],

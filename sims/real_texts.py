@@ -222,7 +222,7 @@ class _Drawn:
                 prf,
                 self._contexts,
                 np.zeros(rows, dtype=bool),
-                [self._rng] * rows,
+                [lambda: self._rng] * rows,
                 self._p.shape[1],
                 torch.device("cpu"),
             )

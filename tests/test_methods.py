@@ -50,6 +50,7 @@ def test_make_method_knows_all_methods() -> None:
         decoder = Identity() if name == "standard" else GumbelMax()
         assert make_method(name, decoder).name == name
     assert make_method("one-race-tree", GumbelMax(), 4).width == 4
+    assert make_method("one-race-tree", GumbelMax(), 64).width == 64
     assert make_method("basic", Identity()).decoder == Identity()
 
 
@@ -63,6 +64,12 @@ def test_make_method_knows_all_methods() -> None:
         ("single-key", SynthID(30), None, "algorithm-1 works with any decoder"),
         ("one-race", GumbelMax(), 3, "width=3 is for one-race-tree"),
         ("one-race-tree", GumbelMax(), 0, "width=0 must be at least 1"),
+        (
+            "one-race-tree",
+            GumbelMax(),
+            65,
+            "width=65 candidates a level are more than can be of use; pass at most 64",
+        ),
     ],
 )
 def test_impossible_methods_are_refused(name: str, decoder, width: int | None, message: str) -> None:

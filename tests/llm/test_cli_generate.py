@@ -304,6 +304,8 @@ def test_every_method_runs(folder: Path, tiny_folder: Path, options: list[str]) 
             "carries gumbel only; also pass a --method that carries it: basic",
         ),
         (["--width", "3"], "width=3 is for one-race-tree"),
+        (["--method", "one-race-tree", "--width", "1000"], "width=1000 candidates a level are more than can"),
+        (["--method", "one-race-tree", "--width", "8", "--top-k", "5"], "top_k=5 keeps; pass at most 5"),
         (["--prf", "magic"], "prf='magic' is unknown"),
         (["--prf", "vllm-philox-v1"], "is not an integer"),
         (["--key", "42"], "--key and --key-file name two keys"),

@@ -38,6 +38,7 @@ from tradeoff.kernels import (
 from tradeoff.llm.engine import Engine, EngineSettings
 from tradeoff.llm.layer_skip import skip_layers
 from tradeoff.llm.rows import Prompt
+from tradeoff.llm.sampling import Sampling
 from tradeoff.philox import VllmPhilox
 from tradeoff.prf import Prf
 
@@ -203,7 +204,7 @@ class Scarce:
     ],
     ids=["cuda", "cpu"],
 )
-@pytest.mark.parametrize(("side", "first"), [("target", 0), ("target", 7), ("draft", 1), ("draft", 12)])
+@pytest.mark.parametrize(("side", "first"), [("target", 0), ("target", 5), ("draft", 1), ("draft", 12)])
 def test_out_of_memory_halves_the_batch(
     side: str, first: int, error: Exception, make_pair: MakePair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -269,12 +270,29 @@ def test_a_long_text_outgrows_its_first_slots(make_pair: MakePair) -> None:
         ({"max_tokens": 0}, "max_tokens=0"),
         ({"seed": -1}, "seed=-1"),
         ({"prf": None}, "one-race with Gumbel-max needs a key"),
+        (
+            {"method": OneRaceTree(width=4), "sampling": Sampling(top_k=3)},
+            "width=4 candidates a level are more than the tokens that top_k=3 keeps; pass at most 3",
+        ),
     ],
 )
 def test_bad_settings(arguments: dict, message: str) -> None:
     """Values out of range and a watermark without a key are refused by name."""
     with pytest.raises(ValueError, match=message):
         EngineSettings(**{"method": OneRace(), "prf": PRF, **arguments})
+
+
+def test_a_tree_is_no_wider_than_what_can_be_drawn(make_pair: MakePair) -> None:
+    """Neither than the vocabulary nor than what top-k keeps of it; as wide as they are it runs."""
+    pair = make_pair(4)
+    settings = EngineSettings(OneRaceTree(width=5), PRF, max_tokens=4, ignore_eos=True)
+    with pytest.raises(ValueError, match="width=5 candidates a level are more than the 4 tokens of the voc"):
+        Engine(pair, settings, 1)
+    for widest in (
+        replace(settings, method=OneRaceTree(width=4)),
+        replace(settings, method=OneRaceTree(width=2), sampling=Sampling(top_k=2)),
+    ):
+        assert all(len(text.token_ids) == 4 for text in generate(pair, widest, some_prompts(2, n=4)).values())
 
 
 def test_basic_ignores_the_lookahead() -> None:
@@ -292,12 +310,14 @@ def test_bad_batch_and_prompts(make_pair: MakePair) -> None:
     good = Prompt("good", "", (1, 2))
     with pytest.raises(ValueError, match="prompt 'bare' has no tokens"):
         next(engine.generate([good, Prompt("bare", "", ())]))
-    # 38 + 20 + 3 levels of 2 candidates fill the 64 positions.
-    assert len(list(engine.generate([Prompt("fits", "", (1,) * 38)]))) == 1
+    # 41 + 20 and another candidate on 3 levels fill the 64 positions.
+    assert len(list(engine.generate([Prompt("fits", "", (1,) * 41)]))) == 1
     with pytest.raises(
-        ValueError, match=r"prompt 'wide' has 39 tokens.* 65, beyond the context window of 64"
+        ValueError,
+        match=r"prompt 'wide' has 42 tokens; with max_tokens=20 and 3 other candidates of a tree that is 65, "
+        "beyond the context window of 64",
     ):
-        next(engine.generate([good, Prompt("wide", "", (1,) * 39)]))
+        next(engine.generate([good, Prompt("wide", "", (1,) * 42)]))
 
 
 @pytest.mark.parametrize(

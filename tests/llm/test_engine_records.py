@@ -124,7 +124,7 @@ def test_unmasked_tokens_are_functions_of_the_key(case: tuple, make_pair: MakePa
     drafted = method.detection.drafted
     bonus = method.detection.bonus
     checked = dict.fromkeys("dbr", 0)
-    for text in generate(pair, settings, some_prompts(16), batch=16).values():
+    for text in generate(pair, settings, some_prompts(20), batch=20).values():
         tokens, sources = np.array(text.token_ids), np.array(list(text.sources))
         contexts, masked = contexts_of(text.token_ids, prf)
         p = sampling.probabilities(full_logits(pair.target, text)).numpy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -23,9 +24,9 @@ IDS = np.arange(N)
 def randomness(
     rows: list[int], masked: np.ndarray = MASKED, prf: Prf | None = PRF, seed: int = 0
 ) -> PositionRandomness:
-    generators = [np.random.default_rng([seed, row]) for row in rows]
+    sources = [cache(partial(np.random.default_rng, [seed, row])) for row in rows]
     device = torch.device("cpu")
-    return PositionRandomness(prf, CONTEXTS[rows], masked[rows], generators, N, device)
+    return PositionRandomness(prf, CONTEXTS[rows], masked[rows], sources, N, device)
 
 
 def test_unmasked_rows_read_the_key() -> None:

@@ -12,6 +12,7 @@ from tradeoff.estimate import Estimate
 from tradeoff.llm.measurements import (
     aatps,
     acceptance,
+    counted_steps,
     excess_surprise,
     interval,
     log_perplexity,
@@ -20,19 +21,23 @@ from tradeoff.llm.measurements import (
 )
 
 
+def stepped(accepted: list[int], lookahead: int = 3, max_tokens: int = 40) -> dict:
+    return {"accepted": accepted, "run": {"lookahead": lookahead, "max_tokens": max_tokens}}
+
+
 def test_aatps_counts_every_step_with_its_last_token() -> None:
-    records = [{"accepted": [3, 0, 1]}, {"accepted": [2]}]
+    records = [stepped([3, 0, 1]), stepped([2])]
     estimate = aatps(records)
     assert estimate.value == pytest.approx((3 + 0 + 1 + 2) / 4 + 1)
     # Ratio estimator by hand: residuals tokens - ratio * steps of the two texts.
     residuals = np.array([7 - 2.5 * 3, 3 - 2.5 * 1])
     expected = residuals.std(ddof=1) / math.sqrt(2) / 2
     assert estimate.standard_error == pytest.approx(expected)
-    assert aatps([{"accepted": [1]}]).standard_error == math.inf
+    assert aatps([stepped([1])]).standard_error == math.inf
 
 
 def test_aatps_of_the_first_tokens_counts_the_steps_that_begin_there() -> None:
-    records = [{"accepted": [3, 0, 1]}, {"accepted": [2, 2]}]
+    records = [stepped([3, 0, 1]), stepped([2, 2])]
     assert aatps(records, 4).value == pytest.approx((4 + 3 + 3) / 3)
     assert aatps(records, 5).value == pytest.approx((4 + 1 + 3 + 3) / 4)
     assert aatps(records, 6) == aatps(records)
@@ -45,12 +50,42 @@ def test_aatps_error_covers_the_truth() -> None:
     z = []
     for _ in range(300):
         kinds = rng.random(60)
-        records = [{"accepted": rng.binomial(3, p, rng.integers(5, 30)).tolist()} for p in kinds]
+        records = [stepped(rng.binomial(3, p, rng.integers(5, 30)).tolist(), max_tokens=1000) for p in kinds]
         estimate = aatps(records)
         z.append((estimate.value - 2.5) / estimate.standard_error)
     # A mean of 300 standardised deviations, and their spread: 1 up to sampling and small-sample bias.
     assert abs(np.mean(z)) < 0.4
     assert 0.75 < np.std(z) < 1.3
+
+
+def test_steps_without_room_for_all_drafts_do_not_count() -> None:
+    """Whatever became of them: only whether it was cut would favour short steps."""
+    # Begin at 0, 4, 5, 7 and 8 of 10 tokens; behind 7 there is no room for 3 drafts.
+    assert counted_steps([3, 0, 1, 0, 1], 3, 10).tolist() == [4, 1, 2, 1]
+    assert counted_steps([3, 0, 1, 0, 0, 0], 3, 10).tolist() == [4, 1, 2, 1]
+    # A look-ahead beyond the text is one as long as the text.
+    assert counted_steps([2, 1, 0], 1000, 6).tolist() == [3]
+    assert counted_steps([2, 1, 0], 6, 6).tolist() == [3]
+    # Without speculation nothing is cut.
+    assert counted_steps([0, 0, 0], 0, 3).tolist() == [1, 1, 1]
+
+
+def test_aatps_does_not_see_where_texts_are_cut() -> None:
+    """Drafts that are accepted with probability 0.8 each, up to 5 or to the end of 12 tokens: 3.69 a step."""
+    rng = np.random.default_rng(3)
+    records = []
+    for _ in range(2000):
+        accepted, left = [], 12
+        while left > 0:
+            run = int(np.append(rng.random(5) < 0.8, False).argmin())
+            accepted.append(min(run, left))
+            left -= run + 1
+        records.append(stepped(accepted, 5, 12))
+    estimate = aatps(records)
+    truth = sum(0.8**k for k in range(6))
+    assert abs(estimate.value - truth) < Z * estimate.standard_error
+    every = np.concatenate([np.array(record["accepted"]) + 1 for record in records])
+    assert every.mean() < truth - Z * estimate.standard_error
 
 
 def measured(sources: str, efficiency: list, overlap: list) -> dict:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ from tradeoff.llm.engine import Engine, EngineSettings
 from tradeoff.llm.keyed import PositionRandomness
 from tradeoff.llm.models import ModelPair
 from tradeoff.llm.rounds import Speculator
-from tradeoff.llm.rows import Prompt, Row, prompt_generator
+from tradeoff.llm.rows import Prompt, Row, TrueRandomness
 from tradeoff.llm.sampling import Sampling
 from tradeoff.philox import VllmPhilox
 from tradeoff.prf import KeyedPrf, Prf
@@ -113,17 +114,17 @@ def own_keys(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[int], Prf |
 
     def install(prf: Callable[[int], Prf | None]) -> None:
         def randomness(
-            self: Speculator, rows: Sequence[Row], contexts: np.ndarray, masked: np.ndarray
+            self: Speculator, rows: Sequence[Row], ahead: int, contexts: np.ndarray, masked: np.ndarray
         ) -> PositionRandomness:
             salt = np.array([[int(row.prompt.id)] for row in rows])
             contexts = np.concatenate([salt, contexts], axis=1)
-            generators = [row.generator for row in rows]
+            sources = [cache(partial(row.randomness.at, len(row.tokens) + ahead)) for row in rows]
             device = self.target.model.device
-            return PositionRandomness(prf(2), contexts, masked, generators, self.vocabulary, device)
+            return PositionRandomness(prf(2), contexts, masked, sources, self.vocabulary, device)
 
         monkeypatch.setattr(Speculator, "_randomness", randomness)
         monkeypatch.setattr(
-            engine, "prompt_generator", lambda _, prompt: prompt_generator(int(prompt.id), prompt)
+            engine, "TrueRandomness", lambda _, prompt: TrueRandomness(int(prompt.id), prompt)
         )
 
     return install

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tradeoff.llm.rows import ContextWindow, Prompt, Row, Step, prompt_generator
+from tradeoff.llm.rows import ContextWindow, Prompt, Row, Step, TrueRandomness
 from tradeoff.prf import PAD
 
 
@@ -65,8 +65,8 @@ def test_looking_ahead_changes_nothing() -> None:
 
 
 def make_row(limit: int = 10, eos: frozenset[int] = frozenset(), prompt: tuple[int, ...] = (1, 2)) -> Row:
-    window = ContextWindow(1, True)
-    return Row(Prompt("p", "", prompt), np.random.default_rng(0), window, limit, eos, 0.0)
+    made = Prompt("p", "", prompt)
+    return Row(made, TrueRandomness(0, made), ContextWindow(1, True), limit, eos, 0.0)
 
 
 def step(tokens: list[int], row: Row) -> Step:
@@ -97,12 +97,16 @@ def step(tokens: list[int], row: Row) -> Step:
     ],
 )
 def test_a_text_ends_inside_a_step(limit: int, eos: set[int], tokens: list[int], finish: str) -> None:
-    """Tokens after the end are dropped, with all that is recorded a token; `accepted` stays whole."""
+    """Tokens after the end are dropped, with all that is recorded a token.
+
+    `accepted` counts the drafts that were accepted, but not those that the text had no room for.
+    """
     row = make_row(limit, frozenset(eos))
     row.emit(step([4, 9, 5, 6], row))
     text = row.result(1.0, measured=True)
     count = len(tokens)
-    assert (row.finish, text.finish, text.token_ids, text.accepted) == (finish, finish, tokens, [3])
+    assert (row.finish, text.finish, text.token_ids) == (finish, finish, tokens)
+    assert text.accepted == [min(3, limit)]
     assert text.sources == "ddd"[:count]
     assert text.log_p == [-float(token) for token in tokens]
     assert text.log_p_model == [-2.0 * token for token in tokens]
@@ -133,9 +137,18 @@ def test_last_tokens() -> None:
 
 
 def test_true_randomness_depends_on_seed_and_prompt_tokens_alone() -> None:
-    """Equal for another name of the same tokens; different for every other seed or prompt."""
-    first = prompt_generator(3, Prompt("a", "x", (1, 2))).random(4)
-    np.testing.assert_array_equal(prompt_generator(3, Prompt("b", "y", (1, 2))).random(4), first)
-    others = [(4, (1, 2)), (3, (2, 1)), (3, (1, 2, 0)), (3, (1,)), (3, (1, 3)), (1, (2,))]
-    draws = [prompt_generator(seed, Prompt("a", "x", ids)).random() for seed, ids in others]
+    """Equal for another name of the same tokens; different for every other seed, prompt or position."""
+    first = TrueRandomness(3, Prompt("a", "x", (1, 2))).at(5).random(4)
+    np.testing.assert_array_equal(TrueRandomness(3, Prompt("b", "y", (1, 2))).at(5).random(4), first)
+    others = [(4, (1, 2), 5), (3, (2, 1), 5), (3, (1, 2, 0), 5), (3, (1,), 5), (3, (1, 3), 5), (1, (2,), 5)]
+    others += [(3, (1, 2), position) for position in (0, 4, 6, 256 + 5)]
+    draws = [TrueRandomness(seed, Prompt("a", "x", ids)).at(t).random() for seed, ids, t in others]
     assert len({first[0], *draws}) == len(others) + 1
+
+
+def test_a_position_has_the_same_numbers_whenever_it_is_asked_for() -> None:
+    """Also after others were asked for, and after its own were drawn from."""
+    source = TrueRandomness(0, Prompt("a", "", (1,)))
+    first = source.at(2).random(3)
+    source.at(0).random(9)
+    np.testing.assert_array_equal(source.at(2).random(3), first)

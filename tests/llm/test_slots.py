@@ -14,7 +14,7 @@ from tradeoff.kernels import OneRaceTree, Standard
 from tradeoff.llm.huggingface import longest_context
 from tradeoff.llm.models import ModelPair
 from tradeoff.llm.rounds import Speculator
-from tradeoff.llm.rows import ContextWindow, Prompt, Row
+from tradeoff.llm.rows import ContextWindow, Prompt, Row, TrueRandomness
 from tradeoff.llm.sampling import Sampling
 from tradeoff.llm.slots import Feeder
 
@@ -104,16 +104,22 @@ def test_what_stays_is_not_copied(make_pair: Callable[..., ModelPair]) -> None:
 def test_a_tree_is_verified_in_one_pass(
     make_pair: Callable[..., ModelPair], width: int, lookahead: int
 ) -> None:
-    """Every node's logits are those of a full pass over the text, the main branch before it, and itself."""
+    """Every node's logits are those of a full pass over the text, the main branch before it, and itself.
+
+    The second row has less room than the others draft: what lies beyond is drafted for nothing, and disturbs
+    nothing.
+    """
     pair = make_pair(N)
     rng = np.random.default_rng(width)
     method = OneRaceTree(width=width) if width > 1 else Standard(Identity())
     target = Feeder(pair.target, 3, N)
     speculator = Speculator(method, None, Sampling(), target, None, lookahead, N, False)
     rows = []
-    for b, length in enumerate((1, 6, 13)):
+    for b, (length, limit) in enumerate(((1, 99), (6, 2), (13, 99))):
         ids = tuple(map(int, rng.integers(0, N, length)))
-        rows.append(Row(Prompt("", "", ids), rng, ContextWindow(1, True), 99, frozenset(), 0.0))
+        prompt = Prompt("", "", ids)
+        window = ContextWindow(1, True)
+        rows.append(Row(prompt, TrueRandomness(0, prompt), window, limit, frozenset(), 0.0))
         if length > 1:
             target.logits(b, np.array([ids[:-1]]), np.arange(length - 1)[None], 1)
         target.filled[b] = length - 1
@@ -126,9 +132,12 @@ def test_a_tree_is_verified_in_one_pass(
         for b, row in enumerate(rows):
             text = [*row.prompt.token_ids, *row.tokens]
             main = [int(token) for token in candidates[b, :, 0]]
-            assert_same(logits[b, : lookahead + 1], full(pair.target, [*text, *main], lookahead + 1))
+            used = min(lookahead, row.wanted)
+            # Behind the last token that is wanted nothing is asked for.
+            kept = lookahead + 1 if used == lookahead else used
+            assert_same(logits[b, :kept], full(pair.target, [*text, *main], lookahead + 1)[:kept])
             node = lookahead + 1
-            for level in range(lookahead):
+            for level in range(used):
                 for rank in range(1, width):
                     branch = [*text, *main[:level], int(candidates[b, level, rank])]
                     assert_same(logits[b, node : node + 1], full(pair.target, branch))

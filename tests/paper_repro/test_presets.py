@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from paper_repro.presets import PromptSet, load_preset, preset_names
+from paper_repro.presets import PromptSet, counted_tokens, load_preset, preset_names
 from tradeoff.errors import FileError
 from tradeoff.llm.text import builtin_prompts
 
@@ -52,6 +52,18 @@ def test_paper_presets_follow_section_5(name: str, target: str, draft: str) -> N
     temperatures = {(arm.watermark, arm.temperature) for arm in preset.arms}
     assert temperatures == {("gumbel", 0.5), ("none", 0.5), ("synthid:30", 0.7), ("none", 0.7)}
     assert all("algorithm-1" in arm.methods for arm in preset.arms if arm.watermark != "none")
+
+
+def test_steps_compare_where_every_cell_drafts_all_of_its_lookahead(tmp_path: Path) -> None:
+    """The last 3 of 40 tokens are drafted less far at K = 4; a text shorter than K has its first step."""
+    path = tmp_path / "mine.toml"
+    path.write_text(SMALLEST)
+    basic, *speculative = replace(load_preset(str(path)), max_tokens=40).cells()
+    assert {cell.lookahead for cell in speculative} == {2, 3, 4}
+    assert counted_tokens([basic, *speculative]) == 37
+    assert counted_tokens([basic]) == 40
+    assert counted_tokens([replace(speculative[0], lookahead=9, max_tokens=6)]) == 1
+    assert counted_tokens([]) == 0
 
 
 def test_cells_multiply_lookaheads_only_where_there_are_any(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from tradeoff.cli.key import read_key
 from tradeoff.cli.watermarks import carrying_method
 from tradeoff.console import exit_on_bad_input, print_note, print_written, stdout
 from tradeoff.decoders import WATERMARKS, Identity
-from tradeoff.kernels import Method, Standard
+from tradeoff.kernels import WIDEST, Method, Standard
 from tradeoff.prf import Prf
 from tradeoff.prf_names import PRF_NAMES, parse_prf
 
@@ -47,7 +47,7 @@ def generate_command(
         typer.Option(help=f"{WATERMARKS}, or none. Default: gumbel; none for the method standard."),
     ] = None,
     width: Annotated[
-        int | None, typer.Option(help="Candidates a level of one-race-tree. Default: 2.")
+        int | None, typer.Option(help=f"Candidates a level of one-race-tree, up to {WIDEST}. Default: 2.")
     ] = None,
     key_file: Annotated[
         Path | None,
@@ -72,7 +72,7 @@ def generate_command(
     dtype: Annotated[
         str | None, typer.Option(help="float32, bfloat16 or float16. Default: by device.")
     ] = None,
-    lookahead: Annotated[int, typer.Option(help="Draft tokens a step, K.")] = 3,
+    lookahead: Annotated[int, typer.Option(help="Draft tokens a step, K; fewer at the end of a text.")] = 3,
     temperature: Annotated[float, typer.Option(help="Sampling temperature, above 0.")] = 1.0,
     top_k: Annotated[int, typer.Option(help="Keep the k most probable tokens; 0 keeps all.")] = 0,
     top_p: Annotated[float, typer.Option(help="Keep the most probable tokens up to this mass.")] = 1.0,
@@ -172,7 +172,7 @@ def _print_summary(run: Run, settings: EngineSettings) -> None:
     if settings.drafts:
         steps = aatps(records)
         low, high = interval(steps, len(records))
-        low, high = max(low, 1.0), min(high, settings.lookahead + 1.0)
+        low, high = max(low, 1.0), min(high, min(settings.lookahead, settings.max_tokens) + 1.0)
         parts.append(f"AATPS {steps.value:.3f} (95% interval {low:.3f} to {high:.3f})")
     sampled = log_perplexity(records)
     parts.append(f"LOGPPL {sampled.value:.3f} ± {sampled.standard_error:.3f}")

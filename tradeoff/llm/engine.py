@@ -21,7 +21,7 @@ from tradeoff.llm.keyed import PositionRandomness
 from tradeoff.llm.models import ModelPair
 from tradeoff.llm.probe import findings
 from tradeoff.llm.rounds import Speculator
-from tradeoff.llm.rows import ContextWindow, GeneratedText, Prompt, Row, prompt_generator
+from tradeoff.llm.rows import ContextWindow, GeneratedText, Prompt, Row, TrueRandomness
 from tradeoff.llm.sampling import Sampling
 from tradeoff.llm.slots import Feeder
 from tradeoff.prf import Prf
@@ -37,14 +37,16 @@ class EngineSettings:
         method: kernel and watermark.
         prf: keyed pseudorandom function; None for methods without a watermark.
         sampling: temperature, top-k and top-p, for both models.
-        lookahead: K, draft tokens a step; at least 1 (ignored by `basic`, which drafts nothing).
+        lookahead: K, draft tokens a step; at least 1 (ignored by `basic`, which drafts nothing). A step
+            drafts no more than some text of the batch still wants.
         max_tokens: longest text.
         seed: of the true randomness.
         ignore_eos: go on to max_tokens, whatever the model says.
         measure: keep 1 - TV, entropy and expected acceptance of every position.
 
     Raises:
-        ValueError: for values out of range, or a watermark without a key.
+        ValueError: for values out of range, more candidates a level than tokens that top-k keeps, or a
+            watermark without a key.
     """
 
     method: Method
@@ -66,6 +68,11 @@ class EngineSettings:
             raise ValueError(f"max_tokens={self.max_tokens} must be at least 1")
         if not 0 <= self.seed < 1 << 63:
             raise ValueError(f"seed={self.seed} must be in 0 .. 2^63 - 1")
+        if 0 < self.sampling.top_k < self.method.width:
+            raise ValueError(
+                f"width={self.method.width} candidates a level are more than the tokens that top_k="
+                f"{self.sampling.top_k} keeps; pass at most {self.sampling.top_k}"
+            )
         if self.prf is None and self.marked:
             raise ValueError(
                 f"method {self.method.name} with {self.method.decoder.name} needs a key: pass prf"
@@ -107,8 +114,9 @@ class Engine:
             `tradeoff.llm.probe`); without it the texts may be drawn from another law, and nothing tells.
 
     Raises:
-        ValueError: for a batch below 1, models whose caches cannot be rolled back, and models that were found
-            to be drawn from wrongly in the way that is asked for.
+        ValueError: for a batch below 1, more candidates a level than the vocabulary has tokens, models whose
+            caches cannot be rolled back, and models that were found to be drawn from wrongly in the way that
+            is asked for.
     """
 
     def __init__(
@@ -121,6 +129,11 @@ class Engine:
     ):
         if batch < 1:
             raise ValueError(f"batch={batch} must be at least 1 text")
+        if settings.method.width > pair.vocabulary_size:
+            raise ValueError(
+                f"width={settings.method.width} candidates a level are more than the {pair.vocabulary_size} "
+                f"tokens of the vocabulary; pass at most {pair.vocabulary_size}"
+            )
         self.pair, self.settings, self.batch = pair, settings, batch
         self._report = report
         self._k = settings.lookahead if settings.drafts else 0
@@ -154,7 +167,9 @@ class Engine:
     def check(self, prompts: Sequence[Prompt]) -> None:
         """Raise ValueError, naming the prompt, for one that is empty, of another tokenizer, or too long for
         the context window."""
-        nodes = self._k * self.settings.method.width
+        longest = self.settings.max_tokens
+        # The candidates beside the drafts lie behind the longest text; what is drafted itself is part of it.
+        beside = min(self._k, longest) * (self.settings.method.width - 1)
         limits = [self._limit, *(longest_context(f.model) for f in self._feeders)]
         limit = min((limit for limit in limits if limit), default=None)
         for prompt in prompts:
@@ -165,12 +180,13 @@ class Engine:
                     f"prompt {prompt.id!r} has token ids outside 0 .. {self.pair.vocabulary_size - 1}; "
                     "encode it with the tokenizer of this pair"
                 )
-            needed = len(prompt.token_ids) + self.settings.max_tokens + nodes
+            needed = len(prompt.token_ids) + longest + beside
             if limit is not None and needed > limit:
+                tree = f" and {beside} other candidates of a tree" if beside else ""
                 raise ValueError(
-                    f"prompt {prompt.id!r} has {len(prompt.token_ids)} tokens; with max_tokens="
-                    f"{self.settings.max_tokens} and {nodes} draft tokens that is {needed}, beyond the "
-                    f"context window of {limit}; shorten the prompt or lower max_tokens"
+                    f"prompt {prompt.id!r} has {len(prompt.token_ids)} tokens; with max_tokens={longest}"
+                    f"{tree} that is {needed}, beyond the context window of {limit}; shorten the prompt or "
+                    "lower max_tokens"
                 )
 
     def warm_up(self, prompt: Prompt) -> None:
@@ -233,7 +249,7 @@ class Engine:
             self._rows.append(
                 Row(
                     prompt,
-                    prompt_generator(self.settings.seed, prompt),
+                    TrueRandomness(self.settings.seed, prompt),
                     ContextWindow(prf.context_width, prf.pads_contexts)
                     if prf
                     else ContextWindow(1, marked=False),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,8 @@ class PositionRandomness:
         prf: the keyed pseudorandom function; None without a watermark.
         contexts: context token ids, [rows, context width].
         masked: positions that carry no watermark, [rows] booleans.
-        generators: the true randomness of every row's text.
+        sources: the true randomness of every row, made when it is first asked for: each gives the same
+            generator at every call.
         n: vocabulary size.
         device: of the tensors that are returned.
     """
@@ -39,11 +40,11 @@ class PositionRandomness:
         prf: Prf | None,
         contexts: np.ndarray,
         masked: np.ndarray,
-        generators: Sequence[np.random.Generator],
+        sources: Sequence[Callable[[], np.random.Generator]],
         n: int,
         device: torch.device,
     ):
-        self._prf, self._contexts, self._generators = prf, contexts, generators
+        self._prf, self._contexts, self._sources = prf, contexts, sources
         self._free = np.flatnonzero(masked if prf is not None else np.ones(len(contexts), dtype=bool))
         self._n, self._device = n, device
         self._drawn: dict[tuple[Stream, str], Any] = {}
@@ -53,11 +54,11 @@ class PositionRandomness:
     def of_key(cls, prf: Prf, contexts: np.ndarray, n: int, device: torch.device) -> PositionRandomness:
         """What the key determines at every context; true random numbers are for nobody to ask for."""
         masked = np.zeros(len(contexts), dtype=bool)
-        return cls(prf, contexts, masked, [np.random.default_rng(0)] * len(contexts), n, device)
+        return cls(prf, contexts, masked, [partial(np.random.default_rng, 0)] * len(contexts), n, device)
 
     def uniform(self) -> torch.Tensor:
         """True random numbers in (0, 1): [rows], new ones at every call."""
-        drawn = [float(open_uniform(generator)) for generator in self._generators]
+        drawn = [float(open_uniform(source())) for source in self._sources]
         return torch.tensor(drawn, dtype=torch.float64, device=self._device)
 
     def coin(self) -> torch.Tensor:
@@ -68,7 +69,7 @@ class PositionRandomness:
             else:
                 coin = np.array(self._prf.coin(self._contexts))
                 for row in map(int, self._free):
-                    coin[row] = open_uniform(self._generators[row])
+                    coin[row] = open_uniform(self._sources[row]())
                 self._coin = torch.from_numpy(coin).to(self._device)
         return self._coin
 
@@ -108,7 +109,7 @@ class PositionRandomness:
             self._prf,
             self._contexts[rows],
             masked[rows],
-            [self._generators[int(row)] for row in rows],
+            [self._sources[int(row)] for row in rows],
             self._n,
             self._device,
         )
@@ -125,7 +126,7 @@ class PositionRandomness:
         else:
             race = self._prf.race(stream, self._contexts, vocabulary_ids(self._n, self._device))
         for row in map(int, self._free):
-            drawn = decoder.draw(self._generators[row], (), self._n)
+            drawn = decoder.draw(self._sources[row](), (), self._n)
             race[row] = torch.from_numpy(drawn).to(self._device)
         return race
 
@@ -135,13 +136,13 @@ class PositionRandomness:
         if self._prf is not None:
             side = self._prf.side_information(stream, self._contexts, decoder.scores.k)
         for row in map(int, self._free):
-            side[row] = decoder.draw(self._generators[row], (), self._n).s
+            side[row] = decoder.draw(self._sources[row](), (), self._n).s
         return SideInformation(torch.from_numpy(side).to(self._device), table)
 
     def _tournament_bits(self, stream: Stream, decoder: Decoder) -> TournamentBits:
         # A source of its own for every free row, made now: how many words are drawn later depends on the
         # other rows of the batch, and must not move what this text draws next.
-        free = {row: decoder.draw(self._generators[row], (), self._n) for row in map(int, self._free)}
+        free = {row: decoder.draw(self._sources[row](), (), self._n) for row in map(int, self._free)}
 
         def word(k: int) -> torch.Tensor:
             if self._prf is None or len(free) == len(self._contexts):

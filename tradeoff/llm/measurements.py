@@ -22,6 +22,7 @@ __all__ = [
     "Acceptance",
     "aatps",
     "acceptance",
+    "counted_steps",
     "excess_surprise",
     "interval",
     "log_perplexity",
@@ -35,9 +36,9 @@ Record = Mapping[str, Any]
 def aatps(records: Sequence[Record], tokens: int | None = None) -> Estimate:
     """Average accepted tokens per step, the token after the drafts included: between 1 and K + 1.
 
-    Steps are counted before the text is cut at its end; with `tokens` only those that begin within so many
-    tokens, because the acceptance rate moves as texts go on, and only equal lengths compare. A ratio of
-    sums over texts, with the standard error of a ratio estimator whose independent units are texts.
+    Of the steps that `counted_steps` counts; with `tokens` only of those that begin within so many tokens,
+    because the acceptance rate moves as texts go on, and only equal lengths compare. A ratio of sums over
+    texts, with the standard error of a ratio estimator whose independent units are texts.
 
     Raises:
         ValueError: without records.
@@ -45,12 +46,28 @@ def aatps(records: Sequence[Record], tokens: int | None = None) -> Estimate:
     _check(records)
     emitted, steps = np.zeros(len(records)), np.zeros(len(records))
     for row, record in enumerate(records):
-        sizes = np.array(record["accepted"]) + 1
-        starts = np.cumsum(sizes) - sizes
-        counted = sizes if tokens is None else sizes[starts < tokens]
+        run = record["run"]
+        sizes = counted_steps(record["accepted"], run["lookahead"], run["max_tokens"])
+        counted = sizes if tokens is None else sizes[np.cumsum(sizes) - sizes < tokens]
         emitted[row], steps[row] = counted.sum(), len(counted)
     ratio = emitted.sum() / steps.sum()
     return Estimate(float(ratio), _standard_error(emitted - ratio * steps) / float(steps.mean()))
+
+
+def counted_steps(accepted: Sequence[int], lookahead: int, max_tokens: int) -> np.ndarray:
+    """Tokens of the steps that say how many a step emits: [steps], before the text is cut at its end.
+
+    The last steps of a text draft no more than it still wants, so they emit fewer tokens. Those that could
+    not draft all K tokens are left out, whatever became of them, as leaving out only what was cut would
+    favour short steps. Where K is more than a whole text, the first step counts, as if K were its length.
+
+    Args:
+        accepted: drafts accepted in every step of one text.
+        lookahead: K.
+        max_tokens: longest text.
+    """
+    sizes = np.array(accepted) + 1
+    return sizes[np.cumsum(sizes) - sizes <= max(max_tokens - lookahead, 0)]
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 
 import numpy as np
 import torch
@@ -45,7 +46,7 @@ class Speculator:
         prf: keyed pseudorandom function, or None.
         sampling: from logits to laws, for both models.
         target, draft: the models and their slots; without a draft a round emits one token of the target.
-        lookahead: K, 0 without a draft.
+        lookahead: K, 0 without a draft; no more is drafted than the row that wants most tokens can use.
         vocabulary: number of tokens n.
         measure: whether to compute entropies, overlaps and expected acceptance.
     """
@@ -63,11 +64,12 @@ class Speculator:
     def round(self, rows: Sequence[Row]) -> None:
         """One step of every row: rows[b] has slot b in both models."""
         levels = self._draft_levels(rows)
+        depth = len(levels)
         candidates = _host([level.candidates for level in levels], len(rows), self.method.width)
         drafts = candidates[:, :, 0]
         contexts, masked = _contexts(rows, drafts)
         logits = self._target_logits(rows, candidates)
-        main = logits[:, : self.lookahead + 1]
+        main = logits[:, : depth + 1]
         p = self.sampling.probabilities(main)
         accepted = [
             self.method.accepts(p[:, k], level.law, level.draft, level.randomness)
@@ -85,7 +87,7 @@ class Speculator:
             a = int(count[b])
             step = Step(
                 tokens=[int(token) for token in emitted[b, : a + 1]],
-                sources="d" * a + ("b" if a == self.lookahead else "r" if rank[b] < 0 else "d"),
+                sources="d" * a + ("b" if a == depth else "r" if rank[b] < 0 else "d"),
                 contexts=[context.tobytes() for context in contexts[b, : a + 1]],
                 masked=masked[b, : a + 1].tolist(),
                 accepted=a,
@@ -96,13 +98,13 @@ class Speculator:
                 efficiency=_padded(measured["efficiency"][b, : a + 1], a + 1),
             )
             if rank[b] >= 0:
-                node = self.lookahead + 1 + a * (self.method.width - 1) + int(rank[b])
+                node = depth + 1 + a * (self.method.width - 1) + int(rank[b])
                 step = self._after_sibling(row, b, step, logits[b : b + 1, node : node + 1])
             length = row.length
             row.emit(step)
             self.target.filled[b] = length + a
             if self.draft is not None:
-                self.draft.filled[b] = length + min(a, self.lookahead - 1)
+                self.draft.filled[b] = length + min(a, depth - 1)
 
     def _draft_levels(self, rows: Sequence[Row]) -> list[_Level]:
         """Draft the look-ahead, one level at a time."""
@@ -110,15 +112,15 @@ class Speculator:
         if self.draft is None:
             return levels
         drafts = np.zeros((len(rows), 0), dtype=np.int64)
-        for level in range(self.lookahead):
+        for level in range(min(self.lookahead, max(row.wanted for row in rows))):
             if level == 0:
                 tokens, where = _unfed(rows, self.draft.filled)
             else:
-                tokens, where = drafts[:, -1:], _lengths(rows)[:, None] + level - 1
+                tokens, where = drafts[:, -1:], _places(rows, level)[:, -1:]
             logits = self.draft.logits(0, tokens, where, 1)
             law = self.sampling.probabilities(logits[:, 0])
             contexts, masked = _contexts(rows, drafts)
-            randomness = self._randomness(rows, contexts[:, level], masked[:, level])
+            randomness = self._randomness(rows, level, contexts[:, level], masked[:, level])
             if isinstance(self.method, OneRaceTree):
                 candidates = self.method.candidates(law, randomness)
             else:
@@ -130,26 +132,27 @@ class Speculator:
     def _target_logits(self, rows: Sequence[Row], candidates: np.ndarray) -> torch.Tensor:
         """Logits after the last token, after every draft, and after every other candidate of a tree.
 
-        Returns [rows, 1 + K + K (width - 1), n]; the other candidates in order of level, then rank.
+        Returns [rows, 1 + k + k (width - 1), n] for k levels; the other candidates in order of level, then
+        rank.
         """
-        k, others = self.lookahead, self.method.width - 1
-        lengths = _lengths(rows)[:, None]
+        k, others = candidates.shape[1], self.method.width - 1
+        places = _places(rows, k)
         old, old_where = _unfed(rows, self.target.filled)
         tokens = np.concatenate([old, candidates[:, :, 0]], axis=1)
-        where = np.concatenate([old_where, lengths + np.arange(k)], axis=1)
+        where = np.concatenate([old_where, places], axis=1)
         if others == 0:
             return self.target.logits(0, tokens, where, k + 1)
         # Side branches lie behind the main branch; each sees the text, the main branch before it, itself.
         level = np.repeat(np.arange(k), others)
-        slots = np.concatenate([where, lengths + k + np.arange(k * others)], axis=1)
+        slots = np.concatenate([where, places[:, -1:] + 1 + np.arange(k * others)], axis=1)
         reads = np.arange(int(slots.max()) + 1) <= where[..., None]
-        branch = (np.arange(reads.shape[-1]) < (lengths + level)[..., None]) | (
+        branch = (np.arange(reads.shape[-1]) < places[:, level, None]) | (
             np.arange(reads.shape[-1]) == slots[:, -k * others :, None]
         )
         return self.target.logits(
             0,
             np.concatenate([tokens, candidates[:, :, 1:].reshape(len(rows), -1)], axis=1),
-            np.concatenate([where, lengths + level], axis=1),
+            np.concatenate([where, places[:, level]], axis=1),
             1 + k + k * others,
             slots=slots,
             reads=np.concatenate([reads, branch], axis=1),
@@ -166,13 +169,13 @@ class Speculator:
     ) -> tuple[np.ndarray, np.ndarray]:
         """The token after the accepted drafts, and which other candidate of a tree it is (-1 if none)."""
         last, rank = np.zeros(len(rows), dtype=np.int64), np.full(len(rows), -1)
-        for k in np.unique(count):
+        for k in np.unique(count).tolist():
             here = np.flatnonzero(count == k)
             index = torch.from_numpy(here).to(p.device)
             law = p[:, k] if len(here) == len(rows) else p[index, k]
-            if k == self.lookahead:
+            if k == len(levels):
                 randomness = self._randomness(
-                    [rows[int(b)] for b in here], contexts[here, k], masked[here, k]
+                    [rows[int(b)] for b in here], k, contexts[here, k], masked[here, k]
                 )
                 last[here] = self.method.bonus(law, randomness).cpu().numpy()
                 continue
@@ -193,7 +196,7 @@ class Speculator:
         """Another candidate of a tree was accepted: one more token from the target behind it."""
         p = self.sampling.probabilities(logits)
         contexts, masked = _contexts([row], np.array([step.tokens]))
-        randomness = self._randomness([row], contexts[:, -1], masked[:, -1])
+        randomness = self._randomness([row], len(step.tokens), contexts[:, -1], masked[:, -1])
         token = self.method.bonus(p[:, 0], randomness).cpu().numpy()
         log_p, log_p_model = self._log_probabilities(p, logits, token[:, None])
         return Step(
@@ -210,11 +213,12 @@ class Speculator:
         )
 
     def _randomness(
-        self, rows: Sequence[Row], contexts: np.ndarray, masked: np.ndarray
+        self, rows: Sequence[Row], ahead: int, contexts: np.ndarray, masked: np.ndarray
     ) -> PositionRandomness:
-        generators = [row.generator for row in rows]
+        """Random numbers of the positions that lie `ahead` tokens behind the texts."""
+        sources = [cache(partial(row.randomness.at, len(row.tokens) + ahead)) for row in rows]
         device = self.target.model.device
-        return PositionRandomness(self.prf, contexts, masked, generators, self.vocabulary, device)
+        return PositionRandomness(self.prf, contexts, masked, sources, self.vocabulary, device)
 
     def _log_probabilities(
         self, p: torch.Tensor, logits: torch.Tensor, tokens: np.ndarray
@@ -259,6 +263,16 @@ def _host(levels: list[torch.Tensor], rows: int, width: int) -> np.ndarray:
 
 def _lengths(rows: Sequence[Row]) -> np.ndarray:
     return np.array([row.length for row in rows])
+
+
+def _places(rows: Sequence[Row], count: int) -> np.ndarray:
+    """Positions of the next `count` tokens, [rows, count].
+
+    A row that wants fewer than its neighbours stays at the last position of its longest text: what is drafted
+    there is never used, and reaches beyond no context window.
+    """
+    ends = np.array([row.length + row.wanted for row in rows])
+    return np.minimum(_lengths(rows)[:, None] + np.arange(count), ends[:, None] - 1)
 
 
 def _unfed(rows: Sequence[Row], filled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

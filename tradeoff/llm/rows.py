@@ -10,7 +10,7 @@ import numpy as np
 
 from tradeoff.prf import PAD
 
-__all__ = ["ContextWindow", "GeneratedText", "Prompt", "Row", "Step", "prompt_generator"]
+__all__ = ["ContextWindow", "GeneratedText", "Prompt", "Row", "Step", "TrueRandomness"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class GeneratedText:
         prompt: what it continues.
         token_ids: generated tokens, the end-of-text token included if it came.
         finish: "eos" or "length".
-        accepted: accepted draft tokens of every step, before the text was cut at its end.
+        accepted: accepted draft tokens of every step, also behind an end of text that came within it, but no
+            more than the text wanted: K, and at most the tokens that were left of its longest length.
         sources: one letter a token: d (accepted draft), r (replacement of a rejected one), b (bonus, or no
             speculation).
         unmarked: tokens sampled with true randomness because their context had occurred before or was too
@@ -73,11 +74,27 @@ class Step:
     efficiency: Sequence[float | None] = ()
 
 
-def prompt_generator(seed: int, prompt: Prompt) -> np.random.Generator:
-    """The source of true randomness of one text: a function of (seed, prompt tokens) alone."""
-    data = np.array([seed, *prompt.token_ids], dtype=np.int64).tobytes()
-    digest = hashlib.blake2b(data, digest_size=32, person=b"tradeoff prompt").digest()
-    return np.random.Generator(np.random.PCG64(np.frombuffer(digest, dtype=np.uint32)))
+class TrueRandomness:
+    """The true randomness of one text, position by position: a function of (seed, prompt tokens) alone.
+
+    A position that was looked ahead at and thrown away has the same numbers again when the text gets there;
+    nothing that was emitted depends on them. So how far a step looks ahead does not move what is drawn later,
+    and a text of fewer tokens is the beginning of a longer one.
+
+    Args:
+        seed: of the run.
+        prompt: what the text continues.
+    """
+
+    def __init__(self, seed: int, prompt: Prompt):
+        data = np.array([seed, *prompt.token_ids], dtype=np.int64).tobytes()
+        self._hash = hashlib.blake2b(data, digest_size=32, person=b"tradeoff prompt")
+
+    def at(self, position: int) -> np.random.Generator:
+        """A new generator, at its beginning, for the generated token number `position`, from 0."""
+        whole = self._hash.copy()
+        whole.update(position.to_bytes(8, "little"))
+        return np.random.Generator(np.random.PCG64(np.frombuffer(whole.digest(), dtype=np.uint32)))
 
 
 class ContextWindow:
@@ -128,7 +145,7 @@ class Row:
     """A text in progress. Its place in the batch says which slot holds its key/value entries."""
 
     prompt: Prompt
-    generator: np.random.Generator
+    randomness: TrueRandomness
     window: ContextWindow
     limit: int
     eos: frozenset[int]
@@ -137,6 +154,12 @@ class Row:
     finish: str | None = None
     _steps: list[Step] = field(default_factory=list)
     _kept: list[int] = field(default_factory=list)
+    _accepted: list[int] = field(default_factory=list)
+
+    @property
+    def wanted(self) -> int:
+        """Tokens up to the longest text."""
+        return self.limit - len(self.tokens)
 
     @property
     def length(self) -> int:
@@ -152,6 +175,8 @@ class Row:
 
     def emit(self, step: Step) -> None:
         """Append what a step emitted, up to the end of the text."""
+        # A neighbour that wants more tokens has the whole batch draft more than this text wants.
+        self._accepted.append(min(step.accepted, self.wanted))
         kept = 0
         for token in step.tokens:
             self.tokens.append(token)
@@ -177,7 +202,7 @@ class Row:
             prompt=self.prompt,
             token_ids=self.tokens,
             finish=self.finish or "length",
-            accepted=[step.accepted for step in self._steps],
+            accepted=self._accepted,
             sources="".join(joined("sources")),
             unmarked=sum(joined("masked")),
             log_p=joined("log_p"),

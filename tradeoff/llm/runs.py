@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tradeoff.console import print_warning, stderr
 from tradeoff.llm.engine import Engine, EngineSettings
+from tradeoff.llm.measurements import counted_steps
 from tradeoff.llm.models import ModelPair
 from tradeoff.llm.records import RecordFile, run_settings, text_record
 from tradeoff.llm.rows import Prompt
@@ -117,8 +118,9 @@ def _generate_missing(
             words = str(engine.pair.tokenizer.decode(text.token_ids, skip_special_tokens=True))
             file.append(text_record(text, run, words, engine.batch))
             tokens += len(text.token_ids)
-            emitted += sum(text.accepted) + len(text.accepted)
-            steps += len(text.accepted)
+            counted = counted_steps(text.accepted, run["lookahead"], run["max_tokens"])
+            emitted += int(counted.sum())
+            steps += len(counted)
             seconds = time.perf_counter() - start
             speed = f"{tokens / seconds:.1f} tokens/s, AATPS {emitted / steps:.2f}"
             progress.update(task, advance=1, speed=speed)
