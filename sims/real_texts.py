@@ -23,10 +23,11 @@ from tradeoff.detection.evidence import text_contexts
 from tradeoff.detection.model_aware import ModelAware
 from tradeoff.draws import categorical
 from tradeoff.kernels import Algorithm1, Method, OneRace, TwoKeys
+from tradeoff.keyed_randomness import KeyedRandomness
 from tradeoff.keys import Key
 from tradeoff.llm.engine import Engine, EngineSettings
 from tradeoff.llm.forced import Replay, replay
-from tradeoff.llm.keyed import PositionRandomness
+from tradeoff.llm.keyed import vocabulary_ids
 from tradeoff.llm.measurements import Acceptance, acceptance
 from tradeoff.llm.models import ModelPair
 from tradeoff.llm.pairs import NextTokenPairs
@@ -212,19 +213,18 @@ class _Drawn:
     def __init__(self, p: np.ndarray, q: np.ndarray, contexts: np.ndarray, rng: np.random.Generator):
         self._p, self._q = (torch.from_numpy(law).expand(len(contexts), -1) for law in (p, q))
         self._contexts, self._rng = contexts, rng
-        self._randomness: dict[Prf, PositionRandomness] = {}
+        self._randomness: dict[Prf, KeyedRandomness] = {}
 
     def __call__(self, method: Method, prf: Prf) -> np.ndarray:
         """The token of one draft-and-verify step."""
         if prf not in self._randomness:
             rows = len(self._contexts)
-            self._randomness[prf] = PositionRandomness(
+            self._randomness[prf] = KeyedRandomness(
                 prf,
                 self._contexts,
                 np.zeros(rows, dtype=bool),
                 [lambda: self._rng] * rows,
-                self._p.shape[1],
-                torch.device("cpu"),
+                vocabulary_ids(self._p.shape[1], torch.device("cpu")),
             )
         randomness = self._randomness[prf]
         draft = method.draft(self._q, randomness)

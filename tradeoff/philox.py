@@ -10,7 +10,7 @@ from typing import ClassVar, NoReturn
 import numpy as np
 
 from tradeoff._arrays import Array, like, namespace, on_host, to_numpy
-from tradeoff.prf import PAD, Kind, Stream, check_contexts, check_tokens, check_width
+from tradeoff.prf import PAD, Kind, Stream, check_contexts, check_tokens, check_width, lacks
 from tradeoff.prf_bits import expand, minus_log
 
 __all__ = ["VllmPhilox", "philox4x32"]
@@ -139,26 +139,19 @@ class VllmPhilox:
 
     def coin(self, contexts: np.ndarray) -> np.ndarray:
         """Raises ValueError: the format has none."""
-        self._lacks("an acceptance coin")
+        raise lacks(self, [Kind.COIN])
 
     def bits(self, stream: Stream, contexts: np.ndarray, tokens: Array, word: int = 0) -> Array:
         """Raises ValueError: the format has none."""
-        self._lacks("tournament bits")
+        raise lacks(self, [Kind.BITS])
 
     def side_information(self, stream: Stream, contexts: np.ndarray, k: int) -> np.ndarray:
         """Raises ValueError: the format has none."""
-        self._lacks("side information")
+        raise lacks(self, [Kind.SIDE_INFORMATION])
 
     def score_uniforms(self, tokens: np.ndarray, k: int) -> np.ndarray:
         """Raises ValueError: the format has none."""
-        self._lacks("scores")
-
-    def _lacks(self, what: str) -> NoReturn:
-        raise ValueError(
-            f"{self.name} does not define {what}; with it use the methods basic, keep-strength, "
-            "keep-efficiency, two-keys, one-race or one-race-tree with Gumbel-max; the default prf "
-            "blake2b-splitmix-v1 has all"
-        )
+        raise lacks(self, [Kind.SIDE_INFORMATION])
 
     def _key_bytes(self) -> bytes:
         return operator.index(self.master_key).to_bytes(8, "big")
@@ -169,7 +162,7 @@ class VllmPhilox:
             return operator.index(self.master_key)
         labels = {Stream.DRAFT: b"key_a", Stream.TARGET: b"key_b"}
         if stream not in labels:
-            self._lacks(f"a stream {stream.value!r}")
+            raise lacks(self, [f"a stream {stream.value!r}"])
         return int.from_bytes(hashlib.sha256(labels[stream] + self._key_bytes()).digest()[:8], "big")
 
     def _absorb(self, key: int, contexts: np.ndarray) -> np.ndarray:

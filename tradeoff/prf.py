@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import math
 import operator
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Protocol, runtime_checkable
@@ -31,8 +31,10 @@ __all__ = [
     "Prf",
     "Stream",
     "check_contexts",
+    "check_supplied",
     "check_tokens",
     "check_width",
+    "lacks",
 ]
 
 #: Fills contexts near the start of a text.
@@ -239,6 +241,22 @@ def _check_count(name: str, count: int, what: str) -> int:
         kind, usual = what.split("; ")
         raise ValueError(f"{name}={count!r} must be a whole number of {kind}, 1 to 2^31; {usual} is usual")
     return int(count)
+
+
+def check_supplied(prf: Prf, needs: Iterable[Kind]) -> None:
+    """Raise ValueError, naming them, if the function lacks kinds of numbers that are needed."""
+    wanted = set(needs) - prf.supplies
+    if wanted:
+        raise lacks(prf, wanted)
+
+
+def lacks(prf: Prf, what: Iterable[str]) -> ValueError:
+    """The error for numbers that a function does not have."""
+    return ValueError(
+        f"{prf.name} does not define {' and '.join(sorted(what))}; with it use the methods basic, "
+        "keep-strength, keep-efficiency, two-keys, one-race or one-race-tree with Gumbel-max; the default "
+        f"prf {KeyedPrf.name} has all"
+    )
 
 
 def check_width(width: int) -> None:

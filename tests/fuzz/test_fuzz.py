@@ -1,6 +1,6 @@
 """Malformed input: a verdict or one line and exit status 2, never a traceback, never NaN, never much memory.
 
-Some 600 inputs; `TRADEOFF_FUZZ=10 pytest tests/fuzz` tries ten times as many, new ones each time.
+Some 400 inputs; `TRADEOFF_FUZZ=10 pytest tests/fuzz` tries ten times as many, new ones each time.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ ways = st.sampled_from([["--json"], ["--tokens"], ["--json", "--sequential"], ["
 
 
 @given(st.data())
-@fuzzed(150)
+@fuzzed(80)
 def test_records(folder: Path, tiny_folder: Path, data: st.DataObject) -> None:
     """Bytes damaged, or fields replaced, of JSON lines and of one JSON value."""
     structural = damaged_json(RECORD, "run").map(lambda record: json.dumps(record).encode() + b"\n")
@@ -119,7 +119,7 @@ def test_records(folder: Path, tiny_folder: Path, data: st.DataObject) -> None:
 
 
 @given(damaged(LINES) | damaged_json(RECORD, "run").map(lambda record: json.dumps(record).encode() + b"\n"))
-@fuzzed(100)
+@fuzzed(60)
 def test_results_files(folder: Path, content: bytes) -> None:
     """A file that a run cannot go on with is refused as it is; of one it can, no whole line is lost."""
     path = folder / "texts.jsonl"
@@ -144,7 +144,7 @@ DISTRIBUTIONS = {
 
 
 @given(st.data())
-@fuzzed(150)
+@fuzzed(80)
 def test_distributions(folder: Path, data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from([*DISTRIBUTIONS, "npy"]))
     if kind == "npy":
@@ -173,7 +173,7 @@ def test_distributions(folder: Path, data: st.DataObject) -> None:
 
 
 @given(damaged(KEY.secret.hex().encode() + b"\n") | st.binary(max_size=80))
-@fuzzed(100)
+@fuzzed(50)
 def test_key_files(folder: Path, content: bytes) -> None:
     """No part of what may be a key is shown."""
     path = folder / "damaged.key"
@@ -189,7 +189,7 @@ def test_key_files(folder: Path, content: bytes) -> None:
 
 
 @given(st.data())
-@fuzzed(100)
+@fuzzed(60)
 def test_prompts(folder: Path, make_tokenizer: Any, data: st.DataObject) -> None:
     """What is read has a name and words that can be encoded."""
     good = b'{"id": "a", "prompt": "the man"}\n{"prompt": "and then"}\n'
@@ -207,7 +207,7 @@ def test_prompts(folder: Path, make_tokenizer: Any, data: st.DataObject) -> None
 
 
 @given(encoded() | st.binary(max_size=300) | damaged("naïve — “café”\n".encode() * 20), ways)
-@fuzzed(150)
+@fuzzed(80)
 def test_texts(folder: Path, tiny_folder: Path, content: bytes, way: list[str]) -> None:
     """In any encoding: read as UTF-8, or refused with what it is or where it is not."""
     path = folder / "x.txt"

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging
 
+from tradeoff.keys import Key
 from tradeoff.llm.builtin import ModelUnavailableError
 from tradeoff.llm.huggingface import (
     CacheLayer,
@@ -265,7 +266,7 @@ def test_no_other_module_imports_transformers() -> None:
 
 def test_generating_prints_no_warning(tiny_folder: Path, tmp_path: Path) -> None:
     """With every warning shown, the whole way from models to text says nothing that a user cannot act on."""
-    (tmp_path / "a.key").write_text("0123456789abcdef" * 4)
+    Key.new().write(tmp_path / "a.key")
     (tmp_path / "prompts.txt").write_text("the man\n")
     command = [sys.executable, "-W", "always::FutureWarning", "-m", "tradeoff.cli", "generate"]
     options = {

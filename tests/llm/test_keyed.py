@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from tradeoff.decoders import Completed, GumbelMax, Identity, SynthID, heavy_water, simplex_water
+from tradeoff.keyed_randomness import KeyedRandomness
 from tradeoff.keys import Key
-from tradeoff.llm.keyed import PositionRandomness, vocabulary_ids
+from tradeoff.llm.keyed import vocabulary_ids
 from tradeoff.prf import KeyedPrf, Prf, Stream
 
 N = 6
@@ -23,10 +24,10 @@ IDS = np.arange(N)
 
 def randomness(
     rows: list[int], masked: np.ndarray = MASKED, prf: Prf | None = PRF, seed: int = 0
-) -> PositionRandomness:
+) -> KeyedRandomness:
     sources = [cache(partial(np.random.default_rng, [seed, row])) for row in rows]
-    device = torch.device("cpu")
-    return PositionRandomness(prf, CONTEXTS[rows], masked[rows], sources, N, device)
+    ids = vocabulary_ids(N, torch.device("cpu"))
+    return KeyedRandomness(prf, CONTEXTS[rows], masked[rows], sources, ids)
 
 
 def test_unmasked_rows_read_the_key() -> None:

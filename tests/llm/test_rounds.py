@@ -25,10 +25,11 @@ from tradeoff.kernels import (
     Standard,
     TwoKeys,
 )
+from tradeoff.keyed_randomness import KeyedRandomness
 from tradeoff.keys import Key
 from tradeoff.llm import engine
 from tradeoff.llm.engine import Engine, EngineSettings
-from tradeoff.llm.keyed import PositionRandomness
+from tradeoff.llm.keyed import vocabulary_ids
 from tradeoff.llm.models import ModelPair
 from tradeoff.llm.rounds import Speculator
 from tradeoff.llm.rows import Prompt, Row, TrueRandomness
@@ -115,12 +116,12 @@ def own_keys(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[int], Prf |
     def install(prf: Callable[[int], Prf | None]) -> None:
         def randomness(
             self: Speculator, rows: Sequence[Row], ahead: int, contexts: np.ndarray, masked: np.ndarray
-        ) -> PositionRandomness:
+        ) -> KeyedRandomness:
             salt = np.array([[int(row.prompt.id)] for row in rows])
             contexts = np.concatenate([salt, contexts], axis=1)
             sources = [cache(partial(row.randomness.at, len(row.tokens) + ahead)) for row in rows]
-            device = self.target.model.device
-            return PositionRandomness(prf(2), contexts, masked, sources, self.vocabulary, device)
+            ids = vocabulary_ids(self.vocabulary, self.target.model.device)
+            return KeyedRandomness(prf(2), contexts, masked, sources, ids)
 
         monkeypatch.setattr(Speculator, "_randomness", randomness)
         monkeypatch.setattr(

@@ -55,6 +55,7 @@ def fast(monkeypatch):
         monkeypatch.setitem(function.__kwdefaults__, "seeds", 2_000)
 
 
+@pytest.mark.slow
 def test_everything_is_written_and_listed(app, fast, tmp_path, builtin_pair):
     out = tmp_path / "results"
     preset = tmp_path / "least.toml"

@@ -21,6 +21,7 @@ def quick(tmp_path_factory: pytest.TempPathFactory):
     return runner.invoke(app, ["--quick", "--out", str(out)]), out
 
 
+@pytest.mark.slow
 def test_quick_run_is_green_and_its_controls_are_red(quick) -> None:
     result, out = quick
     assert result.exit_code == 0, result.output
@@ -30,6 +31,7 @@ def test_quick_run_is_green_and_its_controls_are_red(quick) -> None:
     assert f"{QUICK_SIZE:,} seeds, seed 0" in result.output
 
 
+@pytest.mark.slow
 def test_every_statement_has_rows_a_control_a_table_and_a_figure(quick) -> None:
     result, out = quick
     for name in STATEMENTS:
@@ -46,6 +48,7 @@ def test_every_statement_has_rows_a_control_a_table_and_a_figure(quick) -> None:
         assert part in controls.index
 
 
+@pytest.mark.slow
 def test_the_built_in_pair_is_evaluated(quick) -> None:
     result, out = quick
     if "Not evaluated: real_pair" in result.output:
@@ -54,6 +57,7 @@ def test_the_built_in_pair_is_evaluated(quick) -> None:
     assert (table["statement"] == "Real pair").sum() > 40
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["definition_3_1", "lemma_3_1"])
 def test_only_gives_the_rows_of_the_whole_run(name: str, quick, tmp_path) -> None:
     """A statement's numbers depend on size and seed, not on which others run."""

@@ -68,7 +68,7 @@ class Completed(BaseDecoder):
 
     def numbers(self, source: Source) -> Completion:
         """Both; numbers of different kinds are independent."""
-        return Completion(self.decoder.numbers(source), _RACE.numbers(source))
+        return Completion(source.zeta(self.decoder), source.zeta(_RACE))
 
     def take(self, zeta: Completion, rows: Array) -> Completion:
         """Both of theirs."""

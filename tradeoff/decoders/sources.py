@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from tradeoff._arrays import Array
 from tradeoff.prf import Prf
 from tradeoff.scores import seeded_table
+
+if TYPE_CHECKING:
+    from tradeoff.decoders.base import Decoder
 
 __all__ = ["Source", "TrueSource"]
 
@@ -32,6 +35,9 @@ class Source(Protocol):
 
     def table(self, seed: int) -> Prf:
         """The key under which scores of tokens are looked up; where there is no key, the table of `seed`."""
+
+    def zeta(self, decoder: Decoder) -> Any:
+        """What another decoder reads of the same stream: for decoders that are made of others."""
 
 
 class TrueSource:
@@ -67,3 +73,7 @@ class TrueSource:
     def table(self, seed: int) -> Prf:
         """See `Source.table`: that of the seed."""
         return seeded_table(seed)
+
+    def zeta(self, decoder: Decoder) -> Any:
+        """See `Source.zeta`."""
+        return decoder.numbers(self)

@@ -11,8 +11,9 @@ from tradeoff.decoders import Completed, is_degenerate
 from tradeoff.detection.anchored import AnchorReading, Seeds
 from tradeoff.detection.evidence import Evidence
 from tradeoff.kernels import Method
+from tradeoff.keyed_randomness import KeyedRandomness
 from tradeoff.llm.huggingface import PreTrainedModel, next_logits
-from tradeoff.llm.keyed import PositionRandomness, vocabulary_ids
+from tradeoff.llm.keyed import vocabulary_ids
 from tradeoff.llm.sampling import Sampling
 from tradeoff.prf import KeyedPrf
 
@@ -92,7 +93,7 @@ def read_anchor(
         p0 = sampling.probabilities(logits[rows])
         contexts = all_contexts[first : first + _POSITIONS]
         token = torch.from_numpy(all_tokens[first : first + _POSITIONS]).to(device)
-        randomness = PositionRandomness.of_key(prf, contexts, vocabulary_size, device)
+        randomness = KeyedRandomness.of_key(prf, contexts, vocabulary_ids(vocabulary_size, device))
         seed = decoder.token(p0, randomness.zeta(stream, decoder))
         mass.append(_at(p0, token))
         seeds[vocabulary_size].append((seed == token, _at(p0, seed)))

@@ -17,14 +17,13 @@ import torch
 
 from tradeoff.kernels import Basic, Method
 from tradeoff.llm.huggingface import end_token_ids, longest_context
-from tradeoff.llm.keyed import PositionRandomness
 from tradeoff.llm.models import ModelPair
 from tradeoff.llm.probe import findings
 from tradeoff.llm.rounds import Speculator
 from tradeoff.llm.rows import ContextWindow, GeneratedText, Prompt, Row, TrueRandomness
 from tradeoff.llm.sampling import Sampling
 from tradeoff.llm.slots import Feeder
-from tradeoff.prf import Prf
+from tradeoff.prf import Kind, Prf, check_supplied
 
 __all__ = ["Engine", "EngineSettings"]
 
@@ -78,18 +77,8 @@ class EngineSettings:
                 f"method {self.method.name} with {self.method.decoder.name} needs a key: pass prf"
             )
         if self.prf is not None and self.marked:
-            self._check_prf(self.prf)
-
-    def _check_prf(self, prf: Prf) -> None:
-        """Ask for one number of every kind that the method reads, so that a function that lacks it says so
-        before any text is begun."""
-        context = np.zeros((1, prf.context_width), dtype=np.int64)
-        numbers = PositionRandomness.of_key(prf, context, 1, torch.device("cpu"))
-        if self.method.detection.coin == "keyed":
-            numbers.coin()
-        certain = torch.ones((1, 1), dtype=torch.float64)
-        for stream in self.method.detection.streams:
-            self.method.decoder(certain, numbers.zeta(stream, self.method.decoder))
+            coin = {Kind.COIN} if self.method.detection.coin == "keyed" else set()
+            check_supplied(self.prf, self.method.decoder.needs | coin)
 
     @property
     def drafts(self) -> bool:

@@ -11,8 +11,9 @@ import torch
 from tradeoff.decoders import is_degenerate
 from tradeoff.detection.evidence import Evidence
 from tradeoff.kernels import Basic, KeepStrength, Method
+from tradeoff.keyed_randomness import KeyedRandomness
 from tradeoff.llm.huggingface import PreTrainedModel, next_logits
-from tradeoff.llm.keyed import PositionRandomness
+from tradeoff.llm.keyed import vocabulary_ids
 from tradeoff.llm.models import ModelPair
 from tradeoff.llm.sampling import Sampling
 from tradeoff.prf import Prf
@@ -113,7 +114,7 @@ def _determined(
 ) -> torch.Tensor:
     """The tokens that the key determines: [rows]."""
     # A degenerate method with a keyed coin draws nothing truly random.
-    randomness = PositionRandomness.of_key(prf, contexts, n, device)
+    randomness = KeyedRandomness.of_key(prf, contexts, vocabulary_ids(n, device))
     if q is None:
         return method.bonus(p, randomness)
     return method(p, q, method.draft(q, randomness), randomness).token

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from tradeoff.kernels import Method, OneRaceTree
-from tradeoff.llm.keyed import PositionRandomness
+from tradeoff.keyed_randomness import KeyedRandomness
+from tradeoff.llm.keyed import vocabulary_ids
 from tradeoff.llm.rows import Row, Step
 from tradeoff.llm.sampling import Sampling
 from tradeoff.llm.slots import Feeder
@@ -30,7 +31,7 @@ class _Level:
 
     law: torch.Tensor
     candidates: torch.Tensor
-    randomness: PositionRandomness
+    randomness: KeyedRandomness
 
     @property
     def draft(self) -> torch.Tensor:
@@ -214,11 +215,11 @@ class Speculator:
 
     def _randomness(
         self, rows: Sequence[Row], ahead: int, contexts: np.ndarray, masked: np.ndarray
-    ) -> PositionRandomness:
+    ) -> KeyedRandomness:
         """Random numbers of the positions that lie `ahead` tokens behind the texts."""
         sources = [cache(partial(row.randomness.at, len(row.tokens) + ahead)) for row in rows]
         device = self.target.model.device
-        return PositionRandomness(self.prf, contexts, masked, sources, self.vocabulary, device)
+        return KeyedRandomness(self.prf, contexts, masked, sources, vocabulary_ids(self.vocabulary, device))
 
     def _log_probabilities(
         self, p: torch.Tensor, logits: torch.Tensor, tokens: np.ndarray
