@@ -30,6 +30,7 @@ from tradeoff.llm.engine import EngineSettings
 from tradeoff.llm.measurements import (
     aatps,
     acceptance,
+    distinct_texts,
     excess_surprise,
     log_perplexity,
     paired_log_perplexity,
@@ -121,7 +122,7 @@ def tabulate(texts: dict[Cell, CellTexts]) -> pd.DataFrame:
     rows = []
     common = counted_tokens(texts)
     for cell, found in texts.items():
-        records = found.records
+        records = distinct_texts(found.records)
         row: dict[str, Any] = {
             "prompts": cell.prompts.name,
             "temperature": cell.temperature,

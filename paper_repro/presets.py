@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
@@ -57,18 +57,22 @@ class PromptSet:
             raise ValueError(f"prompts {self.name!r}: name the field of {self.dataset} that holds the text")
 
     def read(self, count: int) -> list[tuple[str, str]]:
-        """The first `count` (id, prompt) pairs, or all there are.
+        """The first `count` (id, prompt) pairs of different words, or all there are.
+
+        Equal prompts would get the same text, which a table would take for several.
 
         Raises:
             FileError: if a file is missing or malformed.
             ValueError: if the package `datasets` is missing.
         """
-        pairs = read_prompts(self.source)[:count] if self.source else self._streamed(count)
-        if self.words:
-            pairs = [(name, " ".join(text.split()[: self.words])) for name, text in pairs]
-        return pairs
+        found: dict[str, str] = {}
+        for name, text in read_prompts(self.source) if self.source else self._streamed():
+            found.setdefault(" ".join(text.split()[: self.words]) if self.words else text, name)
+            if len(found) == count:
+                break
+        return [(name, text) for text, name in found.items()]
 
-    def _streamed(self, count: int) -> list[tuple[str, str]]:
+    def _streamed(self) -> Iterator[tuple[str, str]]:
         try:
             from datasets import load_dataset
         except ModuleNotFoundError as error:
@@ -78,7 +82,6 @@ class PromptSet:
                 "name the file as source"
             ) from error
         rows = load_dataset(self.dataset, self.config or None, split=self.split, streaming=True)
-        found: list[tuple[str, str]] = []
         for number, row in enumerate(rows):
             if self.field not in row:
                 raise ValueError(
@@ -87,10 +90,7 @@ class PromptSet:
                 )
             text = str(row[self.field]).strip()
             if text:
-                found.append((f"{self.name}-{number}", text))
-            if len(found) == count:
-                break
-        return found
+                yield f"{self.name}-{number}", text
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from tradeoff.cli import app
 from tradeoff.cli.generate import _METHOD_HELP
 from tradeoff.kernels import METHODS
 from tradeoff.keys import Key
-from tradeoff.llm.measurements import aatps, interval
+from tradeoff.llm.measurements import aatps, interval, log_perplexity
 from tradeoff.llm.probe import Findings
 from tradeoff.philox import VllmPhilox
 from tradeoff.prf import KeyedPrf, Stream
@@ -127,6 +127,33 @@ def test_interval_of_aatps_is_printed(folder: Path, tiny_folder: Path) -> None:
     low, high = interval(aatps(found), len(found))
     expected = f"AATPS {aatps(found).value:.3f} (95% interval {max(low, 1):.3f} to {min(high, 4):.3f})"
     assert expected in result.output
+
+
+def test_equal_prompts_are_told_and_counted_once(folder: Path, tiny_folder: Path) -> None:
+    (folder / "prompts.txt").write_text("the man\nand then\nthe man\nthe man\n")
+    result = generate(folder, tiny_folder, "--batch", "1")
+    words = " ".join(result.output.split())
+    assert "note: 2 of 4 prompts are equal to earlier ones and get the same texts as those" in words
+    assert "another --seed, into another file, gives other texts" in words
+    assert "4 texts (2 distinct)" in words
+    first, second, *again = records(folder)
+    assert [record["token_ids"] for record in again] == [first["token_ids"]] * 2
+    perplexity = log_perplexity([first, second])
+    assert f"LOGPPL {perplexity.value:.3f} ± {perplexity.standard_error:.3f}" in words
+    low, high = interval(aatps([first, second]), 2)
+    assert f"(95% interval {max(low, 1):.3f} to {min(high, 4):.3f})" in words
+
+
+def test_what_tells_equal_prompts_apart_depends_on_the_method(folder: Path, tiny_folder: Path) -> None:
+    """A method whose every number is keyed hardly sees the seed."""
+    (folder / "prompts.txt").write_text("the man\nthe man\n")
+    options = ["--prf", "vllm-philox-v1", "--key", "42"]
+    words = " ".join(generate(folder, tiny_folder, *options, key=False).output.split())
+    assert "1 of 2 prompts are equal" in words
+    assert "another key, into another file, gives other texts" in words
+    (folder / "prompts.txt").write_text("the man\nthe  man\n")
+    (folder / "out.jsonl").unlink()
+    assert "are equal" not in generate(folder, tiny_folder).output
 
 
 def test_no_speculation_has_no_lookahead(folder: Path, tiny_folder: Path) -> None:

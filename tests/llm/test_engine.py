@@ -27,6 +27,7 @@ from tradeoff.decoders import Completed, GumbelMax, Identity, SynthID, heavy_wat
 from tradeoff.kernels import (
     Algorithm1,
     Basic,
+    KeepEfficiency,
     KeepStrength,
     Method,
     OneRace,
@@ -336,6 +337,40 @@ def test_a_function_that_lacks_what_the_method_reads(method: Method) -> None:
     """vLLM's format has no coin, bits or side information: the error says so before any model is run."""
     with pytest.raises(ValueError, match="vllm-philox-v1 does not define"):
         EngineSettings(method, VLLM, max_tokens=3)
+
+
+@pytest.mark.parametrize(
+    ("method", "prf", "seeded"),
+    [
+        (Standard(), None, True),
+        (OneRace(), PRF, True),
+        (KeepStrength(GumbelMax()), PRF, True),
+        (OneRace(), VLLM, False),
+        (OneRaceTree(width=2), VLLM, False),
+        (KeepStrength(GumbelMax()), VLLM, False),
+        (Basic(GumbelMax()), VLLM, False),
+        (TwoKeys(GumbelMax()), VLLM, True),
+        (KeepEfficiency(GumbelMax()), VLLM, True),
+        (Basic(Identity()), VLLM, True),
+    ],
+    ids=lambda value: getattr(value, "name", str(value)),
+)
+def test_which_texts_follow_the_seed(
+    method: Method, prf: Prf | None, seeded: bool, make_pair: MakePair
+) -> None:
+    """Without a watermark, a full context at the start, or with a random coin that decides: all; else none.
+
+    Three tokens under contexts padded with a different number of PAD, so that none occurs again.
+    """
+    pair = make_pair(N)
+    prompts = some_prompts(12)
+    settings = EngineSettings(method, prf, max_tokens=3, ignore_eos=True)
+    assert settings.seeded == seeded
+    texts, others = (
+        [generate(pair, s, prompts)[prompt.id].token_ids for prompt in prompts]
+        for s in (settings, replace(settings, seed=9))
+    )
+    assert (texts != others) == seeded
 
 
 def test_different_keys_and_seeds_give_different_texts(make_pair: MakePair) -> None:

@@ -13,6 +13,7 @@ from tradeoff.llm.measurements import (
     aatps,
     acceptance,
     counted_steps,
+    distinct_texts,
     excess_surprise,
     interval,
     log_perplexity,
@@ -176,6 +177,51 @@ def test_per_token_time_is_in_milliseconds() -> None:
     assert per_token_time(records).value == pytest.approx(150.0)
     with pytest.raises(ValueError, match="batches of 8"):
         per_token_time([records[0], {**records[1], "batch": 8}])
+
+
+def record(prompt: str, logppl: float, seed: int = 0) -> dict:
+    """A record of two steps, two verified drafts and two tokens that all follow from `logppl`."""
+    return {
+        "id": f"{prompt} {logppl}",
+        "prompt": prompt,
+        "prompt_hash": prompt,
+        "token_ids": [1, 2],
+        "accepted": [round(logppl) % 3, 1],
+        "logppl": logppl,
+        "log_p": [-logppl, -logppl],
+        "entropy": [1.0, 2.0],
+        "seconds": logppl,
+        "batch": 1,
+        "run": {"lookahead": 3, "max_tokens": 40, "seed": seed},
+        **measured("dr" if logppl > 2 else "rr", [0.5, 0.25], [0.5, 0.25]),
+    }
+
+
+@pytest.mark.parametrize(
+    "function", [aatps, acceptance, excess_surprise, log_perplexity, per_token_time], ids=lambda f: f.__name__
+)
+def test_equal_prompts_of_one_run_count_once(function) -> None:
+    """Value and error are those of the different texts; another seed or no prompt at all are texts apart."""
+    texts = [record("a", 1.0), record("b", 2.0), record("c", 6.0)]
+    assert function([*texts, record("a", 1.0), record("a", 1.0), record("c", 6.0)]) == function(texts)
+    more = [*texts, record("a", 5.0, seed=1)]
+    assert distinct_texts([*more, record("a", 1.0)]) == more
+    assert function(more) != function(texts)
+    unnamed = [{k: v for k, v in text.items() if k != "prompt_hash"} for text in (texts[0], texts[0])]
+    assert distinct_texts(unnamed) == unnamed
+
+
+def test_equal_prompts_are_one_pair() -> None:
+    """Also where only the second of them has a partner."""
+
+    def named(name: str, prompt: str, logppl: float) -> dict:
+        return {**record(prompt, logppl), "id": name}
+
+    ours = [named("1", "a", 1.0), named("2", "a", 1.0), named("3", "a", 1.0), named("4", "b", 4.0)]
+    theirs = [named("2", "a", 3.0), named("3", "a", 3.0), named("4", "b", 4.0)]
+    difference = paired_log_perplexity(ours, theirs)
+    assert difference.value == -1.0
+    assert difference.standard_error == pytest.approx(np.std([-2, 0], ddof=1) / math.sqrt(2))
 
 
 def test_intervals_are_those_of_student() -> None:

@@ -143,13 +143,22 @@ def test_prompt_sets_cut_and_count() -> None:
     assert [text.split() for _, text in cut] == [text.split()[:3] for _, text in first]
 
 
+def test_equal_prompts_are_read_once(tmp_path: Path) -> None:
+    """Equal ones get equal texts: others take their places, also where cutting makes them equal."""
+    path = tmp_path / "p.txt"
+    path.write_text("one two\none three\none two\nfour\nfive\n")
+    prompts = PromptSet("a", source=str(path))
+    assert prompts.read(3) == [("1", "one two"), ("2", "one three"), ("4", "four")]
+    assert replace(prompts, words=1).read(10) == [("1", "one"), ("4", "four"), ("5", "five")]
+
+
 def test_datasets_are_streamed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only as many rows are read as are needed; empty ones are left out."""
+    """Only as many rows are read as are needed; empty and equal ones are left out."""
     import sys
     import types
 
     asked: list[tuple] = []
-    rows = iter([{"q": " one "}, {"q": ""}, {"q": "two"}, {"q": "three"}])
+    rows = iter([{"q": " one "}, {"q": ""}, {"q": "one"}, {"q": "two"}, {"q": "three"}])
 
     def load_dataset(*args, **kwargs):
         asked.append((args, kwargs))
@@ -157,7 +166,7 @@ def test_datasets_are_streamed(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setitem(sys.modules, "datasets", types.SimpleNamespace(load_dataset=load_dataset))
     found = PromptSet("eli5", dataset="d", config="c", split="s", field="q").read(2)
-    assert found == [("eli5-0", "one"), ("eli5-2", "two")]
+    assert found == [("eli5-0", "one"), ("eli5-3", "two")]
     assert asked == [(("d", "c"), {"split": "s", "streaming": True})]
     assert next(rows) == {"q": "three"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +19,7 @@ from tradeoff.prf_names import PRF_NAMES, parse_prf
 
 if TYPE_CHECKING:
     from tradeoff.llm.engine import EngineSettings
+    from tradeoff.llm.rows import Prompt
     from tradeoff.llm.runs import Run
 
 __all__ = ["generate_command"]
@@ -135,6 +137,7 @@ def generate_command(
         encoded = encode_prompts(pair.tokenizer, named, chat=chat)
         if prompts == "builtin:question" and not chat and has_chat_format(pair.tokenizer):
             print_note(f"the questions of {prompts} are meant for --chat")
+        _note_equal_prompts(encoded, settings)
         run = generate_to_file(pair, settings, encoded, output, batch=batch, probe=not no_probe)
         _print_summary(run, settings)
         if run.new:
@@ -158,11 +161,35 @@ def _prf(method: Method, key_file: Path | None, key: str | None, prf: str, conte
     return parse_prf(prf, read_key(key_file, key, prf), context_width)
 
 
+def _note_equal_prompts(prompts: Sequence[Prompt], settings: EngineSettings) -> None:
+    equal = len(prompts) - len({prompt.token_ids for prompt in prompts})
+    if not equal:
+        return
+    other = "another --seed, into another file, gives other texts"
+    if not settings.seeded:
+        other = (
+            "with this method and --prf another --seed changes at most what follows a context that occurs "
+            "again; another key, into another file, gives other texts"
+        )
+    print_note(
+        f"{equal} of {len(prompts)} prompts are equal to earlier ones and get the same texts as those, since "
+        f"a text depends on prompt, key, seed and method alone; the summary counts each once ({other})"
+    )
+
+
 def _print_summary(run: Run, settings: EngineSettings) -> None:
-    from tradeoff.llm.measurements import aatps, acceptance, interval, log_perplexity, per_token_time
+    from tradeoff.llm.measurements import (
+        aatps,
+        acceptance,
+        distinct_texts,
+        interval,
+        log_perplexity,
+        per_token_time,
+    )
 
     out, records = stdout(), run.records
-    parts = [f"{len(records)} texts"]
+    distinct = len(distinct_texts(records))
+    parts = [f"{len(records)} texts" + (f" ({distinct} distinct)" if distinct < len(records) else "")]
     if run.new:
         parts.append(f"{run.new} new, {run.tokens} tokens in {run.seconds:.1f} s")
         parts.append(f"{run.tokens / run.seconds:.1f} tokens/s")
@@ -171,7 +198,7 @@ def _print_summary(run: Run, settings: EngineSettings) -> None:
         parts.append(f"PTT {time.value:.1f} ± {time.standard_error:.1f} ms")
     if settings.drafts:
         steps = aatps(records)
-        low, high = interval(steps, len(records))
+        low, high = interval(steps, distinct)
         low, high = max(low, 1.0), min(high, min(settings.lookahead, settings.max_tokens) + 1.0)
         parts.append(f"AATPS {steps.value:.3f} (95% interval {low:.3f} to {high:.3f})")
     sampled = log_perplexity(records)

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from tradeoff.kernels import Basic, Method
+from tradeoff.decoders import is_degenerate
+from tradeoff.kernels import Basic, KeepStrength, Method
 from tradeoff.llm.huggingface import end_token_ids, longest_context
 from tradeoff.llm.models import ModelPair
 from tradeoff.llm.probe import findings
@@ -89,6 +90,16 @@ class EngineSettings:
     def marked(self) -> bool:
         """Whether anything is watermarked."""
         return self.method.decoder.randomness != "none"
+
+    @property
+    def seeded(self) -> bool:
+        """Whether every text depends on the seed; else it does only behind a context that occurs again."""
+        if self.prf is None or not self.marked or not self.prf.pads_contexts:
+            return True
+        if not is_degenerate(self.method.decoder):
+            return True
+        # Keeping strength with a degenerate watermark has a random coin, but no use for it.
+        return self.method.detection.coin == "random" and not isinstance(self.method, KeepStrength)
 
 
 class Engine:

@@ -3,11 +3,13 @@
 Every estimate carries the standard error that belongs to its sampling: texts count as independent, the steps
 within one do not. Texts under one key are independent only as far as their contexts differ, since a context
 draws the same numbers in all of them. Over a large vocabulary and contexts of several tokens few are shared;
-over a tiny one, or with contexts of one or two tokens, the errors are too small.
+over a tiny one, or with contexts of one or two tokens, the errors are too small. Equal prompts of one run
+have one text, which counts once: see `distinct_texts`.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ __all__ = [
     "aatps",
     "acceptance",
     "counted_steps",
+    "distinct_texts",
     "excess_surprise",
     "interval",
     "log_perplexity",
@@ -31,6 +34,24 @@ __all__ = [
 ]
 
 Record = Mapping[str, Any]
+
+
+def distinct_texts(records: Sequence[Record]) -> list[Record]:
+    """The records, less those whose prompt (as token ids) an earlier one of the same run has.
+
+    A text depends on prompt, key, seed and method alone, so theirs are the same texts again, and say nothing
+    new. A record that does not say what it continues stands for a text of its own.
+    """
+    seen: set[tuple[str, str]] = set()
+    kept = []
+    for record in records:
+        if "prompt_hash" in record:
+            key = (record["prompt_hash"], json.dumps(record["run"], sort_keys=True))
+            if key in seen:
+                continue
+            seen.add(key)
+        kept.append(record)
+    return kept
 
 
 def aatps(records: Sequence[Record], tokens: int | None = None) -> Estimate:
@@ -43,7 +64,7 @@ def aatps(records: Sequence[Record], tokens: int | None = None) -> Estimate:
     Raises:
         ValueError: without records.
     """
-    _check(records)
+    records = _distinct(records)
     emitted, steps = np.zeros(len(records)), np.zeros(len(records))
     for row, record in enumerate(records):
         run = record["run"]
@@ -102,7 +123,7 @@ def acceptance(records: Sequence[Record]) -> Acceptance:
     Raises:
         ValueError: without records, if they were not measured, or if nothing was verified.
     """
-    _check(records)
+    records = _distinct(records)
     if any("overlap" not in record for record in records):
         raise ValueError("the records hold no overlaps; generate them with measure=True (--measure)")
     accepted, expected, overlaps = [], [], []
@@ -138,7 +159,7 @@ def log_perplexity(records: Sequence[Record], *, model: bool = False) -> Estimat
     Raises:
         ValueError: without records.
     """
-    _check(records)
+    records = _distinct(records)
     values = np.array([record["logppl_model" if model else "logppl"] for record in records])
     return Estimate(float(values.mean()), _standard_error(values))
 
@@ -152,10 +173,10 @@ def paired_log_perplexity(records: Sequence[Record], reference: Sequence[Record]
         ValueError: if they have no prompt in common.
     """
     known = {(record["id"], record["prompt"]): record["logppl"] for record in reference}
-    pairs = [(r["logppl"], known[r["id"], r["prompt"]]) for r in records if (r["id"], r["prompt"]) in known]
-    if not pairs:
+    common = distinct_texts([r for r in records if (r["id"], r["prompt"]) in known])
+    if not common:
         raise ValueError("the two lists of records have no prompt in common; generate them from one file")
-    differences = np.array([ours - theirs for ours, theirs in pairs])
+    differences = np.array([r["logppl"] - known[r["id"], r["prompt"]] for r in common])
     return Estimate(float(differences.mean()), _standard_error(differences))
 
 
@@ -168,7 +189,7 @@ def excess_surprise(records: Sequence[Record]) -> Estimate:
     Raises:
         ValueError: without records, or if they were not measured.
     """
-    _check(records)
+    records = _distinct(records)
     if any("entropy" not in record for record in records):
         raise ValueError("the records hold no entropies; generate them with measure=True (--measure)")
     values = np.concatenate([-np.array(r["log_p"]) - np.array(r["entropy"]) for r in records])
@@ -181,7 +202,7 @@ def per_token_time(records: Sequence[Record]) -> Estimate:
     Raises:
         ValueError: without records, or if they were not generated one at a time.
     """
-    _check(records)
+    records = _distinct(records)
     batches = sorted({record["batch"] for record in records} - {1})
     if batches:
         raise ValueError(
@@ -193,16 +214,17 @@ def per_token_time(records: Sequence[Record]) -> Estimate:
 
 
 def interval(estimate: Estimate, texts: int, level: float = 0.95) -> tuple[float, float]:
-    """Confidence interval of a mean over `texts` texts, by Student's t; infinite for a single one."""
+    """Confidence interval of a mean over `texts` different texts, by Student's t; infinite for one."""
     if texts < 2:
         return -math.inf, math.inf
     half = float(stats.t.ppf((1 + level) / 2, texts - 1)) * estimate.standard_error
     return estimate.value - half, estimate.value + half
 
 
-def _check(records: Sequence[Record]) -> None:
+def _distinct(records: Sequence[Record]) -> list[Record]:
     if not records:
         raise ValueError("there are no records to measure; generate some texts first")
+    return distinct_texts(records)
 
 
 def _standard_error(values: np.ndarray) -> float:
