@@ -177,6 +177,9 @@ def test_unusable_cache_folder_is_named(
     monkeypatch.setenv("TRADEOFF_CACHE", str(tmp_path / "file" / "cache"))
     with pytest.raises(ModelUnavailableError, match=r"file.cache.*set TRADEOFF_CACHE"):
         build(tiny_wheel)
+    monkeypatch.setenv("TRADEOFF_CACHE", str(tmp_path / "file"))
+    with pytest.raises(ModelUnavailableError, match=r"file' cannot be used \(it is a file\); set TRADEOFF_"):
+        build(tiny_wheel)
 
 
 def test_too_little_space_is_noticed_before_the_download(monkeypatch: pytest.MonkeyPatch) -> None:

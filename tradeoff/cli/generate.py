@@ -13,6 +13,7 @@ from tradeoff.cli.key import read_key
 from tradeoff.cli.watermarks import carrying_method
 from tradeoff.console import exit_on_bad_input, print_note, print_written, stdout
 from tradeoff.decoders import WATERMARKS, Identity
+from tradeoff.estimate import Estimate
 from tradeoff.kernels import WIDEST, Method, Standard
 from tradeoff.prf import Prf
 from tradeoff.prf_names import PRF_NAMES, parse_prf
@@ -144,7 +145,7 @@ def generate_command(
             print_written(stdout(), [output])
         else:
             done = f"nothing to do: all {len(run.records)} texts are in {output}"
-            stdout().print(done, soft_wrap=True, markup=False)
+            stdout().print(done, soft_wrap=True)
 
 
 def _method(name: str | None, watermark: str | None, width: int | None) -> Method:
@@ -189,23 +190,26 @@ def _print_summary(run: Run, settings: EngineSettings) -> None:
 
     out, records = stdout(), run.records
     distinct = len(distinct_texts(records))
-    parts = [f"{len(records)} texts" + (f" ({distinct} distinct)" if distinct < len(records) else "")]
+    parts = [
+        f"{len(records)} text{'s' * (len(records) != 1)}"
+        + (f" ({distinct} distinct)" if distinct < len(records) else "")
+    ]
     if run.new:
         parts.append(f"{run.new} new, {run.tokens} tokens in {run.seconds:.1f} s")
         parts.append(f"{run.tokens / run.seconds:.1f} tokens/s")
     if all(record["batch"] == 1 for record in records):
         time = per_token_time(records)
-        parts.append(f"PTT {time.value:.1f} ± {time.standard_error:.1f} ms")
+        parts.append(f"PTT {_with_error(time, 1)} ms")
     if settings.drafts:
         steps = aatps(records)
         low, high = interval(steps, distinct)
         low, high = max(low, 1.0), min(high, min(settings.lookahead, settings.max_tokens) + 1.0)
         parts.append(f"AATPS {steps.value:.3f} (95% interval {low:.3f} to {high:.3f})")
     sampled = log_perplexity(records)
-    parts.append(f"LOGPPL {sampled.value:.3f} ± {sampled.standard_error:.3f}")
+    parts.append(f"LOGPPL {_with_error(sampled, 3)}")
     if not settings.sampling.plain:
         parts.append(f"at temperature 1 {log_perplexity(records, model=True).value:.3f}")
-    out.print("   ".join(parts), soft_wrap=True, markup=False)
+    out.print("   ".join(parts), soft_wrap=True)
     if settings.measure and settings.drafts and settings.method.width == 1:
         found = acceptance(records)
         theory = f"expected {found.expected:.4f} ± {found.standard_error:.4f} "
@@ -222,3 +226,10 @@ def _print_summary(run: Run, settings: EngineSettings) -> None:
             f"{short} of {len(records)} texts ended before {_SHORT} tokens; see --chat, --ignore-eos",
             soft_wrap=True,
         )
+
+
+def _with_error(estimate: Estimate, digits: int) -> str:
+    """A single text tells nothing of the error."""
+    if not math.isfinite(estimate.standard_error):
+        return f"{estimate.value:.{digits}f}"
+    return f"{estimate.value:.{digits}f} ± {estimate.standard_error:.{digits}f}"

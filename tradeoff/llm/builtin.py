@@ -105,8 +105,9 @@ def builtin_target_folder(
         # Safetensors reports a full disk in words only.
         if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error):
             raise _no_space(cache) from error
+        reason = "it is a file" if cache.is_file() else error
         raise ModelUnavailableError(
-            f"the cache folder {str(cache)!r} cannot be used ({error}); set TRADEOFF_CACHE to a "
+            f"the cache folder {str(cache)!r} cannot be used ({reason}); set TRADEOFF_CACHE to a "
             "folder that you can write to"
         ) from error
 

@@ -72,7 +72,9 @@ def aatps(records: Sequence[Record], tokens: int | None = None) -> Estimate:
         counted = sizes if tokens is None else sizes[np.cumsum(sizes) - sizes < tokens]
         emitted[row], steps[row] = counted.sum(), len(counted)
     ratio = emitted.sum() / steps.sum()
-    return Estimate(float(ratio), _standard_error(emitted - ratio * steps) / float(steps.mean()))
+    return Estimate(
+        float(ratio), Estimate.of_mean(emitted - ratio * steps).standard_error / float(steps.mean())
+    )
 
 
 def counted_steps(accepted: Sequence[int], lookahead: int, max_tokens: int) -> np.ndarray:
@@ -161,7 +163,7 @@ def log_perplexity(records: Sequence[Record], *, model: bool = False) -> Estimat
     """
     records = _distinct(records)
     values = np.array([record["logppl_model" if model else "logppl"] for record in records])
-    return Estimate(float(values.mean()), _standard_error(values))
+    return Estimate.of_mean(values)
 
 
 def paired_log_perplexity(records: Sequence[Record], reference: Sequence[Record]) -> Estimate:
@@ -177,7 +179,7 @@ def paired_log_perplexity(records: Sequence[Record], reference: Sequence[Record]
     if not common:
         raise ValueError("the two lists of records have no prompt in common; generate them from one file")
     differences = np.array([r["logppl"] - known[r["id"], r["prompt"]] for r in common])
-    return Estimate(float(differences.mean()), _standard_error(differences))
+    return Estimate.of_mean(differences)
 
 
 def excess_surprise(records: Sequence[Record]) -> Estimate:
@@ -193,7 +195,7 @@ def excess_surprise(records: Sequence[Record]) -> Estimate:
     if any("entropy" not in record for record in records):
         raise ValueError("the records hold no entropies; generate them with measure=True (--measure)")
     values = np.concatenate([-np.array(r["log_p"]) - np.array(r["entropy"]) for r in records])
-    return Estimate(float(values.mean()), _standard_error(values))
+    return Estimate.of_mean(values)
 
 
 def per_token_time(records: Sequence[Record]) -> Estimate:
@@ -210,7 +212,7 @@ def per_token_time(records: Sequence[Record]) -> Estimate:
             "batch 1"
         )
     times = np.array([1000 * record["seconds"] / len(record["token_ids"]) for record in records])
-    return Estimate(float(times.mean()), _standard_error(times))
+    return Estimate.of_mean(times)
 
 
 def interval(estimate: Estimate, texts: int, level: float = 0.95) -> tuple[float, float]:
@@ -225,10 +227,3 @@ def _distinct(records: Sequence[Record]) -> list[Record]:
     if not records:
         raise ValueError("there are no records to measure; generate some texts first")
     return distinct_texts(records)
-
-
-def _standard_error(values: np.ndarray) -> float:
-    """Of the mean of independent values; infinite for a single one."""
-    if len(values) < 2:
-        return math.inf
-    return float(values.std(ddof=1) / math.sqrt(len(values)))

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from tradeoff.console import print_warning, stderr
+from tradeoff.console import Words, print_warning, stderr
 from tradeoff.llm.engine import Engine, EngineSettings
 from tradeoff.llm.measurements import counted_steps
 from tradeoff.llm.models import ModelPair
@@ -73,7 +73,7 @@ def generate_to_file(
         pair,
         settings,
         min(batch, max(len(prompts), 1)),
-        lambda line: console.print(line, style="yellow", markup=False, soft_wrap=True),
+        lambda line: console.print(line, style="yellow", soft_wrap=True),
         probe,
     )
     engine.check(prompts)
@@ -92,7 +92,7 @@ def generate_to_file(
             file.finish(prompts)
         except (KeyboardInterrupt, SystemExit):
             done = f"{len(file.of(prompts))} of {len(prompts)} texts are in {path}"
-            console.print(f"stopped: {done}; the same command goes on", markup=False, soft_wrap=True)
+            console.print(f"stopped: {done}; the same command goes on", soft_wrap=True)
             raise
         return Run(file.of(prompts), len(missing), tokens, seconds)
 
@@ -103,10 +103,10 @@ def _generate_missing(
     """Generate and append; the number of new tokens, and the seconds they took."""
     tokens, emitted, steps, seconds = 0, 0, 0, 0.0
     columns = (
-        TextColumn("{task.description}"),
+        Words(),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[speed]}"),
+        Words("{task.fields[speed]}"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=stderr(), transient=True) as progress:
