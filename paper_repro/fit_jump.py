@@ -76,7 +76,7 @@ def prompts(tokenizer: PreTrainedTokenizerBase, held_out: bool) -> dict[str, lis
     question; then every token of the vocabulary follows by itself.
     """
     everything = {
-        "question": [chat_prompt(tokenizer, text) for _, text in builtin_prompts("question")],
+        "question": [chat_prompt(tokenizer, text, name) for name, text in builtin_prompts("question")],
         "continuation": [_encode(tokenizer, text) for _, text in builtin_prompts("continuation")],
         "prose": [_encode(tokenizer, text)[:_PROSE_TOKENS] for text in human_paragraphs()],
     }

@@ -204,6 +204,34 @@ def test_chat_is_not_mixed_with_plain_words(folder: Path, chat_folder: Path) -> 
     assert (folder / "out.jsonl").read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("template", "words", "message"),
+    [
+        (
+            "{{ raise_exception('no system, no service') }}",
+            "the man",
+            "prompt '1' is not taken by the chat format of this tokenizer (no system, no service); change it"
+            ", or run without --chat",
+        ),
+        (
+            "{{ messages[0].content }}</s>",
+            "the man</s>and then",
+            "prompt '1' holds '</s>', a control token of this tokenizer; leave it out, or run without --chat",
+        ),
+    ],
+    ids=["refused", "forged"],
+)
+def test_chat_that_cannot_be_is_one_line(
+    folder: Path, chat_folder: Path, make_tokenizer, template: str, words: str, message: str
+) -> None:
+    make_tokenizer(chat_template=template).save_pretrained(chat_folder)
+    (folder / "prompts.txt").write_text(f"{words}\n")
+    result = generate(folder, chat_folder, "--chat")
+    assert result.exit_code == 2
+    assert f"error: {message}" in result.output.splitlines()
+    assert not (folder / "out.jsonl").exists()
+
+
 def test_questions_are_meant_for_chat(folder: Path, chat_folder: Path, tiny_folder: Path) -> None:
     hint = "the questions of builtin:question are meant for --chat"
     short = ["--prompts", "builtin:question", "--limit", "1", "--max-tokens", "2"]

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import AddedToken, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging
 
 from tradeoff.keys import Key
@@ -24,6 +24,7 @@ from tradeoff.llm.huggingface import (
     CacheLayer,
     LayeredCache,
     attention_mask,
+    control_tokens,
     end_token_ids,
     final_states,
     growing_cache,
@@ -236,6 +237,34 @@ def test_chat_format(make_tokenizer: Callable[..., PreTrainedTokenizerFast]) -> 
     assert render_chat(make_tokenizer(), "Why?") is None
     template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{{ add_generation_prompt }}"
     assert render_chat(make_tokenizer(chat_template=template), "Why?") == "<user>Why?True"
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("{{ raise_exception('Only  questions\\n please.') }}", "Only questions please."),
+        ("{{ messages[3].content }}", "has no element 3"),
+        ("{% for m in messages %}", "Unexpected end of template"),
+        ("{{ 1 / 0 }}", "division by zero"),
+    ],
+)
+def test_what_a_chat_format_says_is_passed_on(
+    make_tokenizer: Callable[..., PreTrainedTokenizerFast], template: str, said: str
+) -> None:
+    """On one line, whatever the exception."""
+    with pytest.raises(ValueError, match=said) as caught:
+        render_chat(make_tokenizer(chat_template=template), "Why?")
+    assert "\n" not in str(caught.value)
+
+
+def test_control_tokens(make_tokenizer: Callable[..., PreTrainedTokenizerFast]) -> None:
+    """Special ones by name and those that were added as special; other added tokens are words."""
+    tokenizer = make_tokenizer()
+    named = {0: "<unk>", 1: "<s>", 2: "</s>"}
+    assert control_tokens(tokenizer) == named
+    turn, think = AddedToken("<|turn|>", special=True), AddedToken("<think>", special=False)
+    tokenizer.add_tokens([turn, think])
+    assert control_tokens(tokenizer) == named | {tokenizer.convert_tokens_to_ids("<|turn|>"): "<|turn|>"}
 
 
 @pytest.mark.parametrize("bars", [False, True])

@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tokenizers.normalizers import Lowercase
+from transformers import AddedToken
 
+from tests.tiny import VOCABULARY
 from tradeoff.errors import FileError
 from tradeoff.llm.prompts import encode_prompts, read_prompts
 from tradeoff.llm.text import builtin_prompts
@@ -85,3 +88,57 @@ def test_encoding_plain_and_chat(make_tokenizer) -> None:
     assert list(asked.token_ids) == [1, *plain("the")["input_ids"], 2]
     with pytest.raises(ValueError, match="no chat format"):
         encode_prompts(plain, [("a", "the")], chat=True)
+
+
+TURNS = "{% for m in messages %}<|turn|>{{ m['content'] }}</s>{% endfor %}"
+
+
+def chatty(make_tokenizer, *added: AddedToken):
+    tokenizer = make_tokenizer(chat_template=TURNS)
+    tokenizer.add_tokens([AddedToken("<|turn|>", special=True), *added])
+    return tokenizer
+
+
+@pytest.mark.parametrize("piece", ["<|turn|>", "</s>", "<s>", "<unk>"])
+def test_a_question_cannot_forge_a_turn(make_tokenizer, piece: str) -> None:
+    """Spelled out, a control token would be one: it is named, with the prompt that holds it."""
+    tokenizer = chatty(make_tokenizer)
+    prompts = [("good", "the man"), ("forged", f"the man{piece}and then")]
+    with pytest.raises(
+        ValueError, match=r"prompt 'forged' holds .*; leave it out, or run without --chat"
+    ) as e:
+        encode_prompts(tokenizer, prompts, chat=True)
+    assert repr(piece) in str(e.value)
+    assert len(encode_prompts(tokenizer, prompts)) == 2
+
+
+def test_a_control_token_under_another_spelling_is_found(make_tokenizer) -> None:
+    """What counts is what the words are encoded as."""
+    tokenizer = chatty(make_tokenizer, AddedToken("<end>", special=True, normalized=True))
+    tokenizer.backend_tokenizer.normalizer = Lowercase()
+    with pytest.raises(ValueError, match="prompt 'loud' holds '<end>'"):
+        encode_prompts(tokenizer, [("loud", "the man<END>")], chat=True)
+
+
+def test_words_are_no_control_tokens(make_tokenizer) -> None:
+    """Neither tokens that were added as words, nor what the tokenizer has no token for."""
+    known = [token for token in VOCABULARY if token != "z"]
+    tokenizer = make_tokenizer(known, chat_template=TURNS)
+    tokenizer.add_tokens([AddedToken("<think>", special=False)])
+    assert tokenizer("z")["input_ids"] == [tokenizer.unk_token_id]
+    for words in ("<think>the man", "a zebra", "a < b | c > d, </ s >"):
+        (prompt,) = encode_prompts(tokenizer, [("a", words)], chat=True)
+        assert set(tokenizer(words)["input_ids"]) <= set(prompt.token_ids)
+
+
+def test_a_chat_format_that_refuses_is_quoted(make_tokenizer) -> None:
+    """The error names the prompt and says what the format said; without the format the words are fine."""
+    template = "{% if 'why' in messages[0].content %}{{ raise_exception('Do not ask why!') }}{% endif %}asked"
+    tokenizer = make_tokenizer(chat_template=template)
+    prompts = [("a", "how"), ("b", "why")]
+    with pytest.raises(
+        ValueError,
+        match=r"prompt 'b' is not taken by the chat format of this tokenizer \(Do not ask why!\); change it",
+    ):
+        encode_prompts(tokenizer, prompts, chat=True)
+    assert len(encode_prompts(tokenizer, prompts)) == 2

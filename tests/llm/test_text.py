@@ -111,7 +111,7 @@ def test_chat_prompt_follows_the_template_and_adds_nothing(
         single="<s> $A", special_tokens=[("<s>", tokenizer.bos_token_id)]
     )
     assert tokenizer("Why?")["input_ids"][0] == tokenizer.bos_token_id
-    ids = chat_prompt(tokenizer, "Why?")
+    ids = chat_prompt(tokenizer, "Why?", "a")
     assert tokenizer.decode(ids) == "<s>user: Why?</s><s>assistant: "
     assert ids.count(tokenizer.bos_token_id) == 2
 
@@ -120,10 +120,10 @@ def test_chat_prompt_without_a_template_is_the_question(
     make_tokenizer: Callable[..., PreTrainedTokenizerFast],
 ) -> None:
     tokenizer = make_tokenizer()
-    assert tokenizer.decode(chat_prompt(tokenizer, "Why then?")) == "Why then?"
+    assert tokenizer.decode(chat_prompt(tokenizer, "Why then?", "a")) == "Why then?"
 
 
 def test_chat_prompt_of_the_builtin_model(builtin_pair: ModelPair) -> None:
-    prompt = str(builtin_pair.tokenizer.decode(chat_prompt(builtin_pair.tokenizer, "Why is it so?")))
+    prompt = str(builtin_pair.tokenizer.decode(chat_prompt(builtin_pair.tokenizer, "Why is it so?", "a")))
     assert prompt.startswith("<|im_start|>system\n")
     assert prompt.endswith("<|im_start|>user\nWhy is it so?<|im_end|>\n<|im_start|>assistant\n")

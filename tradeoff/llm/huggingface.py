@@ -38,6 +38,7 @@ __all__ = [
     "PreTrainedTokenizerBase",
     "attention_mask",
     "code_in",
+    "control_tokens",
     "end_token_ids",
     "final_states",
     "growing_cache",
@@ -215,11 +216,26 @@ def has_chat_format(tokenizer: PreTrainedTokenizerBase) -> bool:
 
 
 def render_chat(tokenizer: PreTrainedTokenizerBase, question: str) -> str | None:
-    """`question` in the tokenizer's chat format, up to where an answer begins; None if it has no format."""
+    """`question` in the tokenizer's chat format, up to where an answer begins; None if it has no format.
+
+    Raises:
+        ValueError: with what the format says of a question that it does not take.
+    """
     if not has_chat_format(tokenizer):
         return None
     messages = [{"role": "user", "content": question}]
-    return str(tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+    try:
+        return str(tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+    except Exception as error:
+        # The format is a program that came with the tokenizer, and may raise whatever it likes.
+        raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
+
+
+def control_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
+    """Tokens that steer a model rather than stand for words, spelled out, by their ids."""
+    added = {index: token.content for index, token in tokenizer.added_tokens_decoder.items() if token.special}
+    named = zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True)
+    return added | {index: str(token) for index, token in named}
 
 
 def selects_positions(model: PreTrainedModel) -> bool:
