@@ -151,7 +151,7 @@ class VllmPhilox:
 
     def score_uniforms(self, tokens: np.ndarray, k: int) -> np.ndarray:
         """Raises ValueError: the format has none."""
-        raise lacks(self, [Kind.SIDE_INFORMATION])
+        raise lacks(self, ["scores"])
 
     def _key_bytes(self) -> bytes:
         return operator.index(self.master_key).to_bytes(8, "big")

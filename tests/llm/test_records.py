@@ -254,6 +254,7 @@ def test_two_processes_cannot_write_one_file(tmp_path: Path) -> None:
 WRITER = """
 import sys, time
 from pathlib import Path
+from tradeoff.errors import FileError
 from tradeoff.llm.records import RecordFile
 from tests.llm.test_records import RUN, text, text_record, Prompt
 

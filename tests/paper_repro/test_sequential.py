@@ -24,6 +24,7 @@ from tests.detection.ideal import Given
 from tradeoff.detection import Aaronson, ArsPrior, Evidence, Oracle
 from tradeoff.detection.anchored import Anchored, AnchorReading, Seeds, fit_eps
 from tradeoff.detection.bets import RaceBets
+from tradeoff.detection.detector import Exactness
 from tradeoff.detection.hits import SeedHits
 from tradeoff.detection.sequential import OverTime, Sequential
 from tradeoff.keys import Key
@@ -157,7 +158,7 @@ def test_laws_that_are_simulated_have_no_small_p_values() -> None:
 
     class Simulated(Aaronson):
         name = "simulated law"
-        null = "simulated from 10,000 null texts"
+        exactness = Exactness.SIMULATED
 
     names = {t.test for t in sequential_trials(texts(0), [Fold(list(range(8)), [Simulated(), Aaronson()])])}
     assert names == {"race bets", "Aaronson"}
