@@ -156,6 +156,15 @@ def test_normalise(tmp_path):
     assert "P sums to 0 and cannot be normalised" in result.output
 
 
+@pytest.mark.parametrize("first", ["1e308, 1e308", "Infinity", "-Infinity", "NaN", "-1"])
+def test_what_has_no_sum_cannot_be_normalised(first, tmp_path):
+    (tmp_path / "p.json").write_text(f"[{first}, 0.5]")
+    (tmp_path / "q.json").write_text("[0.5, 0.5]")
+    result = runner.invoke(app, ["curve", str(tmp_path / "p.json"), str(tmp_path / "q.json"), "--normalise"])
+    assert result.exit_code == 2
+    assert "cannot be normalised; pass probabilities or counts" in " ".join(result.stderr.split())
+
+
 def test_a_certain_token_prints_no_negative_zero(tmp_path):
     (tmp_path / "P.json").write_text("[1, 0]")
     result = runner.invoke(app, ["curve", str(tmp_path / "P.json"), str(tmp_path / "P.json")])

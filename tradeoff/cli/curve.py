@@ -92,8 +92,9 @@ def _distributions(target: Path | None, draft: Path | None, paper: bool) -> tupl
 
 
 def _normalised(values: np.ndarray, name: str) -> np.ndarray:
-    total = values.sum()
-    if not total > 0:
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = values.sum()
+    if not 0 < total < np.inf:
         raise ValueError(f"{name} sums to {total:g} and cannot be normalised; pass probabilities or counts")
     return values / total
 
