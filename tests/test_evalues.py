@@ -152,6 +152,12 @@ def test_no_eps_is_better_than_the_tv_itself(p0, tv, eps):
     assert best == pytest.approx(float(entropy(p0)) - h - tv * math.log(len(p0) - 1), abs=1e-9)
 
 
+def test_growth_at_the_least_number_there_is():
+    """Next to no target differs so little: e* reaches the entropy of the anchor."""
+    least = math.nextafter(0, 1)
+    assert float(growth_at(np.full(4, 0.25), least, least)) == pytest.approx(math.log(4), rel=1e-12)
+
+
 def test_growth_at_the_ends():
     p0 = [0.7, 0.3]
     assert float(growth_at(p0, 0, 0)) == pytest.approx(float(entropy(np.array(p0))))
@@ -315,6 +321,12 @@ def test_a_solver_that_is_wrong_is_not_believed(monkeypatch):
         SolverError, match=r"n = 2, delta = 0\.1: .*nats from a proof; use an anchor with less"
     ):
         best_e_value([0.5, 0.5], 0.1)
+
+
+@pytest.mark.parametrize("least", [1e-310, 1e-200, 5e-324])
+def test_anchors_beyond_the_digits_of_a_solver_are_refused(least):
+    with pytest.raises(SolverError, match="where no solver keeps its digits"):
+        best_e_value([0.5, 0.5 - least, least], 0.1)
 
 
 def test_a_solver_that_fails_is_not_silent(monkeypatch):

@@ -176,7 +176,7 @@ class Reader:
 
 def print_error(message: str) -> None:
     """One line on standard error about input that cannot be dealt with."""
-    stderr().print(f"error: {message}", style="red", soft_wrap=True)
+    stderr().print(f"error: {visible(message)}", style="red", soft_wrap=True)
 
 
 def _print_missing(package: str) -> None:
@@ -185,12 +185,12 @@ def _print_missing(package: str) -> None:
 
 def print_warning(message: str) -> None:
     """One line on standard error about input that is dealt with, but perhaps not as it was meant."""
-    stderr().print(f"warning: {message}", style="yellow", soft_wrap=True)
+    stderr().print(f"warning: {visible(message)}", style="yellow", soft_wrap=True)
 
 
 def print_note(message: str) -> None:
     """One line on standard error about something that is in order, but good to know."""
-    stderr().print(f"note: {message}", soft_wrap=True)
+    stderr().print(f"note: {visible(message)}", soft_wrap=True)
 
 
 def print_written(console: Console, paths: Sequence[Path]) -> None:

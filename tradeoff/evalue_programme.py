@@ -42,6 +42,8 @@ __all__ = ["MaxMin", "WorstCase", "ball_vertices", "best_e_value", "maximal_coup
 
 #: Tokens of the largest programme: the number of vertices doubles with each.
 _MOST_TOKENS = 8
+#: The least probability of an anchor.
+_LEAST = 1e-100
 #: Solver tolerances, tightest first: badly scaled anchors may not allow the first.
 _TOLERANCES = (1e-9, 1e-8)
 #: Nats that may lie between an e-value's growth and the proof that no other grows faster: where they do not,
@@ -95,6 +97,12 @@ def best_e_value(p0: Any, delta: float, *, max_iter: int | None = None) -> MaxMi
     if max_iter is not None and max_iter < 1:
         raise ValueError(
             f"max_iter={max_iter} must be at least 1 iteration; leave it out to solve to the end"
+        )
+    if p0.min() < _LEAST:
+        raise SolverError(
+            f"max-min programme for n = {len(p0)}, delta = {delta:g}: p0[{int(p0.argmin())}] = {p0.min():g} "
+            f"is below {_LEAST:g}, where no solver keeps its digits; use an anchor with less extreme "
+            "probabilities"
         )
     constant, anchored = np.ones((len(p0), len(p0))), np.exp(log_anchored_matrix(p0, eps))
     # Both are valid, and where probabilities are extreme the solver's own may grow less.
@@ -183,8 +191,10 @@ def _solve(p0: np.ndarray, eps: float, unit: np.ndarray, tolerance: float, max_i
 
 def _information(w: np.ndarray) -> float:
     """I(V; S) of a joint law [n, n], nats."""
-    apart = np.outer(w.sum(axis=1), w.sum(axis=0))
-    return float((w[w > 0] * np.log(w[w > 0] / apart[w > 0])).sum())
+    rows, columns = np.nonzero(w)
+    # Products of marginals may vanish where their logarithms do not.
+    apart = np.log(w.sum(axis=1)[rows]) + np.log(w.sum(axis=0)[columns])
+    return float((w[rows, columns] * (np.log(w[rows, columns]) - apart)).sum())
 
 
 def ball_vertices(p0: Any, eps: float) -> np.ndarray:

@@ -71,7 +71,7 @@ def log_anchored(p0_at_seed: Any, matches: Any, n: int, eps: Any) -> np.ndarray:
             of range.
     """
     mass, matches, eps = _seed_mass(p0_at_seed), _booleans(matches), _open_share(eps)
-    return np.where(matches, np.log1p(-eps), np.log(eps / (_check_n(n) - 1))) - np.log(mass)
+    return np.where(matches, np.log1p(-eps), np.log(_spread(eps, _check_n(n)))) - np.log(mass)
 
 
 def log_hedged(p0_at_seed: Any, matches: Any, eps: Any) -> np.ndarray:
@@ -157,7 +157,7 @@ def growth_at(p0: Any, eps: Any, tv: Any) -> np.ndarray:
     n = p0.shape[-1]
     with np.errstate(divide="ignore", invalid="ignore"):
         match = np.where(tv < 1, (1 - tv) * np.log1p(-eps), 0.0)
-        mismatch = np.where(tv > 0, tv * np.log(eps / (n - 1)), 0.0)
+        mismatch = np.where(tv > 0, tv * np.log(_spread(eps, n)), 0.0)
     return np.asarray(entropy(p0) + match + mismatch)
 
 
@@ -256,3 +256,8 @@ def _booleans(matches: Any) -> np.ndarray:
     if matches.dtype != bool:
         raise ValueError(f"matches hold {matches.dtype} values; pass booleans, as in token == seed")
     return matches
+
+
+def _spread(eps: np.ndarray, n: int) -> np.ndarray:
+    """eps/(n-1), and positive where eps is: the least number there is, divided, would vanish."""
+    return np.where(eps > 0, np.maximum(eps / (n - 1), np.nextafter(0.0, 1.0)), 0.0)

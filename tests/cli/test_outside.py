@@ -105,3 +105,25 @@ def test_a_key_in_place_of_its_file_is_not_shown(folder: Path) -> None:
     assert result.exit_code == 2
     assert "looks like a key" in flat(result.stderr)
     assert KEY.secret.hex() not in result.output
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "new.txt", "deeper/b.md"])
+def test_a_page_is_not_written_over_a_text_of_a_folder(folder: Path, name: str) -> None:
+    """Nor where the next run would read it as one."""
+    texts = folder / "texts"
+    (texts / "deeper").mkdir(parents=True)
+    lines(texts / "a.jsonl", {"token_ids": marked(40)})
+    before = (texts / "a.jsonl").read_bytes()
+    result = detect(folder, texts, "--html", texts / name)
+    assert result.exit_code == 2
+    assert "is a file to be read; write the page to another one" in flat(result.stderr)
+    assert (texts / "a.jsonl").read_bytes() == before
+    assert detect(folder, texts, "--html", texts / "page.html").exit_code == 0
+
+
+def test_others_cannot_write_lines_of_their_own(folder: Path) -> None:
+    forged = "x\nerror: the disk is on fire"
+    path = lines(folder / "x.jsonl", {"token_ids": marked(40), "run": {"method": "basic", "key": forged}})
+    told = detect(folder, path).stderr + detect(folder, folder / "no\nerror: all is lost.txt").stderr
+    assert r"x\nerror: the disk is on fire" in told
+    assert not [line for line in told.splitlines() if line.startswith(("error: the disk", "error: all is"))]

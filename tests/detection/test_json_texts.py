@@ -69,6 +69,22 @@ def test_long_lines_are_read_with_their_neighbours(read, end: bytes) -> None:
     assert (found[0].id, found[0].claims.method) == ("x", "basic")
 
 
+@pytest.mark.parametrize("blank", ["\x0b", "\x0c", "\xa0"])
+def test_only_blanks_of_json_are_blanks(blank: str) -> None:
+    line = ('{"token_ids": [' + "12, " * 40_000 + blank + "7]}").encode()
+    assert outcome(json_texts._loaded, line) == outcome(json.loads, line)
+    assert isinstance(outcome(json_texts._loaded, line), str)
+
+
+def test_ids_of_another_object_are_not_the_text_s() -> None:
+    """However their place is spelled."""
+    inner = ", ".join(["12"] * 40_000)
+    line = f'{{"a": {{"token_ids": [{inner}]}}, "token_ids": {json_texts._STAND_IN.decode()}}}\n'.encode()
+    (found,) = texts_of_lines(iter([line]), "x", pytest.fail)
+    assert isinstance(found, Broken)
+    assert '"token_ids" must be a list of integers' in found.message
+
+
 @pytest.mark.parametrize("bad", ["-1", "1.0", "10000000000000000000", "null", '"x"'])
 def test_ids_of_long_lists_are_checked(bad: str) -> None:
     line = b'{"token_ids": [' + b"1, " * 40_000 + bad.encode() + b"]}\n"

@@ -462,3 +462,36 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(FileError, match="cannot be written"):
         RecordFile(tmp_path / "file" / "out.jsonl", RUN)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"finish": None},
+        {"accepted": ["x"]},
+        {"accepted": []},
+        {"accepted": [-1]},
+        {"token_ids": []},
+        {"batch": 0},
+        {"logppl": True},
+        {"log_p": [0.5]},
+        {"entropy": "none"},
+    ],
+    ids=str,
+)
+def test_texts_that_cannot_be_measured_are_no_texts(tmp_path: Path, damage: dict) -> None:
+    record = text_record(text(Prompt("a", "p", (1,))), RUN, "words", 1) | damage
+    path = tmp_path / "out.jsonl"
+    path.write_text(json.dumps(record) + "\n")
+    with pytest.raises(FileError, match=r"out\.jsonl line 1 is not a record"):
+        RecordFile(path, RUN)
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "1e400", '"\\ud800"'])
+def test_texts_that_cannot_be_written_again_are_refused_at_once(tmp_path: Path, value: str) -> None:
+    """Not after hours, when they are put in order."""
+    whole = json.dumps(text_record(text(Prompt("a", "p", (1,))), RUN, "words", 1))
+    path = tmp_path / "out.jsonl"
+    path.write_text(whole[:-1] + f', "more": {value}}}\n')
+    with pytest.raises(FileError, match=r"out\.jsonl line 1 is not a record"):
+        RecordFile(path, RUN)

@@ -33,7 +33,7 @@ from tradeoff.console import (
 from tradeoff.decoders import WATERMARKS
 from tradeoff.detection.json_texts import Broken
 from tradeoff.detection.page import EvidencePage
-from tradeoff.detection.texts import STDIN, read_texts
+from tradeoff.detection.texts import IN_FOLDERS, STDIN, read_texts
 from tradeoff.detection.views import (
     Shown,
     legend,
@@ -136,7 +136,8 @@ def detect_command(
     with exit_on_bad_input(), ExitStack() as stack:
         if html is None:
             require_stdout()
-        _check_page(html, [*sources, *filter(None, (key_file, detector))])
+        files = [str(path) for path in (key_file, detector, tokenizer) if path is not None]
+        _check_page(html, [*sources, *files])
         options = Options(
             method, watermark, prf, context_width, tokenizer, retokenize, detector, fpr, sequential
         )
@@ -226,9 +227,14 @@ class _Errors:
                 print_error(f"{source}: {more} more text{'s' * (more != 1)} cannot be read for such reasons")
 
 
-def _check_page(html: Path | None, inputs: Iterable[str | Path]) -> None:
-    for path in inputs:
-        if html is not None and path != STDIN and html.resolve() == Path(path).resolve():
+def _check_page(html: Path | None, inputs: Iterable[str]) -> None:
+    for path in map(Path, filter(lambda name: name != STDIN, inputs)):
+        if html is None:
+            return
+        page, read = html.resolve(), path.resolve()
+        # Of a folder all texts are read, those that are there and those that would be there next time.
+        inside = read.is_dir() and page.is_relative_to(read) and page.suffix.lower() in IN_FOLDERS
+        if page == read or inside:
             raise FileError(f"html={str(html)!r} is a file to be read; write the page to another one")
 
 

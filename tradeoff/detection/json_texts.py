@@ -27,7 +27,7 @@ _BOM = codecs.BOM_UTF8
 _LONG = 1 << 16
 #: A list of token ids under its name, as JSON is usually written. Possessive: nothing is kept for going back.
 _TOKEN_IDS = re.compile(
-    rb'(?<!\\)"token_ids":\s*(\[(?:0|[1-9]\d{0,17})(?:,\s*(?:0|[1-9]\d{0,17}))*+\])', re.ASCII
+    rb'(?<!\\)"token_ids": ?(\[(?:0|[1-9]\d{0,17})(?:, ?(?:0|[1-9]\d{0,17}))*+\])', re.ASCII
 )
 _STAND_IN = b'"\\u0000token_ids"'
 
@@ -235,7 +235,7 @@ def _loaded(content: bytes) -> Any:
         UnicodeDecodeError, ValueError, RecursionError: for what is none.
     """
     found = _TOKEN_IDS.search(content) if len(content) >= _LONG else None
-    if found is not None and not _TOKEN_IDS.search(content, found.end()):
+    if found is not None and not _TOKEN_IDS.search(content, found.end()) and _STAND_IN not in content:
         start, end = found.span(1)
         # Where anything is unusual, the whole is read once more, so that errors name its own places.
         with suppress(ValueError, RecursionError):

@@ -20,12 +20,13 @@ from tradeoff.detection.json_texts import Broken, Text, not_utf8, texts_of_json,
 from tradeoff.errors import FileError
 from tradeoff.locks import is_workplace
 
-__all__ = ["STDIN", "read_texts"]
+__all__ = ["IN_FOLDERS", "STDIN", "read_texts"]
 
 #: The source that is standard input.
 STDIN = "-"
 _JSON_LINES = (".jsonl", ".ndjson", ".json")
-_IN_FOLDERS = (".txt", ".md", ".jsonl")
+#: What is read of folders.
+IN_FOLDERS = (".txt", ".md", ".jsonl")
 #: Bytes read at a time, and characters of plain text in a piece.
 _BLOCK = 1 << 20
 #: How standard input begins if it is one JSON value that JSON lines could not hold.
@@ -113,7 +114,7 @@ def _read(
         yield Broken(
             named,
             f"source {named} holds no text; pass a text file, a JSON-lines file, a folder with "
-            f"{', '.join(_IN_FOLDERS)} files, or - for standard input",
+            f"{', '.join(IN_FOLDERS)} files, or - for standard input",
         )
 
 
@@ -133,7 +134,7 @@ def _files(source: str) -> list[tuple[str, Path]]:
     for folder, folders, names in os.walk(path):
         # What is being written there, or was when its writer was killed, is in another file or will be.
         folders[:] = [name for name in folders if not is_workplace(Path(folder, name))]
-        inside += [p for p in (Path(folder, name) for name in names) if p.suffix.lower() in _IN_FOLDERS]
+        inside += [p for p in (Path(folder, name) for name in names) if p.suffix.lower() in IN_FOLDERS]
     return [(str(p.relative_to(path)), p) for p in sorted(inside) if p.is_file()]
 
 

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 import numpy as np
 
@@ -33,12 +33,17 @@ _KINDS: dict[str, Any] = {
     "token_ids": list,
     "accepted": list,
     "sources": str,
+    "finish": str,
     "logppl": float | int,
     "logppl_model": float | int,
     "seconds": float | int,
     "batch": int,
     "run": dict,
 }
+#: Characters of a setting that are quoted.
+_SHOWN = 60
+#: Of measured records.
+_MEASURED = ("log_p", "entropy", "overlap", "efficiency")
 
 
 def run_settings(pair: ModelPair, settings: EngineSettings) -> dict[str, Any]:
@@ -261,7 +266,9 @@ class RecordFile:
     def _check_run(self, number: int, run: dict[str, Any]) -> None:
         differing = sorted(k for k in self._run.keys() | run.keys() if self._run.get(k) != run.get(k))
         if differing:
-            shown = ", ".join(f"{k}: {run.get(k)} there, {self._run.get(k)} now" for k in differing[:4])
+            shown = ", ".join(
+                f"{k}: {str(run.get(k))[:_SHOWN]} there, {self._run.get(k)} now" for k in differing[:4]
+            )
             raise FileError(
                 f"{self.path} line {number} is a text of another run ({shown}); choose another file, or "
                 "repeat that run's settings to go on with it"
@@ -315,15 +322,39 @@ def _line(record: dict[str, Any]) -> bytes:
 
 def _loaded(line: bytes) -> Any:
     try:
-        return json.loads(line)
+        value = json.loads(line, parse_constant=_refused)
+        # What could not be written again must not be taken for a text of this run.
+        _line(value)
     except (ValueError, RecursionError):
         return None
+    return value
+
+
+def _refused(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def _is_record(value: Any) -> bool:
     if not isinstance(value, dict) or not all(isinstance(value.get(k), kind) for k, kind in _KINDS.items()):
         return False
-    return all(type(token) is int and token >= 0 for token in value["token_ids"])
+    ids, accepted = value["token_ids"], value["accepted"]
+    counts = all(type(number) is int and number >= 0 for number in [*ids, *accepted])
+    if not (counts and ids and accepted and value["batch"] >= 1):
+        return False
+    # What measurements read: one entry a token, a number or nothing.
+    measured = [value[name] for name in _MEASURED if name in value]
+    return all(
+        isinstance(column, list) and len(column) == len(ids) and all(map(_is_number_or_none, column))
+        for column in measured
+    ) and all(_is_number(value[name]) for name in ("logppl", "logppl_model", "seconds"))
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)
+
+
+def _is_number_or_none(value: Any) -> bool:
+    return value is None or _is_number(value)
 
 
 def _is_half(line: bytes) -> bool:
