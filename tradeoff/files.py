@@ -37,8 +37,9 @@ __all__ = [
     "write_table",
 ]
 
-#: Bytes of the largest file with a distribution: numbers of 20 digits for 3 million tokens.
-_LARGEST = 64 << 20
+#: Bytes of the largest file with a distribution: numbers of 20 digits for 700,000 tokens. Read as text, a
+#: number takes up to 80 times the bytes that it has in the file.
+_LARGEST = 16 << 20
 _BLOCK = 1 << 20
 #: What readers raise for content that is not theirs.
 _MALFORMED = (
@@ -68,7 +69,7 @@ def read_distribution(path: Path, name: str) -> np.ndarray:
         The numbers as they stand, [n]; validate them with `tradeoff.simplex.distribution`.
 
     Raises:
-        FileError: for a missing file, an unknown format, more than 64 MiB, content that is not a list of
+        FileError: for a missing file, an unknown format, more than 16 MiB, content that is not a list of
             numbers, or CSV that has decimal commas for all one can tell.
     """
     readers = {".json": _read_json, ".csv": _read_csv, ".txt": _read_csv, ".npy": _read_npy}

@@ -174,7 +174,8 @@ def _note_equal_prompts(prompts: Sequence[Prompt], settings: EngineSettings) -> 
         )
     print_note(
         f"{equal} of {len(prompts)} prompts are equal to earlier ones and get the same texts as those, since "
-        f"a text depends on prompt, key, seed and method alone; the summary counts each once ({other})"
+        "a text depends on nothing but its prompt, the key and the settings of the run; the summary counts "
+        f"each once ({other})"
     )
 
 

@@ -2,7 +2,8 @@
 
 Each round drafts K tokens per text, verifies all of them in one pass of the target, emits what the method
 accepts plus one more token, and goes on: every text advances by its own count. Finished texts leave the
-batch and new prompts take their slots. The text of a prompt depends on (prompt, key, seed, method) only.
+batch and new prompts take their slots. The text of a prompt depends on the prompt, the key
+and the settings (method, seed, lookahead, sampling) only, not on the batch.
 """
 
 from __future__ import annotations

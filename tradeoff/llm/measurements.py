@@ -39,8 +39,8 @@ Record = Mapping[str, Any]
 def distinct_texts(records: Sequence[Record]) -> list[Record]:
     """The records, less those whose prompt (as token ids) an earlier one of the same run has.
 
-    A text depends on prompt, key, seed and method alone, so theirs are the same texts again, and say nothing
-    new. A record that does not say what it continues stands for a text of its own.
+    A text depends on its prompt, the key and the settings alone, so theirs are the same texts again, and say
+    nothing new. A record that does not say what it continues stands for a text of its own.
     """
     seen: set[tuple[str, str]] = set()
     kept = []
