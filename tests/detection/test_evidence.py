@@ -151,6 +151,19 @@ def test_scores_are_those_of_the_table_at_the_side_information(scores, monkeypat
     assert max(read) == min(len(evidence), 100 // scores.k)
 
 
+@pytest.mark.parametrize("tokens", [0, 20])
+def test_what_a_function_lacks_is_never_a_number(tokens):
+    """Asked for again, it is refused again."""
+    evidence = Evidence(range(tokens), VllmPhilox(7, 2))
+    for _ in range(2):
+        with pytest.raises(ValueError, match="does not define tournament bits"):
+            evidence.bits(Stream.SHARED, 3)
+        with pytest.raises(ValueError, match="does not define a stream 'acceptance'"):
+            evidence.uniform(Stream.ACCEPTANCE)
+        with pytest.raises(ValueError, match="does not define an acceptance coin"):
+            evidence.coin()
+
+
 def test_functions_without_side_information_say_so():
     evidence = Evidence(range(20), VllmPhilox(7, 2))
     with pytest.raises(ValueError, match="does not define side information"):

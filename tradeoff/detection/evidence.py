@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -90,29 +91,37 @@ class Evidence:
             positions = self.index[here]
             yield here, self._contexts_at(positions), self._ids[positions][:, None]
 
+    def _in_pieces(
+        self, numbers: Callable[[np.ndarray, np.ndarray], np.ndarray], kind: Any = np.float64
+    ) -> np.ndarray:
+        """One number a position that counts, [t], from contexts [m, context width] and tokens [m, 1]."""
+        found = np.empty(len(self), dtype=kind)
+        for here, contexts, tokens in self._blocks():
+            found[here] = numbers(contexts, tokens)
+        return found
+
     def uniform(self, stream: Stream) -> np.ndarray:
         """U at the tokens: [t], uniform in (0, 1) without a watermark, large with one."""
         if stream not in self._uniforms:
-            found = self._uniforms[stream] = np.empty(len(self))
-            for here, contexts, tokens in self._blocks():
-                found[here] = self._prf.uniform(stream, contexts, tokens)[:, 0]
+            self._uniforms[stream] = self._in_pieces(
+                lambda contexts, tokens: self._prf.uniform(stream, contexts, tokens)[:, 0]
+            )
         return self._uniforms[stream]
 
     def coin(self) -> np.ndarray:
         """The acceptance coin: [t]."""
-        found = np.empty(len(self))
-        for here, contexts, _ in self._blocks():
-            found[here] = self._prf.coin(contexts)
-        return found
+        return self._in_pieces(lambda contexts, _: self._prf.coin(contexts))
 
     def bits(self, stream: Stream, rounds: int) -> np.ndarray:
         """Tournament bits g_1 .. g_m at the tokens: [t, rounds] of 0 and 1 (int8)."""
         if (stream, rounds) not in self._bits:
-            found = self._bits[stream, rounds] = np.empty((len(self), rounds), dtype=np.int8)
+            found = np.empty((len(self), rounds), dtype=np.int8)
             for here, contexts, tokens in self._blocks():
                 for first in range(0, rounds, 64):
                     word = self._prf.bits(stream, contexts, tokens, first // 64)
                     found[here, first : first + 64] = (word >> np.arange(min(64, rounds - first))) & 1
+            # Only now: what a function lacks must not be remembered as numbers.
+            self._bits[stream, rounds] = found
         return self._bits[stream, rounds]
 
     def side_information(self, stream: Stream, k: int) -> np.ndarray:
@@ -121,10 +130,9 @@ class Evidence:
         Raises:
             ValueError: for a function that has none.
         """
-        found = np.empty(len(self), dtype=np.int64)
-        for here, contexts, _ in self._blocks():
-            found[here] = self._prf.side_information(stream, contexts, k)
-        return found
+        return self._in_pieces(
+            lambda contexts, _: self._prf.side_information(stream, contexts, k), kind=np.int64
+        )
 
     def score_rows(self, scores: Scores, tokens: np.ndarray) -> np.ndarray:
         """f(v, .) of tokens [m] in the key's table: [m, k]. Raises as `side_information`."""
