@@ -8,20 +8,23 @@ from tradeoff.keys import Key
 from tradeoff.philox import VllmPhilox
 from tradeoff.prf import KeyedPrf, Prf
 
-__all__ = ["PRF_NAMES", "key_type", "parse_prf"]
+__all__ = ["PRF_NAMES", "parse_prf", "prf_type"]
 
 _FUNCTIONS: dict[str, Any] = {KeyedPrf.name: KeyedPrf, VllmPhilox.name: VllmPhilox}
 #: The default first.
 PRF_NAMES = tuple(_FUNCTIONS)
 
 
-def key_type(name: str) -> type:
-    """What the function called `name` takes for a key: Key, or int.
+def prf_type(name: str) -> Any:
+    """The class of the function called `name`, which says what holds for every key: `key_type` (Key or int),
+    `pads_contexts`, `supplies`.
 
     Raises:
         ValueError: for an unknown name.
     """
-    return _function(name).key_type
+    if name not in _FUNCTIONS:
+        raise ValueError(f"prf {name!r} is unknown; use one of {', '.join(PRF_NAMES)}")
+    return _FUNCTIONS[name]
 
 
 def parse_prf(name: str, key: Key | int, context_width: int | None = None) -> Prf:
@@ -35,7 +38,7 @@ def parse_prf(name: str, key: Key | int, context_width: int | None = None) -> Pr
     Raises:
         ValueError: for an unknown name, a key of the wrong kind, or a bad width.
     """
-    function = _function(name)
+    function = prf_type(name)
     if isinstance(key, Key) and function.key_type is not Key:
         raise ValueError(
             f"{name} takes the integer master key of vLLM, below 2^64, not a key of secret bytes; "
@@ -49,9 +52,3 @@ def parse_prf(name: str, key: Key | int, context_width: int | None = None) -> Pr
     width = {} if context_width is None else {"context_width": context_width}
     made: Prf = function(key, **width)
     return made
-
-
-def _function(name: str) -> Any:
-    if name not in _FUNCTIONS:
-        raise ValueError(f"prf {name!r} is unknown; use one of {', '.join(PRF_NAMES)}")
-    return _FUNCTIONS[name]

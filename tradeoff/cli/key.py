@@ -11,7 +11,7 @@ import typer
 
 from tradeoff.console import exit_on_bad_input, print_warning, require_stdout, stdout
 from tradeoff.keys import Key, read_key_file
-from tradeoff.prf_names import key_type
+from tradeoff.prf_names import prf_type
 
 __all__ = ["key_app", "read_key"]
 
@@ -57,7 +57,7 @@ def read_key(key_file: Path | None, key: str | None, prf: str) -> Key | int:
         raise ValueError("--key and --key-file name two keys; pass one of them")
     if key_file is not None:
         _warn_if_shared(key_file)
-    if key_type(prf) is Key:
+    if prf_type(prf).key_type is Key:
         if key is not None:
             raise ValueError(
                 "--key takes the integer keys of --prf vllm-philox-v1; secret keys come from --key-file or "

@@ -19,8 +19,8 @@ from tradeoff.detection.json_texts import Broken, Text, shown
 from tradeoff.detection.power import Forecast, probabilities_of_entropy
 from tradeoff.detection.texts import read_texts
 from tradeoff.errors import FileError
-from tradeoff.philox import VllmPhilox
 from tradeoff.prf import KeyedPrf, check_width
+from tradeoff.prf_names import PRF_NAMES, prf_type
 
 __all__ = ["plan_command"]
 
@@ -31,8 +31,6 @@ _RATES = (0.5, 0.8, 0.9, 0.95, 0.99)
 _TOO_MUCH = 40.0
 #: By how much log P may exceed 0: models compute it in float32, and records have 7 digits.
 _ROUNDING = 1e-6
-#: Whether the first tokens of a text carry the watermark, by the function that draws it.
-_PADS = {kind.name: kind.pads_contexts for kind in (KeyedPrf, VllmPhilox)}
 
 
 def plan_command(
@@ -121,9 +119,9 @@ def _contexts(text: Text, width: int | None) -> tuple[int, int]:
     """The context width, and how many tokens at the start never count."""
     claims = text.claims
     prf = KeyedPrf.name if claims.prf is None else claims.prf
-    if prf not in _PADS:
+    if prf not in PRF_NAMES:
         raise FileError(
-            f'{text.place}: "run" has prf={shown(prf)}, which is unknown; use one of {", ".join(_PADS)}'
+            f'{text.place}: "run" has prf={shown(prf)}, which is unknown; use one of {", ".join(PRF_NAMES)}'
         )
     if width is None:
         width = KeyedPrf.context_width if claims.context_width is None else claims.context_width
@@ -131,7 +129,7 @@ def _contexts(text: Text, width: int | None) -> tuple[int, int]:
             check_width(width)
         except ValueError as error:
             raise FileError(f"{text.place}: {error}") from None
-    return width, 0 if _PADS[prf] else width
+    return width, 0 if prf_type(prf).pads_contexts else width
 
 
 def _print(forecast: Forecast, texts: int, share: float, fpr: float, as_json: bool) -> None:
