@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "decoded",
+    "marked",
     "output_folder",
     "read_at_most",
     "read_distribution",
@@ -217,10 +218,13 @@ def decoded(content: bytes) -> str:
     Raises:
         UnicodeDecodeError: for anything else; it names the encoding that the file claims.
     """
-    for mark, encoding in _MARKS.items():
-        if content.startswith(mark):
-            return content[len(mark) :].decode(encoding)
-    return content.decode("utf-8")
+    mark, encoding = marked(content)
+    return content[len(mark) :].decode(encoding)
+
+
+def marked(start: bytes) -> tuple[bytes, str]:
+    """The byte-order mark that a file begins with, and its encoding; (b"", "utf-8") without one."""
+    return next(((mark, name) for mark, name in _MARKS.items() if start.startswith(mark)), (b"", "utf-8"))
 
 
 def _prefix(target: Path) -> str:

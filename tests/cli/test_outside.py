@@ -127,3 +127,14 @@ def test_others_cannot_write_lines_of_their_own(folder: Path) -> None:
     told = detect(folder, path).stderr + detect(folder, folder / "no\nerror: all is lost.txt").stderr
     assert r"x\nerror: the disk is on fire" in told
     assert not [line for line in told.splitlines() if line.startswith(("error: the disk", "error: all is"))]
+
+
+@pytest.mark.parametrize(("written", "name"), [("utf-16", "utf-16"), ("utf-32", "utf-32")])
+@pytest.mark.parametrize("order", ["", "-be"])
+def test_wide_encodings_are_named_rightly(folder: Path, written: str, name: str, order: str) -> None:
+    """UTF-32's mark in little-endian order begins as UTF-16's does."""
+    path = folder / "u.txt"
+    path.write_bytes(("\ufeff" * bool(order) + "Once upon a time").encode(written + order))
+    result = detect(folder, path)
+    assert result.exit_code == 2
+    assert f"u.txt is {name.upper()}; convert it with `iconv -f {name} -t utf8`" in flat(result.stderr)

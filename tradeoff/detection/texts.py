@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 
 from tradeoff.detection.json_texts import Broken, Text, not_utf8, texts_of_json, texts_of_lines
 from tradeoff.errors import FileError
+from tradeoff.files import marked
 from tradeoff.locks import is_workplace
 
 __all__ = ["IN_FOLDERS", "STDIN", "read_texts"]
@@ -34,11 +35,6 @@ _WHOLE_JSON = re.compile(rb"\[\s*\{|\{[ \t\r]*\n")
 #: How binary files begin: PNG, JPEG, PDF, ZIP and all that is packed as it, gzip. Others are told by a NUL.
 _BINARY = (b"\x89PNG", b"\xff\xd8\xff", b"%PDF-", b"PK\x03\x04", b"\x1f\x8b")
 _SNIFFED = 8192
-#: Byte-order marks of what is text, but not UTF-8. UTF-32's begins as UTF-16's does, and so comes first.
-_WIDE = (
-    (32, (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)),
-    (16, (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)),
-)
 #: Where a text can be cut with the least effect on its tokens: before a single blank, with which the next
 #: word's token begins, and after a single line end, with which a token ends.
 _SEAM = re.compile(r"(?<=\S)[ \n](?=\S)")
@@ -188,9 +184,11 @@ def _chunks(stream: Any, source: str) -> Iterator[bytes]:
 
 
 def _refuse_binary(start: bytes, source: str) -> None:
-    for bits, marks in _WIDE:
-        if start.startswith(marks):
-            raise FileError(f"{source} is UTF-{bits}; convert it with `iconv -f utf-{bits} -t utf8`")
+    encoding = marked(start)[1]
+    if encoding != "utf-8":
+        # "utf-16-le" is "utf-16" with its mark.
+        name = encoding.removesuffix("-le").removesuffix("-be")
+        raise FileError(f"{source} is {name.upper()}; convert it with `iconv -f {name} -t utf8`")
     if b"\0" in start or start.startswith(_BINARY):
         raise FileError(f"{source} is not a text file; pass the text in it as UTF-8, or as JSON lines")
 
