@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 import typer
 from rich.console import Console
@@ -35,6 +35,7 @@ __all__ = [
     "require_llm",
     "require_stdout",
     "stderr",
+    "stdin",
     "stdout",
 ]
 
@@ -83,6 +84,11 @@ def stdout() -> Console:
 def stderr(stream: TextIO | None = None) -> Console:
     """Console on standard error, for progress and errors; on `stream`, if it is given."""
     return _Plain(stderr=True, file=stream)
+
+
+def stdin() -> BinaryIO:
+    """Standard input, in binary; empty where there is none, as a service may run without."""
+    return io.BytesIO() if sys.stdin is None else sys.stdin.buffer
 
 
 def require_stdout() -> None:

@@ -7,7 +7,6 @@ import json
 import math
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -88,7 +87,14 @@ def test_standard_input_of_one_json_value(folder: Path) -> None:
 
 def test_without_standard_input(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a service, where there is none: it is missed only where it is named."""
-    monkeypatch.setattr("tradeoff.cli.detect.sys", SimpleNamespace(stdin=None))
+
+    class WithoutStandardInput:
+        stdin = None
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(sys, name)
+
+    monkeypatch.setattr("tradeoff.console.sys", WithoutStandardInput())
     path = lines(folder / "x.jsonl", {"token_ids": marked(40)})
     assert findings(detect(folder, path, "--json"))[0]["verdict"] == "watermarked"
     result = detect(folder, "-")

@@ -62,7 +62,13 @@ def test_no_verdict_is_lost_to_an_encoding(folder: Path, encoding: str) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="the shell of POSIX systems closes standard output")
 @pytest.mark.parametrize(
-    "command", ["detect {0}/x.jsonl --json --key-file {0}/key", "key fingerprint {0}/key", "curve --paper"]
+    "command",
+    [
+        "detect {0}/x.jsonl --json --key-file {0}/key",
+        "key fingerprint {0}/key",
+        "curve --paper",
+        "plan --entropy 1",
+    ],
 )
 def test_a_closed_output_is_an_error(folder: Path, command: str) -> None:
     lines(folder / "x.jsonl", {"token_ids": marked(40)})

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -28,6 +26,7 @@ from tradeoff.console import (
     print_written,
     require_stdout,
     stderr,
+    stdin,
     stdout,
 )
 from tradeoff.decoders import WATERMARKS
@@ -136,14 +135,13 @@ def detect_command(
     with exit_on_bad_input(), ExitStack() as stack:
         if html is None:
             require_stdout()
-        files = [str(path) for path in (key_file, detector, tokenizer) if path is not None]
-        _check_page(html, [*sources, *files])
+        else:
+            files = [str(path) for path in (key_file, detector, tokenizer) if path is not None]
+            _check_page(html, [*sources, *files])
         options = Options(
             method, watermark, prf, context_width, tokenizer, retokenize, detector, fpr, sequential
         )
-        # A service may run without standard input.
-        stdin = io.BytesIO() if sys.stdin is None else sys.stdin.buffer
-        texts = read_texts(sources, stdin, print_warning, eager=sequential)
+        texts = read_texts(sources, stdin(), print_warning, eager=sequential)
         examiner = Examiner(options, lambda name: read_key(key_file, key, name), print_warning, print_note)
         page = None if html is None else stack.enter_context(EvidencePage(html))
         several = len(sources) > 1 or any(Path(source).is_dir() for source in sources)
@@ -227,11 +225,9 @@ class _Errors:
                 print_error(f"{source}: {more} more text{'s' * (more != 1)} cannot be read for such reasons")
 
 
-def _check_page(html: Path | None, inputs: Iterable[str]) -> None:
-    for path in map(Path, filter(lambda name: name != STDIN, inputs)):
-        if html is None:
-            return
-        page, read = html.resolve(), path.resolve()
+def _check_page(html: Path, inputs: Iterable[str]) -> None:
+    page = html.resolve()
+    for read in (Path(name).resolve() for name in inputs if name != STDIN):
         # Of a folder all texts are read, those that are there and those that would be there next time.
         inside = read.is_dir() and page.is_relative_to(read) and page.suffix.lower() in IN_FOLDERS
         if page == read or inside:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import sys
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ import numpy as np
 import typer
 from rich.table import Table
 
-from tradeoff.console import exit_on_bad_input, print_warning, stdout
+from tradeoff.console import exit_on_bad_input, print_warning, require_stdout, stdin, stdout
 from tradeoff.detection.evidence import scored_positions, text_contexts
 from tradeoff.detection.json_texts import Broken, Text, shown
 from tradeoff.detection.power import Forecast, probabilities_of_entropy
@@ -58,6 +57,7 @@ def plan_command(
     test without speculation; one race comes close to it.
     """
     with exit_on_bad_input():
+        require_stdout()
         if (records is None) == (not entropy):
             raise ValueError("give either a file of texts or --entropy, one of the two")
         if context_width is not None:
@@ -82,9 +82,7 @@ def plan_command(
 
 def _profiles(source: str, width: int | None) -> Iterator[tuple[np.ndarray, int]]:
     """Of every text: probabilities of the tokens that count, and its length."""
-    # A service may run without standard input.
-    stdin = io.BytesIO() if sys.stdin is None else sys.stdin.buffer
-    for text in read_texts([source], stdin, print_warning):
+    for text in read_texts([source], stdin(), print_warning):
         if isinstance(text, Broken):
             raise FileError(f"{text.message}; `tradeoff plan` reads texts of `tradeoff generate --measure`")
         ids, log_p = _measured(text)
