@@ -10,6 +10,9 @@ import secrets
 from pathlib import Path
 from typing import NoReturn
 
+from tradeoff.errors import FileError
+from tradeoff.files import read_at_most
+
 __all__ = ["FEWEST_KEY_BYTES", "Key", "KeyFormatError", "read_key_file"]
 
 FEWEST_KEY_BYTES = 16
@@ -35,8 +38,11 @@ def read_key_file(path: str | Path) -> str:
     if _LIKE_A_KEY.fullmatch(str(path).strip()):
         named = "the key file (its name looks like a key and is not shown; pass the path of a file with it)"
     try:
-        with open(path, "rb") as stream:
-            content = stream.read(_MOST_FILE_BYTES + 1)
+        content = read_at_most(Path(path), _MOST_FILE_BYTES)
+    except FileError:
+        raise KeyFormatError(
+            f"{named} holds more than {_MOST_FILE_BYTES:,} bytes and is no key; {_REMEDY}"
+        ) from None
     except FileNotFoundError:
         raise KeyFormatError(f"{named} does not exist; check the path, or {_REMEDY}") from None
     except (OSError, ValueError) as error:
@@ -44,8 +50,6 @@ def read_key_file(path: str | Path) -> str:
         raise KeyFormatError(
             f"{named} cannot be read ({reason}); check its permissions, or {_REMEDY}"
         ) from None
-    if len(content) > _MOST_FILE_BYTES:
-        raise KeyFormatError(f"{named} holds more than {_MOST_FILE_BYTES:,} bytes and is no key; {_REMEDY}")
     # latin-1 decodes any bytes: an error of the decoder would quote some of them.
     return content.decode("latin-1")
 

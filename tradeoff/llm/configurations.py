@@ -33,7 +33,7 @@ def keep_layers(config: Any, kept: Sequence[int]) -> None:
     per_layer = {
         name: [values[index] for index in kept]
         for name, values in vars(config).items()
-        if "layer" in name and isinstance(values, list | tuple) and len(values) == count
+        if "layer" in name and _is_per_layer(values, count)
     }
     config.num_hidden_layers = len(kept)
     for name, values in per_layer.items():
