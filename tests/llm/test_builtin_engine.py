@@ -11,7 +11,8 @@ from tradeoff.keys import Key
 from tradeoff.llm.engine import Engine, EngineSettings
 from tradeoff.llm.measurements import acceptance
 from tradeoff.llm.prompts import encode_prompts
-from tradeoff.llm.records import run_settings, text_record
+from tradeoff.llm.records import text_record
+from tradeoff.llm.runs import run_settings
 from tradeoff.llm.sampling import Sampling
 from tradeoff.llm.text import builtin_prompts
 from tradeoff.prf import KeyedPrf

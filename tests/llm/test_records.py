@@ -22,8 +22,9 @@ from tradeoff.kernels import Algorithm1, Basic, OneRace, OneRaceTree, Standard
 from tradeoff.keys import Key
 from tradeoff.llm.engine import EngineSettings
 from tradeoff.llm.models import weights_fingerprint
-from tradeoff.llm.records import RecordFile, read_records, run_settings, text_record
+from tradeoff.llm.records import RecordFile, read_records, text_record
 from tradeoff.llm.rows import GeneratedText, Prompt
+from tradeoff.llm.runs import run_settings
 from tradeoff.llm.sampling import Sampling
 from tradeoff.prf import KeyedPrf
 

@@ -7,21 +7,16 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 
-from tradeoff.decoders import decoder_name
 from tradeoff.errors import FileError
 from tradeoff.files import output_folder, remove_leftovers, successor
 from tradeoff.llm.rows import GeneratedText, Prompt
 from tradeoff.locks import lock
 
-if TYPE_CHECKING:
-    from tradeoff.llm.engine import EngineSettings
-    from tradeoff.llm.models import ModelPair
-
-__all__ = ["RecordFile", "check_output", "read_records", "run_settings", "text_record"]
+__all__ = ["RecordFile", "check_output", "read_records", "text_record"]
 
 #: What every line begins with, up to the id.
 _START = b'{"id": "'
@@ -46,46 +41,12 @@ _SHOWN = 60
 _MEASURED = ("log_p", "entropy", "overlap", "efficiency")
 
 
-def run_settings(pair: ModelPair, settings: EngineSettings) -> dict[str, Any]:
-    """Everything that determines the text of a prompt, as it stands in every record.
-
-    The key appears as its fingerprint only.
-    """
-    # Here, so that files of records are read and put in order without importing PyTorch.
-    from tradeoff.llm.models import weights_fingerprint
-
-    method, prf = settings.method, settings.prf
-    return {
-        "method": method.name,
-        "watermark": decoder_name(method.decoder),
-        "width": method.width,
-        "lookahead": settings.lookahead if settings.drafts else 0,
-        "prf": prf.name if prf and settings.marked else None,
-        "context_width": prf.context_width if prf and settings.marked else None,
-        "key": prf.fingerprint if prf and settings.marked else None,
-        "temperature": settings.sampling.temperature,
-        "top_k": settings.sampling.top_k,
-        "top_p": settings.sampling.top_p,
-        "max_tokens": settings.max_tokens,
-        "ignore_eos": settings.ignore_eos,
-        "seed": settings.seed,
-        "target": pair.target_name,
-        "draft": pair.draft_name if settings.drafts else None,
-        "vocabulary": pair.vocabulary_size,
-        "dtype": str(pair.dtype).removeprefix("torch."),
-        "weights": [weights_fingerprint(pair.target), weights_fingerprint(pair.draft)]
-        if settings.drafts
-        else [weights_fingerprint(pair.target)],
-        "measured": settings.measure,
-    }
-
-
 def text_record(text: GeneratedText, run: dict[str, Any], words: str, batch: int) -> dict[str, Any]:
     """One text as a record.
 
     Args:
         text: the generated text.
-        run: settings of the run, as from `run_settings`.
+        run: settings of the run, as from `tradeoff.llm.runs.run_settings`.
         words: the decoded token ids.
         batch: how many texts shared the machine.
 
@@ -136,7 +97,7 @@ class RecordFile:
 
     Args:
         path: the file; it and its folder are made if need be. Of a link, the file that it leads to.
-        run: settings of this run, as from `run_settings`.
+        run: settings of this run, as from `tradeoff.llm.runs.run_settings`.
 
     Raises:
         FileError: if the file cannot be read or written, belongs to something else, or is in use.

@@ -12,13 +12,14 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from tradeoff.console import Words, print_warning, stderr
+from tradeoff.decoders import decoder_name
 from tradeoff.llm.engine import Engine, EngineSettings
 from tradeoff.llm.measurements import counted_steps
-from tradeoff.llm.models import ModelPair
-from tradeoff.llm.records import RecordFile, run_settings, text_record
+from tradeoff.llm.models import ModelPair, weights_fingerprint
+from tradeoff.llm.records import RecordFile, text_record
 from tradeoff.llm.rows import Prompt
 
-__all__ = ["Run", "generate_to_file"]
+__all__ = ["Run", "generate_to_file", "run_settings"]
 
 #: Where sums of other lengths round so differently that another token may be drawn.
 _ROUNDED_BY_BATCH = (torch.bfloat16, torch.float16)
@@ -38,6 +39,37 @@ class Run:
     new: int
     tokens: int
     seconds: float
+
+
+def run_settings(pair: ModelPair, settings: EngineSettings) -> dict[str, Any]:
+    """Everything that determines the text of a prompt, as it stands in every record.
+
+    The key appears as its fingerprint only.
+    """
+    method, prf = settings.method, settings.prf
+    return {
+        "method": method.name,
+        "watermark": decoder_name(method.decoder),
+        "width": method.width,
+        "lookahead": settings.lookahead if settings.drafts else 0,
+        "prf": prf.name if prf and settings.marked else None,
+        "context_width": prf.context_width if prf and settings.marked else None,
+        "key": prf.fingerprint if prf and settings.marked else None,
+        "temperature": settings.sampling.temperature,
+        "top_k": settings.sampling.top_k,
+        "top_p": settings.sampling.top_p,
+        "max_tokens": settings.max_tokens,
+        "ignore_eos": settings.ignore_eos,
+        "seed": settings.seed,
+        "target": pair.target_name,
+        "draft": pair.draft_name if settings.drafts else None,
+        "vocabulary": pair.vocabulary_size,
+        "dtype": str(pair.dtype).removeprefix("torch."),
+        "weights": [weights_fingerprint(pair.target), weights_fingerprint(pair.draft)]
+        if settings.drafts
+        else [weights_fingerprint(pair.target)],
+        "measured": settings.measure,
+    }
 
 
 def generate_to_file(
