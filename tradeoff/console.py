@@ -201,4 +201,4 @@ def print_note(message: str) -> None:
 
 def print_written(console: Console, paths: Sequence[Path]) -> None:
     """The closing line of every command: where the results are."""
-    console.print("wrote " + ", ".join(str(path) for path in paths), soft_wrap=True)
+    console.print("wrote " + ", ".join(visible(str(path)) for path in paths), soft_wrap=True)

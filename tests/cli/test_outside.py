@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.detecting import KEY, detect, flat, lines, marked, other
+from tests.cli.detecting import KEY, detect, flat, lines, marked, other, runner
+from tradeoff.cli import app
 from tradeoff.philox import VllmPhilox
 
 HOSTILE = "a\x1b]0;X\x07\x1b[2J\u202eb\u2066\u200b:warning:[/red]"
@@ -133,6 +134,15 @@ def test_others_cannot_write_lines_of_their_own(folder: Path) -> None:
     told = detect(folder, path).stderr + detect(folder, folder / "no\nerror: all is lost.txt").stderr
     assert r"x\nerror: the disk is on fire" in told
     assert not [line for line in told.splitlines() if line.startswith(("error: the disk", "error: all is"))]
+
+
+def test_what_was_written_is_one_line(folder: Path) -> None:
+    """Whatever the name of the file."""
+    for command in (["key", "new", "-o"], ["curve", "--paper", "--points", "2", "-o"]):
+        path = folder / f"x\n{command[0]}.csv"
+        result = runner.invoke(app, [*command, str(path)])
+        assert path.exists()
+        assert rf"x\n{command[0]}.csv" in result.stdout.splitlines()[-1]
 
 
 @pytest.mark.parametrize(("written", "name"), [("utf-16", "utf-16"), ("utf-32", "utf-32")])

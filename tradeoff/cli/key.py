@@ -12,6 +12,7 @@ import typer
 from tradeoff.console import exit_on_bad_input, print_warning, require_stdout, stdout
 from tradeoff.keys import Key, read_key_file
 from tradeoff.prf_names import prf_type
+from tradeoff.visible import visible
 
 __all__ = ["key_app", "read_key"]
 
@@ -31,7 +32,7 @@ def new_command(
     with exit_on_bad_input():
         key = Key.new()
         key.write(output)
-        stdout().print(f"wrote {output}, fingerprint {key.fingerprint}", soft_wrap=True)
+        stdout().print(f"wrote {visible(str(output))}, fingerprint {key.fingerprint}", soft_wrap=True)
 
 
 @key_app.command("fingerprint")
