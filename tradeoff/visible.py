@@ -26,6 +26,9 @@ def visible(text: str, keep: str = "") -> str:
         text: whatever it holds, halves of surrogate pairs among it.
         keep: of those characters, the ones that stay as they are, such as newlines.
     """
+    # Nearly all that is shown is such text, and a page has millions of pieces of it.
+    if text.isascii() and text.isprintable():
+        return text
     return _UNSEEN.sub(lambda found: found[0] if found[0] in keep else _escape(found[0]), text)
 
 

@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -23,25 +22,9 @@ from tests.cli.detecting import (
     other,
     without_tokenizer,
 )
+from tests.pages import read_page
 from tradeoff.detection import Aaronson, Evidence
 from tradeoff.prf import Stream
-
-
-class Page(HTMLParser):
-    """What a browser would see: text and titles."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: set[str] = set()
-        self.words: list[str] = []
-        self.titles: list[str] = []
-
-    def handle_starttag(self, tag, attrs) -> None:
-        self.tags.add(tag)
-        self.titles += [value for name, value in attrs if name == "title"]
-
-    def handle_data(self, data) -> None:
-        self.words.append(data)
 
 
 def test_page_is_escaped_and_complete(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,21 +41,21 @@ def test_page_is_escaped_and_complete(folder: Path, monkeypatch: pytest.MonkeyPa
     assert "page.html" in flat(result.stderr)
     assert "tokens are shown as numbers" in flat(result.stderr)
     content = html.read_text(encoding="utf-8")
-    page = Page()
-    page.feed(content)
-    assert page.tags == set(
+    page = read_page(html)
+    titles = page.attributes["title"]
+    assert set(page.tags) == set(
         ["html", "head", "meta", "title", "style", "body", "h1", "h2", "p", "section", "span"]
     )
     assert "<script>alert('x')</script>&\\u0000\\u001b[31m: watermarked" in page.words
     assert "http" not in content
     assert "prefers-color-scheme: dark" in content
     assert [w for w in page.words if w.startswith("#")] == [f"#{token} " for token in ids] * 4
-    assert len(page.titles) == 160
-    assert sum(title.startswith("not scored") for title in page.titles) == 16
-    assert re.fullmatch(r"score \d+\.\d\d, uniform 0\.\d{4}", page.titles[4])
-    assert re.fullmatch(r"score \d+\.\d\d, uniform draft 0\.\d{4}, target 0\.\d{4}", page.titles[44])
-    assert re.fullmatch(r"score \d+\.\d\d, ones draft \d of 5, target \d of 5", page.titles[84])
-    assert re.fullmatch(r"score \d\.\d\d, f draft \d\.00, target \d\.00", page.titles[124])
+    assert len(titles) == 160
+    assert sum(title.startswith("not scored") for title in titles) == 16
+    assert re.fullmatch(r"score \d+\.\d\d, uniform 0\.\d{4}", titles[4])
+    assert re.fullmatch(r"score \d+\.\d\d, uniform draft 0\.\d{4}, target 0\.\d{4}", titles[44])
+    assert re.fullmatch(r"score \d+\.\d\d, ones draft \d of 5, target \d of 5", titles[84])
+    assert re.fullmatch(r"score \d\.\d\d, f draft \d\.00, target \d\.00", titles[124])
     uniforms = Evidence(ids, PRF).uniform(Stream.SHARED)
     for shade, (low, high) in enumerate(itertools.pairwise((0, 0.5, 0.8, 0.95, 0.99, 1))):
         expected = ((low <= uniforms) & (uniforms < high)).sum()

@@ -1,4 +1,4 @@
-"""Evidence pages: whole or not at all, and errors that name the page and the remedy."""
+"""Evidence pages: words of others as words, whole or not at all, errors that name the page and the remedy."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jinja2 import UndefinedError
 
+from tests.pages import HOSTILE, SHOWN, read_page
 from tradeoff.detection.page import EvidencePage
-from tradeoff.detection.views import Shown
+from tradeoff.detection.views import SHADES, Shown
 from tradeoff.errors import FileError
+from tradeoff.html import environment, parts
 
 TOKENS = [Shown(" word", 1, "score 1.00")]
 
@@ -31,6 +34,56 @@ class Full:
 def write(path: Path, name: str) -> None:
     with EvidencePage(path) as page:
         page.add(name, "watermarked", {"tokens": 1}, TOKENS)
+
+
+def test_words_of_others_are_words(tmp_path: Path) -> None:
+    """Wherever they stand: the name of a text, its verdict, facts, tokens and what these say."""
+    path = tmp_path / "page.html"
+    with EvidencePage(path) as page:
+        page.add(HOSTILE, HOSTILE, {HOSTILE: HOSTILE, "two": 2}, [Shown(HOSTILE, 4, HOSTILE)])
+    read = read_page(path)
+    # A name for every shade, and the token.
+    assert read.tags[read.tags.index("body") :] == (
+        ["body", "h1", "p", "p", *["span"] * len(SHADES), "section", "h2", "p", "p", "span"]
+    )
+    assert f"{SHOWN}: {SHOWN}" in read.words
+    assert f"{SHOWN} {SHOWN} · two 2" in read.words
+    assert SHOWN in read.words
+    assert read.attributes["title"] == [SHOWN]
+
+
+def test_a_text_is_its_tokens(tmp_path: Path) -> None:
+    """With their blanks and line ends, and none of the page's."""
+    words = ["Two", "  words", " ", "\n\n", "\t", " <b> &", "", "."]
+    path = tmp_path / "page.html"
+    with EvidencePage(path) as page:
+        page.add("name", "watermarked", {}, [Shown(word, None, "not scored") for word in words])
+    read = read_page(path)
+    start = read.words.index("name: watermarked")
+    assert "".join(read.words[start + 1 :]).strip("\n") == "".join(words)
+    assert read.attributes["title"] == ["not scored"] * len(words)
+
+
+def test_every_shade_has_a_style(tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    with EvidencePage(path) as page:
+        page.add("name", "watermarked", {}, [Shown("word", shade, "") for shade in SHADES])
+    read = read_page(path)
+    marks = {mark for mark in read.attributes["class"] if mark not in ("legend", "about", "text")}
+    (style,) = (word for word in read.words if ":root" in word)
+    assert len(marks) == len(SHADES)
+    assert all(f"\n.{mark} {{" in style for mark in marks)
+
+
+@pytest.mark.parametrize(
+    ("block", "names"), [("begin", {"legend"}), ("text", {"name", "verdict", "facts", "tokens"})]
+)
+def test_a_page_lacks_nothing_silently(block: str, names: set[str]) -> None:
+    template = environment("tradeoff").get_template("evidence.html")
+    given: dict[str, Any] = dict.fromkeys(names, "") | {"facts": {}}
+    for name in names:
+        with pytest.raises(UndefinedError, match=f"'{name}' is undefined"):
+            list(parts(template, block, **{key: value for key, value in given.items() if key != name}))
 
 
 def test_a_page_appears_when_it_is_whole(tmp_path: Path) -> None:

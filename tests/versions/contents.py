@@ -26,11 +26,14 @@ _CHECKOUT = (
     "sims/__main__.py",
     "tests/conftest.py",
     "tradeoff/data/prompts.jsonl",
+    "tradeoff/templates/evidence.html",
 )
 _DATA = (
     "tradeoff/data/prompts.jsonl",
     "tradeoff/data/families.json",
     "tradeoff/data/jump.safetensors",
+    "tradeoff/templates/evidence.css",
+    "tradeoff/templates/evidence.html",
     "tradeoff/cli/__main__.py",
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+import tomllib
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,12 +12,15 @@ from pathlib import Path
 import pytest
 
 from tests.versions.contents import complaints
+from tests.versions.lock import ROOT
 
 WHEEL = ("tradeoff/data/prompts.jsonl", "tradeoff/data/families.json", "tradeoff/data/jump.safetensors")
-WHEEL += ("tradeoff/cli/__main__.py", "tradeoff-1.dist-info/METADATA")
+WHEEL += ("tradeoff/templates/evidence.css", "tradeoff/templates/evidence.html", "tradeoff/cli/__main__.py")
+WHEEL += ("tradeoff-1.dist-info/METADATA",)
 SOURCE = (".ci/run", "constraints.txt", "pyproject.toml", "README.md", "LICENSE", "figures/figure_1.py")
 SOURCE += ("paper_repro/presets/quick.toml", "sims/__main__.py", "tests/conftest.py")
-SOURCE += ("tradeoff/data/prompts.jsonl", "tradeoff.egg-info/PKG-INFO", "PKG-INFO", "setup.cfg")
+SOURCE += ("tradeoff/data/prompts.jsonl", "tradeoff/templates/evidence.html")
+SOURCE += ("tradeoff.egg-info/PKG-INFO", "PKG-INFO", "setup.cfg")
 
 
 def wheel(folder: Path, names: Iterable[str]) -> Path:
@@ -46,10 +50,20 @@ def test_a_wheel_puts_nothing_beside_its_package(tmp_path: Path, extra: str) -> 
     assert said.endswith(f"holds {extra.split('/')[0]}")
 
 
-@pytest.mark.parametrize("name", WHEEL[:4])
+@pytest.mark.parametrize("name", WHEEL[:-1])
 def test_a_wheel_without_its_data(tmp_path: Path, name: str) -> None:
     (said,) = complaints(wheel(tmp_path, set(WHEEL) - {name}), [])
     assert said.endswith(f"lacks {name}")
+
+
+def test_every_file_of_the_package_is_declared() -> None:
+    """What is neither a module nor package data, such as a new template, would be in no wheel."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    package = ROOT / "tradeoff"
+    patterns = settings["tool"]["setuptools"]["package-data"]["tradeoff"]
+    declared = {path for pattern in patterns for path in package.glob(pattern)}
+    files = {path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    assert {path for path in files if path.suffix != ".py"} == declared
 
 
 def test_a_source_distribution_is_the_repository(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from tradeoff.detection.evidence import Evidence
 from tradeoff.visible import visible
 
 __all__ = [
-    "RARITIES",
+    "SHADES",
     "Shown",
     "legend",
     "plain_view",
@@ -32,7 +32,9 @@ __all__ = [
 ]
 
 #: Shade k >= 1 is a score that has at most this probability without a watermark; shade 0 is any other.
-RARITIES = (0.5, 0.2, 0.05, 0.01)
+_RARITIES = (0.5, 0.2, 0.05, 0.01)
+#: Every shade, the deeper the rarer; None is a token that does not count.
+SHADES = (None, *range(len(_RARITIES) + 1))
 #: One hue from pale to deep, with its own ink: told apart by lightness, on light and dark backgrounds.
 _STYLES = ("", "black on #d6e6f4", "black on #9ecae1", "black on #56a0ce", "bold white on #08519c")
 _UNSCORED = "dim"
@@ -81,12 +83,12 @@ def shade_name(shade: int | None) -> str:
         return "not scored"
     if shade == 0:
         return "no evidence"
-    return f"1 in {round(1 / RARITIES[shade - 1])} without a watermark"
+    return f"1 in {round(1 / _RARITIES[shade - 1])} without a watermark"
 
 
 def legend() -> rich.text.Text:
     """One line that explains the shades of `terminal_view`."""
-    parts = [(shade_name(shade), _style(shade)) for shade in (None, *range(len(_STYLES)))]
+    parts = [(shade_name(shade), _style(shade)) for shade in SHADES]
     return rich.text.Text("  ").join(rich.text.Text(f" {name} ", style) for name, style in parts)
 
 
@@ -134,5 +136,5 @@ def _style(shade: int | None) -> str:
 
 def _shades(detector: Detector, scores: np.ndarray) -> np.ndarray:
     """[t] of 0 to 4."""
-    edges = np.array([detector.threshold(1, rarity) for rarity in RARITIES])
+    edges = np.array([detector.threshold(1, rarity) for rarity in _RARITIES])
     return (scores[:, None] >= edges).sum(axis=-1)
