@@ -23,6 +23,8 @@ _CHECKOUT = (
     "LICENSE",
     "figures/figure_1.py",
     "paper_repro/presets/quick.toml",
+    "paper_repro/templates/report.css",
+    "paper_repro/templates/report.html",
     "sims/__main__.py",
     "tests/conftest.py",
     "tradeoff/data/prompts.jsonl",

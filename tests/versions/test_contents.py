@@ -19,6 +19,7 @@ WHEEL += ("tradeoff/templates/evidence.css", "tradeoff/templates/evidence.html",
 WHEEL += ("tradeoff-1.dist-info/METADATA",)
 SOURCE = (".ci/run", "constraints.txt", "pyproject.toml", "README.md", "LICENSE", "figures/figure_1.py")
 SOURCE += ("paper_repro/presets/quick.toml", "sims/__main__.py", "tests/conftest.py")
+SOURCE += ("paper_repro/templates/report.css", "paper_repro/templates/report.html")
 SOURCE += ("tradeoff/data/prompts.jsonl", "tradeoff/templates/evidence.html")
 SOURCE += ("tradeoff.egg-info/PKG-INFO", "PKG-INFO", "setup.cfg")
 
