@@ -20,7 +20,7 @@ import typer
 from rich.box import SIMPLE
 from rich.table import Table
 
-from paper_repro.presets import Cell, Preset, counted_tokens, load_preset, preset_names
+from paper_repro.presets import Arm, Cell, Preset, counted_tokens, load_preset, preset_names
 from tradeoff.console import exit_on_bad_input, print_note, print_written, stdout
 from tradeoff.decoders import Identity, parse_decoder
 from tradeoff.files import output_folder, write_table
@@ -232,23 +232,14 @@ def main(
     """Generate the texts of a preset with every method, and print the table."""
     with exit_on_bad_input():
         chosen = load_preset(preset)
-        chosen = replace(
-            chosen,
-            texts=texts or chosen.texts,
-            max_tokens=max_tokens or chosen.max_tokens,
-            batch=batch or chosen.batch,
-            lookahead=tuple(lookahead or chosen.lookahead),
-            ptt_texts=0 if without_ptt else chosen.ptt_texts,
-            arms=tuple(
-                replace(
-                    arm,
-                    lookahead=tuple(lookahead or arm.lookahead),
-                    texts=texts or arm.texts,
-                    max_tokens=max_tokens or arm.max_tokens,
-                )
-                for arm in chosen.arms
-            ),
-        )
+        sizes = {"texts": texts, "max_tokens": max_tokens, "lookahead": lookahead}
+        given = {name: value for name, value in sizes.items() if value}
+        others = {
+            "arms": [Arm(**dict(arm) | given) for arm in chosen.arms],
+            "batch": batch or chosen.batch,
+            "ptt_texts": 0 if without_ptt else chosen.ptt_texts,
+        }
+        chosen = Preset(**dict(chosen) | given | others)
         cells = chosen.cells()
         known = sorted({cell.method for cell in cells})
         for name in only or []:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import reprlib
 import tomllib
 from collections.abc import Iterable, Iterator
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, model_validator
 
 from tradeoff.decoders import Identity, parse_decoder
 from tradeoff.errors import FileError
@@ -22,10 +25,58 @@ _FOLDER = Path(__file__).parent / "presets"
 LENGTHS = (10, 20, 30, 40, 50, 75, 100, 125, 150, 175, 200)
 #: Two to fit and two to test, in each of two halves.
 _FEWEST_DETECTED = 4
+#: What is wrong and what to write instead, by the names that pydantic has for mistakes.
+_MISTAKES = {
+    "bool_type": "{path}={value} must be true or false",
+    "extra_forbidden": "{path}={value} is unknown; known are {known}",
+    "float_type": "{path}={value} must be a number",
+    "greater_than_equal": "{path}={value} must be at least {ge}",
+    "int_type": "{path}={value} must be a whole number",
+    "missing": "{path} is missing; add it",
+    "model_type": "{path}={value} must be a table",
+    "string_type": "{path}={value} must be text in quotes",
+    "tuple_type": "{path}={value} must be a list in square brackets",
+    "value_error": "{path}: {error}",
+}
+_Item = TypeVar("_Item")
+#: TOML has lists, no tuples; what is in them is not converted.
+_Many = Annotated[tuple[_Item, ...], Strict(False)]
+_Lookahead = _Many[Annotated[int, Field(ge=1)]]
 
 
-@dataclass(frozen=True)
-class PromptSet:
+class _Table(BaseModel):
+    """A table of a file: no entries but these, and none converted (true is no number, nor is "3").
+
+    Raises:
+        ValueError: for the first mistake; the message names the entry, its value and what to write instead.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    #: Tables within it that only group its entries.
+    groups: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, /, **entries: Any) -> None:
+        groups = {name: entries.pop(name) for name in self.groups if isinstance(entries.get(name), dict)}
+        for group in groups.values():
+            entries |= group
+        try:
+            super().__init__(**entries)
+        except ValidationError as error:
+            # What is missing may be there under a name that is unknown.
+            mistake = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
+            keys = [*(name for name in groups if groups[name].keys() & mistake["loc"][:1]), *mistake["loc"]]
+            words = {
+                "path": "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys)[1:],
+                "value": reprlib.repr(mistake["input"]),
+                "known": ", ".join([*type(self).model_fields, *(f"[{name}]" for name in self.groups)]),
+                **mistake.get("ctx", {}),
+            }
+            # A mistake of a table as a whole has no path.
+            message = _MISTAKES[mistake["type"]].format(**words).removeprefix(": ")
+            raise ValueError(message) from error
+
+
+class PromptSet(_Table):
     """Where prompts come from: a file or built-in set (`source`), or a Hugging Face dataset.
 
     Args:
@@ -36,7 +87,7 @@ class PromptSet:
         chat: ask in the chat format of the tokenizer.
 
     Raises:
-        ValueError: unless exactly one of `source` and `dataset` is given.
+        ValueError: unless exactly one of `source` and `dataset` is given, the latter with a field.
     """
 
     name: str
@@ -48,13 +99,15 @@ class PromptSet:
     words: int = 0
     chat: bool = False
 
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _check(self) -> Self:
         if not re.fullmatch(r"[\w.-]+", self.name):
             raise ValueError(f"prompts name {self.name!r} is no file name; use letters, digits, - and _")
         if bool(self.source) == bool(self.dataset):
             raise ValueError(f"prompts {self.name!r} need either source or dataset")
         if self.dataset and not self.field:
             raise ValueError(f"prompts {self.name!r}: name the field of {self.dataset} that holds the text")
+        return self
 
     def read(self, count: int) -> list[tuple[str, str]]:
         """The first `count` (id, prompt) pairs of different words, or all there are.
@@ -93,8 +146,7 @@ class PromptSet:
                 yield f"{self.name}-{number}", text
 
 
-@dataclass(frozen=True)
-class Arm:
+class Arm(_Table):
     """Methods that share a watermark and a temperature.
 
     Args:
@@ -105,22 +157,20 @@ class Arm:
 
     watermark: str
     temperature: float
-    methods: tuple[str, ...]
-    lookahead: tuple[int, ...] = ()
-    texts: int = 0
-    max_tokens: int = 0
+    methods: _Many[str]
+    lookahead: _Lookahead = ()
+    texts: int = Field(0, ge=0)
+    max_tokens: int = Field(0, ge=0)
     detect: bool = False
 
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _check(self) -> Self:
         Sampling(self.temperature)
-        _check_lookahead(self.lookahead)
-        for name in ("texts", "max_tokens"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}={getattr(self, name)} of an arm must be at least 1, or left out")
         for name in self.methods:
             method = make_method(name, parse_decoder(self.watermark))
             if self.detect and isinstance(method.decoder, Identity):
                 raise ValueError(f"detect = true for {name} without a watermark; there is nothing to detect")
+        return self
 
 
 @dataclass(frozen=True)
@@ -147,8 +197,7 @@ class Cell:
         return f"{self.prompts.name}/{self.method}-{mark}-T{float(self.temperature)}{speculation}"
 
 
-@dataclass(frozen=True)
-class Preset:
+class Preset(_Table):
     """Models, sizes, prompts and arms of an experiment; see `paper_repro/presets/small.toml`.
 
     Of `ptt_texts` texts a cell, generated one at a time and `ptt_tokens` long (0: as long as the others),
@@ -159,61 +208,46 @@ class Preset:
     back by the draft model for sequential detection, `edits` whether edited texts are tested.
     """
 
+    groups = ("models", "generation", "detection")
+
     title: str
     target: str
     draft: str
-    prompts: tuple[PromptSet, ...]
-    arms: tuple[Arm, ...]
+    prompts: _Many[PromptSet] = ()
+    arms: _Many[Arm] = ()
     dtype: str | None = None
-    texts: int = 64
-    max_tokens: int = 200
-    lookahead: tuple[int, ...] = (2, 3, 4)
-    batch: int = 16
-    seed: int = 0
+    texts: int = Field(64, ge=1)
+    max_tokens: int = Field(200, ge=1)
+    lookahead: _Lookahead = (2, 3, 4)
+    batch: int = Field(16, ge=1)
+    seed: int = Field(0, ge=0)
     ignore_eos: bool = True
-    ptt_texts: int = 0
-    ptt_tokens: int = 0
-    null_texts: int = 2000
-    roc_tokens: int = 50
-    replays: int = 0
-    anchors: int = 0
+    ptt_texts: int = Field(0, ge=0)
+    ptt_tokens: int = Field(0, ge=0)
+    null_texts: int = Field(2000, ge=200)
+    roc_tokens: int = Field(50, ge=1)
+    replays: int = Field(0, ge=0)
+    anchors: int = Field(0, ge=0)
     edits: bool = True
 
-    def __post_init__(self) -> None:
-        for name, least in (
-            ("texts", 1),
-            ("max_tokens", 1),
-            ("batch", 1),
-            ("seed", 0),
-            ("ptt_texts", 0),
-            ("ptt_tokens", 0),
-            ("null_texts", 200),
-            ("roc_tokens", 1),
-            ("replays", 0),
-            ("anchors", 0),
-        ):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least {least}")
-        _check_lookahead(self.lookahead)
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.prompts or not self.arms:
+            raise ValueError("a preset needs at least one [[prompts]] and one [[arms]]")
         names = [cell.name for cell in self.cells()]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"{twice[0]} is generated twice; give every combination once")
-        self._check_detected([cell for cell in self.cells() if cell.detect])
+        if detected := [cell for cell in self.cells() if cell.detect]:
+            self._check_detected(detected)
+        return self
 
     def _check_detected(self, cells: list[Cell]) -> None:
         """What would otherwise show after hours of generating."""
-        if not cells:
-            return
-        shortest, fewest = min(cell.max_tokens for cell in cells), min(cell.texts for cell in cells)
-        if fewest < _FEWEST_DETECTED:
-            raise ValueError(
-                f"texts={fewest} of an arm with detect = true must be at least {_FEWEST_DETECTED}"
-            )
-        if shortest < LENGTHS[0]:
-            raise ValueError(
-                f"max_tokens={shortest} of an arm with detect = true must be at least {LENGTHS[0]}"
-            )
+        fewest, shortest = min(cell.texts for cell in cells), min(cell.max_tokens for cell in cells)
+        for name, value, least in (("texts", fewest, _FEWEST_DETECTED), ("max_tokens", shortest, LENGTHS[0])):
+            if value < least:
+                raise ValueError(f"{name}={value} of an arm with detect = true must be at least {least}")
         if self.roc_tokens not in LENGTHS or self.roc_tokens > shortest:
             possible = ", ".join(str(n) for n in LENGTHS if n <= shortest)
             raise ValueError(f"roc_tokens={self.roc_tokens} is no length of all texts; use one of {possible}")
@@ -247,11 +281,6 @@ class Preset:
         ]
 
 
-def _check_lookahead(values: tuple[int, ...]) -> None:
-    if any(k < 1 for k in values):
-        raise ValueError(f"lookahead={list(values)} must hold numbers of draft tokens, at least 1")
-
-
 def counted_tokens(cells: Iterable[Cell]) -> int:
     """Over how many first tokens of every text AATPS compares: those where every cell drafts its whole K."""
     return min((min(c.max_tokens, max(c.max_tokens - c.lookahead, 0) + 1) for c in cells), default=0)
@@ -278,53 +307,7 @@ def load_preset(name: str) -> Preset:
         ) from error
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise FileError(f"preset {path} cannot be read ({error})") from error
-    flat: dict[str, Any] = {
-        **{key: value for key, value in data.items() if not isinstance(value, dict)},
-        **data.get("models", {}),
-        **data.get("generation", {}),
-        **data.get("detection", {}),
-    }
     try:
-        for table in set(data) - {"models", "generation", "detection"}:
-            if isinstance(data[table], dict):
-                raise ValueError(f"unknown table [{table}]")
-        flat["prompts"] = tuple(_build(PromptSet, entry, "[[prompts]]") for entry in flat.get("prompts", []))
-        flat["arms"] = tuple(_build(Arm, entry, "[[arms]]") for entry in flat.get("arms", []))
-        preset = _build(Preset, flat, "the preset")
-        if not preset.prompts or not preset.arms:
-            raise ValueError("a preset needs at least one [[prompts]] and one [[arms]]")
-    except (TypeError, ValueError) as error:
+        return Preset(**data)
+    except ValueError as error:
         raise FileError(f"preset {path}: {error}") from error
-    return preset
-
-
-def _build(kind: type, entry: Any, where: str) -> Any:
-    """An instance of a dataclass from a table, with errors that name the entry."""
-    if not isinstance(entry, dict):
-        raise ValueError(f"{where} must be a table")
-    known = {field.name: field for field in fields(kind)}
-    unknown = sorted(set(entry) - set(known))
-    if unknown:
-        raise ValueError(f"unknown entry {unknown[0]!r} in {where}; known are {', '.join(known)}")
-    missing = [name for name, field in known.items() if field.default is MISSING and name not in entry]
-    if missing:
-        raise ValueError(f"{where} needs {missing[0]!r}")
-    values = {name: tuple(v) if isinstance(v, list) else v for name, v in entry.items()}
-    hints = get_type_hints(kind)
-    for name, value in values.items():
-        if not _fits(value, hints[name]):
-            raise ValueError(
-                f"{name}={value!r} in {where} is of the wrong kind, it must be {known[name].type}"
-            )
-    return kind(**values)
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value from TOML is of the kind that a field is annotated with."""
-    if get_origin(hint) is tuple:
-        return isinstance(value, tuple) and all(_fits(item, get_args(hint)[0]) for item in value)
-    if get_args(hint):
-        return any(_fits(value, option) for option in get_args(hint))
-    if isinstance(value, bool):
-        return hint is bool
-    return isinstance(value, (int, float) if hint is float else hint)

@@ -13,7 +13,7 @@ from paper_repro.detection import Trial, roc_table, tpr_table
 from paper_repro.presets import Cell, PromptSet
 
 LENGTHS = (10, 20)
-CELL = Cell(PromptSet("a", source="builtin:question"), "algorithm-1", "gumbel", 0.5, 3, 125, 200, True)
+CELL = Cell(PromptSet(name="a", source="builtin:question"), "algorithm-1", "gumbel", 0.5, 3, 125, 200, True)
 
 
 def trial(detector: str, share: float, texts: int = 400, cell: Cell = CELL, seed: int = 0) -> Trial:
@@ -87,7 +87,7 @@ def test_one_race_against_the_oracle(share: float, seen: bool) -> None:
 
 
 def test_pooling_adds_texts_of_all_prompts() -> None:
-    other = replace(CELL, prompts=PromptSet("b", source="builtin:continuation"))
+    other = replace(CELL, prompts=PromptSet(name="b", source="builtin:continuation"))
     table = tpr_table([trial("Ars-τ", 0.9, 100), trial("Ars-τ", 0.1, 300, other, seed=3)])
     both = table[(table["prompts"] == "both") & (table["tokens"] == 10)].iloc[0]
     parts = table[(table["prompts"] != "both") & (table["tokens"] == 10)]

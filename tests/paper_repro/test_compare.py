@@ -22,7 +22,7 @@ from tradeoff.detection.sequential import Sequential
 from tradeoff.detection.transport import AuthorsTest
 from tradeoff.kernels import Algorithm1, Basic, Method
 
-PROMPTS = [PromptSet("a", "builtin:question"), PromptSet("b", "builtin:continuation")]
+PROMPTS = [PromptSet(name="a", source="builtin:question"), PromptSet(name="b", source="builtin:continuation")]
 LENGTH = 100
 RNG = np.random.default_rng(0)
 

@@ -138,6 +138,9 @@ def test_bad_input(app: typer.Typer, preset: Path, tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert "only='magic' is no method of the preset" in result.output.replace("\n", " ")
     assert runner.invoke(app, ["--preset", "none-such"]).exit_code == 2
+    result = runner.invoke(app, ["--preset", "quick", "--texts", "3", "--out", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "texts=3 of an arm with detect = true must be at least 4" in result.output.replace("\n", " ")
 
 
 def test_experiment_keys_differ_by_seed() -> None:

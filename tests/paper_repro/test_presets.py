@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from paper_repro.presets import PromptSet, counted_tokens, load_preset, preset_names
+from paper_repro.presets import Preset, PromptSet, counted_tokens, load_preset, preset_names
 from tradeoff.errors import FileError
 from tradeoff.llm.text import builtin_prompts
 
@@ -58,7 +58,7 @@ def test_steps_compare_where_every_cell_drafts_all_of_its_lookahead(tmp_path: Pa
     """The last 3 of 40 tokens are drafted less far at K = 4; a text shorter than K has its first step."""
     path = tmp_path / "mine.toml"
     path.write_text(SMALLEST)
-    basic, *speculative = replace(load_preset(str(path)), max_tokens=40).cells()
+    basic, *speculative = Preset(**dict(load_preset(str(path))) | {"max_tokens": 40}).cells()
     assert {cell.lookahead for cell in speculative} == {2, 3, 4}
     assert counted_tokens([basic, *speculative]) == 37
     assert counted_tokens([basic]) == 40
@@ -81,25 +81,61 @@ def test_cells_multiply_lookaheads_only_where_there_are_any(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('title = "t"', "", "needs 'title'"),
-        ('draft = "builtin"', "", "needs 'draft'"),
-        ('title = "t"', 'title = "t"\nsize = 3', "unknown entry 'size'"),
-        ("[models]", "[modles]", r"unknown table \[modles\]"),
+        ('title = "t"', "", "title is missing; add it"),
+        ('draft = "builtin"', "", "draft is missing; add it"),
+        ('methods = ["basic", "one-race"]', "", r"arms\[0\]: methods is missing; add it"),
+        ('title = "t"', 'title = "t"\nsize = 3', "size=3 is unknown; known are title, target, .*, edits"),
+        ('draft = "builtin"', 'draught = "builtin"', "models.draught='builtin' is unknown; .* draft,"),
+        ("[models]", "[modles]", r"modles={.*} is unknown; known are .*\[models\], \[generation\]"),
         ('source = "builtin:question"', "", "need either source or dataset"),
         ('source = "builtin:question"', 'dataset = "x"', "name the field"),
-        ('source = "builtin:question"', 'source = "a"\ncolour = "red"', "unknown entry 'colour'"),
+        (
+            'source = "builtin:question"',
+            'source = "a"\ncolour = "red"',
+            r"prompts\[0\]: colour='red' is unknown; known are name, ",
+        ),
         ('"one-race"]', '"one-rice"]', "'one-rice' is unknown"),
         ('watermark = "gumbel"', 'watermark = "synthid:30"', "needs Gumbel-max"),
-        ("[[arms]]", "[[legs]]", "unknown entry 'legs'"),
+        ("[[arms]]", "[[legs]]", "legs=.* is unknown; known are .* arms,"),
         ("temperature = 1.0", "temperature = 0.0", "temperature=0 is greedy"),
-        ("temperature = 1.0", 'temperature = "hot"', "temperature='hot' .* wrong kind"),
-        ("temperature = 1.0", "temperature = 1.0\nlookahead = [0]", "at least 1"),
-        ("temperature = 1.0", "temperature = 1.0\nlookahead = 3", "lookahead=3 .* wrong kind"),
-        ("[[prompts]]", "[generation]\ntexts = -1\n[[prompts]]", "texts=-1 must be at least 1"),
+        ("temperature = 1.0", 'temperature = "hot"', r"arms\[0\]: temperature='hot' must be a number"),
+        ("temperature = 1.0", "temperature = true", "temperature=True must be a number"),
+        (
+            "temperature = 1.0",
+            "temperature = 1.0\nlookahead = [2, 0]",
+            r"lookahead\[1\]=0 must be at least 1",
+        ),
+        ("temperature = 1.0", "temperature = 1.0\nlookahead = [true]", "=True must be a whole number"),
+        (
+            "temperature = 1.0",
+            'temperature = 1.0\ntexts = "3"',
+            r"arms\[0\]: texts='3' must be a whole number",
+        ),
+        ("temperature = 1.0", "temperature = 1.0\ndetect = 1", "detect=1 must be true or false"),
+        ('"basic", "one-race"', '"basic", 3', r"methods\[1\]=3 must be text in quotes"),
+        (
+            "[[prompts]]",
+            "[generation]\ntexts = 3.0\n[[prompts]]",
+            "generation.texts=3.0 must be a whole number",
+        ),
+        ('title = "t"', "title = 1979-05-27", "title=datetime.* must be text in quotes"),
+        ('title = "t"', f"title = [{'1, ' * 100}]", r"title=\[.{,40}\] must be text in quotes"),
+        ("[models]", "[models]\nprompts = 3", "models.prompts=3 must be a list"),
+        ("[models]", "[models]\narms = [3]", r"models.arms\[0\]=3 must be a table"),
+        (
+            "temperature = 1.0",
+            "temperature = 1.0\nlookahead = 3",
+            "lookahead=3 must be a list in square brackets",
+        ),
+        ("[[prompts]]", "[generation]\ntexts = -1\n[[prompts]]", "generation.texts=-1 must be at least 1"),
         ("[[prompts]]", "[generation]\nseed = -1\n[[prompts]]", "seed=-1 must be at least 0"),
         ('name = "a"', 'name = "../a"', "is no file name"),
         ('"basic", "one-race"', '"basic", "basic"', "generated twice"),
-        ("temperature = 1.0", "temperature = 1.0\ntexts = -2", "texts=-2 of an arm"),
+        (
+            "temperature = 1.0",
+            "temperature = 1.0\ntexts = -2",
+            r"arms\[0\]: texts=-2 must be at least 0",
+        ),
         ("temperature = 1.0", "temperature = 1.0\ndetect = true", "several lookaheads"),
         ("temperature = 1.0", "temperature = 1.0\ndetect = true\ntexts = 3", "texts=3 .* at least 4"),
         ("temperature = 1.0", "temperature = 1.0\ndetect = true\nmax_tokens = 9", "at least 10"),
@@ -137,9 +173,9 @@ def test_unknown_presets_list_the_known() -> None:
 
 def test_prompt_sets_cut_and_count() -> None:
     first = builtin_prompts("continuation")[:2]
-    prompts = PromptSet("a", source="builtin:continuation")
+    prompts = PromptSet(name="a", source="builtin:continuation")
     assert prompts.read(2) == first
-    cut = replace(prompts, words=3).read(2)
+    cut = prompts.model_copy(update={"words": 3}).read(2)
     assert [text.split() for _, text in cut] == [text.split()[:3] for _, text in first]
 
 
@@ -147,9 +183,9 @@ def test_equal_prompts_are_read_once(tmp_path: Path) -> None:
     """Equal ones get equal texts: others take their places, also where cutting makes them equal."""
     path = tmp_path / "p.txt"
     path.write_text("one two\none three\none two\nfour\nfive\n")
-    prompts = PromptSet("a", source=str(path))
+    prompts = PromptSet(name="a", source=str(path))
     assert prompts.read(3) == [("1", "one two"), ("2", "one three"), ("4", "four")]
-    assert replace(prompts, words=1).read(10) == [("1", "one"), ("4", "four"), ("5", "five")]
+    assert prompts.model_copy(update={"words": 1}).read(10) == [("1", "one"), ("4", "four"), ("5", "five")]
 
 
 def test_datasets_are_streamed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +201,7 @@ def test_datasets_are_streamed(monkeypatch: pytest.MonkeyPatch) -> None:
         return rows
 
     monkeypatch.setitem(sys.modules, "datasets", types.SimpleNamespace(load_dataset=load_dataset))
-    found = PromptSet("eli5", dataset="d", config="c", split="s", field="q").read(2)
+    found = PromptSet(name="eli5", dataset="d", config="c", split="s", field="q").read(2)
     assert found == [("eli5-0", "one"), ("eli5-3", "two")]
     assert asked == [(("d", "c"), {"split": "s", "streaming": True})]
     assert next(rows) == {"q": "three"}
@@ -178,7 +214,7 @@ def test_missing_field_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = types.SimpleNamespace(load_dataset=lambda *_, **__: [{"title": "a", "body": "b"}])
     monkeypatch.setitem(sys.modules, "datasets", rows)
     with pytest.raises(ValueError, match=r"has no field 'q', it has 'title', 'body'"):
-        PromptSet("eli5", dataset="d", field="q").read(1)
+        PromptSet(name="eli5", dataset="d", field="q").read(1)
 
 
 def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,4 +222,4 @@ def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(ValueError, match=r"pip install -c constraints\.txt -e '\.\[paper\]'"):
-        PromptSet("eli5", dataset="d", field="q").read(1)
+        PromptSet(name="eli5", dataset="d", field="q").read(1)

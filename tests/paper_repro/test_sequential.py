@@ -31,7 +31,7 @@ from tradeoff.keys import Key
 from tradeoff.prf import KeyedPrf, Stream
 
 PRF = KeyedPrf(Key(bytes(range(32))), 2)
-PROMPTS = PromptSet("a", "builtin:question")
+PROMPTS = PromptSet(name="a", source="builtin:question")
 LENGTH = 60
 
 
@@ -246,7 +246,7 @@ def test_the_median_interval_is_that_of_order_statistics() -> None:
 
 def test_tests_on_fewer_texts_are_compared_on_those() -> None:
     """Readings through the draft model exist for the first texts of every set of prompts only."""
-    other = PromptSet("b", "builtin:continuation")
+    other = PromptSet(name="b", source="builtin:continuation")
     baseline = [
         trial("best", "Bonferroni over time", [10.0] * 4 + [60.0] * 4, prompts)
         for prompts in (PROMPTS, other)
@@ -281,7 +281,9 @@ def test_of_baselines_that_miss_most_texts_the_one_that_misses_fewest_is_compare
 
 def test_a_test_that_no_baseline_was_tried_beside_is_compared_with_none() -> None:
     few = trial("few", "Bonferroni over time", [5.0] * 3)
-    other = trial("other", "Bonferroni over time", [5.0] * 8, PromptSet("b", "builtin:continuation"))
+    other = trial(
+        "other", "Bonferroni over time", [5.0] * 8, PromptSet(name="b", source="builtin:continuation")
+    )
     table = sequential_table([few, other, trial("bets", "betting", [15.0] * 8)])
     assert "reduction" not in table or table["reduction"].isna().all()
 
@@ -312,7 +314,7 @@ def test_medians_and_reductions_are_of_one_kind() -> None:
 
 
 def test_tests_on_one_set_of_prompts_are_compared_on_that() -> None:
-    other = PromptSet("b", "builtin:continuation")
+    other = PromptSet(name="b", source="builtin:continuation")
     baseline = [
         trial("best", "Bonferroni over time", [10.0] * 4),
         trial("best", "Bonferroni over time", [40.0] * 8, other),
