@@ -42,6 +42,7 @@ from tradeoff.detection.synthid import scored_rounds
 from tradeoff.detection.transport import AuthorsTest
 from tradeoff.kernels import Method, make_method
 from tradeoff.prf import Prf, Stream
+from tradeoff.records import Record
 from tradeoff.scores import RandomScores, SimplexScores
 
 __all__ = [
@@ -68,7 +69,7 @@ class CellEvidence:
     """The texts of a cell under their key."""
 
     cell: Cell
-    records: list[dict[str, Any]] = field(repr=False)
+    records: list[Record] = field(repr=False)
     texts: list[Evidence] = field(repr=False)
 
     @property
@@ -82,9 +83,9 @@ class CellEvidence:
         return tuple(n for n in LENGTHS if n <= self.cell.max_tokens)
 
 
-def evidence_of(cell: Cell, records: list[dict[str, Any]], prf: Prf) -> CellEvidence:
+def evidence_of(cell: Cell, records: list[Record], prf: Prf) -> CellEvidence:
     """Recompute the pseudorandom numbers of records; their sources are for the oracle alone."""
-    texts = [Evidence(record["token_ids"], prf, record["sources"]) for record in records]
+    texts = [Evidence(record.token_ids, prf, record.sources) for record in records]
     return CellEvidence(cell, records, texts)
 
 
@@ -329,7 +330,7 @@ def power_table(cells: Sequence[CellEvidence], trials: Sequence[Trial]) -> pd.Da
             found = rate(measured[0].margins[:, column] >= 0)
             # Texts grow more predictable as they go on, so a length is predicted from its own tokens.
             profiles = [
-                np.exp(np.minimum(np.array(record["log_p"])[evidence.index[evidence.index < tokens]], 0.0))
+                np.exp(np.minimum(np.array(record.log_p)[evidence.index[evidence.index < tokens]], 0.0))
                 for record, evidence in zip(texts.records, texts.texts, strict=True)
             ]
             scored = round(float(np.mean([len(profile) for profile in profiles])))

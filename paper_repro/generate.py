@@ -42,6 +42,7 @@ from tradeoff.llm.rows import Prompt
 from tradeoff.llm.runs import generate_to_file
 from tradeoff.llm.sampling import Sampling
 from tradeoff.prf import KeyedPrf
+from tradeoff.records import Record
 
 RESULTS = Path("paper_repro/results/texts")
 
@@ -70,8 +71,8 @@ def cell_settings(preset: Preset, cell: Cell, *, measure: bool) -> EngineSetting
 class CellTexts:
     """Records of one cell: measured ones from batches, and those generated one at a time for PTT."""
 
-    records: list[dict[str, Any]]
-    alone: list[dict[str, Any]]
+    records: list[Record]
+    alone: list[Record]
 
 
 def generate_cells(
@@ -96,7 +97,7 @@ def generate_cells(
             batch=preset.batch,
             title=cell.name,
         )
-        alone: list[dict[str, Any]] = []
+        alone: list[Record] = []
         if preset.ptt_texts:
             alone = generate_to_file(
                 pair,
@@ -130,7 +131,7 @@ def tabulate(texts: dict[Cell, CellTexts]) -> pd.DataFrame:
             "method": cell.method,
             "lookahead": cell.lookahead,
             "texts": len(records),
-            "tokens": sum(len(record["token_ids"]) for record in records),
+            "tokens": sum(len(record.token_ids) for record in records),
         }
         _add(row, "aatps", aatps(records, common) if cell.lookahead else None)
         _add(row, "ptt_ms", per_token_time(found.alone) if found.alone else None)

@@ -26,6 +26,7 @@ from tradeoff.llm.models import ModelPair
 from tradeoff.llm.rows import Prompt
 from tradeoff.llm.sampling import Sampling
 from tradeoff.prf import KeyedPrf, Prf
+from tradeoff.records import Record
 
 __all__ = ["BUCKETS", "anchor_texts", "model_aware_table", "replay_texts"]
 
@@ -43,7 +44,7 @@ def replay_texts(
     """
     sampling = Sampling(texts.cell.temperature)
 
-    def run(prompt: Sequence[int], token_ids: list[int]) -> dict[str, Any]:
+    def run(prompt: Sequence[int], token_ids: Sequence[int]) -> dict[str, Any]:
         found = replay(pair, texts.method, prf, sampling, prompt, token_ids)
         return {
             "index": found.index.tolist(),
@@ -64,7 +65,7 @@ def anchor_texts(
     """
     sampling = Sampling(texts.cell.temperature)
 
-    def run(prompt: Sequence[int], token_ids: list[int]) -> dict[str, Any]:
+    def run(prompt: Sequence[int], token_ids: Sequence[int]) -> dict[str, Any]:
         n = pair.vocabulary_size
         found = read_anchor(pair.draft, n, texts.method, prf, sampling, prompt, token_ids, BUCKETS)
         seeds = {
@@ -96,7 +97,7 @@ def _kept(
     count: int,
     path: Path,
     title: str,
-    run: Callable[[Sequence[int], list[int]], dict[str, Any]],
+    run: Callable[[Sequence[int], Sequence[int]], dict[str, Any]],
 ) -> list[dict[str, Any]]:
     """`run` on the first `count` texts; what `path` holds already is not run again."""
     by_id = {prompt.id: prompt for prompt in prompts}
@@ -107,7 +108,7 @@ def _kept(
     with Progress(*columns, console=stderr(), transient=True) as progress, _appending(path) as file:
         task = progress.add_task(f"{title}, {texts.cell.name}", total=len(missing))
         for record in missing:
-            entry = {"text": _of(record), **run(by_id[record["id"]].token_ids, record["token_ids"])}
+            entry = {"text": _of(record), **run(by_id[record.id].token_ids, record.token_ids)}
             done[_of(record)] = entry
             file.write(json.dumps(entry) + "\n")
             file.flush()
@@ -147,10 +148,10 @@ def model_aware_table(
     return pd.DataFrame(rows)
 
 
-def _of(record: dict[str, Any]) -> str:
+def _of(record: Record) -> str:
     """Which text a replay belongs to: another one for the same prompt is replayed anew."""
-    words = hashlib.blake2b(json.dumps(record["token_ids"]).encode(), digest_size=8).hexdigest()
-    return f"{record['id']} {record['prompt_hash']} {record['run']['key']} {words}"
+    words = hashlib.blake2b(json.dumps(record.token_ids).encode(), digest_size=8).hexdigest()
+    return f"{record.id} {record.prompt_hash} {record.run.key} {words}"
 
 
 def _appending(path: Path) -> TextIO:

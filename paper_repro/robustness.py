@@ -62,9 +62,9 @@ def edit_table(
                     for i in fold.tested:
                         record = texts.records[i]
                         # The same edits for every method on a prompt, whatever else is run.
-                        seed = zlib.crc32(f"{record['id']} {edit} {share}".encode())
+                        seed = zlib.crc32(f"{record.id} {edit} {share}".encode())
                         rng = np.random.default_rng(seed)
-                        ids = np.array(record["token_ids"], dtype=np.int64)
+                        ids = np.array(record.token_ids, dtype=np.int64)
                         edited = Evidence(_edited(ids, edit, share, words, human, tokenizer, rng), prf)
                         for detector in fold.detectors:
                             if detector.exactness is Exactness.ORACLE:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ from tradeoff.keys import Key
 from tradeoff.llm.engine import Engine, EngineSettings
 from tradeoff.llm.forced import Replay, replay
 from tradeoff.llm.keyed import vocabulary_ids
-from tradeoff.llm.measurements import Acceptance, acceptance
+from tradeoff.llm.measurements import Acceptance
 from tradeoff.llm.models import ModelPair
 from tradeoff.llm.pairs import NextTokenPairs
 from tradeoff.llm.prompts import encode_prompts
@@ -269,7 +270,7 @@ def engine_texts(models: ModelPair, texts: int, tokens: int, rng: np.random.Gene
     prompts = encode_prompts(models.tokenizer, builtin_prompts("continuation")[:texts])
     written = {text.prompt.id: text for text in Engine(models, settings, texts).generate(prompts)}
     seen: set[bytes] = set()
-    checked: dict[str, list[object]] = {"sources": [], "efficiency": [], "overlap": []}
+    checked: dict[str, list[Any]] = {"sources": [], "efficiency": [], "overlap": []}
     right, wrong, hits = [], [], []
     for number, prompt in enumerate(prompts):
         text = written[prompt.id]
@@ -285,7 +286,7 @@ def engine_texts(models: ModelPair, texts: int, tokens: int, rng: np.random.Gene
         if number % min(_WRONGLY, max(texts // 4, 1)) == 0:
             wrong.append(_decay_of(_read(models, other, text), counts[read.index]))
     return EngineTexts(
-        acceptance([checked]),
+        Acceptance.of(**checked),
         float(np.concatenate(hits).mean()),
         *(Decay(*np.array(found).T) for found in (right, wrong)),
     )

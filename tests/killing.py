@@ -21,6 +21,7 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
+from tests.recorded import RUN
 from tradeoff.detection.page import EvidencePage
 from tradeoff.detection.views import Shown
 from tradeoff.errors import FileError
@@ -34,7 +35,6 @@ __all__ = ["Report", "kill_writers"]
 ROUND = 10
 #: A kill comes this many seconds after two writers are at work, at most.
 LONGEST = 0.01
-RUN = {"seed": 0}
 PROMPTS = [Prompt(str(k), f"prompt {k}", (1, 2, k)) for k in range(100)]
 #: Some longer than a page of memory, between two of which a kill can end a writing.
 RECORDS = {
@@ -47,7 +47,7 @@ RECORDS = {
     for prompt in PROMPTS
 }
 #: {line: id}
-LINES = {json.dumps(record, ensure_ascii=False).encode(): name for name, record in RECORDS.items()}
+LINES = {json.dumps(record.to_json(), ensure_ascii=False).encode(): name for name, record in RECORDS.items()}
 TABLES = [pd.DataFrame(np.random.default_rng(k).random((500, 3)), columns=["a", "b", "c"]) for k in range(4)]
 
 

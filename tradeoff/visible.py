@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
+from typing import Any
 
-__all__ = ["visible"]
+__all__ = ["shown", "visible"]
 
 #: Control characters, line and paragraph separators, halves of surrogate pairs, interlinear annotations, and
 #: Unicode's Default_Ignorable_Code_Point: bidirectional controls, characters without a width, tags.
@@ -30,6 +32,12 @@ def visible(text: str, keep: str = "") -> str:
     if text.isascii() and text.isprintable():
         return text
     return _UNSEEN.sub(lambda found: found[0] if found[0] in keep else _escape(found[0]), text)
+
+
+def shown(value: Any) -> str:
+    """A value of JSON for a message, cut to 40 characters."""
+    written = json.dumps(value)
+    return written if len(written) <= 40 else written[:37] + "..."
 
 
 def _escape(character: str) -> str:

@@ -10,6 +10,7 @@ import math
 import resource
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import Result
 
+from tests import recorded
 from tests.cli.detecting import KEY, marked, runner
 from tests.fuzz.damage import damaged, damaged_json, encoded, fuzzed, hostile
 from tradeoff.cli import app
@@ -31,29 +33,15 @@ PREFIXES = ("error: ", "warning: ", "note: ", "loading tokenizer ")
 #: How much more memory a process may take for inputs of a few kilobytes: libraries and tables.
 MOST_BYTES = 400 << 20
 
-RUN = {
-    "method": "algorithm-1",
-    "watermark": "gumbel",
-    "prf": "blake2b-splitmix-v1",
-    "context_width": 4,
-    "key": KEY.fingerprint,
-    "vocabulary": 50,
-}
-RECORD: dict[str, Any] = {
-    "id": "q-1",
-    "prompt": "the man",
-    "prompt_hash": "0123456789abcdef",
-    "token_ids": marked(40),
-    "text": "the man and the thing",
-    "accepted": [2, 1, 3],
-    "sources": "ddrb" * 10,
-    "logppl": 1.5,
-    "logppl_model": 1.5,
-    "seconds": 0.1,
-    "batch": 8,
-    "log_p": [-0.5] * 40,
-    "run": RUN,
-}
+RUN = replace(recorded.RUN, method="algorithm-1", key=KEY.fingerprint)
+RECORD = replace(
+    recorded.RECORD,
+    token_ids=tuple(marked(40)),
+    text="the man and the thing",
+    sources="ddrb" * 10,
+    log_p=(-0.5,) * 40,
+    run=RUN,
+).to_json()
 LINES = b"".join(json.dumps(RECORD | {"id": f"q-{k}"}).encode() + b"\n" for k in range(3))
 
 

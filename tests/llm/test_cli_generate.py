@@ -22,6 +22,7 @@ from tradeoff.llm.measurements import aatps, interval, log_perplexity
 from tradeoff.llm.probe import Findings
 from tradeoff.philox import VllmPhilox
 from tradeoff.prf import KeyedPrf, Stream
+from tradeoff.records import Record
 
 runner = CliRunner()
 
@@ -123,7 +124,7 @@ def test_options_reach_the_run(folder: Path, tiny_folder: Path) -> None:
 def test_interval_of_aatps_is_printed(folder: Path, tiny_folder: Path) -> None:
     (folder / "prompts.txt").write_text("\n".join(f"the {k} man" for k in range(8)))
     result = generate(folder, tiny_folder, "--max-tokens", "30")
-    found = records(folder)
+    found = [Record.of_json(record) for record in records(folder)]
     low, high = interval(aatps(found), len(found))
     expected = f"AATPS {aatps(found).value:.3f} (95% interval {max(low, 1):.3f} to {min(high, 4):.3f})"
     assert expected in result.output
@@ -138,9 +139,10 @@ def test_equal_prompts_are_told_and_counted_once(folder: Path, tiny_folder: Path
     assert "4 texts (2 distinct)" in words
     first, second, *again = records(folder)
     assert [record["token_ids"] for record in again] == [first["token_ids"]] * 2
-    perplexity = log_perplexity([first, second])
+    distinct = [Record.of_json(first), Record.of_json(second)]
+    perplexity = log_perplexity(distinct)
     assert f"LOGPPL {perplexity.value:.3f} ± {perplexity.standard_error:.3f}" in words
-    low, high = interval(aatps([first, second]), 2)
+    low, high = interval(aatps(distinct), 2)
     assert f"(95% interval {max(low, 1):.3f} to {min(high, 4):.3f})" in words
 
 

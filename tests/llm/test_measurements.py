@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.recorded import RECORD, RUN
 from tests.support import Z
 from tradeoff.estimate import Estimate
 from tradeoff.llm.measurements import (
@@ -20,10 +24,19 @@ from tradeoff.llm.measurements import (
     paired_log_perplexity,
     per_token_time,
 )
+from tradeoff.records import Record
+
+_NUMBERS = itertools.count()
 
 
-def stepped(accepted: list[int], lookahead: int = 3, max_tokens: int = 40) -> dict:
-    return {"accepted": accepted, "run": {"lookahead": lookahead, "max_tokens": max_tokens}}
+def text(**changes: Any) -> Record:
+    """A text of a prompt of its own."""
+    return replace(RECORD, prompt_hash=f"{next(_NUMBERS):016x}", **changes)
+
+
+def stepped(accepted: list[int], lookahead: int = 3, max_tokens: int = 40) -> Record:
+    run = replace(RUN, lookahead=lookahead, max_tokens=max_tokens)
+    return text(accepted=tuple(accepted), run=run)
 
 
 def test_aatps_counts_every_step_with_its_last_token() -> None:
@@ -85,12 +98,12 @@ def test_aatps_does_not_see_where_texts_are_cut() -> None:
     estimate = aatps(records)
     truth = sum(0.8**k for k in range(6))
     assert abs(estimate.value - truth) < Z * estimate.standard_error
-    every = np.concatenate([np.array(record["accepted"]) + 1 for record in records])
+    every = np.concatenate([np.array(record.accepted) + 1 for record in records])
     assert every.mean() < truth - Z * estimate.standard_error
 
 
-def measured(sources: str, efficiency: list, overlap: list) -> dict:
-    return {"sources": sources, "efficiency": efficiency, "overlap": overlap}
+def measured(sources: str, efficiency: list, overlap: list) -> Record:
+    return text(sources=sources, efficiency=tuple(efficiency), overlap=tuple(overlap))
 
 
 def test_acceptance_by_hand() -> None:
@@ -139,9 +152,9 @@ def test_acceptance_is_a_fair_test() -> None:
 
 def test_log_perplexity_and_its_pairs() -> None:
     values = {"a": 1.0, "b": 2.0, "c": 6.0}
-    ours = [{"id": k, "prompt": k, "logppl": v, "logppl_model": 2 * v} for k, v in values.items()]
-    theirs = [{"id": k, "prompt": k, "logppl": v} for k, v in (("b", 1.0), ("a", 3.0), ("x", 9.0))]
-    theirs.append({"id": "c", "prompt": "another prompt", "logppl": 5.0})
+    ours = [text(id=k, prompt=k, logppl=v, logppl_model=2 * v) for k, v in values.items()]
+    theirs = [text(id=k, prompt=k, logppl=v) for k, v in (("b", 1.0), ("a", 3.0), ("x", 9.0))]
+    theirs.append(text(id="c", prompt="another prompt", logppl=5.0))
     assert log_perplexity(ours).value == pytest.approx(3.0)
     assert log_perplexity(ours, model=True).value == pytest.approx(6.0)
     assert log_perplexity(ours).standard_error == pytest.approx(np.std([1, 2, 6], ddof=1) / math.sqrt(3))
@@ -153,69 +166,68 @@ def test_log_perplexity_and_its_pairs() -> None:
 def test_excess_surprise_is_zero_for_the_model_itself() -> None:
     rng = np.random.default_rng(2)
 
-    def text(power: float) -> dict:
+    def sampled(power: float) -> Record:
         laws = rng.dirichlet(np.ones(6), 400)
         bent = laws**power / (laws**power).sum(axis=1, keepdims=True)
         tokens = (bent.cumsum(axis=1) < rng.random((400, 1))).sum(axis=1)
         log_p = np.log(laws[np.arange(400), tokens])
-        return {"log_p": log_p.tolist(), "entropy": (-(laws * np.log(laws)).sum(axis=1)).tolist()}
+        entropies = -(laws * np.log(laws)).sum(axis=1)
+        return text(log_p=tuple(log_p), entropy=tuple(entropies))
 
     fair, peaked = (
-        excess_surprise([text(1.0) for _ in range(40)]),
-        excess_surprise([text(1.1) for _ in range(40)]),
+        excess_surprise([sampled(1.0) for _ in range(40)]),
+        excess_surprise([sampled(1.1) for _ in range(40)]),
     )
     assert abs(fair.value) < Z * fair.standard_error
     assert peaked.value < -Z * peaked.standard_error
-    by_hand = excess_surprise([{"log_p": [-1.0, -2.0], "entropy": [0.5, 0.5]}])
+    by_hand = excess_surprise([text(log_p=(-1.0, -2.0), entropy=(0.5, 0.5))])
     assert (by_hand.value, by_hand.standard_error) == (1.0, 0.5)
     with pytest.raises(ValueError, match="no entropies"):
-        excess_surprise([{"log_p": [-1.0]}])
+        excess_surprise([text(log_p=(-1.0,))])
 
 
 def test_per_token_time_is_in_milliseconds() -> None:
-    records = [{"seconds": s, "token_ids": [0] * 10, "batch": 1} for s in (2.0, 1.0)]
+    records = [text(seconds=s, token_ids=(0,) * 10, batch=1) for s in (2.0, 1.0)]
     assert per_token_time(records).value == pytest.approx(150.0)
     with pytest.raises(ValueError, match="batches of 8"):
-        per_token_time([records[0], {**records[1], "batch": 8}])
+        per_token_time([records[0], replace(records[1], batch=8)])
 
 
-def record(prompt: str, logppl: float, seed: int = 0) -> dict:
+def record(prompt: str, logppl: float, seed: int = 0) -> Record:
     """A record of two steps, two verified drafts and two tokens that all follow from `logppl`."""
-    return {
-        "id": f"{prompt} {logppl}",
-        "prompt": prompt,
-        "prompt_hash": prompt,
-        "token_ids": [1, 2],
-        "accepted": [round(logppl) % 3, 1],
-        "logppl": logppl,
-        "log_p": [-logppl, -logppl],
-        "entropy": [1.0, 2.0],
-        "seconds": logppl,
-        "batch": 1,
-        "run": {"lookahead": 3, "max_tokens": 40, "seed": seed},
-        **measured("dr" if logppl > 2 else "rr", [0.5, 0.25], [0.5, 0.25]),
-    }
+    return replace(
+        measured("dr" if logppl > 2 else "rr", [0.5, 0.25], [0.5, 0.25]),
+        id=f"{prompt} {logppl}",
+        prompt=prompt,
+        prompt_hash=prompt,
+        token_ids=(1, 2),
+        accepted=(round(logppl) % 3, 1),
+        logppl=logppl,
+        log_p=(-logppl, -logppl),
+        entropy=(1.0, 2.0),
+        seconds=logppl,
+        batch=1,
+        run=replace(RUN, seed=seed),
+    )
 
 
 @pytest.mark.parametrize(
     "function", [aatps, acceptance, excess_surprise, log_perplexity, per_token_time], ids=lambda f: f.__name__
 )
 def test_equal_prompts_of_one_run_count_once(function) -> None:
-    """Value and error are those of the different texts; another seed or no prompt at all are texts apart."""
+    """Value and error are those of the different texts; those of another seed are texts apart."""
     texts = [record("a", 1.0), record("b", 2.0), record("c", 6.0)]
     assert function([*texts, record("a", 1.0), record("a", 1.0), record("c", 6.0)]) == function(texts)
     more = [*texts, record("a", 5.0, seed=1)]
     assert distinct_texts([*more, record("a", 1.0)]) == more
     assert function(more) != function(texts)
-    unnamed = [{k: v for k, v in text.items() if k != "prompt_hash"} for text in (texts[0], texts[0])]
-    assert distinct_texts(unnamed) == unnamed
 
 
 def test_equal_prompts_are_one_pair() -> None:
     """Also where only the second of them has a partner."""
 
-    def named(name: str, prompt: str, logppl: float) -> dict:
-        return {**record(prompt, logppl), "id": name}
+    def named(name: str, prompt: str, logppl: float) -> Record:
+        return replace(record(prompt, logppl), id=name)
 
     ours = [named("1", "a", 1.0), named("2", "a", 1.0), named("3", "a", 1.0), named("4", "b", 4.0)]
     theirs = [named("2", "a", 3.0), named("3", "a", 3.0), named("4", "b", 4.0)]
@@ -239,10 +251,8 @@ def test_no_records_is_an_error(function) -> None:
 
 def test_unfit_records_are_named() -> None:
     with pytest.raises(ValueError, match=r"measure=True"):
-        acceptance([{"sources": "d"}])
+        acceptance([RECORD])
     with pytest.raises(ValueError, match="no draft was verified"):
         acceptance([measured("b", [None], [None])])
     with pytest.raises(ValueError, match="no prompt in common"):
-        paired_log_perplexity(
-            [{"id": "a", "prompt": "", "logppl": 1.0}], [{"id": "b", "prompt": "", "logppl": 1.0}]
-        )
+        paired_log_perplexity([text(id="a")], [text(id="b")])

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from tests.processes import at_work
+from tests.recorded import RUN
 from tests.versions.lock import ROOT
 from tradeoff import locks
 from tradeoff.decoders import GumbelMax, SynthID
@@ -27,10 +28,10 @@ from tradeoff.llm.rows import GeneratedText, Prompt
 from tradeoff.llm.runs import run_settings
 from tradeoff.llm.sampling import Sampling
 from tradeoff.prf import KeyedPrf
+from tradeoff.records import Record
 
 KEY = Key(bytes(range(32)))
 PROMPTS = [Prompt(str(k), f"prompt {k}", (1, 2, k)) for k in range(4)]
-RUN = {"method": "one-race", "seed": 0}
 
 
 def text(prompt: Prompt, tokens: int = 3) -> GeneratedText:
@@ -39,7 +40,7 @@ def text(prompt: Prompt, tokens: int = 3) -> GeneratedText:
     )
 
 
-def record(k: int) -> dict:
+def record(k: int) -> Record:
     return text_record(text(PROMPTS[k]), RUN, f"words {k} — ü\u2028", 4)
 
 
@@ -47,7 +48,7 @@ def test_record_holds_what_the_text_is() -> None:
     measured = replace(
         text(PROMPTS[0]), entropy=[1.0, 2.0, 3.0], overlap=[0.5, 0.25, None], efficiency=[0.5, 0.25, None]
     )
-    assert text_record(measured, RUN, "words", 8) == {
+    assert text_record(measured, RUN, "words", 8).to_json() == {
         "id": "0",
         "prompt": "prompt 0",
         "prompt_hash": hashlib.blake2b(np.array([1, 2, 0], "<i8").tobytes(), digest_size=8).hexdigest(),
@@ -66,9 +67,9 @@ def test_record_holds_what_the_text_is() -> None:
         "entropy": [1.0, 2.0, 3.0],
         "overlap": [0.5, 0.25, None],
         "efficiency": [0.5, 0.25, None],
-        "run": RUN,
+        "run": RUN.to_json(),
     }
-    assert "overlap" not in record(0)
+    assert "overlap" not in record(0).to_json()
 
 
 def test_run_settings_name_everything_but_the_key(make_pair) -> None:
@@ -76,7 +77,7 @@ def test_run_settings_name_everything_but_the_key(make_pair) -> None:
     settings = EngineSettings(
         Algorithm1(SynthID(5)), KeyedPrf(KEY, 3), Sampling(0.5, 10, 0.9), 2, 50, 7, True, True
     )
-    run = run_settings(pair, settings)
+    run = run_settings(pair, settings).to_json()
     assert KEY.secret.hex() not in json.dumps(run)
     expected = {
         "method": "algorithm-1",
@@ -118,7 +119,7 @@ def test_settings_that_change_a_text_change_its_run(make_pair) -> None:
         EngineSettings(Basic(GumbelMax()), KeyedPrf(KEY)),
         EngineSettings(Standard(), None),
     ]
-    runs = [json.dumps(run_settings(pair, settings)) for settings in [base, *others]]
+    runs = [run_settings(pair, settings) for settings in [base, *others]]
     assert len(set(runs)) == len(runs)
     # What an unwatermarked method does not read does not tell its runs apart.
     assert run_settings(pair, EngineSettings(Standard(), KeyedPrf(KEY))) == run_settings(
@@ -151,7 +152,7 @@ def test_a_prompt_in_another_encoding_is_refused(tmp_path: Path) -> None:
             file.missing(chat)
     # A file that came to hold both is complete for either.
     second = text_record(text(chat[1]), RUN, "words", 4)
-    path.write_text("".join(json.dumps(line) + "\n" for line in (record(0), second)))
+    path.write_text("".join(json.dumps(line.to_json()) + "\n" for line in (record(0), second)))
     with RecordFile(path, RUN) as file:
         assert file.missing(PROMPTS[:1]) == []
         assert file.missing(chat) == PROMPTS[1:2]
@@ -160,7 +161,7 @@ def test_a_prompt_in_another_encoding_is_refused(tmp_path: Path) -> None:
 def test_numbers_that_json_has_not_are_refused(tmp_path: Path) -> None:
     with RecordFile(tmp_path / "out.jsonl", RUN) as file:
         with pytest.raises(ValueError, match="JSON"):
-            file.append({**record(0), "logppl": float("nan")})
+            file.append(replace(record(0), logppl=float("nan")))
         assert len(file) == 0
     assert (tmp_path / "out.jsonl").read_bytes() == b""
 
@@ -172,12 +173,37 @@ def test_finish_orders_by_prompt_and_keeps_the_rest(tmp_path: Path) -> None:
         for k in (3, 2, 0):
             file.append(record(k))
         file.finish(PROMPTS[:3])
-        assert [r["id"] for r in read_records(path)] == ["0", "2", "3"]
+        assert [r.id for r in read_records(path)] == ["0", "2", "3"]
         assert sorted(tmp_path.iterdir()) == [link, path]
         assert link.is_symlink()
         before = path.stat().st_mtime_ns
         file.finish(PROMPTS[:3])
         assert path.stat().st_mtime_ns == before
+
+
+def test_lines_move_as_they_stand(tmp_path: Path) -> None:
+    """Also those that another version, or a person, wrote in another way."""
+    path = tmp_path / "out.jsonl"
+    values = [{"more": [1.50, None], **record(k).to_json(), "seconds": 1} for k in (2, 0, 1)]
+    lines = [json.dumps(value, separators=(" ,", ": "), ensure_ascii=True) for value in values]
+    # The last one lacks its end.
+    path.write_text("\n".join(lines))
+    with RecordFile(path, RUN) as file:
+        assert [p.id for p in file.missing(PROMPTS)] == ["3"]
+        file.append(record(3))
+        file.finish(PROMPTS)
+    last = json.dumps(record(3).to_json(), ensure_ascii=False)
+    expected = [lines[1], lines[2], lines[0], last]
+    assert path.read_bytes() == "".join(line + "\n" for line in expected).encode()
+
+
+def test_a_prompt_has_one_text(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    with RecordFile(path, RUN) as file:
+        file.append(record(0))
+        with pytest.raises(ValueError, match=r"has a text of the prompt '0'; append what is missing"):
+            file.append(replace(record(0), text="another"))
+    assert read_records(path) == [record(0)]
 
 
 def test_finish_keeps_who_may_read(tmp_path: Path) -> None:
@@ -187,14 +213,15 @@ def test_finish_keeps_who_may_read(tmp_path: Path) -> None:
             file.append(record(k))
         path.chmod(0o600)
         file.finish(PROMPTS)
-    assert [one["id"] for one in read_records(path)] == ["0", "1"]
+    assert [one.id for one in read_records(path)] == ["0", "1"]
     assert path.stat().st_mode & 0o777 == 0o600
 
 
 FINISHER = """
 import os, sys, time
 from pathlib import Path
-from tests.llm.test_records import PROMPTS, RUN, record
+from tests.llm.test_records import PROMPTS, record
+from tests.recorded import RUN
 from tradeoff.llm.records import RecordFile
 
 def sync(_):
@@ -243,12 +270,14 @@ def test_finish_that_fails_leaves_all_texts(tmp_path: Path, monkeypatch: pytest.
 def test_two_processes_cannot_write_one_file(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     script = (
-        "import sys; from pathlib import Path; from tradeoff.llm.records import RecordFile\n"
-        "try: RecordFile(Path(sys.argv[1]), {})\n"
+        "import sys; from pathlib import Path; from tests.recorded import RUN\n"
+        "from tradeoff.llm.records import RecordFile\n"
+        "try: RecordFile(Path(sys.argv[1]), RUN)\n"
         "except ValueError as error: print(error)"
     )
     with RecordFile(path, RUN):
-        done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True)
+        command = [sys.executable, "-c", script, str(path)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert "is being written by another process" in done.stdout
 
 
@@ -257,7 +286,8 @@ import sys, time
 from pathlib import Path
 from tradeoff.errors import FileError
 from tradeoff.llm.records import RecordFile
-from tests.llm.test_records import RUN, text, text_record, Prompt
+from tests.llm.test_records import text, text_record, Prompt
+from tests.recorded import RUN
 
 path, name, rounds = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 for k in range(rounds):
@@ -283,7 +313,7 @@ def test_two_writers_lose_nothing(tmp_path: Path) -> None:
         for name in ("a", "b")
     ]
     assert [writer.wait() for writer in writers] == [0, 0]
-    written = [record["id"] for record in read_records(path)]
+    written = [record.id for record in read_records(path)]
     assert sorted(written) == sorted(f"{name}{k}" for name in ("a", "b") for k in range(rounds))
     assert list(tmp_path.iterdir()) == [path]
 
@@ -301,7 +331,7 @@ def test_where_a_disk_has_no_locks_the_user_is_trusted(
         for k in (1, 0):
             file.append(record(k))
         file.finish(PROMPTS)
-    assert [one["id"] for one in read_records(tmp_path / "out.jsonl")] == ["0", "1"]
+    assert [one.id for one in read_records(tmp_path / "out.jsonl")] == ["0", "1"]
     assert list(tmp_path.iterdir()) == [tmp_path / "out.jsonl"]
 
 
@@ -322,7 +352,7 @@ def test_the_lock_survives_putting_in_order(tmp_path: Path) -> None:
         with pytest.raises(FileError, match="is being written by another process"):
             RecordFile(path, RUN)
         file.append(record(2))
-    assert [one["id"] for one in read_records(path)] == ["0", "1", "2"]
+    assert [one.id for one in read_records(path)] == ["0", "1", "2"]
 
 
 def test_room_that_a_power_loss_left_is_cut(tmp_path: Path) -> None:
@@ -341,7 +371,9 @@ def test_room_that_a_power_loss_left_is_cut(tmp_path: Path) -> None:
 @pytest.mark.parametrize("ids", [["x"], [1.5], [True], [-1], [None], [[1]]])
 def test_tokens_that_are_no_numbers_are_not_a_finished_text(tmp_path: Path, ids: list) -> None:
     path = tmp_path / "out.jsonl"
-    path.write_text(json.dumps(record(0)) + "\n" + json.dumps(record(1) | {"token_ids": ids}) + "\n")
+    path.write_text(
+        "".join(json.dumps(r) + "\n" for r in (record(0).to_json(), record(1).to_json() | {"token_ids": ids}))
+    )
     for reader in (read_records, lambda path: RecordFile(path, RUN)):
         with pytest.raises(FileError, match="line 2 is not a record"):
             reader(path)
@@ -421,7 +453,7 @@ def test_texts_of_another_run_are_refused(tmp_path: Path) -> None:
     with RecordFile(path, RUN) as file:
         file.append(record(0))
     with pytest.raises(FileError, match=r"another run .*seed: 0 there, 1 now"):
-        RecordFile(path, {**RUN, "seed": 1})
+        RecordFile(path, replace(RUN, seed=1))
 
 
 def test_full_disk_keeps_what_is_there(tmp_path: Path) -> None:
@@ -481,7 +513,7 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
     ids=str,
 )
 def test_texts_that_cannot_be_measured_are_no_texts(tmp_path: Path, damage: dict) -> None:
-    record = text_record(text(Prompt("a", "p", (1,))), RUN, "words", 1) | damage
+    record = text_record(text(Prompt("a", "p", (1,))), RUN, "words", 1).to_json() | damage
     path = tmp_path / "out.jsonl"
     path.write_text(json.dumps(record) + "\n")
     with pytest.raises(FileError, match=r"out\.jsonl line 1 is not a record"):
@@ -491,7 +523,7 @@ def test_texts_that_cannot_be_measured_are_no_texts(tmp_path: Path, damage: dict
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "1e400", '"\\ud800"'])
 def test_texts_that_cannot_be_written_again_are_refused_at_once(tmp_path: Path, value: str) -> None:
     """Not after hours, when they are put in order."""
-    whole = json.dumps(text_record(text(Prompt("a", "p", (1,))), RUN, "words", 1))
+    whole = json.dumps(text_record(text(Prompt("a", "p", (1,))), RUN, "words", 1).to_json())
     path = tmp_path / "out.jsonl"
     path.write_text(whole[:-1] + f', "more": {value}}}\n')
     with pytest.raises(FileError, match=r"out\.jsonl line 1 is not a record"):

@@ -30,7 +30,8 @@ PROMPTS = [Prompt(f"p{k}", f"prompt {k}", (*range(1, 3 + k % 5), k % 7)) for k i
 
 def without_times(path: Path) -> list[dict]:
     return [
-        {k: v for k, v in record.items() if k not in ("seconds", "batch")} for record in read_records(path)
+        {k: v for k, v in record.to_json().items() if k not in ("seconds", "batch")}
+        for record in read_records(path)
     ]
 
 
@@ -41,7 +42,7 @@ def test_interrupted_run_resumes_to_the_same_file(make_pair, tmp_path: Path, met
     settings = EngineSettings(method, PRF, lookahead=2, max_tokens=12, measure=True)
     whole = tmp_path / "whole.jsonl"
     generate_to_file(pair, settings, PROMPTS, whole, batch=4)
-    assert [r["id"] for r in read_records(whole)] == [p.id for p in PROMPTS]
+    assert [r.id for r in read_records(whole)] == [p.id for p in PROMPTS]
 
     broken, seen = tmp_path / "broken.jsonl", 0
 
@@ -81,7 +82,7 @@ def test_finished_run_is_a_no_op(make_pair, tmp_path: Path, monkeypatch: pytest.
     settings = EngineSettings(OneRace(), PRF, max_tokens=5, ignore_eos=True)
     first = generate_to_file(pair, settings, PROMPTS[:3], path)
     assert (first.new, first.tokens) == (3, 15)
-    assert [r["batch"] for r in first.records] == [3, 3, 3]
+    assert [r.batch for r in first.records] == [3, 3, 3]
     content = path.read_bytes()
     monkeypatch.setattr(Engine, "warm_up", lambda *_: pytest.fail("a finished run ran the model"))
     second = generate_to_file(pair, settings, PROMPTS[:3], path)
@@ -120,16 +121,16 @@ def test_a_run_starts_warm(make_pair, tmp_path: Path, monkeypatch: pytest.Monkey
     settings = EngineSettings(OneRace(), PRF, max_tokens=5, ignore_eos=True)
     run = generate_to_file(make_pair(30), settings, PROMPTS[:2], tmp_path / "out.jsonl")
     assert warmed == ["p0"]
-    assert [r["id"] for r in run.records] == ["p0", "p1"]
+    assert [r.id for r in run.records] == ["p0", "p1"]
 
 
 def test_special_tokens_are_ids_but_not_text(make_pair, tmp_path: Path) -> None:
     pair = make_pair(30, eos=2)
     settings = EngineSettings(OneRace(), PRF, max_tokens=80)
     run = generate_to_file(pair, settings, PROMPTS, tmp_path / "out.jsonl")
-    ended = [r for r in run.records if r["finish"] == "eos"]
+    ended = [r for r in run.records if r.finish == "eos"]
     assert ended
-    assert all(r["token_ids"][-1] == 2 and "</s>" not in r["text"] for r in ended)
+    assert all(r.token_ids[-1] == 2 and "</s>" not in r.text for r in ended)
 
 
 def test_batches_are_no_larger_than_the_prompts(make_pair, tmp_path: Path) -> None:
@@ -172,7 +173,7 @@ def test_out_of_memory_halves_the_batch_and_says_so(
     monkeypatch.setattr(pair.target, "forward", tight)
     generate_to_file(pair, settings, PROMPTS, tmp_path / "tight.jsonl", batch=8)
     assert "going on with 2 texts at a time" in capsys.readouterr().err
-    ids = [[r["token_ids"] for r in read_records(tmp_path / f"{name}.jsonl")] for name in ("calm", "tight")]
+    ids = [[r.token_ids for r in read_records(tmp_path / f"{name}.jsonl")] for name in ("calm", "tight")]
     assert ids[0] == ids[1]
 
 
@@ -211,7 +212,7 @@ def test_sigkill_at_a_random_moment(tiny_folder: Path, tmp_path: Path) -> None:
     assert [r["id"] for r in killed] == [str(k + 1) for k in range(60)]
     # What had been written before the kill is still there, letter for letter.
     lines = outputs["killed"].read_text().splitlines()
-    assert all(json.dumps(record, ensure_ascii=False) in lines for record in kept)
+    assert all(json.dumps(record.to_json(), ensure_ascii=False) in lines for record in kept)
 
 
 @pytest.mark.parametrize(("dtype", "says"), [(torch.bfloat16, True), (torch.float32, False)])

@@ -21,7 +21,7 @@ from tradeoff.prf_names import PRF_NAMES, parse_prf
 if TYPE_CHECKING:
     from tradeoff.llm.engine import EngineSettings
     from tradeoff.llm.rows import Prompt
-    from tradeoff.llm.runs import Run
+    from tradeoff.llm.runs import Outcome
 
 __all__ = ["generate_command"]
 
@@ -179,7 +179,7 @@ def _note_equal_prompts(prompts: Sequence[Prompt], settings: EngineSettings) -> 
     )
 
 
-def _print_summary(run: Run, settings: EngineSettings) -> None:
+def _print_summary(run: Outcome, settings: EngineSettings) -> None:
     from tradeoff.llm.measurements import (
         aatps,
         acceptance,
@@ -198,7 +198,7 @@ def _print_summary(run: Run, settings: EngineSettings) -> None:
     if run.new:
         parts.append(f"{run.new} new, {run.tokens} tokens in {run.seconds:.1f} s")
         parts.append(f"{run.tokens / run.seconds:.1f} tokens/s")
-    if all(record["batch"] == 1 for record in records):
+    if all(record.batch == 1 for record in records):
         time = per_token_time(records)
         parts.append(f"PTT {_with_error(time, 1)} ms")
     if settings.drafts:
@@ -221,7 +221,7 @@ def _print_summary(run: Run, settings: EngineSettings) -> None:
             f"mean 1 - TV {found.overlap:.4f})",
             soft_wrap=True,
         )
-    short = sum(record["finish"] == "eos" and len(record["token_ids"]) < _SHORT for record in records)
+    short = sum(record.finish == "eos" and len(record.token_ids) < _SHORT for record in records)
     if short:
         out.print(
             f"{short} of {len(records)} texts ended before {_SHORT} tokens; see --chat, --ignore-eos",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -14,12 +13,13 @@ from rich.table import Table
 
 from tradeoff.console import exit_on_bad_input, print_warning, require_stdout, stdin, stdout
 from tradeoff.detection.evidence import scored_positions, text_contexts
-from tradeoff.detection.json_texts import Broken, Text, shown
+from tradeoff.detection.json_texts import Broken, Text
 from tradeoff.detection.power import Forecast, probabilities_of_entropy
 from tradeoff.detection.texts import read_texts
 from tradeoff.errors import FileError
 from tradeoff.prf import KeyedPrf, check_width
 from tradeoff.prf_names import PRF_NAMES, prf_type
+from tradeoff.visible import shown
 
 __all__ = ["plan_command"]
 
@@ -28,8 +28,6 @@ _REMEDY = "generate with `tradeoff generate --measure`, or give --entropy"
 _RATES = (0.5, 0.8, 0.9, 0.95, 0.99)
 #: Nats that no vocabulary has.
 _TOO_MUCH = 40.0
-#: By how much log P may exceed 0: models compute it in float32, and records have 7 digits.
-_ROUNDING = 1e-6
 
 
 def plan_command(
@@ -104,12 +102,14 @@ def _measured(text: Text) -> tuple[np.ndarray, np.ndarray]:
             f'{text.place}: "token_ids" and "log_p" must be of one length, got {len(ids)} and {len(log_p)}; '
             + _REMEDY
         )
-    for value in log_p:
-        if type(value) not in (int, float) or not -sys.float_info.max <= value <= _ROUNDING:
-            raise FileError(
-                f'{text.place}: "log_p" holds {shown(value)}; it must hold logarithms of probabilities, '
-                f"finite numbers of at most 0; {_REMEDY}"
-            )
+    # Needs pydantic, which the command without texts does not.
+    from tradeoff._record_model import fault_of_log_p
+
+    if fault := fault_of_log_p(log_p):
+        raise FileError(
+            f'{text.place}: "log_p" holds {shown(fault.value)}; it must hold logarithms of probabilities, '
+            f"finite numbers of at most 0; {_REMEDY}"
+        )
     return np.array(ids, dtype=np.int64), np.array(log_p, dtype=float)
 
 

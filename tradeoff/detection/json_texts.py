@@ -7,20 +7,19 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
 from tradeoff.errors import FileError
+from tradeoff.visible import shown
 
-__all__ = ["Broken", "Claims", "Text", "not_utf8", "shown", "texts_of_json", "texts_of_lines"]
+__all__ = ["Broken", "Claims", "Text", "not_utf8", "texts_of_json", "texts_of_lines"]
 
 #: The largest .json file that is read as one JSON value.
 _WHOLE = 64 << 20
 _MOST_ID = (1 << 63) - 1
-#: Characters of the longest claim: three times those of any that is true.
-_LONGEST_CLAIM = 256
 _REMEDY = 'write {"id": "a-1", "text": "..."} on every line, or pass a .txt file'
 _BOM = codecs.BOM_UTF8
 #: Bytes of JSON in which token ids are looked for.
@@ -34,7 +33,7 @@ _STAND_IN = b'"\\u0000token_ids"'
 
 @dataclass(frozen=True)
 class Claims:
-    """What a record says of the run that wrote it (`tradeoff.llm.records`); None where it says nothing."""
+    """What a record says of the run that wrote it (`tradeoff.records.Run`); None where it says nothing."""
 
     method: str | None = None
     watermark: str | None = None
@@ -273,21 +272,12 @@ def _claims(run: Any, place: str) -> Claims:
         return Claims()
     if not isinstance(run, dict):
         raise FileError(f'{place}: "run" must be an object as `tradeoff generate` writes it; remove it')
-    kinds: dict[str, type] = dict.fromkeys(("method", "watermark", "prf", "key"), str)
-    kinds |= dict.fromkeys(("context_width", "vocabulary"), int)
-    told = {name: run[name] for name in kinds if run.get(name) is not None}
-    for name, value in told.items():
-        if type(value) is not kinds[name]:
-            raise FileError(
-                f'{place}: "run" has {name}={shown(value)}, which is no {kinds[name].__name__}; repair or '
-                'remove "run"'
-            )
-        # Claims are told, compared and remembered.
-        if len(str(value)) > _LONGEST_CLAIM:
-            raise FileError(
-                f'{place}: "run" has {name}={shown(value)}, which is too long to be true; repair or remove '
-                '"run"'
-            )
+    # Needs pydantic, which texts without a record do not.
+    from tradeoff._record_model import fault_of_claims
+
+    told = {each.name: run[each.name] for each in fields(Claims) if run.get(each.name) is not None}
+    if fault := fault_of_claims(told):
+        raise FileError(f'{place}: "run" has {fault}; repair or remove "run"')
     return Claims(**told)
 
 
@@ -298,12 +288,6 @@ def _is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def shown(value: Any) -> str:
-    """A value of JSON for a message, cut to 40 characters."""
-    written = json.dumps(value)
-    return written if len(written) <= 40 else written[:37] + "..."
 
 
 def not_utf8(source: str, offset: int) -> FileError:

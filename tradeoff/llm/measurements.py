@@ -9,16 +9,15 @@ have one text, which counts once: see `distinct_texts`.
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy import stats
 
 from tradeoff.estimate import Estimate
+from tradeoff.records import Record, Run
 
 __all__ = [
     "Acceptance",
@@ -33,25 +32,17 @@ __all__ = [
     "per_token_time",
 ]
 
-Record = Mapping[str, Any]
-
 
 def distinct_texts(records: Sequence[Record]) -> list[Record]:
     """The records, less those whose prompt (as token ids) an earlier one of the same run has.
 
     A text depends on its prompt, the key and the settings alone, so theirs are the same texts again, and say
-    nothing new. A record that does not say what it continues stands for a text of its own.
+    nothing new.
     """
-    seen: set[tuple[str, str]] = set()
-    kept = []
+    first: dict[tuple[str, Run], Record] = {}
     for record in records:
-        if "prompt_hash" in record:
-            key = (record["prompt_hash"], json.dumps(record["run"], sort_keys=True))
-            if key in seen:
-                continue
-            seen.add(key)
-        kept.append(record)
-    return kept
+        first.setdefault((record.prompt_hash, record.run), record)
+    return list(first.values())
 
 
 def aatps(records: Sequence[Record], tokens: int | None = None) -> Estimate:
@@ -67,8 +58,7 @@ def aatps(records: Sequence[Record], tokens: int | None = None) -> Estimate:
     records = _distinct(records)
     emitted, steps = np.zeros(len(records)), np.zeros(len(records))
     for row, record in enumerate(records):
-        run = record["run"]
-        sizes = counted_steps(record["accepted"], run["lookahead"], run["max_tokens"])
+        sizes = counted_steps(record.accepted, record.run.lookahead, record.run.max_tokens)
         counted = sizes if tokens is None else sizes[np.cumsum(sizes) - sizes < tokens]
         emitted[row], steps[row] = counted.sum(), len(counted)
     ratio = emitted.sum() / steps.sum()
@@ -113,6 +103,35 @@ class Acceptance:
     standard_error: float
     verified: int
 
+    @classmethod
+    def of(
+        cls, sources: Iterable[str], efficiency: Iterable[float | None], overlap: Iterable[float | None]
+    ) -> Acceptance:
+        """Of the positions of any texts, in columns as records have them.
+
+        Raises:
+            ValueError: if nothing was verified at them.
+        """
+        accepted, expected, overlaps = [], [], []
+        for source, probability, most in zip(sources, efficiency, overlap, strict=True):
+            if most is not None:
+                accepted.append(source == "d")
+                expected.append(math.nan if probability is None else probability)
+                overlaps.append(most)
+        if not accepted:
+            raise ValueError(
+                "no draft was verified in these records; they come from a method without speculation"
+            )
+        p = np.array(expected)
+        return cls(
+            float(np.mean(accepted)),
+            float(p.mean()),
+            float(np.mean(overlaps)),
+            # Probabilities are rounded to 7 digits in records and may exceed 1 by rounding.
+            math.sqrt(float(np.maximum(p * (1 - p), 0).sum())) / len(p),
+            len(p),
+        )
+
     @property
     def z(self) -> float:
         """(rate - expected) / standard error; NaN where acceptance is certain, or has no formula."""
@@ -126,29 +145,16 @@ def acceptance(records: Sequence[Record]) -> Acceptance:
         ValueError: without records, if they were not measured, or if nothing was verified.
     """
     records = _distinct(records)
-    if any("overlap" not in record for record in records):
-        raise ValueError("the records hold no overlaps; generate them with measure=True (--measure)")
-    accepted, expected, overlaps = [], [], []
+    sources: list[str] = []
+    efficiency: list[float | None] = []
+    overlap: list[float | None] = []
     for record in records:
-        lists = zip(record["sources"], record["efficiency"], record["overlap"], strict=True)
-        for source, efficiency, overlap in lists:
-            if overlap is not None:
-                accepted.append(source == "d")
-                expected.append(math.nan if efficiency is None else efficiency)
-                overlaps.append(overlap)
-    if not accepted:
-        raise ValueError(
-            "no draft was verified in these records; they come from a method without speculation"
-        )
-    p = np.array(expected)
-    return Acceptance(
-        float(np.mean(accepted)),
-        float(p.mean()),
-        float(np.mean(overlaps)),
-        # Probabilities are rounded to 7 digits in records and may exceed 1 by rounding.
-        math.sqrt(float(np.maximum(p * (1 - p), 0).sum())) / len(p),
-        len(p),
-    )
+        if record.overlap is None or record.efficiency is None:
+            raise ValueError("the records hold no overlaps; generate them with measure=True (--measure)")
+        sources += record.sources
+        efficiency += record.efficiency
+        overlap += record.overlap
+    return Acceptance.of(sources, efficiency, overlap)
 
 
 def log_perplexity(records: Sequence[Record], *, model: bool = False) -> Estimate:
@@ -162,7 +168,7 @@ def log_perplexity(records: Sequence[Record], *, model: bool = False) -> Estimat
         ValueError: without records.
     """
     records = _distinct(records)
-    values = np.array([record["logppl_model" if model else "logppl"] for record in records])
+    values = np.array([record.logppl_model if model else record.logppl for record in records])
     return Estimate.of_mean(values)
 
 
@@ -174,11 +180,11 @@ def paired_log_perplexity(records: Sequence[Record], reference: Sequence[Record]
     Raises:
         ValueError: if they have no prompt in common.
     """
-    known = {(record["id"], record["prompt"]): record["logppl"] for record in reference}
-    common = distinct_texts([r for r in records if (r["id"], r["prompt"]) in known])
+    known = {(record.id, record.prompt): record.logppl for record in reference}
+    common = distinct_texts([r for r in records if (r.id, r.prompt) in known])
     if not common:
         raise ValueError("the two lists of records have no prompt in common; generate them from one file")
-    differences = np.array([r["logppl"] - known[r["id"], r["prompt"]] for r in common])
+    differences = np.array([r.logppl - known[r.id, r.prompt] for r in common])
     return Estimate.of_mean(differences)
 
 
@@ -192,10 +198,12 @@ def excess_surprise(records: Sequence[Record]) -> Estimate:
         ValueError: without records, or if they were not measured.
     """
     records = _distinct(records)
-    if any("entropy" not in record for record in records):
-        raise ValueError("the records hold no entropies; generate them with measure=True (--measure)")
-    values = np.concatenate([-np.array(r["log_p"]) - np.array(r["entropy"]) for r in records])
-    return Estimate.of_mean(values)
+    values = []
+    for record in records:
+        if record.log_p is None or record.entropy is None:
+            raise ValueError("the records hold no entropies; generate them with measure=True (--measure)")
+        values.append(-np.array(record.log_p) - np.array(record.entropy))
+    return Estimate.of_mean(np.concatenate(values))
 
 
 def per_token_time(records: Sequence[Record]) -> Estimate:
@@ -205,13 +213,13 @@ def per_token_time(records: Sequence[Record]) -> Estimate:
         ValueError: without records, or if they were not generated one at a time.
     """
     records = _distinct(records)
-    batches = sorted({record["batch"] for record in records} - {1})
+    batches = sorted({record.batch for record in records} - {1})
     if batches:
         raise ValueError(
             f"the records come from batches of {batches[-1]}, which share the machine; time per token needs "
             "batch 1"
         )
-    times = np.array([1000 * record["seconds"] / len(record["token_ids"]) for record in records])
+    times = np.array([1000 * record.seconds / len(record.token_ids) for record in records])
     return Estimate.of_mean(times)
 
 

@@ -15,33 +15,17 @@ from tradeoff.errors import FileError
 from tradeoff.files import output_folder, remove_leftovers, successor
 from tradeoff.llm.rows import GeneratedText, Prompt
 from tradeoff.locks import lock
+from tradeoff.records import Record, Run, no_record
 
 __all__ = ["RecordFile", "check_output", "read_records", "text_record"]
 
 #: What every line begins with, up to the id.
 _START = b'{"id": "'
-#: Fields of every record and their kinds.
-_KINDS: dict[str, Any] = {
-    "id": str,
-    "prompt": str,
-    "prompt_hash": str,
-    "token_ids": list,
-    "accepted": list,
-    "sources": str,
-    "finish": str,
-    "logppl": float | int,
-    "logppl_model": float | int,
-    "seconds": float | int,
-    "batch": int,
-    "run": dict,
-}
 #: Characters of a setting that are quoted.
 _SHOWN = 60
-#: Of measured records.
-_MEASURED = ("log_p", "entropy", "overlap", "efficiency")
 
 
-def text_record(text: GeneratedText, run: dict[str, Any], words: str, batch: int) -> dict[str, Any]:
+def text_record(text: GeneratedText, run: Run, words: str, batch: int) -> Record:
     """One text as a record.
 
     Args:
@@ -49,43 +33,38 @@ def text_record(text: GeneratedText, run: dict[str, Any], words: str, batch: int
         run: settings of the run, as from `tradeoff.llm.runs.run_settings`.
         words: the decoded token ids.
         batch: how many texts shared the machine.
-
-    Returns:
-        `id`, `prompt`, `prompt_hash` (of its token ids), `prompt_tokens`, `token_ids`, `text`, `finish`,
-        `accepted` (drafts a step), `sources` (d, r, b: one letter a token), `unmarked`, `logppl` (mean of
-        -log P(token) as sampled), `logppl_model` (at temperature 1, nothing cut), `seconds`, `batch`, and
-        `run`; if measured, also `log_p`, `entropy`, `overlap` and `efficiency`, one number a token.
     """
-    record: dict[str, Any] = {
-        "id": text.prompt.id,
-        "prompt": text.prompt.text,
-        "prompt_hash": _prompt_hash(text.prompt),
-        "prompt_tokens": len(text.prompt.token_ids),
-        "token_ids": text.token_ids,
-        "text": words,
-        "finish": text.finish,
-        "accepted": text.accepted,
-        "sources": text.sources,
-        "unmarked": text.unmarked,
-        "logppl": _rounded(-float(np.mean(text.log_p))),
-        "logppl_model": _rounded(-float(np.mean(text.log_p_model))),
-        "seconds": round(text.seconds, 3),
-        "batch": batch,
-    }
-    if text.entropy is not None:
-        measured = {
-            "log_p": text.log_p,
-            "entropy": text.entropy,
-            "overlap": text.overlap,
-            "efficiency": text.efficiency,
-        }
-        record |= {name: [_rounded(v) for v in values or []] for name, values in measured.items()}
-    return record | {"run": run}
+    return Record(
+        id=text.prompt.id,
+        prompt=text.prompt.text,
+        prompt_hash=_prompt_hash(text.prompt),
+        prompt_tokens=len(text.prompt.token_ids),
+        token_ids=tuple(text.token_ids),
+        text=words,
+        finish=text.finish,
+        accepted=tuple(text.accepted),
+        sources=text.sources,
+        unmarked=text.unmarked,
+        logppl=_rounded(-float(np.mean(text.log_p))),
+        logppl_model=_rounded(-float(np.mean(text.log_p_model))),
+        seconds=round(text.seconds, 3),
+        batch=batch,
+        # Beside the sum of what was sampled, only measured texts say it token by token.
+        log_p=None if text.entropy is None else tuple(map(_rounded, text.log_p)),
+        entropy=None if text.entropy is None else tuple(map(_rounded, text.entropy)),
+        overlap=_column(text.overlap),
+        efficiency=_column(text.efficiency),
+        run=run,
+    )
 
 
-def _rounded(value: float | None) -> float | None:
+def _column(values: Sequence[float | None] | None) -> tuple[float | None, ...] | None:
+    return None if values is None else tuple(None if v is None else _rounded(v) for v in values)
+
+
+def _rounded(value: float) -> float:
     """Seven digits: more than float32 models give."""
-    return None if value is None else float(f"{value:.7g}")
+    return float(f"{value:.7g}")
 
 
 class RecordFile:
@@ -103,9 +82,9 @@ class RecordFile:
         FileError: if the file cannot be read or written, belongs to something else, or is in use.
     """
 
-    def __init__(self, path: Path, run: dict[str, Any]):
+    def __init__(self, path: Path, run: Run):
         self.path, self._run = path.resolve(), run
-        self._done: dict[str, dict[str, Any]] = {}
+        self._done: dict[str, Record] = {}
         check_output(path)
         try:
             self._stream = _opened(self.path)
@@ -138,7 +117,7 @@ class RecordFile:
         """
         missing = [prompt for prompt in prompts if _of_prompt(prompt) not in self._done]
         # The run does not say how prompts were encoded. Other words under a known id are another prompt.
-        known = {(record["id"], record["prompt"]) for record in self._done.values()}
+        known = {(record.id, record.prompt) for record in self._done.values()}
         for prompt in missing:
             if (prompt.id, prompt.text) in known:
                 raise FileError(
@@ -148,31 +127,28 @@ class RecordFile:
                 )
         return missing
 
-    def of(self, prompts: Sequence[Prompt]) -> list[dict[str, Any]]:
+    def of(self, prompts: Sequence[Prompt]) -> list[Record]:
         """The records of these prompts that there are, in order."""
         return [self._done[key] for key in map(_of_prompt, prompts) if key in self._done]
 
-    def append(self, record: dict[str, Any]) -> None:
+    def append(self, record: Record) -> None:
         """Write one record and flush it.
 
         Raises:
             FileError: if the file cannot be written (a full disk, say); what was there before stays whole.
-            ValueError: for a record with numbers that JSON has not (NaN, infinity).
+            ValueError: for a record with numbers that JSON has not (NaN, infinity), or a second text of a
+                prompt.
         """
-        line = _line(record)
-        size = self._stream.seek(0, os.SEEK_END)
-        try:
-            _write(self._stream, line)
-        except OSError as error:
-            self._cut(size)
-            raise FileError(
-                f"{self.path} cannot be appended to ({error.strerror or error}); the texts it holds are "
-                "safe: make room and run the same command again"
-            ) from error
-        self._done[_of_record(record)] = record
+        key = _of_record(record)
+        if key in self._done:
+            raise ValueError(f"{self.path} has a text of the prompt {record.id!r}; append what is missing")
+        self._add(_line(record.to_json()))
+        self._done[key] = record
 
     def finish(self, prompts: Sequence[Prompt]) -> None:
         """Put the records in the order of the prompts; texts of other prompts follow. Atomic.
+
+        Lines move as they stand: whatever other versions wrote into them stays.
 
         Raises:
             FileError: if the file cannot be written.
@@ -183,11 +159,13 @@ class RecordFile:
             return
         stream = None
         try:
+            self._stream.seek(0)
+            lines = dict(zip(self._done, _lines(self._stream.read()), strict=True))
             with successor(self.path) as temporary:
                 # The lock is the file's, not the name's: whoever opens the new file finds it held as well.
                 stream = _opened(temporary)
-                for record in wanted.values():
-                    _write(stream, _line(record))
+                for key in wanted:
+                    _write(stream, lines[key])
         except BaseException as error:
             if stream is not None:
                 stream.close()
@@ -202,33 +180,45 @@ class RecordFile:
 
     def _read(self, content: bytes) -> None:
         """Take over what the file holds; drop a half-written last line."""
-        whole = content[: content.rfind(b"\n") + 1]
-        tail = content[len(whole) :]
+        lines, size = _lines(content), content.rfind(b"\n") + 1
         # A power loss can leave room that was never written to, which reads as NUL.
-        half = tail.rstrip(b"\0")
-        for number, record in _parsed(self.path, whole):
-            self._check_run(number, record["run"])
+        last = content[size:].rstrip(b"\0")
+        ended = None if not last or _is_half(last) else last + b"\n"
+        if ended is not None:
+            # Everything of the last line but its end, or else no line of this file.
+            try:
+                _record_of(ended, f"{self.path} line {len(lines) + 1}")
+            except FileError as error:
+                raise FileError(f"{self.path} does not hold generated texts: {error}") from error
+            lines.append(ended)
+        for number, record in _parsed(self.path, lines):
+            self._check_run(number, record.run)
             self._done[_of_record(record)] = record
-        if not tail:
-            return
-        if not half or _is_half(half):
-            self._cut(len(whole))
-        elif _is_record(_loaded(half)):
-            # Everything of the last line but its end.
-            self._check_run(len(self._done) + 1, _loaded(half)["run"])
-            self._cut(len(whole))
-            self.append(_loaded(half))
-        else:
-            raise FileError(f"{self.path} does not hold generated texts; choose another file")
+        if size < len(content):
+            self._cut(size)
+        if ended is not None:
+            self._add(ended)
+
+    def _add(self, line: bytes) -> None:
+        size = self._stream.seek(0, os.SEEK_END)
+        try:
+            _write(self._stream, line)
+        except OSError as error:
+            self._cut(size)
+            raise FileError(
+                f"{self.path} cannot be appended to ({error.strerror or error}); the texts it holds are "
+                "safe: make room and run the same command again"
+            ) from error
 
     def _cut(self, size: int) -> None:
         self._stream.truncate(size)
 
-    def _check_run(self, number: int, run: dict[str, Any]) -> None:
-        differing = sorted(k for k in self._run.keys() | run.keys() if self._run.get(k) != run.get(k))
+    def _check_run(self, number: int, run: Run) -> None:
+        there, now = run.to_json(), self._run.to_json()
+        differing = sorted(k for k in there.keys() | now.keys() if there.get(k) != now.get(k))
         if differing:
             shown = ", ".join(
-                f"{k}: {str(run.get(k))[:_SHOWN]} there, {self._run.get(k)} now" for k in differing[:4]
+                f"{k}: {str(there.get(k))[:_SHOWN]} there, {now.get(k)} now" for k in differing[:4]
             )
             raise FileError(
                 f"{self.path} line {number} is a text of another run ({shown}); choose another file, or "
@@ -236,7 +226,7 @@ class RecordFile:
             )
 
 
-def read_records(path: Path) -> list[dict[str, Any]]:
+def read_records(path: Path) -> list[Record]:
     """All records of a file; an unfinished last line is left out.
 
     Raises:
@@ -246,7 +236,7 @@ def read_records(path: Path) -> list[dict[str, Any]]:
         content = path.read_bytes()
     except OSError as error:
         raise FileError(f"{path} cannot be read ({error.strerror or error}); check the path") from error
-    return [record for _, record in _parsed(path, content[: content.rfind(b"\n") + 1])]
+    return [record for _, record in _parsed(path, _lines(content))]
 
 
 def check_output(path: Path) -> None:
@@ -258,16 +248,16 @@ def check_output(path: Path) -> None:
     output_folder(path.parent)
 
 
-def _parsed(path: Path, content: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
+def _lines(content: bytes) -> list[bytes]:
+    """The lines that have their end, with it."""
+    return [line + b"\n" for line in content.split(b"\n")[:-1]]
+
+
+def _parsed(path: Path, lines: Sequence[bytes]) -> Iterator[tuple[int, Record]]:
     """(line number, record) of every line."""
     seen: dict[str, int] = {}
-    for number, line in enumerate(content.split(b"\n")[:-1], 1):
-        record = _loaded(line)
-        if not _is_record(record):
-            raise FileError(
-                f"{path} line {number} is not a record of a generated text; repair or remove that line, or "
-                "choose another file (nothing was changed)"
-            )
+    for number, line in enumerate(lines, 1):
+        record = _record_of(line, f"{path} line {number}")
         key = _of_record(record)
         if key in seen:
             raise FileError(
@@ -277,17 +267,30 @@ def _parsed(path: Path, content: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
         yield number, record
 
 
-def _line(record: dict[str, Any]) -> bytes:
-    return (json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n").encode()
+def _record_of(line: bytes, place: str) -> Record:
+    try:
+        value = _loaded(line)
+    except ValueError as error:
+        raise no_record(place, f"it is not JSON: {error}") from error
+    return Record.of_json(value, place)
+
+
+def _line(value: Any) -> bytes:
+    return (json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def _loaded(line: bytes) -> Any:
+    """A value of JSON.
+
+    Raises:
+        ValueError: for what is none, or could not be written again.
+    """
     try:
         value = json.loads(line, parse_constant=_refused)
         # What could not be written again must not be taken for a text of this run.
         _line(value)
-    except (ValueError, RecursionError):
-        return None
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
     return value
 
 
@@ -295,32 +298,13 @@ def _refused(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number of JSON")
 
 
-def _is_record(value: Any) -> bool:
-    if not isinstance(value, dict) or not all(isinstance(value.get(k), kind) for k, kind in _KINDS.items()):
-        return False
-    ids, accepted = value["token_ids"], value["accepted"]
-    counts = all(type(number) is int and number >= 0 for number in [*ids, *accepted])
-    if not (counts and ids and accepted and value["batch"] >= 1):
-        return False
-    # What measurements read: one entry a token, a number or nothing.
-    measured = [value[name] for name in _MEASURED if name in value]
-    return all(
-        isinstance(column, list) and len(column) == len(ids) and all(map(_is_number_or_none, column))
-        for column in measured
-    ) and all(_is_number(value[name]) for name in ("logppl", "logppl_model", "seconds"))
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float)
-
-
-def _is_number_or_none(value: Any) -> bool:
-    return value is None or _is_number(value)
-
-
 def _is_half(line: bytes) -> bool:
     """Whether a line can be the beginning of a record: it breaks off, and starts as records do."""
-    return _loaded(line) is None and (line.startswith(_START) or _START.startswith(line))
+    try:
+        _loaded(line)
+    except ValueError:
+        return line.startswith(_START) or _START.startswith(line)
+    return False
 
 
 def _opened(path: Path) -> BinaryIO:
@@ -359,8 +343,8 @@ def _prompt_hash(prompt: Prompt) -> str:
     return hashlib.blake2b(data, digest_size=8).hexdigest()
 
 
-def _of_record(record: dict[str, Any]) -> str:
-    return json.dumps([record["id"], record["prompt"], record["prompt_hash"]])
+def _of_record(record: Record) -> str:
+    return json.dumps([record.id, record.prompt, record.prompt_hash])
 
 
 def _of_prompt(prompt: Prompt) -> str:

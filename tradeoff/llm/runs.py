@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
@@ -18,15 +17,16 @@ from tradeoff.llm.measurements import counted_steps
 from tradeoff.llm.models import ModelPair, weights_fingerprint
 from tradeoff.llm.records import RecordFile, text_record
 from tradeoff.llm.rows import Prompt
+from tradeoff.records import Record, Run
 
-__all__ = ["Run", "generate_to_file", "run_settings"]
+__all__ = ["Outcome", "generate_to_file", "run_settings"]
 
 #: Where sums of other lengths round so differently that another token may be drawn.
 _ROUNDED_BY_BATCH = (torch.bfloat16, torch.float16)
 
 
 @dataclass(frozen=True)
-class Run:
+class Outcome:
     """What a run left behind.
 
     Attributes:
@@ -35,41 +35,40 @@ class Run:
         tokens, seconds: what this run generated, and in what time (without loading and warming up).
     """
 
-    records: list[dict[str, Any]]
+    records: list[Record]
     new: int
     tokens: int
     seconds: float
 
 
-def run_settings(pair: ModelPair, settings: EngineSettings) -> dict[str, Any]:
+def run_settings(pair: ModelPair, settings: EngineSettings) -> Run:
     """Everything that determines the text of a prompt, as it stands in every record.
 
     The key appears as its fingerprint only.
     """
-    method, prf = settings.method, settings.prf
-    return {
-        "method": method.name,
-        "watermark": decoder_name(method.decoder),
-        "width": method.width,
-        "lookahead": settings.lookahead if settings.drafts else 0,
-        "prf": prf.name if prf and settings.marked else None,
-        "context_width": prf.context_width if prf and settings.marked else None,
-        "key": prf.fingerprint if prf and settings.marked else None,
-        "temperature": settings.sampling.temperature,
-        "top_k": settings.sampling.top_k,
-        "top_p": settings.sampling.top_p,
-        "max_tokens": settings.max_tokens,
-        "ignore_eos": settings.ignore_eos,
-        "seed": settings.seed,
-        "target": pair.target_name,
-        "draft": pair.draft_name if settings.drafts else None,
-        "vocabulary": pair.vocabulary_size,
-        "dtype": str(pair.dtype).removeprefix("torch."),
-        "weights": [weights_fingerprint(pair.target), weights_fingerprint(pair.draft)]
-        if settings.drafts
-        else [weights_fingerprint(pair.target)],
-        "measured": settings.measure,
-    }
+    method, prf = settings.method, settings.prf if settings.marked else None
+    models = [pair.target, pair.draft] if settings.drafts else [pair.target]
+    return Run(
+        method=method.name,
+        watermark=decoder_name(method.decoder),
+        width=method.width,
+        lookahead=settings.lookahead if settings.drafts else 0,
+        prf=prf.name if prf else None,
+        context_width=prf.context_width if prf else None,
+        key=prf.fingerprint if prf else None,
+        temperature=settings.sampling.temperature,
+        top_k=settings.sampling.top_k,
+        top_p=settings.sampling.top_p,
+        max_tokens=settings.max_tokens,
+        ignore_eos=settings.ignore_eos,
+        seed=settings.seed,
+        target=pair.target_name,
+        draft=pair.draft_name if settings.drafts else None,
+        vocabulary=pair.vocabulary_size,
+        dtype=str(pair.dtype).removeprefix("torch."),
+        weights=tuple(map(weights_fingerprint, models)),
+        measured=settings.measure,
+    )
 
 
 def generate_to_file(
@@ -81,7 +80,7 @@ def generate_to_file(
     batch: int = 8,
     title: str = "generating",
     probe: bool = True,
-) -> Run:
+) -> Outcome:
     """Generate the texts that `path` does not hold yet.
 
     Every finished text is appended at once, so a run that is killed goes on where it stopped, with the same
@@ -112,7 +111,7 @@ def generate_to_file(
     run = run_settings(pair, settings)
     with RecordFile(path, run) as file:
         missing = file.missing(prompts)
-        others = {record["batch"] for record in file.of(prompts)} - {engine.batch}
+        others = {record.batch for record in file.of(prompts)} - {engine.batch}
         if missing and others and pair.dtype in _ROUNDED_BY_BATCH:
             before, dtype = ", ".join(map(str, sorted(others))), str(pair.dtype).removeprefix("torch.")
             print_warning(
@@ -126,11 +125,11 @@ def generate_to_file(
             done = f"{len(file.of(prompts))} of {len(prompts)} texts are in {path}"
             console.print(f"stopped: {done}; the same command goes on", soft_wrap=True)
             raise
-        return Run(file.of(prompts), len(missing), tokens, seconds)
+        return Outcome(file.of(prompts), len(missing), tokens, seconds)
 
 
 def _generate_missing(
-    engine: Engine, file: RecordFile, run: dict[str, Any], missing: list[Prompt], total: int, title: str
+    engine: Engine, file: RecordFile, run: Run, missing: list[Prompt], total: int, title: str
 ) -> tuple[int, float]:
     """Generate and append; the number of new tokens, and the seconds they took."""
     tokens, emitted, steps, seconds = 0, 0, 0, 0.0
@@ -150,7 +149,7 @@ def _generate_missing(
             words = str(engine.pair.tokenizer.decode(text.token_ids, skip_special_tokens=True))
             file.append(text_record(text, run, words, engine.batch))
             tokens += len(text.token_ids)
-            counted = counted_steps(text.accepted, run["lookahead"], run["max_tokens"])
+            counted = counted_steps(text.accepted, run.lookahead, run.max_tokens)
             emitted += int(counted.sum())
             steps += len(counted)
             seconds = time.perf_counter() - start
