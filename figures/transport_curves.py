@@ -31,8 +31,7 @@ from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
 from tradeoff.classes import CLASSES, curve
 from tradeoff.console import Words, exit_on_bad_input, print_written, stderr, stdout
-from tradeoff.decoders import Completed, Decoder, GumbelMax, SynthID
-from tradeoff.decoders.transport import heavy_water, simplex_water
+from tradeoff.decoders import Completed, Decoder, GumbelMax, SynthID, heavy_water, simplex_water
 from tradeoff.drawing import Figure, Line2D, new_figure
 from tradeoff.files import output_folder, write_table
 from tradeoff.frontier import Curve

@@ -24,6 +24,7 @@ import typer
 from figures.references import Reference, print_references
 from figures.transport_solvers import MANY_TOKENS, solver_rows
 from tradeoff.console import exit_on_bad_input, print_written, stdout
+from tradeoff.decoders import SimplexScores
 from tradeoff.detection_gaps import (
     GUMBEL_DEVIATION,
     LAWS,
@@ -40,7 +41,7 @@ from tradeoff.detection_gaps import (
 from tradeoff.drawing import Axes, Figure, new_figure
 from tradeoff.files import output_folder, write_table
 from tradeoff.plane import COLORS, save_figure
-from tradeoff.scores import SimplexScores, seeded_table
+from tradeoff.scores import seeded_table
 from tradeoff.simplex import entropy
 from tradeoff.transport import Exact, detection_gap
 

@@ -13,8 +13,9 @@ import numpy as np
 from scipy import optimize, special
 
 from figures.references import Reference
+from tradeoff.decoders import SimplexScores
 from tradeoff.detection_gaps import LAWS, gumbel_sampling_gap
-from tradeoff.scores import SCORE_LAWS, RandomScores, SimplexScores, seeded_table
+from tradeoff.scores import SCORE_LAWS, RandomScores, seeded_table
 from tradeoff.simplex import entropy
 from tradeoff.transport import Exact, Sinkhorn, detection_gap, plan_strength
 

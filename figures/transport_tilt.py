@@ -35,13 +35,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedCo
 from scipy import optimize, stats
 
 from tradeoff.console import Words, exit_on_bad_input, print_written, stderr, stdout
-from tradeoff.decoders import SynthID
-from tradeoff.decoders.transport import Transport, heavy_water, simplex_water, tilted
+from tradeoff.decoders import SimplexScores, SynthID, heavy_water, simplex_water
+from tradeoff.decoders.transport import Transport, tilted
 from tradeoff.drawing import Axes, Figure, LogLocator, NullFormatter, new_figure
 from tradeoff.errors import FileError
 from tradeoff.files import output_folder, write_table
 from tradeoff.plane import COLORS, save_figure
-from tradeoff.scores import RandomScores, SimplexScores, seeded_table
+from tradeoff.scores import seeded_table
 from tradeoff.simplex import entropy, kl_divergence
 from tradeoff.transport import Sinkhorn
 
@@ -65,22 +65,24 @@ _WIDTHS = np.diff(_ENDS, prepend=0) / 1024
 
 @dataclass(frozen=True)
 class Family:
-    """A transport watermark, its tilts, and how it is drawn."""
+    """A transport watermark, its tilts, how it is drawn, and for binary scores the mean of a row."""
 
     decoder: Transport
     tilts: tuple[float, ...]
     label: str
     color: str
+    binary: float | None = None
 
 
 _SIMPLEX_TILTS = (0.0, 0.2, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
 _HEAVY_TILTS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8)
+_BINARY = SimplexScores(10).mean
 #: Exact plans are first, so that soft ones lie on top.
 FAMILIES = (
-    Family(simplex_water(10), (0.0,), "SimplexWater, exact", "blue"),
+    Family(simplex_water(10), (0.0,), "SimplexWater, exact", "blue", _BINARY),
     Family(heavy_water("lognormal"), (0.0,), "HeavyWater log-normal, exact", "vermilion"),
     Family(heavy_water("gamma"), (0.0,), "HeavyWater gamma, exact", "orange"),
-    Family(simplex_water(10, solver=Sinkhorn()), _SIMPLEX_TILTS, "SimplexWater, Sinkhorn", "blue"),
+    Family(simplex_water(10, solver=Sinkhorn()), _SIMPLEX_TILTS, "SimplexWater, Sinkhorn", "blue", _BINARY),
     Family(
         heavy_water("lognormal", solver=Sinkhorn()),
         _HEAVY_TILTS,
@@ -193,7 +195,7 @@ def _transported(family: Family, heads: Heads) -> Iterator[Part]:
         f = scores.rows(ids, table)
         laws = np.ones_like(f) if len(ids) == 1 else family.decoder.solver(p, f).laws
         known.append((p, f, laws))
-    classes = [] if isinstance(scores, SimplexScores) else [_classes(f) for _, f, _ in known]
+    classes = [] if family.binary is not None else [_classes(f) for _, f, _ in known]
     for tilt in family.tilts:
         texts, weights = [], []
         for p, f, laws in known:
@@ -206,14 +208,12 @@ def _transported(family: Family, heads: Heads) -> Iterator[Part]:
             weights.append(given_s / scores.k)
         means = dict(zip(("kl", "rise", "strength"), np.mean(texts, axis=0).tolist(), strict=True))
         all_scores = [f for _, f, _ in known]
-        if isinstance(scores, SimplexScores):
+        if family.binary is not None:
             high = np.array([float((w * f).sum()) for w, f in zip(weights, all_scores, strict=True)])
-            growth = growth_of_classes(
-                np.stack([1 - high, high], axis=-1), np.array([1 - scores.mean, scores.mean])
-            )
+            null = np.array([1 - family.binary, family.binary])
+            growth = growth_of_classes(np.stack([1 - high, high], axis=-1), null)
             yield family.label, "values", tilt, means, growth
             continue
-        assert isinstance(scores, RandomScores)
         yield family.label, "1 + ηf", tilt, means, growth_of_stakes(weights, all_scores)[0]
         law = np.stack(
             [

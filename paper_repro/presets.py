@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, model_validator
 
-from tradeoff.decoders import Identity, parse_decoder
+from tradeoff.decoders import parse_decoder
 from tradeoff.errors import FileError
 from tradeoff.kernels import make_method
 from tradeoff.llm.prompts import read_prompts
@@ -168,7 +168,7 @@ class Arm(_Table):
         Sampling(self.temperature)
         for name in self.methods:
             method = make_method(name, parse_decoder(self.watermark))
-            if self.detect and isinstance(method.decoder, Identity):
+            if self.detect and not method.decoder.marks:
                 raise ValueError(f"detect = true for {name} without a watermark; there is nothing to detect")
         return self
 

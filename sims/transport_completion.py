@@ -35,10 +35,18 @@ from scipy import special
 from sims.common import FEWEST, finish, generator, panels, spread
 from sims.kernel_laws import law_given_key, step
 from sims.report import Row, compare, goodness_of_fit, mean_and_error
-from tradeoff.decoders import Completed, Decoder, GumbelMax, SideInformation, SynthID, Transport
+from tradeoff.decoders import (
+    Completed,
+    Decoder,
+    GumbelMax,
+    SideInformation,
+    SynthID,
+    Transport,
+    heavy_water,
+    simplex_water,
+)
 from tradeoff.decoders.completed import Completion
 from tradeoff.decoders.synthid import TournamentBits
-from tradeoff.decoders.transport import heavy_water, simplex_water
 from tradeoff.draws import residual
 from tradeoff.files import write_table
 from tradeoff.kernels import Algorithm1
@@ -47,7 +55,7 @@ from tradeoff.prf import Stream
 from tradeoff.randomness import SimulatedRandomness
 from tradeoff.scores import seeded_table
 from tradeoff.simplex import acceptance_probability, entropy, kl_divergence, overlap
-from tradeoff.transport import Exact, Sinkhorn
+from tradeoff.transport import Sinkhorn
 
 __all__ = ["INNER", "race_score", "run"]
 
@@ -84,7 +92,7 @@ class _Inner:
     @property
     def leaves_chance(self) -> bool:
         """Whether P_zeta is far from a point mass, which after exact transport it is not."""
-        return not (isinstance(self.decoder, Transport) and isinstance(self.decoder.solver, Exact))
+        return not self.decoder.leaves_little
 
 
 def _tournament(rounds: int) -> _Inner:

@@ -29,9 +29,10 @@ import pandas as pd
 
 from sims.common import finish, generator, panels
 from sims.report import Row, compare, mean_and_error
+from tradeoff.decoders import SimplexScores
 from tradeoff.files import write_table
 from tradeoff.plane import COLORS
-from tradeoff.scores import RandomScores, Scores, SimplexScores, seeded_table
+from tradeoff.scores import RandomScores, Scores, seeded_table
 from tradeoff.simplex import entropy
 from tradeoff.transport import Exact, Plan, Sinkhorn, Solver, detection_gap, plan_strength
 

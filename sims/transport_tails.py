@@ -27,6 +27,7 @@ import pandas as pd
 
 from sims.common import BAR, finish, generator, panels
 from sims.report import Row, compare, mean_and_error
+from tradeoff.decoders import SimplexScores
 from tradeoff.detection_gaps import (
     LAWS,
     binary_gap,
@@ -38,7 +39,7 @@ from tradeoff.detection_gaps import (
 )
 from tradeoff.files import write_table
 from tradeoff.plane import COLORS
-from tradeoff.scores import SimplexScores, seeded_table
+from tradeoff.scores import seeded_table
 
 __all__ = ["run"]
 

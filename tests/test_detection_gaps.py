@@ -13,6 +13,7 @@ from scipy import integrate, special, stats
 
 from tests.support import assert_within, distributions
 from tests.test_transport import programme
+from tradeoff.decoders import SimplexScores
 from tradeoff.detection_gaps import (
     GUMBEL_DEVIATION,
     LAWS,
@@ -29,7 +30,7 @@ from tradeoff.detection_gaps import (
     worst_pair_gap,
     zero_word_gap,
 )
-from tradeoff.scores import SimplexScores, seeded_table
+from tradeoff.scores import seeded_table
 from tradeoff.simplex import entropy
 from tradeoff.transport import Exact, detection_gap
 

@@ -7,7 +7,8 @@ import pytest
 from scipy import stats
 
 from tests.support import ALPHA, assert_within, chi_square_p
-from tradeoff.scores import SCORE_LAWS, RandomScores, SimplexScores, seeded_table
+from tradeoff.decoders import SimplexScores
+from tradeoff.scores import SCORE_LAWS, RandomScores, seeded_table
 
 TABLE = seeded_table(0)
 FAMILIES = [SimplexScores(4), SimplexScores(3, 3), *(RandomScores(law, 64) for law in SCORE_LAWS)]
@@ -108,7 +109,11 @@ def test_rows_of_different_tokens_are_independent():
 
 
 def test_names_say_what_differs():
-    assert [scores.name for scores in FAMILIES[:3]] == ["4", "3-3", "lognormal-64"]
+    assert [scores.name for scores in FAMILIES[:3]] == [
+        "SimplexWater (r = 4)",
+        "SimplexWater (r = 3, q = 3)",
+        "HeavyWater (lognormal, k = 64)",
+    ]
     assert len({scores.name for scores in FAMILIES}) == len(FAMILIES)
 
 

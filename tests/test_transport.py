@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from tests.support import distributions
-from tradeoff.scores import RandomScores, SimplexScores, seeded_table
+from tradeoff.decoders import SimplexScores
+from tradeoff.scores import RandomScores, seeded_table
 from tradeoff.simplex import entropy
 from tradeoff.transport import Exact, Sinkhorn, detection_gap, plan_strength
 

@@ -16,6 +16,7 @@ from tradeoff.decoders import (
     GumbelMax,
     Identity,
     SideInformation,
+    SimplexScores,
     SynthID,
     Transport,
     TransportWarning,
@@ -27,7 +28,7 @@ from tradeoff.decoders import (
 )
 from tradeoff.decoders.transport import tilted
 from tradeoff.measures import sampling_efficiency, watermark_strength
-from tradeoff.scores import RandomScores, SimplexScores, seeded_table
+from tradeoff.scores import RandomScores, seeded_table
 from tradeoff.simplex import entropy, overlap
 from tradeoff.simulation import simulate
 from tradeoff.transport import Exact, Sinkhorn, detection_gap

@@ -16,7 +16,7 @@ from array_api_compat import device as device_of
 #: cannot express yet; hence `Any`.
 Array: TypeAlias = Any
 
-__all__ = ["Array", "as_float64", "like", "namespace", "on_host", "to_numpy"]
+__all__ = ["Array", "as_float64", "device_of", "like", "namespace", "on_host", "to_numpy"]
 
 
 def namespace(*arrays: Array) -> Any:

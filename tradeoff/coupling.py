@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tradeoff._arrays import Array, namespace
+from tradeoff._arrays import Array, device_of, namespace
 from tradeoff.decoders.base import DegenerateDecoder, draw_antithetic
 
 __all__ = [
@@ -97,7 +97,7 @@ def race_coupling(p: Array, q: Array) -> Array:
     diagonal, potential = race_potential(p, q)
     gap = potential[..., :, None] - potential[..., None, :]
     off = p[..., :, None] * q[..., None, :] * xp.where(gap > 0, gap, xp.zeros_like(gap))
-    same = xp.eye(p.shape[-1], dtype=xp.bool, device=getattr(p, "device", None))
+    same = xp.eye(p.shape[-1], dtype=xp.bool, device=device_of(p))
     return xp.where(same, diagonal[..., :, None], off)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tradeoff._arrays import Array, namespace
+from tradeoff._arrays import Array, device_of, namespace
 from tradeoff.decoders import GumbelMax
 from tradeoff.draws import at, draft_acceptance, residual, uniform_of
 
@@ -79,5 +79,5 @@ def one_race_tree(p: Array, q: Array, race: Array, width: int) -> TreeVerdict:
 def _without(q: Array, token: Array) -> Array:
     """q with the entry of `token` set to 0."""
     xp = namespace(q)
-    ids = xp.arange(q.shape[-1], device=getattr(q, "device", None))
+    ids = xp.arange(q.shape[-1], device=device_of(q))
     return xp.where(ids == token[..., None], xp.zeros_like(q), q)

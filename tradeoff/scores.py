@@ -9,11 +9,10 @@ what changes from position to position is s.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 from scipy import special
@@ -21,7 +20,7 @@ from scipy import special
 from tradeoff.keys import Key
 from tradeoff.prf import KeyedPrf, Prf
 
-__all__ = ["SCORE_LAWS", "RandomScores", "Scores", "SimplexScores", "remembered_rows", "seeded_table"]
+__all__ = ["SCORE_LAWS", "RandomScores", "Scores", "remembered_rows", "seeded_table"]
 
 #: Bytes of score rows remembered for one key.
 _ROW_BYTES = 1 << 28
@@ -32,75 +31,26 @@ class Scores(Hashable, Protocol):
 
     @property
     def name(self) -> str:
-        """As in names of decoders."""
+        """ "HeavyWater (lognormal, k = 1024)": the family, and in brackets what it is made with."""
+
+    @property
+    def spelling(self) -> str:
+        """As on the command line, without the settings of a transport: "heavywater:gamma,k=256".
+
+        Raises:
+            ValueError: if names cannot tell them.
+        """
 
     @property
     def k(self) -> int:
         """Number of values of the side information."""
 
+    @property
+    def presumed(self) -> tuple[float, float] | None:
+        """Mean and standard deviation of a row, as the authors' test takes them; None if it is for others."""
+
     def rows(self, tokens: np.ndarray, table: Prf) -> np.ndarray:
         """Scores of tokens [m] for every s: [m, k], float64, of one key's table."""
-
-
-@dataclass(frozen=True)
-class SimplexScores:
-    """f(x, s) = <word(x), word(s)> mod q: the simplex code over q elements, without its zero word.
-
-    k = q^r - 1 words of r digits. Side information s has the word s + 1. Token x < k has the word x + 1, and
-    so has the side information x: f is symmetric there. Tokens beyond get a word that the key draws, and
-    share it with others: with n tokens over k values two given tokens collide with probability 1/k, and none
-    do for n <= k. In binary every two different words differ at (k + 1)/2 of the k values, the most that
-    any k binary words can (Theorem 2).
-
-    Args:
-        r: digits, at least 1.
-        q: prime, 2 for SimplexWater.
-
-    Raises:
-        ValueError: for another q, or r outside 1 .. 20 log 2 / log q, beyond which no transport is solved.
-    """
-
-    r: int
-    q: int = 2
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.q, int) or self.q < 2 or any(self.q % d == 0 for d in range(2, self.q)):
-            raise ValueError(f"q={self.q} must be a prime number; 2 is SimplexWater")
-        if not isinstance(self.r, int) or self.r < 1 or self.r * math.log2(self.q) > 20 or self.k < 2:
-            raise ValueError(
-                f"r={self.r} must be a whole number with 2 to 2^20 values q^r - 1 (q = {self.q}); 8 to 10 "
-                "is usual for q = 2"
-            )
-
-    @property
-    def name(self) -> str:
-        """As in names of decoders."""
-        return f"{self.r}" if self.q == 2 else f"{self.r}-{self.q}"
-
-    @property
-    def k(self) -> int:
-        """q^r - 1."""
-        return self.q**self.r - 1
-
-    @property
-    def mean(self) -> float:
-        """The mean of every row: each nonzero value comes q^(r-1) times."""
-        return self.q**self.r * (self.q - 1) / (2 * self.k)
-
-    def rows(self, tokens: np.ndarray, table: Prf) -> np.ndarray:
-        """See `Scores.rows`: whole numbers from 0 to q - 1."""
-        words = tokens + 1
-        beyond = tokens >= self.k
-        if beyond.any():
-            drawn = table.score_uniforms(tokens[beyond], 1)[:, 0]
-            words = np.where(beyond, 0, words)
-            words[beyond] = np.floor(drawn * self.k).astype(np.int64) + 1
-        sides = self._digits(np.arange(1, self.k + 1))
-        return (self._digits(words) @ sides.T) % self.q
-
-    def _digits(self, words: np.ndarray) -> np.ndarray:
-        # Floats: integer matrix products do not use BLAS. They are exact below 2^53.
-        return (words[:, None] // self.q ** np.arange(self.r) % self.q).astype(np.float64)
 
 
 #: Quantile functions of the score laws, from U uniform on (0, 1).
@@ -126,6 +76,7 @@ class RandomScores:
 
     law: str = "lognormal"
     k: int = 1024
+    presumed: ClassVar[tuple[float, float] | None] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
         if self.law not in SCORE_LAWS:
@@ -135,8 +86,14 @@ class RandomScores:
 
     @property
     def name(self) -> str:
-        """As in names of decoders."""
-        return f"{self.law}-{self.k}"
+        """ "HeavyWater (lognormal, k = 1024)": of laws with a heavy tail."""
+        family = "HeavyWater" if self.law in ("lognormal", "gamma") else "transport"
+        return f"{family} ({self.law}, k = {self.k})"
+
+    @property
+    def spelling(self) -> str:
+        """ "heavywater:lognormal"; the authors' k is left out."""
+        return f"heavywater:{self.law}" + ("" if self.k == RandomScores().k else f",k={self.k}")
 
     def rows(self, tokens: np.ndarray, table: Prf) -> np.ndarray:
         """See `Scores.rows`."""

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tradeoff.coupling import SampledPairs
-from tradeoff.decoders import Decoder, Identity, shares_randomness
+from tradeoff.decoders import Decoder, shares_randomness
 from tradeoff.decoders.base import FiniteDecoder, draw_antithetic
 from tradeoff.estimate import Estimate
 from tradeoff.simplex import acceptance_probability, excess
@@ -184,7 +184,7 @@ def simulate(
 
 def _laws(decoder: Decoder, p: np.ndarray) -> np.ndarray | None:
     """S(p, zeta) for every value of zeta, [values, n]; None if these are too many."""
-    if isinstance(decoder, Identity):
+    if not decoder.marks:
         return p[None]
     if not isinstance(decoder, FiniteDecoder) or decoder.values * p.shape[-1] > _MOST_LAWS:
         return None

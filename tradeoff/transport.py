@@ -62,6 +62,14 @@ class Solver(Hashable, Protocol):
     def name(self) -> str:
         """As in names of decoders."""
 
+    @property
+    def spelling(self) -> str:
+        """The setting of names on the command line, "sinkhorn=0.05"; "" for the usual solver.
+
+        Raises:
+            ValueError: if names cannot tell it.
+        """
+
     def __call__(self, p: np.ndarray, scores: np.ndarray) -> Plan:
         """The coupling of the law p: [m] with Unif[k] under scores [m, k]. Trusts its caller."""
 
@@ -78,6 +86,11 @@ class Exact:
     def name(self) -> str:
         """As in names of decoders."""
         return "exact"
+
+    @property
+    def spelling(self) -> str:
+        """The usual one."""
+        return ""
 
     def __call__(self, p: np.ndarray, scores: np.ndarray) -> Plan:
         """See `Solver`."""
@@ -127,6 +140,13 @@ class Sinkhorn:
     def name(self) -> str:
         """As in names of decoders."""
         return f"sinkhorn-{self.regularisation:g}"
+
+    @property
+    def spelling(self) -> str:
+        """ "sinkhorn=0.05"; names do not tell when it stops."""
+        if self != Sinkhorn(self.regularisation):
+            raise ValueError(f"solver={self.name!r} that stops so has no name on the command line")
+        return f"sinkhorn={written(self.regularisation)}"
 
     def __call__(self, p: np.ndarray, scores: np.ndarray) -> Plan:
         """See `Solver`."""
@@ -193,3 +213,8 @@ def _fitted(p: np.ndarray, pi: np.ndarray, iterations: int, converged: bool) -> 
     if total > 0:
         laws += np.outer(np.maximum(lacking, 0.0) / total, np.maximum(open_share, 0.0))
     return Plan(laws, error, iterations, converged)
+
+
+def written(number: float) -> str:
+    """All digits, and no ".0"."""
+    return repr(float(number)).removesuffix(".0")

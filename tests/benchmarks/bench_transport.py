@@ -22,10 +22,11 @@ import numpy as np
 from rich.table import Table
 
 from tradeoff.console import stdout
+from tradeoff.decoders import SimplexScores
 from tradeoff.decoders.transport import SideInformation, Transport, TransportWarning
 from tradeoff.keys import Key
 from tradeoff.prf import KeyedPrf
-from tradeoff.scores import RandomScores, Scores, SimplexScores, remembered_rows
+from tradeoff.scores import RandomScores, Scores, remembered_rows
 from tradeoff.simplex import entropy
 from tradeoff.transport import Exact, Sinkhorn, Solver
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from figures import transport_tilt
 from figures.transport_tilt import ALPHA, FAMILIES, compute, growth_of_classes, growth_of_stakes
-from tradeoff.decoders.transport import heavy_water, simplex_water
+from tradeoff.decoders import heavy_water, simplex_water
 from tradeoff.llm.pairs import NextTokenPairs, save_pairs
 from tradeoff.measures import watermark_strength
 from tradeoff.simplex import entropy, kl_divergence

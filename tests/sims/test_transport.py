@@ -18,8 +18,9 @@ from sims.report import judge
 from sims.statements import STATEMENTS, evaluate
 from sims.transport_solvers import LAWS, measured
 from tradeoff import detection_gaps, transport
+from tradeoff.decoders import SimplexScores
 from tradeoff.detection_gaps import ScoreLaw, sorted_gap, two_atom_gap
-from tradeoff.scores import RandomScores, SimplexScores
+from tradeoff.scores import RandomScores
 from tradeoff.transport import Exact, Plan, Sinkhorn
 
 SIZE = FEWEST

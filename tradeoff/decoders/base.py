@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Protocol, TypeGuard, runtime_checkable
+from collections.abc import Hashable
+from typing import Any, ClassVar, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 
@@ -42,6 +43,34 @@ class Decoder(Protocol):
     def needs(self) -> frozenset[Kind]:
         """The kinds of numbers that it reads."""
 
+    @property
+    def marks(self) -> bool:
+        """Whether a key leaves anything in the text."""
+
+    @property
+    def unbiased(self) -> bool:
+        """Whether E_zeta P_zeta = P."""
+
+    @property
+    def leaves_little(self) -> bool:
+        """Whether P_zeta is nearly a point mass, for nearly all P: of decoders to be completed."""
+
+    @property
+    def traces(self) -> frozenset[Hashable]:
+        """What a detector can find of it; where two watermarks share some, one is seen as the other."""
+
+    @property
+    def spelling(self) -> str:
+        """The name that `parse_decoder` reads.
+
+        Raises:
+            ValueError: if names cannot tell it.
+        """
+
+    @property
+    def excess(self) -> str | None:
+        """What it has too much of for a stranger's record to name it, as reading would take long; or None."""
+
     def numbers(self, source: Source) -> Any:
         """zeta for a batch of positions, made of the numbers of a source: keyed ones or true ones."""
 
@@ -60,7 +89,63 @@ class Decoder(Protocol):
 
 class BaseDecoder(ABC):
     """What decoders have in common. One of your own derives from it, and adds `name`, `degenerate`,
-    `randomness`, `needs`, `numbers`, `antithetic`, and S itself as `__call__`."""
+    `randomness`, `needs`, `numbers`, `antithetic`, and S itself as `__call__`; a `spelling` for commands and
+    records, with `register_watermark`."""
+
+    marks: ClassVar[bool] = True
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """See `Decoder.name`."""
+
+    @property
+    @abstractmethod
+    def randomness(self) -> str:
+        """See `Decoder.randomness`."""
+
+    @property
+    def unbiased(self) -> bool:
+        """See `Decoder.unbiased`."""
+        return True
+
+    @property
+    def leaves_little(self) -> bool:
+        """See `Decoder.leaves_little`."""
+        return False
+
+    @property
+    def traces(self) -> frozenset[Hashable]:
+        """See `Decoder.traces`: its kind of zeta."""
+        return frozenset({self.randomness})
+
+    @property
+    def spelling(self) -> str:
+        """See `Decoder.spelling`."""
+        raise ValueError(f"decoder={self.name!r} has no name on the command line")
+
+    @property
+    def excess(self) -> str | None:
+        """See `Decoder.excess`."""
+        return None
+
+    @property
+    @abstractmethod
+    def degenerate(self) -> bool:
+        """See `Decoder.degenerate`."""
+
+    @property
+    @abstractmethod
+    def needs(self) -> frozenset[Kind]:
+        """See `Decoder.needs`."""
+
+    @abstractmethod
+    def antithetic(self, zeta: Any) -> Any:
+        """See `Decoder.antithetic`."""
+
+    @abstractmethod
+    def __call__(self, p: Array, zeta: Any) -> Array:
+        """See `Decoder.__call__`."""
 
     @abstractmethod
     def numbers(self, source: Source) -> Any:

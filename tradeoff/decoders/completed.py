@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from tradeoff._arrays import Array
 from tradeoff.decoders.base import BaseDecoder, Decoder
 from tradeoff.decoders.gumbel import GumbelMax, one_hot
-from tradeoff.decoders.identity import Identity
+from tradeoff.decoders.names import read_name, register_watermark
 from tradeoff.decoders.sources import Source
 from tradeoff.prf import Kind
 
 __all__ = ["Completed", "Completion"]
 
 _RACE = GumbelMax()
+_KEYWORD = "completed"
 
 
 class Completion(NamedTuple):
@@ -48,7 +50,7 @@ class Completed(BaseDecoder):
     def __post_init__(self) -> None:
         if self.decoder.degenerate:
             raise ValueError(f"decoder={self.decoder.name!r} is degenerate already; use it as it is")
-        if isinstance(self.decoder, Identity):
+        if not self.decoder.marks:
             raise ValueError("decoder='no watermark' completed is Gumbel-max; use GumbelMax()")
 
     @property
@@ -65,6 +67,26 @@ class Completed(BaseDecoder):
     def needs(self) -> frozenset[Kind]:
         """Those of the decoder, and a race."""
         return self.decoder.needs | _RACE.needs
+
+    @property
+    def unbiased(self) -> bool:
+        """As the decoder."""
+        return self.decoder.unbiased
+
+    @property
+    def traces(self) -> frozenset[Hashable]:
+        """Those of the decoder, and those of a race."""
+        return self.decoder.traces | _RACE.traces
+
+    @property
+    def spelling(self) -> str:
+        """ "completed:synthid:30"."""
+        return f"{_KEYWORD}:{self.decoder.spelling}"
+
+    @property
+    def excess(self) -> str | None:
+        """That of the decoder."""
+        return self.decoder.excess
 
     def numbers(self, source: Source) -> Completion:
         """Both; numbers of different kinds are independent."""
@@ -86,3 +108,13 @@ class Completed(BaseDecoder):
         """The point mass on the winner: `[..., n]`."""
         law = self.decoder(p, zeta.inner)
         return one_hot(_RACE.token(law, zeta.race), law)
+
+
+@register_watermark(_KEYWORD, "completed:NAME")
+def _read(argument: str) -> Completed | None:
+    inner = read_name(argument)
+    if inner is None:
+        return None
+    if not inner.marks:
+        raise ValueError("there is no watermark to complete; use gumbel")
+    return Completed(inner)

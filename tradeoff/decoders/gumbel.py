@@ -7,8 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from tradeoff._arrays import Array, like, namespace
+from tradeoff._arrays import Array, device_of, like, namespace
 from tradeoff.decoders.base import BaseDecoder
+from tradeoff.decoders.names import register_watermark
 from tradeoff.decoders.sources import Source
 from tradeoff.prf import Kind
 
@@ -27,6 +28,7 @@ class GumbelMax(BaseDecoder):
     degenerate: ClassVar[bool] = True
     randomness: ClassVar[str] = "race"
     needs: ClassVar[frozenset[Kind]] = frozenset({Kind.RACE})
+    spelling: ClassVar[str] = "gumbel"
 
     def numbers(self, source: Source) -> Array:
         """The race."""
@@ -52,8 +54,13 @@ class GumbelMax(BaseDecoder):
         return one_hot(self.token(p, zeta), p)
 
 
+@register_watermark("gumbel", "gumbel")
+def _read(argument: str) -> GumbelMax | None:
+    return None if argument else GumbelMax()
+
+
 def one_hot(token: Array, p: Array) -> Array:
     """Point masses on `token: [...]`, as an array of p's kind: `[..., n]`."""
     xp = namespace(p)
-    ids = xp.arange(p.shape[-1], device=getattr(p, "device", None))
+    ids = xp.arange(p.shape[-1], device=device_of(p))
     return xp.astype(token[..., None] == ids, p.dtype)

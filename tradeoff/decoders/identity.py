@@ -9,6 +9,7 @@ import numpy as np
 
 from tradeoff._arrays import Array
 from tradeoff.decoders.base import BaseDecoder
+from tradeoff.decoders.names import register_watermark
 from tradeoff.decoders.sources import Source
 from tradeoff.prf import Kind
 
@@ -23,6 +24,8 @@ class Identity(BaseDecoder):
     degenerate: ClassVar[bool] = False
     randomness: ClassVar[str] = "none"
     needs: ClassVar[frozenset[Kind]] = frozenset()
+    marks: ClassVar[bool] = False
+    spelling: ClassVar[str] = "none"
 
     def numbers(self, source: Source) -> None:
         """None are read."""
@@ -42,3 +45,8 @@ class Identity(BaseDecoder):
     def __call__(self, p: Array, zeta: Any) -> Array:
         """P itself, `[..., n]`."""
         return p
+
+
+@register_watermark("none")
+def _read(argument: str) -> Identity | None:
+    return None if argument else Identity()

@@ -9,17 +9,21 @@ from typing import ClassVar
 
 import numpy as np
 
-from tradeoff._arrays import Array, like, namespace, on_host
+from tradeoff._arrays import Array, device_of, like, namespace, on_host
 from tradeoff.decoders.base import BaseDecoder
 from tradeoff.decoders.gumbel import one_hot
+from tradeoff.decoders.names import register_watermark
 from tradeoff.decoders.sources import Source
 from tradeoff.prf import Kind
 
-__all__ = ["SETTLED", "SynthID", "TournamentBits"]
+__all__ = ["SETTLED", "BitsDecoder", "SynthID", "TournamentBits"]
 
 #: "m = infinity" stops once the top mass is within this of 1.
 SETTLED = 1e-9
 _WORD = 64
+#: After so many rounds most tournaments have settled.
+_MANY_ROUNDS = 10
+_MOST_NAMED = 256
 #: Probabilities worked on at a time (at least one row): with their bits they fit a cache.
 _BLOCK = 1 << 15
 #: The tournament of any distribution settles in about 40 rounds and 1e-5 of them need 150; a tournament
@@ -45,8 +49,26 @@ class TournamentBits:
         return self._words[k]
 
 
+class BitsDecoder(BaseDecoder):
+    """A decoder that reads fair bits of every token: those of SynthID, or others of one's own."""
+
+    needs: ClassVar[frozenset[Kind]] = frozenset({Kind.BITS})
+
+    def numbers(self, source: Source) -> TournamentBits:
+        """Fair bits for every round, token and position."""
+        return TournamentBits(source.bits())
+
+    def take(self, zeta: TournamentBits, rows: Array) -> TournamentBits:
+        """Their bits, drawn for all rows at once as before."""
+        return TournamentBits(lambda k: zeta.word(k)[rows])
+
+    def antithetic(self, zeta: TournamentBits) -> TournamentBits:
+        """Every bit flipped."""
+        return TournamentBits(lambda k: ~zeta.word(k))
+
+
 @dataclass(frozen=True)
-class SynthID(BaseDecoder):
+class SynthID(BitsDecoder):
     """Tournament of m rounds (Eq. 3-4): P_zeta = T_gm o ... o T_g1 (P), with
 
         T_g(p)(w) = p(w) (1 + g(w) - sum_v p(v) g(v)),   g iid fair bits.
@@ -64,7 +86,6 @@ class SynthID(BaseDecoder):
 
     rounds: int | float = 30
     randomness: ClassVar[str] = "tournament bits"
-    needs: ClassVar[frozenset[Kind]] = frozenset({Kind.BITS})
 
     def __post_init__(self) -> None:
         if not (self.rounds == math.inf or (float(self.rounds).is_integer() and self.rounds >= 1)):
@@ -85,17 +106,22 @@ class SynthID(BaseDecoder):
         """Only for m = infinity."""
         return self.rounds == math.inf
 
-    def numbers(self, source: Source) -> TournamentBits:
-        """Fair bits for every round, token and position."""
-        return TournamentBits(source.bits())
+    @property
+    def leaves_little(self) -> bool:
+        """After many rounds most tournaments have settled."""
+        return self.rounds >= _MANY_ROUNDS
 
-    def take(self, zeta: TournamentBits, rows: Array) -> TournamentBits:
-        """Their bits, drawn for all rows at once as before."""
-        return TournamentBits(lambda k: zeta.word(k)[rows])
+    @property
+    def spelling(self) -> str:
+        """ "synthid:30", "synthid:inf"."""
+        return f"synthid:{self.rounds}"
 
-    def antithetic(self, zeta: TournamentBits) -> TournamentBits:
-        """Every bit flipped."""
-        return TournamentBits(lambda k: ~zeta.word(k))
+    @property
+    def excess(self) -> str | None:
+        """Rounds, beyond which few go on."""
+        if not _MOST_NAMED < self.rounds < math.inf:
+            return None
+        return f"{self.rounds} rounds, and a record may name {_MOST_NAMED}"
 
     def __call__(self, p: Array, zeta: TournamentBits) -> Array:
         """P_zeta: `[..., n]`."""
@@ -136,7 +162,7 @@ class SynthID(BaseDecoder):
         xp = namespace(law)
         batch, n = law.shape[:-1], law.shape[-1]
         law = xp.reshape(law, (-1, n))
-        device = getattr(law, "device", None)
+        device = device_of(law)
         open_rows = xp.arange(law.shape[0], device=device)
         token = xp.zeros(law.shape[0], dtype=xp.int64, device=device)
         for first in range(0, _ROUND_LIMIT, _WORD):
@@ -168,3 +194,12 @@ def _tournament(law: Array, word: Array, level: int) -> Array:
     # A sum that rounds to just above 1 would make the losers negative.
     ones_mass = xp.clip(xp.vecdot(law, g), max=1.0)[..., None]
     return law * ((1 - ones_mass) + g)
+
+
+@register_watermark("synthid", "synthid:M with M >= 1, synthid:inf")
+def _read(argument: str) -> SynthID | None:
+    try:
+        rounds = math.inf if argument in ("inf", "infinity") else int(argument or 30)
+    except ValueError:
+        return None
+    return SynthID(rounds) if rounds >= 1 else None

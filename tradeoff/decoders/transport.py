@@ -1,8 +1,9 @@
-"""SimplexWater, HeavyWater and other watermarks by optimal transport (Tsur et al.)."""
+"""Watermarks by optimal transport (Tsur et al.): what SimplexWater and HeavyWater have in common."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple
@@ -13,13 +14,25 @@ from tradeoff._arrays import Array, like, namespace, on_host, to_numpy
 from tradeoff.decoders.base import BaseDecoder
 from tradeoff.decoders.sources import Source
 from tradeoff.prf import Kind, Prf
-from tradeoff.scores import RandomScores, Scores, SimplexScores, remembered_rows, seeded_table
-from tradeoff.transport import Exact, Plan, Solver
+from tradeoff.scores import Scores, remembered_rows, seeded_table
+from tradeoff.transport import Exact, Plan, Sinkhorn, Solver, written
 
-__all__ = ["SideInformation", "Transport", "TransportWarning", "heavy_water", "simplex_water", "tilted"]
+__all__ = [
+    "SETTINGS",
+    "SideInformation",
+    "Transport",
+    "TransportWarning",
+    "convert",
+    "tilted",
+    "transport_of",
+]
+
+_Kind = Callable[[str], float]
 
 #: Tokens below this keep their probability whatever s is: they would cost time and carry nothing.
 _NEGLIGIBLE = 2.0**-20
+#: Values of side information of a watermark that a record names.
+_MOST_NAMED = 1024
 #: Plans remembered: curves and simulations ask for the same few laws again and again.
 _PLANS = 8
 
@@ -83,21 +96,48 @@ class Transport(BaseDecoder):
     @property
     def name(self) -> str:
         """ "SimplexWater (r = 10)", "HeavyWater (lognormal, k = 1024)", with what differs from the usual."""
-        scores = self.scores
-        if isinstance(scores, SimplexScores):
-            kind = f"SimplexWater (r = {scores.r}" + ("" if scores.q == 2 else f", q = {scores.q}")
-        elif isinstance(scores, RandomScores):
-            family = "HeavyWater" if scores.law in ("lognormal", "gamma") else "transport"
-            kind = f"{family} ({scores.law}, k = {scores.k}"
-        else:
-            kind = f"transport ({scores.name}"
-        solver = "" if isinstance(self.solver, Exact) else f", {self.solver.name}"
-        return kind + solver + (f", tilt {self.tilt:g}" if self.tilt else "") + ")"
+        solver = "" if self.solver == Exact() else f", {self.solver.name}"
+        tilt = f", tilt {self.tilt:g}" if self.tilt else ""
+        return f"{self.scores.name.removesuffix(')')}{solver}{tilt})"
 
     @property
     def randomness(self) -> str:
         """Decoders of one k can share their side information."""
         return f"side information of {self.scores.k} values"
+
+    @property
+    def unbiased(self) -> bool:
+        """Without tilt."""
+        return self.tilt == 0
+
+    @property
+    def leaves_little(self) -> bool:
+        """An exact plan is nearly a point mass for every s."""
+        return self.solver == Exact()
+
+    @property
+    def traces(self) -> frozenset[Hashable]:
+        """The scores, however they were transported."""
+        return frozenset({self.scores})
+
+    @property
+    def spelling(self) -> str:
+        """ "simplexwater:10,sinkhorn=0.05"."""
+        if self.seed:
+            raise ValueError(f"decoder={self.name!r} has no name on the command line (seed={self.seed})")
+        parts = [self.scores.spelling, self.solver.spelling]
+        if self.head != Transport.head:
+            parts.append(f"head={self.head}")
+        if self.tilt:
+            parts.append(f"tilt={written(self.tilt)}")
+        return ",".join(filter(None, parts))
+
+    @property
+    def excess(self) -> str | None:
+        """Values of side information: HeavyWater's authors use 1,024, SimplexWater of R = 10 has 1,023."""
+        if self.values <= _MOST_NAMED:
+            return None
+        return f"{self.values} values of side information, and a record may name {_MOST_NAMED}"
 
     @property
     def values(self) -> int:
@@ -215,14 +255,64 @@ def _groups(tokens: np.ndarray, mass: np.ndarray) -> np.ndarray:
     return np.unique(both, axis=0, return_inverse=True)[1].ravel()
 
 
-def simplex_water(r: int = 10, **settings: Any) -> Transport:
-    """SimplexWater with k = 2^r - 1 values of side information; `settings` as of `Transport`."""
-    return Transport(SimplexScores(r), **settings)
+#: Settings that names of all transport watermarks may go on with: their kinds, and values to go by.
+SETTINGS: dict[str, tuple[_Kind, str]] = {
+    "sinkhorn": (float, "0.05"),
+    "head": (int, "50"),
+    "tilt": (float, "1.5"),
+}
 
 
-def heavy_water(law: str = "lognormal", k: int = 1024, **settings: Any) -> Transport:
-    """HeavyWater with scores of a law with a heavy tail; `settings` as of `Transport`."""
-    return Transport(RandomScores(law, k), **settings)
+def transport_of(
+    keyword: str,
+    items: list[str],
+    scores: Callable[[dict[str, float]], Scores],
+    known: dict[str, tuple[_Kind, str]] = SETTINGS,
+) -> Transport:
+    """The transport watermark of a name: "head=20", "tilt=2" and so on, after its main argument.
+
+    Args:
+        keyword: of the name, for messages.
+        items: the settings, as written.
+        scores: of the settings by name.
+        known: settings that there are, with their kinds and values to go by.
+
+    Raises:
+        ValueError: for settings that are unknown, come twice or have no value that fits.
+    """
+    told: dict[str, float] = {}
+    for item in items:
+        name, equals, value = item.partition("=")
+        if name not in known:
+            *most, last = known
+            raise ValueError(f"unknown setting {name!r}; {keyword} knows {', '.join(most)} and {last}")
+        kind, example = known[name]
+        if not equals:
+            raise ValueError(f"the setting {name!r} has no value; write {name}={example}")
+        if name in told:
+            raise ValueError(
+                f"the setting {name} comes twice, {written(told[name])} and {value}; keep one of them"
+            )
+        told[name] = convert(name, value, example, kind)
+    return Transport(
+        scores(told),
+        Sinkhorn(told["sinkhorn"]) if "sinkhorn" in told else Exact(),
+        int(told.get("head", Transport.head)),
+        told.get("tilt", 0.0),
+    )
+
+
+def convert(name: str, value: str, example: str, kind: _Kind = int) -> Any:
+    """A number of a name.
+
+    Raises:
+        ValueError: for what is none of its kind.
+    """
+    try:
+        return kind(value)
+    except ValueError:
+        what = "whole number" if kind is int else "number"
+        raise ValueError(f"{name}={value!r} must be a {what}, as {example}") from None
 
 
 @lru_cache(maxsize=_PLANS)
