@@ -22,7 +22,7 @@ from rich.table import Table
 
 from paper_repro.presets import Arm, Cell, Preset, counted_tokens, load_preset, preset_names
 from tradeoff.console import exit_on_bad_input, print_note, print_written, stdout
-from tradeoff.decoders import Identity, parse_decoder
+from tradeoff.decoders import parse_decoder
 from tradeoff.files import output_folder, write_table
 from tradeoff.kernels import make_method
 from tradeoff.keys import Key
@@ -39,7 +39,7 @@ from tradeoff.llm.measurements import (
 from tradeoff.llm.models import ModelPair, load_pair
 from tradeoff.llm.prompts import encode_prompts
 from tradeoff.llm.rows import Prompt
-from tradeoff.llm.runs import generate_to_file
+from tradeoff.llm.runs import generate_texts
 from tradeoff.llm.sampling import Sampling
 from tradeoff.prf import KeyedPrf
 from tradeoff.records import Record
@@ -56,14 +56,14 @@ def cell_settings(preset: Preset, cell: Cell, *, measure: bool) -> EngineSetting
     """Engine settings of one cell."""
     decoder = parse_decoder(cell.watermark)
     return EngineSettings(
-        make_method(cell.method, decoder),
-        None if isinstance(decoder, Identity) else KeyedPrf(experiment_key(preset.seed)),
-        Sampling(cell.temperature),
-        cell.lookahead or 1,  # not read by a method without speculation
-        cell.max_tokens,
-        preset.seed,
-        preset.ignore_eos,
-        measure,
+        method=make_method(cell.method, decoder),
+        prf=KeyedPrf(experiment_key(preset.seed)) if decoder.marks else None,
+        sampling=Sampling(cell.temperature),
+        lookahead=cell.lookahead or 1,  # not read by a method without speculation
+        max_tokens=cell.max_tokens,
+        seed=preset.seed,
+        ignore_eos=preset.ignore_eos,
+        measure=measure,
     )
 
 
@@ -89,7 +89,7 @@ def generate_cells(
             if len(named) < most:
                 print_note(f"{source.source or source.dataset} has {len(named)} prompts; using all")
             prompts[source.name] = encode_prompts(pair.tokenizer, named, chat=source.chat)
-        run = generate_to_file(
+        run = generate_texts(
             pair,
             cell_settings(preset, cell, measure=True),
             prompts[source.name][: cell.texts],
@@ -99,7 +99,7 @@ def generate_cells(
         )
         alone: list[Record] = []
         if preset.ptt_texts:
-            alone = generate_to_file(
+            alone = generate_texts(
                 pair,
                 cell_settings(
                     preset,

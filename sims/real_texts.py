@@ -265,7 +265,14 @@ def engine_texts(models: ModelPair, texts: int, tokens: int, rng: np.random.Gene
     own, other = (KeyedPrf(Key(rng.bytes(16))) for _ in range(2))
     seed = int(rng.integers(1 << 31))
     settings = EngineSettings(
-        OneRace(), own, Sampling(), _LOOKAHEAD, max_tokens=tokens, seed=seed, ignore_eos=True, measure=True
+        method=OneRace(),
+        prf=own,
+        sampling=Sampling(),
+        lookahead=_LOOKAHEAD,
+        max_tokens=tokens,
+        seed=seed,
+        ignore_eos=True,
+        measure=True,
     )
     prompts = encode_prompts(models.tokenizer, builtin_prompts("continuation")[:texts])
     written = {text.prompt.id: text for text in Engine(models, settings, texts).generate(prompts)}

@@ -62,13 +62,20 @@ METHODS: list[Method] = [
 ]
 
 
+def _shared_coin(
+    method: Method, p: np.ndarray, q: np.ndarray, draft: np.ndarray, randomness: Randomness
+) -> np.ndarray:
+    race = randomness.zeta(Stream.TARGET, method.decoder)
+    return np.exp(-race[..., 0]) < draft_acceptance(p, q, draft)
+
+
 @dataclass(frozen=True)
-class SharedCoin(Algorithm1):
+class SharedCoin(Method):
     """The mistake: the coin is the first number of the stream that the residual is drawn from."""
 
-    def accepts(self, p: np.ndarray, q: np.ndarray, draft: np.ndarray, randomness: Randomness) -> np.ndarray:
-        race = randomness.zeta(Stream.TARGET, self.decoder)
-        return np.exp(-race[..., 0]) < draft_acceptance(p, q, draft)
+    name = "shared-coin"
+    columns = Algorithm1.columns._replace(accept=_shared_coin)
+    detection = Algorithm1.detection
 
 
 def run(size: int, seed: int, out: Path) -> list[Row]:

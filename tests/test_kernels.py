@@ -224,7 +224,7 @@ def law_given_zeta(method: Method, seeds: int) -> np.ndarray:
     lost = method(p, q, draft, Scripted([high, fill], np.empty(0), zeta))
     a = acceptance_probability(P, Q)[draft][:, None]
     assert (lost.accepted == (a[:, 0] == 1)).all()
-    rest = np.eye(len(P))[lost.token] if isinstance(method, TwoKeys) else excess(P, Q)
+    rest = np.eye(len(P))[lost.token] if isinstance(method, TwoKeys | Algorithm1) else excess(P, Q)
     return a * np.eye(len(P))[draft] + (1 - a) * rest
 
 

@@ -47,7 +47,7 @@ PRF = KeyedPrf(Key(b"key of the benchmark"))
 
 
 def engine(pair: ModelPair, method: Method, batch: int, tokens: int) -> Engine:
-    settings = EngineSettings(method, PRF, lookahead=LOOKAHEAD, max_tokens=tokens, ignore_eos=True)
+    settings = EngineSettings(method=method, prf=PRF, lookahead=LOOKAHEAD, max_tokens=tokens, ignore_eos=True)
     return Engine(pair, settings, batch)
 
 

@@ -33,8 +33,8 @@ def main(
     """Generate every text twice and compare."""
     pair = load_pair(dtype=dtype)
     settings = EngineSettings(
-        make_method(method, GumbelMax()),
-        KeyedPrf(Key(b"key of the benchmark")),
+        method=make_method(method, GumbelMax()),
+        prf=KeyedPrf(Key(b"key of the benchmark")),
         max_tokens=tokens,
         ignore_eos=True,
     )

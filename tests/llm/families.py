@@ -204,7 +204,7 @@ def drawn_wrongly(case: Case, batch: int, method: str, length: int = 70) -> floa
     pair = tiny_pair(case)
     key = KeyedPrf(Key(b"key of the table of families"))
     settings = EngineSettings(
-        make_method(method, GumbelMax()), key, max_tokens=TOKENS, ignore_eos=True, measure=True
+        method=make_method(method, GumbelMax()), prf=key, max_tokens=TOKENS, ignore_eos=True, measure=True
     )
     rng = np.random.default_rng(0)
     prompts = [Prompt(str(n), "", tuple(map(int, rng.integers(3, N, n)))) for n in (5, length)]

@@ -52,7 +52,9 @@ TEXTS: dict[tuple[Method, Sampling], list[GeneratedText]] = {}
 def texts_of(pair: ModelPair, case: tuple[Method, Sampling]) -> list[GeneratedText]:
     if case not in TEXTS:
         method, sampling = case
-        settings = EngineSettings(method, PRF, sampling, 3, max_tokens=60, seed=1, ignore_eos=True)
+        settings = EngineSettings(
+            method=method, prf=PRF, sampling=sampling, lookahead=3, max_tokens=60, seed=1, ignore_eos=True
+        )
         TEXTS[case] = list(generate(pair, settings, some_prompts(4)).values())
     return TEXTS[case]
 
@@ -127,7 +129,9 @@ def token_bucket_mass(pair: ModelPair, case: tuple[Method, Sampling], text: Gene
 def test_text_without_drafts_takes_any_model_as_its_anchor(make_pair: MakePair):
     """With the target itself as the anchor every token of `basic` is the seed."""
     pair, method = make_pair(N), Basic(GumbelMax())
-    settings = EngineSettings(method, PRF, Sampling(), 1, max_tokens=40, seed=1, ignore_eos=True)
+    settings = EngineSettings(
+        method=method, prf=PRF, sampling=Sampling(), lookahead=1, max_tokens=40, seed=1, ignore_eos=True
+    )
     (text,) = generate(pair, settings, some_prompts(1)).values()
     found = read_anchor(pair.target, N, method, PRF, Sampling(), text.prompt.token_ids, text.token_ids)
     assert found.seeds_of(N).hits.all()

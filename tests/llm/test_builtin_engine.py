@@ -32,7 +32,7 @@ def prompts(pair, count: int):
 def test_acceptance_rate_is_its_formula(builtin_pair, method, temperature: float) -> None:
     """1 - TV for all but keep strength, which has the smaller sum of pi_ii."""
     settings = EngineSettings(
-        method, PRF, Sampling(temperature), max_tokens=24, ignore_eos=True, measure=True
+        method=method, prf=PRF, sampling=Sampling(temperature), max_tokens=24, ignore_eos=True, measure=True
     )
     run = run_settings(builtin_pair, settings)
     texts = Engine(builtin_pair, settings, 16).generate(prompts(builtin_pair, 16))
@@ -47,7 +47,7 @@ def test_acceptance_rate_is_its_formula(builtin_pair, method, temperature: float
 
 def test_batches_change_nothing(builtin_pair) -> None:
     """In float32 matrix products depend a little on the batch; a token follows only at a near tie."""
-    settings = EngineSettings(OneRace(), PRF, max_tokens=12, ignore_eos=True)
+    settings = EngineSettings(method=OneRace(), prf=PRF, max_tokens=12, ignore_eos=True)
     texts = {}
     for batch in (1, 6):
         found = Engine(builtin_pair, settings, batch).generate(prompts(builtin_pair, 6))

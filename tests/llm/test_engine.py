@@ -49,7 +49,9 @@ def test_texts_do_not_depend_on_batch_size_or_order(case: tuple, make_pair: Make
     """Batches of 1, 3 and 16, forwards and backwards, give the same tokens, sources and acceptances."""
     method, prf, sampling, lookahead = case
     pair = make_pair(N, eos=EOS)
-    settings = EngineSettings(method, prf, sampling, lookahead, max_tokens=14, seed=1)
+    settings = EngineSettings(
+        method=method, prf=prf, sampling=sampling, lookahead=lookahead, max_tokens=14, seed=1
+    )
     prompts = some_prompts(17)
     reference = generate(pair, settings, prompts, batch=16)
     for batch, order in ((1, prompts[4:10]), (3, prompts[::-1])):
@@ -68,7 +70,7 @@ def test_without_a_watermark_the_key_changes_nothing(method: Method, make_pair: 
     """With a prf or without one, another key or not: the same tokens; another seed: others."""
     pair = make_pair(N)
     prompts = some_prompts(4)
-    settings = EngineSettings(method, None, max_tokens=20, ignore_eos=True)
+    settings = EngineSettings(method=method, prf=None, max_tokens=20, ignore_eos=True)
     texts, keyed, seeded = (
         [generate(pair, s, prompts)[prompt.id].token_ids for prompt in prompts]
         for s in (settings, replace(settings, prf=PRF), replace(settings, seed=5))
@@ -84,7 +86,7 @@ def test_rejected_lookahead_positions_do_not_use_up_contexts(prf: Prf, make_pair
     prf = replace(prf, context_width=1)
     prompts = some_prompts(6, n=4)
     for method in (OneRace(), TwoKeys(GumbelMax()), OneRaceTree(width=2)):
-        settings = EngineSettings(method, prf, lookahead=6, max_tokens=12, ignore_eos=True)
+        settings = EngineSettings(method=method, prf=prf, lookahead=6, max_tokens=12, ignore_eos=True)
         texts = generate(pair, settings, prompts).values()
         counts = [contexts_of(text.token_ids, prf)[1].sum() for text in texts]
         assert [text.unmarked for text in texts] == counts
@@ -98,7 +100,7 @@ def test_eos_ends_a_text_wherever_it_comes(make_pair: MakePair) -> None:
     Going on behind it gives the same beginning.
     """
     pair = make_pair(N, eos=EOS)
-    settings = EngineSettings(Algorithm1(GumbelMax()), PRF, lookahead=3, max_tokens=25)
+    settings = EngineSettings(method=Algorithm1(GumbelMax()), prf=PRF, lookahead=3, max_tokens=25)
     prompts = some_prompts(30)
     short = generate(pair, settings, prompts)
     long = generate(pair, replace(settings, ignore_eos=True), prompts)
@@ -122,7 +124,7 @@ def test_eos_ends_a_text_wherever_it_comes(make_pair: MakePair) -> None:
 
 def test_several_eos_ids_and_the_tokenizers_own(make_pair: MakePair) -> None:
     """Any id of the target's list ends a text; the tokenizer's counts only if the target names none."""
-    settings = EngineSettings(Standard(), None, max_tokens=60)
+    settings = EngineSettings(method=Standard(), prf=None, max_tokens=60)
     prompts = some_prompts(12)
     for eos, ends in (([5, 6], {5, 6}), (7, {7}), (None, {2})):
         pair = make_pair(N, eos=eos)
@@ -138,7 +140,7 @@ def test_several_eos_ids_and_the_tokenizers_own(make_pair: MakePair) -> None:
 def test_max_tokens_cuts_inside_a_step(method: Method, make_pair: MakePair) -> None:
     """A shorter limit gives the beginning of the longer text, down to one token and with K far beyond."""
     pair = make_pair(N, seed=1)
-    settings = EngineSettings(method, PRF, lookahead=5, max_tokens=12, ignore_eos=True)
+    settings = EngineSettings(method=method, prf=PRF, lookahead=5, max_tokens=12, ignore_eos=True)
     prompts = some_prompts(6)
     whole = generate(pair, settings, prompts)
     for limit in (1, 2, 3, 7):
@@ -153,7 +155,7 @@ def test_layer_skip_draft_and_padded_logits(make_pair: MakePair) -> None:
     """A draft on the target's weights works; no padded column is ever drawn, on either side."""
     pair = make_pair(N, padding=(0, 40), seed=6)
     pair = replace(pair, draft=skip_layers(pair.target, [1]))
-    settings = EngineSettings(OneRace(), PRF, max_tokens=30, ignore_eos=True, measure=True)
+    settings = EngineSettings(method=OneRace(), prf=PRF, max_tokens=30, ignore_eos=True, measure=True)
     texts = generate(pair, settings, some_prompts(10)).values()
     assert {token for text in texts for token in text.token_ids} == set(range(N))
     for text in texts:
@@ -164,7 +166,9 @@ def test_layer_skip_draft_and_padded_logits(make_pair: MakePair) -> None:
 def test_a_draft_that_equals_the_target_is_always_accepted(make_pair: MakePair) -> None:
     """Every step then emits K + 1 tokens."""
     pair = make_pair(N)
-    settings = EngineSettings(OneRace(), PRF, lookahead=4, max_tokens=20, ignore_eos=True, measure=True)
+    settings = EngineSettings(
+        method=OneRace(), prf=PRF, lookahead=4, max_tokens=20, ignore_eos=True, measure=True
+    )
     for text in generate(replace(pair, draft=pair.target), settings, some_prompts(5)).values():
         assert (text.accepted, text.sources) == ([4] * 4, "ddddb" * 4)
         assert [value for value in text.overlap if value is not None] == pytest.approx([1.0] * 16)
@@ -174,7 +178,7 @@ def test_a_draft_that_equals_the_target_is_always_accepted(make_pair: MakePair) 
 def test_attention_implementations_agree(attention: str, make_pair: MakePair) -> None:
     """Eager attention adds its masks where sdpa takes booleans; log P is that of full passes either way."""
     pair = make_pair(N, attention=attention)
-    settings = EngineSettings(OneRaceTree(width=2), PRF, max_tokens=15, ignore_eos=True)
+    settings = EngineSettings(method=OneRaceTree(width=2), prf=PRF, max_tokens=15, ignore_eos=True)
     for text in generate(pair, settings, some_prompts(5), batch=2).values():
         plain = torch.log_softmax(full_logits(pair.target, text), -1).numpy()
         # Eager attention takes its softmax in float32.
@@ -211,7 +215,7 @@ def test_out_of_memory_halves_the_batch(
 ) -> None:
     """Texts in progress start again, half as many at a time, and come out the same; the user is told."""
     pair = make_pair(N, eos=EOS)
-    settings = EngineSettings(TwoKeys(GumbelMax()), PRF, max_tokens=12)
+    settings = EngineSettings(method=TwoKeys(GumbelMax()), prf=PRF, max_tokens=12)
     prompts = some_prompts(9)
     reference = generate(pair, settings, prompts)
     model = getattr(pair, side)
@@ -228,7 +232,7 @@ def test_out_of_memory_halves_the_batch(
 def test_out_of_memory_with_a_single_text(make_pair: MakePair, monkeypatch: pytest.MonkeyPatch) -> None:
     """Then there is nothing to halve: the message says what to lower. Other errors pass unchanged."""
     pair = make_pair(N)
-    engine = Engine(pair, EngineSettings(Standard(), None), 2)
+    engine = Engine(pair, EngineSettings(method=Standard(), prf=None), 2)
     forward = pair.target.forward
     monkeypatch.setattr(pair.target, "forward", Scarce(forward, 0, 0, torch.OutOfMemoryError("full")))
     with pytest.raises(RuntimeError, match="with a single text; lower max_tokens or lookahead"):
@@ -241,7 +245,7 @@ def test_out_of_memory_with_a_single_text(make_pair: MakePair, monkeypatch: pyte
 def test_an_engine_can_be_used_again(make_pair: MakePair) -> None:
     """After a warm-up, after a run and after one that was abandoned, texts are the same."""
     pair = make_pair(N, eos=EOS)
-    settings = EngineSettings(OneRace(), PRF, max_tokens=15)
+    settings = EngineSettings(method=OneRace(), prf=PRF, max_tokens=15)
     prompts = some_prompts(7)
     reference = generate(pair, settings, prompts)
     engine = Engine(pair, settings, 3)
@@ -258,7 +262,7 @@ def test_a_long_text_outgrows_its_first_slots(make_pair: MakePair) -> None:
     """300 positions, in five growths of the cache, and beside short ones: log P is that of a full pass."""
     pair = make_pair(N, positions=400)
     prompts = [Prompt("long", "", (1, 2, 3) * 40), Prompt("short", "", (4,)), Prompt("next", "", (5, 6))]
-    settings = EngineSettings(OneRaceTree(width=2), PRF, max_tokens=180, ignore_eos=True)
+    settings = EngineSettings(method=OneRaceTree(width=2), prf=PRF, max_tokens=180, ignore_eos=True)
     for text in generate(pair, settings, prompts, batch=2).values():
         plain = torch.log_softmax(full_logits(pair.target, text), -1).numpy()
         np.testing.assert_allclose(text.log_p, plain[np.arange(180), text.token_ids], atol=1e-9)
@@ -286,7 +290,7 @@ def test_bad_settings(arguments: dict, message: str) -> None:
 def test_a_tree_is_no_wider_than_what_can_be_drawn(make_pair: MakePair) -> None:
     """Neither than the vocabulary nor than what top-k keeps of it; as wide as they are it runs."""
     pair = make_pair(4)
-    settings = EngineSettings(OneRaceTree(width=5), PRF, max_tokens=4, ignore_eos=True)
+    settings = EngineSettings(method=OneRaceTree(width=5), prf=PRF, max_tokens=4, ignore_eos=True)
     with pytest.raises(ValueError, match="width=5 candidates a level are more than the 4 tokens of the voc"):
         Engine(pair, settings, 1)
     for widest in (
@@ -298,13 +302,15 @@ def test_a_tree_is_no_wider_than_what_can_be_drawn(make_pair: MakePair) -> None:
 
 def test_basic_ignores_the_lookahead() -> None:
     """It drafts nothing, so no look-ahead is too short for it."""
-    assert not EngineSettings(Basic(Identity()), None, lookahead=0).drafts
+    assert not EngineSettings(method=Basic(Identity()), prf=None, lookahead=0).drafts
 
 
 def test_bad_batch_and_prompts(make_pair: MakePair) -> None:
     """Refused before anything runs; the message names the prompt."""
     pair = make_pair(N, positions=64)
-    settings = EngineSettings(OneRaceTree(width=2), PRF, lookahead=3, max_tokens=20, ignore_eos=True)
+    settings = EngineSettings(
+        method=OneRaceTree(width=2), prf=PRF, lookahead=3, max_tokens=20, ignore_eos=True
+    )
     with pytest.raises(ValueError, match="batch=0"):
         Engine(pair, settings, 0)
     engine = Engine(pair, settings, 2)
@@ -336,7 +342,7 @@ def test_bad_batch_and_prompts(make_pair: MakePair) -> None:
 def test_a_function_that_lacks_what_the_method_reads(method: Method) -> None:
     """vLLM's format has no coin, bits or side information: the error says so before any model is run."""
     with pytest.raises(ValueError, match="vllm-philox-v1 does not define"):
-        EngineSettings(method, VLLM, max_tokens=3)
+        EngineSettings(method=method, prf=VLLM, max_tokens=3)
 
 
 @pytest.mark.parametrize(
@@ -364,7 +370,7 @@ def test_which_texts_follow_the_seed(
     """
     pair = make_pair(N)
     prompts = some_prompts(12)
-    settings = EngineSettings(method, prf, max_tokens=3, ignore_eos=True)
+    settings = EngineSettings(method=method, prf=prf, max_tokens=3, ignore_eos=True)
     assert settings.seeded == seeded
     texts, others = (
         [generate(pair, s, prompts)[prompt.id].token_ids for prompt in prompts]
@@ -377,7 +383,7 @@ def test_different_keys_and_seeds_give_different_texts(make_pair: MakePair) -> N
     """A deterministic method follows its key; its unmasked tokens do not follow the seed."""
     pair = make_pair(N)
     prompts = some_prompts(6)
-    settings = EngineSettings(OneRace(), VLLM, max_tokens=3, ignore_eos=True)
+    settings = EngineSettings(method=OneRace(), prf=VLLM, max_tokens=3, ignore_eos=True)
     texts, keyed, seeded = (
         [generate(pair, s, prompts)[prompt.id] for prompt in prompts]
         for s in (settings, replace(settings, prf=VllmPhilox(5, 2)), replace(settings, seed=9))

@@ -50,7 +50,9 @@ def test_records_can_be_recomputed_from_the_finished_text(case: tuple, make_pair
     """log P, entropy, overlap and efficiency are those of full passes; letters and counts fit together."""
     method, prf, sampling, lookahead = case
     pair = make_pair(N, eos=EOS, padding=(5, 3), seed=1)
-    settings = EngineSettings(method, prf, sampling, lookahead, max_tokens=13, measure=True)
+    settings = EngineSettings(
+        method=method, prf=prf, sampling=sampling, lookahead=lookahead, max_tokens=13, measure=True
+    )
     for text in generate(pair, settings, some_prompts(5), batch=3).values():
         rows, tokens = np.arange(len(text.token_ids)), np.array(text.token_ids)
         logits = full_logits(pair.target, text)
@@ -119,7 +121,9 @@ def test_unmasked_tokens_are_functions_of_the_key(case: tuple, make_pair: MakePa
     method, prf, sampling, lookahead = case
     pair = make_pair(N, seed=2)
     # A short look-ahead, so that enough steps end with a bonus token.
-    settings = EngineSettings(method, prf, sampling, min(lookahead, 2), max_tokens=30, ignore_eos=True)
+    settings = EngineSettings(
+        method=method, prf=prf, sampling=sampling, lookahead=min(lookahead, 2), max_tokens=30, ignore_eos=True
+    )
     decoder = method.decoder
     drafted = method.detection.drafted
     bonus = method.detection.bonus
@@ -212,7 +216,7 @@ def test_a_detector_reads_the_watermark_from_token_ids(method: Method, make_pair
     """
     n = 30
     pair = make_pair(n, seed=4)
-    settings = EngineSettings(method, PRF, max_tokens=60, ignore_eos=True)
+    settings = EngineSettings(method=method, prf=PRF, max_tokens=60, ignore_eos=True)
     prompts = some_prompts(12, n=n)
     entries: dict[tuple[Stream | None, Stream], dict[tuple, float]] = {}
     wrong: dict[tuple, float] = {}

@@ -58,7 +58,9 @@ every_case = pytest.mark.parametrize(
 
 def generate(pair: ModelPair, case: tuple, texts: int = 4, tokens: int = 60) -> list[GeneratedText]:
     method, prf, sampling = case
-    settings = EngineSettings(method, prf, sampling, 3, max_tokens=tokens, seed=1, ignore_eos=True)
+    settings = EngineSettings(
+        method=method, prf=prf, sampling=sampling, lookahead=3, max_tokens=tokens, seed=1, ignore_eos=True
+    )
     rng = np.random.default_rng(2)
     prompts = [Prompt(f"p{i}", "", tuple(map(int, rng.integers(0, N, 1 + 3 * i)))) for i in range(texts)]
     return list(Engine(pair, settings, 4).generate(prompts))
@@ -94,7 +96,16 @@ def test_every_token_of_the_key_is_found(case, make_pair: MakePair):
 
 def test_entropies_are_those_of_the_generation(make_pair: MakePair):
     pair = make_pair(N)
-    settings = EngineSettings(OneRace(), PRF, CUT, 3, max_tokens=70, seed=1, ignore_eos=True, measure=True)
+    settings = EngineSettings(
+        method=OneRace(),
+        prf=PRF,
+        sampling=CUT,
+        lookahead=3,
+        max_tokens=70,
+        seed=1,
+        ignore_eos=True,
+        measure=True,
+    )
     (text,) = Engine(pair, settings, 1).generate([Prompt("p", "", (1, 2, 3))])
     found = replay(pair, OneRace(), PRF, CUT, [1, 2, 3], text.token_ids)
     np.testing.assert_allclose(found.entropy, np.array(text.entropy)[found.index], rtol=1e-8, atol=1e-12)

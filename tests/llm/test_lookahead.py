@@ -53,7 +53,13 @@ def test_a_text_is_the_beginning_of_a_longer_one(case: tuple, make_pair: MakePai
     method, prf, sampling, lookahead = case
     pair = make_pair(N, seed=1)
     settings = EngineSettings(
-        method, prf, sampling, max(lookahead, 2), max_tokens=LONG, seed=2, ignore_eos=True
+        method=method,
+        prf=prf,
+        sampling=sampling,
+        lookahead=max(lookahead, 2),
+        max_tokens=LONG,
+        seed=2,
+        ignore_eos=True,
     )
     prompts = some_prompts(5)
     whole = generate(pair, settings, prompts)
@@ -71,7 +77,7 @@ def test_a_lookahead_beyond_the_text_is_one_as_long(method, batch: int, make_pai
     """Rows that are nearly done beside rows that are not give the same texts as well."""
     pair = make_pair(N, seed=4)
     prompts = some_prompts(6)
-    settings = EngineSettings(method, PRF, lookahead=8, max_tokens=8, ignore_eos=True)
+    settings = EngineSettings(method=method, prf=PRF, lookahead=8, max_tokens=8, ignore_eos=True)
     bounded = generate(pair, settings, prompts, batch=3)
     endless = generate(pair, replace(settings, lookahead=1000), prompts, batch)
     assert {name: essence(text) for name, text in endless.items()} == {
@@ -84,7 +90,7 @@ def test_a_lookahead_beyond_the_text_is_one_as_long(method, batch: int, make_pai
 def test_nothing_is_drafted_that_the_text_has_no_room_for(method, make_pair: MakePair) -> None:
     """With 6 tokens and K = 1000: first 6 drafts, then as many as are left after every step."""
     pair = make_pair(N, seed=2)
-    settings = EngineSettings(method, PRF, lookahead=1000, max_tokens=6, ignore_eos=True)
+    settings = EngineSettings(method=method, prf=PRF, lookahead=1000, max_tokens=6, ignore_eos=True)
     engine = Engine(pair, settings, 1, probe=False)
     for prompt in some_prompts(4):
         with passes(pair.draft) as drafted:
@@ -98,7 +104,9 @@ def test_nothing_is_drafted_that_the_text_has_no_room_for(method, make_pair: Mak
 def test_a_batch_drafts_what_its_neediest_text_wants(make_pair: MakePair) -> None:
     """Never more than 6 at a time, and no position beyond the longest text is asked about."""
     pair = make_pair(N, seed=2)
-    settings = EngineSettings(OneRaceTree(width=2), PRF, lookahead=1000, max_tokens=6, ignore_eos=True)
+    settings = EngineSettings(
+        method=OneRaceTree(width=2), prf=PRF, lookahead=1000, max_tokens=6, ignore_eos=True
+    )
     prompts = [Prompt(f"p{k}", "", (k, 1, 2, 3, k)) for k in range(3)]
     engine = Engine(pair, settings, 3, probe=False)
     with passes(pair.draft) as drafted, passes(pair.target) as verified:
@@ -113,7 +121,7 @@ def test_a_batch_drafts_what_its_neediest_text_wants(make_pair: MakePair) -> Non
 def test_the_context_window_holds_what_is_drafted(make_pair: MakePair) -> None:
     """A window that the longest text fills is enough, however far the look-ahead could go."""
     pair = make_pair(N, positions=32)
-    settings = EngineSettings(OneRace(), PRF, lookahead=1000, max_tokens=12, ignore_eos=True)
+    settings = EngineSettings(method=OneRace(), prf=PRF, lookahead=1000, max_tokens=12, ignore_eos=True)
     engine = Engine(pair, settings, 2)
     fits = [Prompt("fits", "", (1,) * 20), Prompt("short", "", (2,))]
     with passes(pair.target) as verified:

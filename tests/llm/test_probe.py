@@ -208,5 +208,7 @@ def test_a_configuration_of_which_no_small_model_can_be_made(
 
 def _engine(case: Case, method: str, ask: bool = True) -> Engine:
     key = KeyedPrf(Key(b"key of the probe's tests"))
-    settings = EngineSettings(make_method(method, GumbelMax()), key, max_tokens=40, ignore_eos=True)
+    settings = EngineSettings(
+        method=make_method(method, GumbelMax()), prf=key, max_tokens=40, ignore_eos=True
+    )
     return Engine(tiny_pair(case), settings, 2, probe=ask)

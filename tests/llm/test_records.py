@@ -75,7 +75,14 @@ def test_record_holds_what_the_text_is() -> None:
 def test_run_settings_name_everything_but_the_key(make_pair) -> None:
     pair = make_pair()
     settings = EngineSettings(
-        Algorithm1(SynthID(5)), KeyedPrf(KEY, 3), Sampling(0.5, 10, 0.9), 2, 50, 7, True, True
+        method=Algorithm1(SynthID(5)),
+        prf=KeyedPrf(KEY, 3),
+        sampling=Sampling(0.5, 10, 0.9),
+        lookahead=2,
+        max_tokens=50,
+        seed=7,
+        ignore_eos=True,
+        measure=True,
     )
     run = run_settings(pair, settings).to_json()
     assert KEY.secret.hex() not in json.dumps(run)
@@ -105,7 +112,7 @@ def test_run_settings_name_everything_but_the_key(make_pair) -> None:
 
 def test_settings_that_change_a_text_change_its_run(make_pair) -> None:
     pair = make_pair()
-    base = EngineSettings(OneRace(), KeyedPrf(KEY))
+    base = EngineSettings(method=OneRace(), prf=KeyedPrf(KEY))
     others = [
         replace(base, method=OneRaceTree(width=2)),
         replace(base, method=OneRaceTree(width=3)),
@@ -116,14 +123,14 @@ def test_settings_that_change_a_text_change_its_run(make_pair) -> None:
         replace(base, max_tokens=9),
         replace(base, seed=1),
         replace(base, ignore_eos=True),
-        EngineSettings(Basic(GumbelMax()), KeyedPrf(KEY)),
-        EngineSettings(Standard(), None),
+        EngineSettings(method=Basic(GumbelMax()), prf=KeyedPrf(KEY)),
+        EngineSettings(method=Standard(), prf=None),
     ]
     runs = [run_settings(pair, settings) for settings in [base, *others]]
     assert len(set(runs)) == len(runs)
     # What an unwatermarked method does not read does not tell its runs apart.
-    assert run_settings(pair, EngineSettings(Standard(), KeyedPrf(KEY))) == run_settings(
-        pair, EngineSettings(Standard(), None)
+    assert run_settings(pair, EngineSettings(method=Standard(), prf=KeyedPrf(KEY))) == run_settings(
+        pair, EngineSettings(method=Standard(), prf=None)
     )
 
 

@@ -144,7 +144,9 @@ def test_joint_law_is_the_targets(
     method, lookahead, prf, sampling = case
     pair = make_pair(N, seed=3)
     own_keys(prf)
-    settings = EngineSettings(method, prf(1), sampling, lookahead, LENGTH, ignore_eos=True)
+    settings = EngineSettings(
+        method=method, prf=prf(1), sampling=sampling, lookahead=lookahead, max_tokens=LENGTH, ignore_eos=True
+    )
     prompts = [Prompt(str(i), "", PROMPT) for i in range(TEXTS)]
     counts = np.zeros((N,) * LENGTH)
     for text in Engine(pair, settings, batch=800).generate(prompts):

@@ -113,7 +113,16 @@ def test_a_tree_is_verified_in_one_pass(
     rng = np.random.default_rng(width)
     method = OneRaceTree(width=width) if width > 1 else Standard(Identity())
     target = Feeder(pair.target, 3, N)
-    speculator = Speculator(method, None, Sampling(), target, None, lookahead, N, False)
+    speculator = Speculator(
+        method=method,
+        prf=None,
+        sampling=Sampling(),
+        target=target,
+        draft=None,
+        lookahead=lookahead,
+        vocabulary=N,
+        measure=False,
+    )
     rows = []
     for b, (length, limit) in enumerate(((1, 99), (6, 2), (13, 99))):
         ids = tuple(map(int, rng.integers(0, N, length)))

@@ -12,7 +12,7 @@ from sims.statements import STATEMENTS, evaluate
 from tradeoff import coupling, draws, kernels, measures, race_tree
 from tradeoff.decoders import synthid
 from tradeoff.draws import draft_acceptance
-from tradeoff.kernels import Algorithm1, OneRace, Standard
+from tradeoff.kernels import Algorithm1, OneRace, TwoKeys
 from tradeoff.llm.rows import ContextWindow
 from tradeoff.prf import KeyedPrf, Stream
 
@@ -73,7 +73,7 @@ def streams_not_separated(patch: pytest.MonkeyPatch) -> None:
 
 
 def truly_random_coin(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Algorithm1, "accepts", Standard.accepts)
+    patch.setattr(Algorithm1, "columns", TwoKeys.columns)
 
 
 def dropped_mask(patch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from tradeoff.decoders import Completed, is_degenerate
+from tradeoff.decoders import is_degenerate
 from tradeoff.detection.anchored import AnchorReading, Seeds
 from tradeoff.detection.evidence import Evidence
 from tradeoff.kernels import Method
@@ -60,11 +60,10 @@ def read_anchor(
             f"method={method.name!r} with {decoder.name} has no draft tokens that the key determines; use a "
             "watermarked method with gumbel, synthid:inf or a completed watermark"
         )
-    tilt = getattr(decoder.decoder, "tilt", 0.0) if isinstance(decoder, Completed) else 0.0
-    if tilt:
+    if not decoder.unbiased:
         raise ValueError(
-            f"tilt={tilt:g} gives seeds another law than the draft's, so that no test of them is valid; use "
-            "the detectors of the key alone, or tilt 0"
+            f"decoder={decoder.name!r} is biased and gives seeds another law than the draft's, so that no "
+            "test of them is valid; use the detectors of the key alone, or tilt 0"
         )
     if not len(prompt_ids):
         raise ValueError("prompt_ids are empty; pass the prompt, or any token to start from")

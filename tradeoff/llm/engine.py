@@ -16,8 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from tradeoff.decoders import is_degenerate
-from tradeoff.kernels import Basic, KeepStrength, Method
+from tradeoff.kernels import Coin, Method
 from tradeoff.llm.huggingface import end_token_ids, longest_context
 from tradeoff.llm.models import ModelPair
 from tradeoff.llm.probe import findings
@@ -30,7 +29,7 @@ from tradeoff.prf import Kind, Prf, check_supplied
 __all__ = ["Engine", "EngineSettings"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EngineSettings:
     """How texts are generated.
 
@@ -79,28 +78,25 @@ class EngineSettings:
                 f"method {self.method.name} with {self.method.decoder.name} needs a key: pass prf"
             )
         if self.prf is not None and self.marked:
-            coin = {Kind.COIN} if self.method.detection.coin == "keyed" else set()
+            coin = {Kind.COIN} if self.method.detection.coin is Coin.KEYED else set()
             check_supplied(self.prf, self.method.decoder.needs | coin)
 
     @property
     def drafts(self) -> bool:
         """Whether there is any speculation."""
-        return not isinstance(self.method, Basic)
+        return self.method.drafts
 
     @property
     def marked(self) -> bool:
         """Whether anything is watermarked."""
-        return self.method.decoder.randomness != "none"
+        return self.method.decoder.marks
 
     @property
     def seeded(self) -> bool:
         """Whether every text depends on the seed; else it does only behind a context that occurs again."""
         if self.prf is None or not self.marked or not self.prf.pads_contexts:
             return True
-        if not is_degenerate(self.method.decoder):
-            return True
-        # Keeping strength with a degenerate watermark has a random coin, but no use for it.
-        return self.method.detection.coin == "random" and not isinstance(self.method, KeepStrength)
+        return not self.method.determined
 
 
 class Engine:
@@ -161,7 +157,14 @@ class Engine:
         draft = Feeder(self.pair.draft, self.batch, n) if self._k else None
         self._feeders = [target] if draft is None else [target, draft]
         self._speculator = Speculator(
-            settings.method, self._prf, settings.sampling, target, draft, self._k, n, settings.measure
+            method=settings.method,
+            prf=self._prf,
+            sampling=settings.sampling,
+            target=target,
+            draft=draft,
+            lookahead=self._k,
+            vocabulary=n,
+            measure=settings.measure,
         )
         self._rows = []
 

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from tradeoff.decoders import is_degenerate
 from tradeoff.detection.evidence import Evidence
-from tradeoff.kernels import Basic, KeepStrength, Method
+from tradeoff.kernels import Method
 from tradeoff.keyed_randomness import KeyedRandomness
 from tradeoff.llm.huggingface import PreTrainedModel, next_logits
 from tradeoff.llm.keyed import vocabulary_ids
@@ -66,8 +65,7 @@ def replay(
     Raises:
         ValueError: for a method whose tokens the key does not determine, or an empty prompt.
     """
-    decided = method.detection.coin != "random" or isinstance(method, KeepStrength)
-    if not (is_degenerate(method.decoder) and decided):
+    if not method.determined:
         raise ValueError(
             f"method={method.name!r} with {method.decoder.name} leaves tokens to true randomness; "
             "model-aware detection needs a degenerate watermark and basic, keep-strength, algorithm-1, "
@@ -86,7 +84,7 @@ def replay(
         nothing = np.zeros(0)
         return Replay(evidence.index, nothing.astype(bool), nothing, nothing)
     target = logits(pair.target)
-    draft = None if isinstance(method, Basic) else logits(pair.draft)
+    draft = logits(pair.draft) if method.drafts else None
     found: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
     all_contexts, all_tokens = evidence.contexts, evidence.tokens
     for first in range(0, len(evidence), _POSITIONS):

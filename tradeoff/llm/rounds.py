@@ -9,7 +9,7 @@ from functools import cache, partial
 import numpy as np
 import torch
 
-from tradeoff.kernels import Method, OneRaceTree
+from tradeoff.kernels import Method
 from tradeoff.keyed_randomness import KeyedRandomness
 from tradeoff.llm.keyed import vocabulary_ids
 from tradeoff.llm.rows import Row, Step
@@ -38,7 +38,7 @@ class _Level:
         return self.candidates[:, 0]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Speculator:
     """Runs rounds.
 
@@ -122,10 +122,7 @@ class Speculator:
             law = self.sampling.probabilities(logits[:, 0])
             contexts, masked = _contexts(rows, drafts)
             randomness = self._randomness(rows, level, contexts[:, level], masked[:, level])
-            if isinstance(self.method, OneRaceTree):
-                candidates = self.method.candidates(law, randomness)
-            else:
-                candidates = self.method.draft(law, randomness)[:, None]
+            candidates = self.method.candidates(law, randomness)
             levels.append(_Level(law, candidates, randomness))
             drafts = np.concatenate([drafts, candidates[:, :1].cpu().numpy()], axis=1)
         return levels
@@ -183,14 +180,10 @@ class Speculator:
             level = levels[k]
             draft_law = level.law if len(here) == len(rows) else level.law[index]
             randomness = level.randomness.take(here)
-            if isinstance(self.method, OneRaceTree):
-                verdict = self.method.choose(law, draft_law, randomness)
-                last[here] = verdict.token.cpu().numpy()
-                chosen = verdict.rank.cpu().numpy()
-                rank[here] = np.where(chosen < self.method.width, chosen - 1, -1)
-            else:
-                token = self.method.replacement(law, draft_law, level.draft[index], randomness)
-                last[here] = token.cpu().numpy()
+            verdict = self.method.after_rejection(law, draft_law, level.draft[index], randomness)
+            last[here] = verdict.token.cpu().numpy()
+            chosen = verdict.rank.cpu().numpy()
+            rank[here] = np.where(chosen < self.method.width, chosen - 1, -1)
         return last, rank
 
     def _after_sibling(self, row: Row, b: int, step: Step, logits: torch.Tensor) -> Step:
