@@ -12,14 +12,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, singledispatch
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from paper_repro.presets import LENGTHS, Cell
-from tradeoff.decoders import Completed, GumbelMax, SynthID, Transport, parse_decoder
+from tradeoff.decoders import Completed, Decoder, GumbelMax, SynthID, Transport, parse_decoder
 from tradeoff.detection import (
     Aaronson,
     ArsPrior,
@@ -40,10 +40,9 @@ from tradeoff.detection.choice import default_detector
 from tradeoff.detection.power import power
 from tradeoff.detection.synthid import scored_rounds
 from tradeoff.detection.transport import AuthorsTest
-from tradeoff.kernels import Method, make_method
+from tradeoff.kernels import Coin, Method, make_method
 from tradeoff.prf import Prf, Stream
 from tradeoff.records import Record
-from tradeoff.scores import RandomScores, SimplexScores
 
 __all__ = [
     "FPR",
@@ -91,46 +90,69 @@ def evidence_of(cell: Cell, records: list[Record], prf: Prf) -> CellEvidence:
 
 def fit_detectors(method: Method, training: Sequence[Evidence], seed: int = 0) -> list[Detector]:
     """Every detector for a method, fitted where it needs it."""
-    streams = method.detection.streams
-    if isinstance(method.decoder, GumbelMax):
-        if len(streams) == 1:
-            (stream,) = streams
-            uniforms = np.concatenate([evidence.uniform(stream) for evidence in training])
-            return [Aaronson(stream), LikelihoodRatio(RacePrior.fit(uniforms), stream)]
-        share = float(np.mean(np.concatenate([evidence.drafted for evidence in training])))
-        found: list[Detector] = [ArsPrior(share), SumOfKeys(), Oracle()]
-        if method.detection.coin == "keyed":
-            found.insert(0, ArsTau(fit_tau(training, FPR)))
-        found.insert(-1, LikelihoodRatio.fit(training, coin=method.detection.coin == "keyed"))
-        return found
-    if isinstance(method.decoder, Transport | Completed):
-        return _of_transport(method)
-    if not isinstance(method.decoder, SynthID):
-        raise ValueError(f"{method.name} with {method.decoder.name} carries no watermark to detect")
-    rounds = scored_rounds(method.decoder)
+    return _of_decoder(method.decoder, method, training)
+
+
+@singledispatch
+def _of_decoder(decoder: Decoder, method: Method, training: Sequence[Evidence]) -> list[Detector]:
+    return [default_detector(method)]
+
+
+@_of_decoder.register
+def _(decoder: GumbelMax, method: Method, training: Sequence[Evidence]) -> list[Detector]:
+    streams, keyed = method.detection.streams, method.detection.coin is Coin.KEYED
+    if len(streams) == 1:
+        (stream,) = streams
+        uniforms = np.concatenate([evidence.uniform(stream) for evidence in training])
+        return [Aaronson(stream), LikelihoodRatio(RacePrior.fit(uniforms), stream)]
+    found: list[Detector] = [ArsPrior(_drafted_share(training)), SumOfKeys(), Oracle()]
+    if keyed:
+        found.insert(0, ArsTau(fit_tau(training, FPR)))
+    found.insert(-1, LikelihoodRatio.fit(training, coin=keyed))
+    return found
+
+
+@_of_decoder.register
+def _(decoder: SynthID, method: Method, training: Sequence[Evidence]) -> list[Detector]:
+    streams, rounds = method.detection.streams, scored_rounds(decoder)
     if len(streams) == 1:
         ordered = tuple(streams)
         bayes = fit_bayes(training, rounds, "single", streams=ordered)
         return [MeanBits(rounds, ordered), WeightedMeanBits(rounds, ordered), bayes]
-    both = (Stream.DRAFT, Stream.TARGET)
-    share = float(np.mean(np.concatenate([evidence.drafted for evidence in training])))
     mixings: list[Mixing] = ["layer", "token", "oracle"]
-    if method.detection.coin == "keyed":
+    if method.detection.coin is Coin.KEYED:
         mixings.insert(2, "mlp")
+    share = _drafted_share(training)
     fitted = [fit_bayes(training, rounds, mixing, share=share) for mixing in mixings]
-    return [WeightedMeanBits(rounds, both), *fitted]
+    return [WeightedMeanBits(rounds, (Stream.DRAFT, Stream.TARGET)), *fitted]
+
+
+@_of_decoder.register
+def _(decoder: Transport, method: Method, training: Sequence[Evidence]) -> list[Detector]:
+    return _of_transport(method, decoder)
+
+
+@_of_decoder.register
+def _(decoder: Completed, method: Method, training: Sequence[Evidence]) -> list[Detector]:
+    return _of_completed(method, decoder)
 
 
 @cache
-def _of_transport(method: Method) -> list[Detector]:
-    """The test that the key allows, and beside it the same without the race, or that of the authors."""
-    decoder, found = method.decoder, [default_detector(method)]
-    if isinstance(decoder, Completed):
-        found.append(default_detector(replace(method, decoder=decoder.decoder)))
-    elif isinstance(decoder, Transport) and isinstance(decoder.scores, SimplexScores | RandomScores):
-        streams = tuple(stream for stream in Stream if stream in method.detection.streams)
-        found.append(AuthorsTest(decoder.scores, streams))
-    return found
+def _of_transport(method: Method, decoder: Transport) -> list[Detector]:
+    """The test that the key allows, and beside it that of the authors."""
+    streams = tuple(stream for stream in Stream if stream in method.detection.streams)
+    authors = [] if decoder.scores.presumed is None else [AuthorsTest(decoder.scores, streams)]
+    return [default_detector(method), *authors]
+
+
+@cache
+def _of_completed(method: Method, decoder: Completed) -> list[Detector]:
+    """The test that the key allows, and beside it the same without the race."""
+    return [default_detector(method), default_detector(replace(method, decoder=decoder.decoder))]
+
+
+def _drafted_share(training: Sequence[Evidence]) -> float:
+    return float(np.mean(np.concatenate([evidence.drafted for evidence in training])))
 
 
 @dataclass(frozen=True)

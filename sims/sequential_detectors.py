@@ -30,30 +30,31 @@ from scipy import integrate, special
 
 from sims.common import BAR, finish, generator, panels
 from sims.report import Row, compare
-from tradeoff.decoders import GumbelMax
+from tradeoff.decoders import GumbelMax, SimplexScores
 from tradeoff.detection.anchored import AnchorReading, DraftAware, Seeds, hit_log_bets
 from tradeoff.detection.bets import (
     PROBABILITIES,
     Bets,
     RaceBets,
     TournamentBets,
-    TwoKeyBets,
     race_log_bets,
     tournament_log_bets,
 )
+from tradeoff.detection.completed_bets import CompletedBets
 from tradeoff.detection.evidence import Evidence, score_and_rank, scored_positions, text_contexts
 from tradeoff.detection.gumbel import exponential_scores
 from tradeoff.detection.hits import SeedHits
 from tradeoff.detection.sequential import log_e_values
-from tradeoff.detection.transport import rank_log_bets, value_log_bets
-from tradeoff.detection.transport_bets import CompletedBets, TransportBets
+from tradeoff.detection.simplex_water_bets import SimplexBets, value_log_bets
+from tradeoff.detection.transport import rank_log_bets
+from tradeoff.detection.transport_bets import TransportBets
 from tradeoff.draws import categorical
 from tradeoff.files import write_table
 from tradeoff.keys import Key
 from tradeoff.plane import COLORS
 from tradeoff.prf import KeyedPrf, Stream
 from tradeoff.randomness import open_uniform
-from tradeoff.scores import RandomScores, Scores, SimplexScores, seeded_table
+from tradeoff.scores import RandomScores, Scores, seeded_table
 
 __all__ = ["run"]
 
@@ -72,11 +73,11 @@ _STREAMS = (Stream.SHARED, *_BOTH)
 _RANDOM, _BITS = RandomScores("lognormal", 64), SimplexScores(4)
 _FAMILIES: dict[str, Bets] = {
     "one race": RaceBets(),
-    "two races, keyed coin": TwoKeyBets(True),
+    "two races, keyed coin": RaceBets(_BOTH, True),
     "tournament": TournamentBets(_ROUNDS),
-    "two tournaments, random coin": TwoKeyBets(False, _ROUNDS),
+    "two tournaments, random coin": TournamentBets(_ROUNDS, _BOTH, False),
     "HeavyWater": TransportBets(_RANDOM),
-    "two completed SimplexWater, keyed coin": CompletedBets(_BITS, _BOTH, True),
+    "two completed SimplexWater, keyed coin": CompletedBets(SimplexBets(_BITS, _BOTH, True)),
 }
 
 

@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tradeoff.decoders import SimplexScores
 from tradeoff.detection import evidence as evidence_module
 from tradeoff.detection.evidence import Evidence, scored_positions, text_contexts
 from tradeoff.keys import Key
 from tradeoff.llm.rows import ContextWindow
 from tradeoff.philox import VllmPhilox
 from tradeoff.prf import PAD, KeyedPrf, Prf, Stream
-from tradeoff.scores import RandomScores, SimplexScores
+from tradeoff.scores import RandomScores
 
 KEY = Key(b"the key of the evidence tests...")
 #: Few words and short contexts, so that contexts come back often.

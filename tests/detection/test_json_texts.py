@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tradeoff.cli.examine import Examiner, Options
 from tradeoff.detection import json_texts
 from tradeoff.detection.json_texts import Broken, Text, texts_of_json, texts_of_lines
 from tradeoff.keys import Key
+from tradeoff.verdicts import Examiner, Options
 
 KEY = Key(b"the key of the long texts")
 ids = st.lists(st.integers(0, 10**18 - 1), max_size=6)

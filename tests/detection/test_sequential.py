@@ -16,7 +16,7 @@ from tests.detection.ideal import Given, unmarked
 from tests.support import ALPHA, P
 from tradeoff.decoders import GumbelMax, SynthID
 from tradeoff.detection import Aaronson, Evidence, SumOfKeys, WeightedMeanBits
-from tradeoff.detection.bets import PROBABILITIES, Bets, RaceBets, TournamentBets, TwoKeyBets, race_log_bets
+from tradeoff.detection.bets import PROBABILITIES, Bets, RaceBets, StreamBets, TournamentBets, race_log_bets
 from tradeoff.detection.sequential import (
     OverTime,
     Sequential,
@@ -33,15 +33,16 @@ from tradeoff.prf import KeyedPrf, Stream
 from tradeoff.supermartingales import log_p_values
 
 TEXTS, TOKENS, ROUNDS = 50_000, 60, 6
-FAMILIES: list[Bets] = [
+BOTH = (Stream.DRAFT, Stream.TARGET)
+FAMILIES: list[StreamBets] = [
     RaceBets(),
     TournamentBets(ROUNDS),
-    TwoKeyBets(True),
-    TwoKeyBets(False),
-    TwoKeyBets(True, ROUNDS),
-    TwoKeyBets(False, ROUNDS),
+    RaceBets(BOTH, True),
+    RaceBets(BOTH, False),
+    TournamentBets(ROUNDS, BOTH, True),
+    TournamentBets(ROUNDS, BOTH, False),
 ]
-names = [f"{bets.name} {getattr(bets, 'coin', '')}" for bets in FAMILIES]
+names = [f"{bets.name} {bets.coin}" for bets in FAMILIES]
 
 
 @pytest.mark.parametrize("column", range(len(PROBABILITIES)))
@@ -69,14 +70,14 @@ def test_two_key_bets_are_fair_at_every_coin(coin):
     both = {Stream.DRAFT: bits[:, :3], Stream.TARGET: bits[:, 3:]}
     for value in (1e-9, 0.3, 1 - 1e-9):
         text = Given(bits=both, coins=np.full(len(bits), value))
-        e = np.exp(TwoKeyBets(coin, 3).log_bets(text))
+        e = np.exp(TournamentBets(3, BOTH, coin).log_bets(text))
         assert e.mean(axis=0) == pytest.approx(1, abs=1e-12)
 
 
 def test_two_key_race_bets_are_fair_and_read_both_keys():
-    bets = TwoKeyBets(True)
+    bets = RaceBets(BOTH, True)
     grid = (np.arange(4000) + 0.5) / 4000
-    for held in (Stream.DRAFT, Stream.TARGET):
+    for held in BOTH:
         other = Stream.TARGET if held is Stream.DRAFT else Stream.DRAFT
         text = Given({held: np.full(4000, 0.5), other: grid}, coins=np.full(4000, 0.25))
         share = 0.6 if held is Stream.DRAFT else 0.4
@@ -144,7 +145,10 @@ def phrases(rng: np.random.Generator) -> np.ndarray:
     return stock[rng.integers(0, 3, 12)].ravel()
 
 
-@pytest.mark.parametrize("test", [Sequential(RaceBets()), OverTime(Aaronson()), Sequential(TwoKeyBets(True))])
+@pytest.mark.parametrize(
+    "test",
+    [Sequential(RaceBets()), OverTime(Aaronson()), Sequential(RaceBets(BOTH, True))],
+)
 def test_repeated_contexts_under_random_keys_keep_the_level(test):
     rng = np.random.default_rng(5)
     texts, alpha = 500, 0.05
@@ -194,7 +198,7 @@ def test_the_anytime_p_value_is_the_inverse_of_the_highest_wealth():
 
 
 @pytest.mark.parametrize("prf", [KeyedPrf(Key(bytes(range(32))), 3), VllmPhilox(0x0123456789ABCDEF)])
-@pytest.mark.parametrize("bets", [RaceBets(), TwoKeyBets(False)], ids=["one key", "two keys"])
+@pytest.mark.parametrize("bets", [RaceBets(), RaceBets(BOTH, False)], ids=["one key", "two keys"])
 def test_a_stream_says_after_every_token_what_the_whole_text_says(prf, bets):
     rng = np.random.default_rng(0)
     tokens = rng.integers(0, 4, 150)

@@ -16,44 +16,43 @@ from tests.detection.transporting import (
     STREAMS,
     marked_numbers,
     null_numbers,
+    own_bets,
+    own_sum,
     phrases,
     random_key,
     true_mean,
     written,
 )
 from tests.support import ALPHA
-from tradeoff.decoders import Completed, heavy_water, parse_decoder, simplex_water
+from tradeoff.decoders import Completed, SimplexScores, heavy_water, parse_decoder, simplex_water
 from tradeoff.detection import Evidence, default_detector
-from tradeoff.detection.bets import Bets, race_log_bets, tournament_log_bets
+from tradeoff.detection.bets import Bets, StreamBets, race_log_bets, tournament_log_bets
 from tradeoff.detection.choice import default_bets
+from tradeoff.detection.completed import CompletedSum
+from tradeoff.detection.completed_bets import CompletedBets
 from tradeoff.detection.sequential import Sequential, log_e_values
-from tradeoff.detection.transport import (
-    TILTS,
-    CompletedSum,
-    RankRatio,
-    SimplexSum,
-    rank_log_bets,
-    value_log_bets,
-)
-from tradeoff.detection.transport_bets import CompletedBets, TransportBets
+from tradeoff.detection.simplex_water import SimplexSum
+from tradeoff.detection.simplex_water_bets import TILTS, SimplexBets, value_log_bets
+from tradeoff.detection.transport import RankRatio, rank_log_bets
+from tradeoff.detection.transport_bets import TransportBets
 from tradeoff.kernels import Algorithm1, Basic, KeepEfficiency, TwoKeys
 from tradeoff.prf import Stream
-from tradeoff.scores import RandomScores, Scores, SimplexScores, seeded_table
+from tradeoff.scores import RandomScores, Scores, seeded_table
 from tradeoff.transport import Sinkhorn
 
 TEXTS, TOKENS, ROUNDS = 20_000, 40, 4
 HEAVY, SIMPLEX = RandomScores("lognormal", 128), SimplexScores(4)
-FAMILIES: list[tuple[Bets, Scores]] = [
+FAMILIES: list[tuple[StreamBets, Scores]] = [
     (TransportBets(HEAVY), HEAVY),
-    (TransportBets(SIMPLEX), SIMPLEX),
+    (SimplexBets(SIMPLEX), SIMPLEX),
     (TransportBets(HEAVY, BOTH, True), HEAVY),
-    (TransportBets(SIMPLEX, BOTH, False), SIMPLEX),
-    (CompletedBets(HEAVY), HEAVY),
-    (CompletedBets(SIMPLEX, BOTH, True), SIMPLEX),
-    (CompletedBets(ROUNDS), HEAVY),
+    (SimplexBets(SIMPLEX, BOTH, False), SIMPLEX),
+    (CompletedBets(own_bets(HEAVY)), HEAVY),
+    (CompletedBets(own_bets(SIMPLEX, BOTH, True)), SIMPLEX),
+    (CompletedBets(own_bets(ROUNDS)), HEAVY),
 ]
 every = pytest.mark.parametrize(
-    ("bets", "scores"), FAMILIES, ids=[f"{b.name} {getattr(b, 'inner', s)}" for b, s in FAMILIES]
+    ("bets", "scores"), FAMILIES, ids=[f"{b.name} {s} {b.count}" for b, s in FAMILIES]
 )
 
 
@@ -97,7 +96,7 @@ def test_two_key_bets_are_fair_at_every_coin(scores, coin):
             ranks={stream: order[pairs[:, i]] for i, stream in enumerate(BOTH)},
             coins=np.full(len(pairs), value),
         )
-        e = np.exp(TransportBets(scores, BOTH, coin).log_bets(numbers))
+        e = np.exp(own_bets(scores, BOTH, coin).log_bets(numbers))
         assert e.mean(axis=0) == pytest.approx(1, abs=1e-12)
 
 
@@ -118,7 +117,7 @@ def test_completed_bets_are_fair_by_enumeration_given_the_race(inner):
             ranks={Stream.SHARED: rank},
         )
         own = len(TILTS)
-    e = np.exp(CompletedBets(inner).log_bets(numbers)).mean(axis=0)
+    e = np.exp(CompletedBets(own_bets(inner)).log_bets(numbers)).mean(axis=0)
     expected = np.concatenate([np.ones(1 + own), np.exp(race)])
     assert e == pytest.approx(expected, rel=1e-12)
 
@@ -190,7 +189,7 @@ def test_heavywater_is_found_at_most_at_the_rate_of_its_law(lam):
 
 def test_simplexwater_is_found():
     numbers = marked_numbers(simplex_water(4), np.array([0.6, 0.4]), 50, 800, 3)
-    wealth = growth(TransportBets(SIMPLEX), numbers, 200)
+    wealth = growth(SimplexBets(SIMPLEX), numbers, 200)
     theta, mu = true_mean(SIMPLEX) + 4 / 15, true_mean(SIMPLEX)
     best = theta * math.log(theta / mu) + (1 - theta) * math.log((1 - theta) / (1 - mu))
     assert 0.5 * 200 * best < wealth.mean() < 1.05 * 200 * best
@@ -200,14 +199,14 @@ def test_both_parts_of_a_completed_watermark_are_read():
     """Sinkhorn's transport at (.9, .1) leaves the race half of what there is."""
     decoder = Completed(heavy_water("lognormal", 128, solver=Sinkhorn()))
     numbers = marked_numbers(decoder, np.array([0.9, 0.1]), 100, 2_000, 4)
-    both = growth(CompletedBets(HEAVY), numbers, 500).mean()
+    both = growth(CompletedBets(own_bets(HEAVY)), numbers, 500).mean()
     alone = growth(TransportBets(HEAVY), numbers, 500).mean()
     assert both > 1.4 * alone > 0
-    assert growth(CompletedBets(HEAVY, race=0.999), numbers, 500).mean() < both / 1.4
+    assert growth(CompletedBets(own_bets(HEAVY), race=0.999), numbers, 500).mean() < both / 1.4
 
 
 @pytest.mark.parametrize(
-    "bets", [TransportBets(HEAVY), CompletedBets(SIMPLEX, BOTH, True)], ids=lambda b: b.name
+    "bets", [TransportBets(HEAVY), CompletedBets(own_bets(SIMPLEX, BOTH, True))], ids=lambda b: b.name
 )
 def test_a_stream_gives_the_numbers_of_the_whole_text(bets):
     rng = np.random.default_rng(7)
@@ -231,7 +230,7 @@ def test_text_under_the_second_key_is_found():
         assert needed < 60
 
 
-@pytest.mark.parametrize("kind", [TransportBets, CompletedBets])
+@pytest.mark.parametrize("kind", [TransportBets, SimplexBets])
 @pytest.mark.parametrize("streams", [(), STREAMS], ids=len)
 def test_one_stream_or_two(kind, streams):
     with pytest.raises(ValueError, match="one stream or the two"):
@@ -241,7 +240,7 @@ def test_one_stream_or_two(kind, streams):
 @pytest.mark.parametrize("race", [0, 1, -0.1, math.nan])
 def test_shares_that_are_none_are_refused(race):
     with pytest.raises(ValueError, match="race="):
-        CompletedBets(HEAVY, race=race)
+        CompletedBets(own_bets(HEAVY), race=race)
 
 
 # Choice
@@ -256,15 +255,15 @@ def test_every_transport_has_its_detector_and_bets(method, name):
     found = default_detector(method(decoder))
     kind = SimplexSum if isinstance(decoder.scores, SimplexScores) else RankRatio
     assert found == kind(decoder.scores, streams)
-    assert default_bets(method(decoder)) == TransportBets(decoder.scores, streams, coin)
+    assert default_bets(method(decoder)) == own_bets(decoder.scores, streams, coin)
     completed = method(Completed(decoder))
     silent, race = (0.7, 0.5) if "sinkhorn" in name else (0.95, 0.1)
-    assert default_bets(completed) == CompletedBets(decoder.scores, streams, coin, race)
-    assert default_detector(completed) == CompletedSum(decoder.scores, streams, silent)
+    assert default_bets(completed) == CompletedBets(own_bets(decoder.scores, streams, coin), race)
+    assert default_detector(completed) == CompletedSum(own_sum(decoder.scores, streams), silent)
 
 
 def test_completed_tournaments_have_theirs():
     for rounds, silent, race in ((3, 0.7, 0.5), (30, 0.95, 0.1)):
         method = Basic(parse_decoder(f"completed:synthid:{rounds}"))
-        assert default_detector(method) == CompletedSum(rounds, (Stream.SHARED,), silent)
-        assert default_bets(method) == CompletedBets(rounds, race=race)
+        assert default_detector(method) == CompletedSum(own_sum(rounds), silent)
+        assert default_bets(method) == CompletedBets(own_bets(rounds), race)

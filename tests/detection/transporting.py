@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from tests.detection.ideal import Given
-from tradeoff.decoders import Completed, SideInformation, Transport
+from tradeoff.decoders import Completed, SideInformation, SimplexScores, Transport
 from tradeoff.decoders.completed import Completion
+from tradeoff.detection import RankRatio, SimplexBets, SimplexSum, TransportBets, WeightedMeanBits
+from tradeoff.detection.bets import StreamBets, TournamentBets
+from tradeoff.detection.lattice import Statistic
 from tradeoff.keys import Key
 from tradeoff.prf import KeyedPrf, Stream
-from tradeoff.scores import Scores, SimplexScores, seeded_table
+from tradeoff.scores import Scores, seeded_table
 
 BOTH = (Stream.DRAFT, Stream.TARGET)
 STREAMS = (Stream.SHARED, *BOTH)
@@ -90,3 +93,20 @@ def random_key(rng: np.random.Generator, width: int = 2) -> KeyedPrf:
 
 def true_mean(scores: SimplexScores) -> float:
     return 2 ** (scores.r - 1) / (2**scores.r - 1)
+
+
+def own_sum(inner: Scores | int, streams: tuple[Stream, ...] = (Stream.SHARED,)) -> Statistic:
+    """The detector of a decoder by its scores, or by its rounds."""
+    if isinstance(inner, int):
+        return WeightedMeanBits(inner, streams)
+    return SimplexSum(inner, streams) if isinstance(inner, SimplexScores) else RankRatio(inner, streams)
+
+
+def own_bets(
+    inner: Scores | int, streams: tuple[Stream, ...] = (Stream.SHARED,), coin: bool = False
+) -> StreamBets:
+    """Bets on a decoder by its scores, or by its rounds."""
+    if isinstance(inner, int):
+        return TournamentBets(inner, streams, coin)
+    kind = SimplexBets if isinstance(inner, SimplexScores) else TransportBets
+    return kind(inner, streams, coin)

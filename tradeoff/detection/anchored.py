@@ -217,7 +217,7 @@ def race_after_miss(method: Method) -> Stream:
     no race of the target draws tokens, as in `keep-efficiency`, bets on it are fair and win nothing.
     """
     drawn = method.detection.drafted or method.detection.bonus
-    one_race = drawn is Stream.SHARED and isinstance(method.decoder, GumbelMax)
+    one_race = drawn is Stream.SHARED and method.decoder == GumbelMax()
     return Stream.SHARED if one_race else Stream.TARGET
 
 

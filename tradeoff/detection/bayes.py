@@ -31,11 +31,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from tradeoff.decoders import SynthID
 from tradeoff.detection.detector import Exactness, Readings, bit_readings
 from tradeoff.detection.evidence import Evidence
 from tradeoff.detection.tails import LatticeSum
 from tradeoff.errors import FileError
 from tradeoff.files import replacing
+from tradeoff.kernels import Method
 from tradeoff.prf import Stream
 
 __all__ = ["BayesDetector", "Mixing", "Training", "fit_bayes", "load_bayes", "save_bayes"]
@@ -156,6 +158,21 @@ class BayesDetector:
     def exactness(self) -> Exactness:
         """See `Detector.exactness`."""
         return Exactness.ORACLE if self.mixing == "oracle" else Exactness.SIMULATED
+
+    @property
+    def watermark(self) -> str:
+        """The name of the watermark that it reads."""
+        return f"synthid:{self.rounds}"
+
+    def check_reads(self, method: Method) -> None:
+        """Raise ValueError unless it reads what a method writes; methods without a watermark are controls."""
+        streams, written, decoder = frozenset(self.streams), method.detection.streams, method.decoder
+        if decoder.marks and (SynthID().traces.isdisjoint(decoder.traces) or streams != written):
+            raise ValueError(
+                f"detector={self.name!r} reads SynthID bits of the streams {_listed(streams)}, but "
+                f"{method.name} with {decoder.name} draws from {_listed(written)}; use the detector that was "
+                "fitted for it"
+            )
 
     def readings(self, evidence: Evidence) -> Readings:
         """See `Detector.readings`."""
@@ -369,3 +386,7 @@ def _tensors(
 
 def _joined(texts: Sequence[tuple[torch.Tensor, ...]]) -> tuple[torch.Tensor, ...]:
     return tuple(torch.cat(parts) for parts in zip(*texts, strict=True))
+
+
+def _listed(streams: frozenset[Stream]) -> str:
+    return ", ".join(sorted(map(str, streams))) or "none"

@@ -9,21 +9,29 @@ wealth, so that a text without a watermark cannot ruin the detector.
 
 from __future__ import annotations
 
+import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
+from scipy import special
 
+from tradeoff.decoders import BaseDecoder, GumbelMax, SynthID
+from tradeoff.detection.choice import bets_of, detector_of
 from tradeoff.detection.detector import Readings, bit_readings, uniform_readings
 from tradeoff.detection.evidence import Evidence
+from tradeoff.detection.lattice import Statistic
+from tradeoff.detection.synthid import scored_rounds
 from tradeoff.prf import Stream
 
 __all__ = [
     "PROBABILITIES",
     "Bets",
     "RaceBets",
+    "ScoreBets",
+    "StreamBets",
     "TournamentBets",
-    "TwoKeyBets",
     "either_key",
     "keeping_prior",
     "race_log_bets",
@@ -34,6 +42,8 @@ __all__ = [
 PROBABILITIES = (0.8, 0.6, 0.4, 0.25, 0.12, 0.05, 0.01)
 #: Wealth that is kept at the start: many tokens of a language model are nearly certain, and tell nothing.
 _KEPT = 0.5
+#: Tilts of scores that nothing else is known of, in standard deviations.
+_TILTS = (0.05, 0.1, 0.2, 0.4, 0.7, 1.2, 2.0)
 
 
 @runtime_checkable
@@ -59,39 +69,102 @@ class Bets(Protocol):
         """What the key says at the tokens that count."""
 
 
+class StreamBets(ABC):
+    """Bets on the numbers of one stream, and on two streams the mixture of either.
+
+    Tokens drawn under the draft's key or the target's: a detector does not know which, and every bet on one
+    key becomes s e_D + (1 - s) e_T. With a keyed coin (Algorithm 1) s falls with the coin, since small coins
+    accept: the coin is independent of the other numbers, so that a bet may depend on it. One of your own
+    derives from it and registers with `bets_of`.
+
+    Attributes:
+        kind: what it is called in tables.
+        streams: the one that drew tokens, or the draft's and the target's.
+        coin: with two streams, whether the coin is keyed.
+    """
+
+    kind: ClassVar[str]
+
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        """See `Bets.streams`."""
+        return (Stream.SHARED,)
+
+    @property
+    def coin(self) -> bool:
+        """Whether the coin is keyed."""
+        return False
+
+    def __post_init__(self) -> None:
+        if len(self.streams) not in (1, 2):
+            raise ValueError(f"streams={self.streams} must name the one stream or the two that drew tokens")
+
+    @property
+    @abstractmethod
+    def count(self) -> int:
+        """How many bets `of_stream` has."""
+
+    @abstractmethod
+    def of_stream(self, evidence: Evidence, stream: Stream) -> np.ndarray:
+        """log e-values of the tokens that count, as if `stream` had drawn them all: [t, count]."""
+
+    @abstractmethod
+    def readings(self, evidence: Evidence) -> Readings:
+        """See `Bets.readings`."""
+
+    @property
+    def name(self) -> str:
+        """As in tables."""
+        return self.kind + ("" if len(self.streams) == 1 else ", two keys")
+
+    @property
+    def prior(self) -> np.ndarray:
+        """See `Bets.prior`: half kept, half spread evenly."""
+        return keeping_prior(self.count)
+
+    def log_bets(self, evidence: Evidence) -> np.ndarray:
+        """See `Bets.log_bets`."""
+        found = [self.of_stream(evidence, stream) for stream in self.streams]
+        if len(found) == 1:
+            return with_keeping(found[0])
+        draft, target = found
+        return with_keeping(either_key(draft, target, evidence.coin() if self.coin else None))
+
+
 @dataclass(frozen=True)
-class RaceBets:
-    """Gumbel-max with one stream: `basic`, `keep-strength`, `single-key`, `one-race` and its tree.
+class RaceBets(StreamBets):
+    """Gumbel-max: `basic`, `keep-strength`, `single-key`, `one-race` and its tree with one stream.
 
     The token that wins a race with probability p has -log U ~ p Exp(1), so that U has the density
     (1/p) U^(1/p - 1) and not 1: one bet for every p of `PROBABILITIES`.
     """
 
-    stream: Stream = Stream.SHARED
-    name: ClassVar[str] = "race bets"
+    streams: tuple[Stream, ...] = (Stream.SHARED,)
+    coin: bool = False
+    kind: ClassVar[str] = "race bets"
 
     @property
-    def streams(self) -> tuple[Stream, ...]:
-        """See `Bets.streams`."""
-        return (self.stream,)
+    def count(self) -> int:
+        """See `StreamBets.count`."""
+        return len(PROBABILITIES)
 
-    @property
-    def prior(self) -> np.ndarray:
-        """See `Bets.prior`."""
-        return keeping_prior(len(PROBABILITIES))
-
-    def log_bets(self, evidence: Evidence) -> np.ndarray:
-        """See `Bets.log_bets`."""
-        return with_keeping(race_log_bets(evidence.uniform(self.stream)))
+    def of_stream(self, evidence: Evidence, stream: Stream) -> np.ndarray:
+        """See `StreamBets.of_stream`."""
+        return race_log_bets(evidence.uniform(stream))
 
     def readings(self, evidence: Evidence) -> Readings:
         """See `Bets.readings`."""
         return uniform_readings(evidence, self.streams)
 
 
+@bets_of.register
+def _(decoder: GumbelMax, streams: tuple[Stream, ...], coin: bool) -> RaceBets:
+    return RaceBets(streams, coin)
+
+
 @dataclass(frozen=True)
-class TournamentBets:
-    """SynthID with one stream: products over rounds l of 1 + b_l (2 g_l - 1), g_l fair bits.
+class TournamentBets(StreamBets):
+    """SynthID: products over rounds l of 1 + b_l (2 g_l - 1), g_l fair bits.
 
     A round on a law with collision probability c gives its winner the bit 1 with probability
     1/2 + (1 - c)/4, so b = (1 - c)/2 is the best bet. While many tokens are left that is near 1/2. Of two
@@ -100,81 +173,90 @@ class TournamentBets:
 
     Args:
         rounds: m, bits a token.
-        stream: the stream that drew the tokens.
 
     Raises:
         ValueError: for rounds below 1.
     """
 
     rounds: int
-    stream: Stream = Stream.SHARED
-    name: ClassVar[str] = "tournament bets"
+    streams: tuple[Stream, ...] = (Stream.SHARED,)
+    coin: bool = False
+    kind: ClassVar[str] = "tournament bets"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not isinstance(self.rounds, int) or self.rounds < 1:
             raise ValueError(f"rounds={self.rounds} must be a whole number >= 1; 30 is usual")
 
     @property
-    def streams(self) -> tuple[Stream, ...]:
-        """See `Bets.streams`."""
-        return (self.stream,)
+    def count(self) -> int:
+        """See `StreamBets.count`."""
+        return len(_stakes(self.rounds))
 
-    @property
-    def prior(self) -> np.ndarray:
-        """See `Bets.prior`."""
-        return keeping_prior(len(_stakes(self.rounds)))
-
-    def log_bets(self, evidence: Evidence) -> np.ndarray:
-        """See `Bets.log_bets`."""
-        return with_keeping(tournament_log_bets(evidence.bits(self.stream, self.rounds)))
+    def of_stream(self, evidence: Evidence, stream: Stream) -> np.ndarray:
+        """See `StreamBets.of_stream`."""
+        return tournament_log_bets(evidence.bits(stream, self.rounds))
 
     def readings(self, evidence: Evidence) -> Readings:
         """See `Bets.readings`."""
         return bit_readings(evidence, self.streams, self.rounds)
+
+
+@bets_of.register
+def _(decoder: SynthID, streams: tuple[Stream, ...], coin: bool) -> TournamentBets:
+    return TournamentBets(scored_rounds(decoder), streams, coin)
 
 
 @dataclass(frozen=True)
-class TwoKeyBets:
-    """Tokens drawn under the draft's key or the target's: a detector does not know which.
+class ScoreBets(StreamBets):
+    """Exponential tilts of a detector's scores, for a watermark that has no bets of its own.
 
-    Every bet on one key becomes the mixture s e_D + (1 - s) e_T. With a keyed coin (Algorithm 1) s falls
-    with the coin, since small coins accept: the coin is independent of the other numbers, so that a bet may
-    depend on it.
+    exp(l x) over its mean without a watermark, for tilts l of 1/20 to 2 in standard deviations of the score.
 
     Args:
-        coin: whether the coin is keyed.
-        rounds: of SynthID; None for Gumbel-max.
+        statistic: the detector.
+        coin: with two streams, whether the coin is keyed.
     """
 
-    coin: bool
-    rounds: int | None = None
-    streams: ClassVar[tuple[Stream, ...]] = (Stream.DRAFT, Stream.TARGET)
+    statistic: Statistic
+    coin: bool = False
+    kind: ClassVar[str] = "score bets"
 
     @property
-    def name(self) -> str:
-        """As in tables."""
-        return f"{'race' if self.rounds is None else 'tournament'} bets, two keys"
+    def streams(self) -> tuple[Stream, ...]:
+        """See `StreamBets.streams`."""
+        return self.statistic.streams
 
     @property
-    def prior(self) -> np.ndarray:
-        """See `Bets.prior`."""
-        return keeping_prior(len(PROBABILITIES if self.rounds is None else _stakes(self.rounds)))
+    def count(self) -> int:
+        """See `StreamBets.count`."""
+        return len(_TILTS)
 
-    def log_bets(self, evidence: Evidence) -> np.ndarray:
-        """See `Bets.log_bets`."""
-        draft, target = (self._of(evidence, stream) for stream in self.streams)
-        return with_keeping(either_key(draft, target, evidence.coin() if self.coin else None))
+    def of_stream(self, evidence: Evidence, stream: Stream) -> np.ndarray:
+        """See `StreamBets.of_stream`."""
+        law = self.statistic.law
+        values = self.statistic.lowest + np.arange(len(law))
+        mean = law @ values
+        tilts = np.array(_TILTS) / math.sqrt(law @ (values - mean) ** 2)
+        score = np.asarray(self.statistic.of_stream(evidence, stream), float)[:, None] - mean
+        # Relative to the mean, so that no exponential is larger than it need be.
+        log_mean = special.logsumexp(tilts[:, None] * (values - mean), b=law, axis=-1)
+        return tilts * score - log_mean
 
     def readings(self, evidence: Evidence) -> Readings:
         """See `Bets.readings`."""
-        if self.rounds is None:
-            return uniform_readings(evidence, self.streams)
-        return bit_readings(evidence, self.streams, self.rounds)
+        return self.statistic.readings(evidence)
 
-    def _of(self, evidence: Evidence, stream: Stream) -> np.ndarray:
-        if self.rounds is None:
-            return race_log_bets(evidence.uniform(stream))
-        return tournament_log_bets(evidence.bits(stream, self.rounds))
+
+@bets_of.register
+def _(decoder: BaseDecoder, streams: tuple[Stream, ...], coin: bool) -> ScoreBets:
+    statistic = detector_of(decoder, streams)
+    if not isinstance(statistic, Statistic):
+        raise ValueError(
+            f"decoder={decoder.name!r} has no bets; make its detector a LatticeDetector, or register bets "
+            "with bets_of"
+        )
+    return ScoreBets(statistic, coin)
 
 
 def either_key(draft: np.ndarray, target: np.ndarray, coin: np.ndarray | None) -> np.ndarray:

@@ -1,24 +1,97 @@
-"""The detector that needs nothing but a key, for every method."""
+"""The detectors that need nothing but a key, for every method: each watermark registers its own."""
 
 from __future__ import annotations
 
-from tradeoff.decoders import Completed, Decoder, GumbelMax, SynthID, Transport
-from tradeoff.decoders.names import WATERMARKS
-from tradeoff.detection.bets import Bets, RaceBets, TournamentBets, TwoKeyBets
-from tradeoff.detection.detector import Detector
-from tradeoff.detection.gumbel import Aaronson, SumOfKeys
-from tradeoff.detection.synthid import WeightedMeanBits, scored_rounds
-from tradeoff.detection.transport import CompletedSum, RankRatio, SimplexSum
-from tradeoff.detection.transport_bets import CompletedBets, TransportBets
-from tradeoff.kernels import Method
+from collections.abc import Callable
+from functools import singledispatch
+from typing import TYPE_CHECKING, TypeVar
+
+from tradeoff.decoders import Decoder, watermarks
+from tradeoff.extensions import load_extensions
 from tradeoff.prf import Stream
-from tradeoff.scores import Scores, SimplexScores
-from tradeoff.transport import Exact
 
-__all__ = ["default_bets", "default_detector"]
+if TYPE_CHECKING:
+    from tradeoff.detection.bets import Bets
+    from tradeoff.detection.detector import Detector
+    from tradeoff.kernels import Method
 
-#: After so many rounds most tournaments have settled.
-_MANY_ROUNDS = 10
+__all__ = [
+    "bets_of",
+    "default_bets",
+    "default_detector",
+    "detector_called",
+    "detector_of",
+    "register_detector",
+]
+
+_Make = TypeVar("_Make", bound="Callable[[Method], Detector]")
+
+
+@singledispatch
+def detector_of(decoder: Decoder, streams: tuple[Stream, ...]) -> Detector:
+    """The untrained detector of a watermark: register that of your own with the type of its decoder.
+
+    Args:
+        decoder: the watermark.
+        streams: those that drew tokens, one or more.
+
+    Raises:
+        ValueError: for a decoder whose type none is registered with.
+    """
+    raise ValueError(f"decoder={decoder.name!r} has no untrained detector; use {watermarks()}")
+
+
+@singledispatch
+def bets_of(decoder: Decoder, streams: tuple[Stream, ...], coin: bool) -> Bets:
+    """The bets of sequential detection: register those on your own watermark with the type of its decoder.
+
+    Args:
+        decoder: the watermark.
+        streams: those that drew tokens, one or two.
+        coin: with two streams, whether the coin is keyed.
+
+    Raises:
+        ValueError: for a decoder whose type none are registered with.
+    """
+    raise ValueError(f"decoder={decoder.name!r} has no bets; use {watermarks()}")
+
+
+_CALLED: dict[str, Callable[[Method], Detector]] = {}
+
+
+def register_detector(name: str) -> Callable[[_Make], _Make]:
+    """Decorator of a function that makes a detector for a method: `tradeoff detect --detector NAME`, and
+    `detector=` of `tradeoff.detect`.
+
+    Raises:
+        ValueError: for a name that is taken, or looks like a file.
+    """
+    if not name or set(name) & set("./\\"):
+        raise ValueError(f"name={name!r} must not be empty or look like a file; use letters and hyphens")
+
+    def register(make: _Make) -> _Make:
+        if name in _CALLED:
+            raise ValueError(f"name={name!r} is taken; choose another")
+        _CALLED[name] = make
+        return make
+
+    return register
+
+
+def detector_called(name: str, method: Method) -> Detector:
+    """The detector of that name for a method.
+
+    Raises:
+        ValueError: for a name that none was registered with.
+    """
+    if name not in _CALLED:
+        load_extensions()
+    if name not in _CALLED:
+        known = ", ".join(_CALLED) or "none is registered"
+        raise ValueError(
+            f"detector={name!r} is unknown ({known}); pass the file of a fitted one, or leave it out"
+        )
+    return _CALLED[name](method)
 
 
 def default_detector(method: Method) -> Detector:
@@ -30,25 +103,14 @@ def default_detector(method: Method) -> Detector:
     Returns:
         Aaronson's test (Gumbel-max, one stream), the sum of both keys (Gumbel-max, two streams), weighted
         tournament bits (SynthID), the sum of scores (SimplexWater), the likelihood ratio of ranks
-        (HeavyWater), or the own statistic and that of the race (completed watermarks). The solver of a
-        transport matters to the last alone, and head and tilt to none.
+        (HeavyWater), the own statistic and that of the race (completed watermarks), or what another package
+        registered with `detector_of`. The solver of a transport matters to the last alone, and head and tilt
+        to none.
 
     Raises:
         ValueError: for a method without a watermark, or a decoder that no such detector reads.
     """
-    streams, decoder = _streams(method), method.decoder
-    if isinstance(decoder, GumbelMax):
-        return Aaronson(streams[0]) if len(streams) == 1 else SumOfKeys()
-    if isinstance(decoder, SynthID):
-        return WeightedMeanBits(scored_rounds(decoder), streams)
-    if isinstance(decoder, Completed):
-        silent = 0.95 if _leaves_little(decoder.decoder) else 0.7
-        return CompletedSum(_read_by(decoder.decoder), streams, silent)
-    if isinstance(decoder, Transport):
-        if isinstance(decoder.scores, SimplexScores):
-            return SimplexSum(decoder.scores, streams)
-        return RankRatio(decoder.scores, streams)
-    raise ValueError(f"decoder={decoder.name!r} has no untrained detector; use {WATERMARKS}")
+    return detector_of(method.decoder, _streams(method))
 
 
 def default_bets(method: Method) -> Bets:
@@ -60,41 +122,14 @@ def default_bets(method: Method) -> Bets:
     Raises:
         ValueError: as `default_detector`.
     """
-    streams, decoder = _streams(method), method.decoder
-    coin = len(streams) > 1 and method.detection.coin == "keyed"
-    if isinstance(decoder, Completed):
-        race = 0.1 if _leaves_little(decoder.decoder) else 0.5
-        return CompletedBets(_read_by(decoder.decoder), streams, coin, race)
-    if isinstance(decoder, Transport):
-        return TransportBets(decoder.scores, streams, coin)
-    if not isinstance(decoder, GumbelMax | SynthID):
-        raise ValueError(f"decoder={decoder.name!r} has no bets; use {WATERMARKS}")
-    rounds = scored_rounds(decoder) if isinstance(decoder, SynthID) else None
-    if len(streams) > 1:
-        return TwoKeyBets(coin, rounds)
-    return RaceBets(streams[0]) if rounds is None else TournamentBets(rounds, streams[0])
-
-
-def _read_by(decoder: Decoder) -> Scores | int:
-    """What a detector must know of a completed decoder."""
-    if isinstance(decoder, SynthID):
-        return scored_rounds(decoder)
-    if isinstance(decoder, Transport):
-        return decoder.scores
-    raise ValueError(f"decoder={decoder.name!r}, completed, has no untrained detector; use {WATERMARKS}")
-
-
-def _leaves_little(decoder: Decoder) -> bool:
-    """Whether next to nothing is left to the race of a completed decoder, for nearly all tokens."""
-    if isinstance(decoder, SynthID):
-        return decoder.rounds >= _MANY_ROUNDS
-    return isinstance(decoder, Transport) and isinstance(decoder.solver, Exact)
+    streams = _streams(method)
+    return bets_of(method.decoder, streams, len(streams) > 1 and method.detection.coin == "keyed")
 
 
 def _streams(method: Method) -> tuple[Stream, ...]:
     """Those that drew tokens, in their order."""
     streams = tuple(stream for stream in Stream if stream in method.detection.streams)
-    if not streams or method.decoder.randomness == "none":
+    if not streams or not method.decoder.marks:
         raise ValueError(
             f"method={method.name!r} with {method.decoder.name} leaves no watermark to detect; name the "
             "method and the watermark to look for, such as one-race and gumbel"

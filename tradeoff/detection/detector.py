@@ -18,7 +18,7 @@ __all__ = [
     "Detector",
     "Exactness",
     "Readings",
-    "Result",
+    "Score",
     "bit_readings",
     "detect",
     "score_readings",
@@ -117,8 +117,8 @@ def score_readings(evidence: Evidence, streams: Iterable[Stream], scores: Scores
 
 
 @dataclass(frozen=True)
-class Result:
-    """The verdict of one detector on one text.
+class Score:
+    """What one detector says of one text.
 
     Attributes:
         detector: its name.
@@ -142,9 +142,9 @@ class Result:
         return self.log_p / math.log(10)
 
 
-def detect(detector: Detector, evidence: Evidence) -> Result:
+def detect(detector: Detector, evidence: Evidence) -> Score:
     """Score a text."""
     scores = detector.contributions(evidence)
     statistic = float(scores.sum())
     log_p = detector.log_p(statistic, len(scores)) if len(scores) else 0.0
-    return Result(detector.name, statistic, log_p, len(scores), evidence.index, scores)
+    return Score(detector.name, statistic, log_p, len(scores), evidence.index, scores)

@@ -18,7 +18,9 @@ from typing import ClassVar
 import numpy as np
 from scipy import special
 
-from tradeoff.detection.detector import Exactness, Readings, uniform_readings
+from tradeoff.decoders import GumbelMax
+from tradeoff.detection.choice import detector_of
+from tradeoff.detection.detector import Detector, Exactness, Readings, uniform_readings
 from tradeoff.detection.evidence import Evidence
 from tradeoff.detection.tails import LatticeSum, gamma_log_sf
 from tradeoff.prf import Stream
@@ -94,6 +96,11 @@ class SumOfKeys(_GammaSum):
         """See `Detector.contributions`."""
         draft, target = evidence.uniform(Stream.DRAFT), evidence.uniform(Stream.TARGET)
         return exponential_scores(draft) + exponential_scores(target)
+
+
+@detector_of.register
+def _(decoder: GumbelMax, streams: tuple[Stream, ...]) -> Detector:
+    return Aaronson(streams[0]) if len(streams) == 1 else SumOfKeys()
 
 
 @dataclass(frozen=True)

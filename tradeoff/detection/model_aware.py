@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, special
 
-from tradeoff.detection.detector import Result
+from tradeoff.detection.detector import Score
 
 __all__ = ["ModelAware", "TiltedTail", "two_point_log_sf"]
 
@@ -112,7 +112,7 @@ class ModelAware:
         ratio = np.where(hits, (1 - self.epsilon) / np.maximum(probability, 1e-300), 0.0) + self.epsilon
         return np.log(ratio)
 
-    def test(self, hits: np.ndarray, probability: np.ndarray, index: np.ndarray | None = None) -> Result:
+    def test(self, hits: np.ndarray, probability: np.ndarray, index: np.ndarray | None = None) -> Score:
         """The verdict on a text.
 
         Args:
@@ -127,4 +127,4 @@ class ModelAware:
         statistic = float(scores.sum())
         tail = two_point_log_sf(statistic, probability, high, low)
         where = np.arange(len(hits)) if index is None else index
-        return Result("model-aware", statistic, tail.log_p, len(hits), where, scores)
+        return Score("model-aware", statistic, tail.log_p, len(hits), where, scores)

@@ -11,6 +11,7 @@ import numpy as np
 from scipy import stats
 
 from tradeoff.decoders import SynthID
+from tradeoff.detection.choice import detector_of
 from tradeoff.detection.detector import Exactness, Readings, bit_readings
 from tradeoff.detection.evidence import Evidence
 from tradeoff.detection.tails import LatticeSum, binomial_log_sf
@@ -87,6 +88,9 @@ class WeightedMeanBits:
     streams: tuple[Stream, ...] = (Stream.SHARED,)
     id: ClassVar[str] = "weighted-mean-bits"
     exactness: ClassVar[Exactness] = Exactness.EXACT
+    #: As of `LatticeDetector`; the unit by the power on simulated text, which is flat around it.
+    lowest: ClassVar[int] = 0
+    unit: ClassVar[int] = 40
 
     def __post_init__(self) -> None:
         _check(self.rounds, self.streams)
@@ -112,23 +116,36 @@ class WeightedMeanBits:
 
     def contributions(self, evidence: Evidence) -> np.ndarray:
         """See `Detector.contributions`: whole numbers."""
-        sums = [evidence.bits(stream, self.rounds) @ self.weights for stream in self.streams]
-        return np.sum(sums, axis=0, dtype=float)
+        return np.sum([self.of_stream(evidence, stream) for stream in self.streams], axis=0, dtype=float)
+
+    @property
+    def law(self) -> np.ndarray:
+        """Probabilities of the scores 0, 1, ... of a token under one stream."""
+        return bits_law(self.rounds)
+
+    def of_stream(self, evidence: Evidence, stream: Stream) -> np.ndarray:
+        """Scores of the tokens under one stream: [t] whole numbers."""
+        return evidence.bits(stream, self.rounds) @ self.weights
 
     def log_p(self, statistic: float, count: int) -> float:
         """See `Detector.log_p`."""
-        return self._law.log_sf(statistic, count)
+        return self._sum.log_sf(statistic, count)
 
     def threshold(self, count: int, fpr: float) -> float:
         """See `Detector.threshold`."""
-        return self._law.threshold(math.log(fpr), count)
+        return self._sum.threshold(math.log(fpr), count)
 
     @cached_property
-    def _law(self) -> LatticeSum:
+    def _sum(self) -> LatticeSum:
         law = np.ones(1)
         for _ in self.streams:
-            law = np.convolve(law, bits_law(self.rounds))
+            law = np.convolve(law, self.law)
         return LatticeSum(np.arange(len(law)), law, points=None)
+
+
+@detector_of.register
+def _(decoder: SynthID, streams: tuple[Stream, ...]) -> WeightedMeanBits:
+    return WeightedMeanBits(scored_rounds(decoder), streams)
 
 
 def bit_weights(rounds: int) -> np.ndarray:

@@ -16,7 +16,7 @@ import numpy as np
 import rich.text
 from rich.cells import cell_len
 
-from tradeoff.detection.detector import Detector, Result
+from tradeoff.detection.detector import Detector, Score
 from tradeoff.detection.evidence import Evidence
 from tradeoff.visible import visible
 
@@ -51,7 +51,7 @@ class Shown(NamedTuple):
 
 
 def shown_tokens(
-    detector: Detector, evidence: Evidence, result: Result, words: Sequence[str]
+    detector: Detector, evidence: Evidence, result: Score, words: Sequence[str]
 ) -> Iterator[Shown]:
     """Every token of a text, in order.
 
@@ -101,7 +101,7 @@ def terminal_view(tokens: Iterator[Shown]) -> rich.text.Text:
 
 
 def plain_view(
-    words: Sequence[str], detector: Detector | None = None, result: Result | None = None
+    words: Sequence[str], detector: Detector | None = None, result: Score | None = None
 ) -> Iterator[str]:
     """The tokens as columns, one line each, for files and for terminals without colour.
 
