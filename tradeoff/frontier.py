@@ -9,11 +9,12 @@ import numpy as np
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 __all__ = ["Curve", "non_dominated", "upper_hull"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Curve:
     """A sampled trade-off curve of one class; points in order of gamma.
 
@@ -50,6 +51,23 @@ class Curve:
     def frontier(self) -> np.ndarray:
         """Which points no other point of the curve dominates: [points] of bool."""
         return non_dominated(self.efficiency, self.strength)
+
+    def plot(self) -> Figure:
+        """The curve in the plane of efficiency and strength: its frontier in full, what it dominates pale."""
+        from tradeoff.drawing import new_figure
+        from tradeoff.plane import COLORS, draw_curve, style_axes
+
+        figure, ((axes,),) = new_figure(size=(5.2, 4.2))
+        draw_curve(axes, self, color=COLORS["blue"], label=self.name)
+        style_axes(axes, self.name)
+        return figure
+
+    def __repr__(self) -> str:
+        ends = (f"({self.efficiency[k]:.4g}, {self.strength[k]:.4g})" for k in (0, -1))
+        return f"<Curve: {self.name}, {len(self.gamma)} points, (efficiency, nats) from {' to '.join(ends)}>"
+
+    def _repr_html_(self) -> str:
+        return str(self.table().to_html(index=False))
 
     def table(self) -> pd.DataFrame:
         """The curve as a table: one row a point, in order of gamma."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ from tradeoff.visible import visible
 if TYPE_CHECKING:
     from jinja2 import Environment, Template
 
-__all__ = ["environment", "parts"]
+__all__ = ["environment", "parts", "table"]
 
 #: A template yields a piece for every value and for what stands between two; so many are joined into a part.
 _TOGETHER = 1000
@@ -40,6 +40,11 @@ def environment(package: str) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+
+
+def table(rows: Iterable[Iterable[object]]) -> str:
+    """A plain table, for notebooks."""
+    return environment("tradeoff").get_template("facts.html").render(rows=rows)
 
 
 def parts(template: Template, block: str, /, **values: object) -> Iterator[str]:

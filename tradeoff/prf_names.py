@@ -23,7 +23,7 @@ def prf_type(name: str) -> Any:
         ValueError: for an unknown name.
     """
     if name not in _FUNCTIONS:
-        raise ValueError(f"prf {name!r} is unknown; use one of {', '.join(PRF_NAMES)}")
+        raise ValueError(f"prf={name!r} is unknown; use one of {', '.join(PRF_NAMES)}")
     return _FUNCTIONS[name]
 
 

@@ -34,7 +34,7 @@ from tests.cli.detecting import (
         (
             ["--watermark", "synthid:30"],
             "watermark='synthid:30' does not fit: method one-race, which is assumed where none is named, "
-            "carries gumbel only; also pass the --method that generated the text: basic, keep-strength, "
+            "carries gumbel only; also pass a method that carries it: basic, keep-strength, "
             "keep-efficiency, two-keys, algorithm-1",
         ),
         (
@@ -98,7 +98,7 @@ def test_bad_options_exit_with_status_2(
         (b'{"token_ids": [], "run": {"vocabulary": 1%s}}\n' % (b"0" * 256), "which is too long to be true"),
         (b'{"token_ids": [], "run": {"method": "magic"}}\n', "line 1: method='magic' is unknown"),
         (b'{"token_ids": [], "run": {"watermark": "magic"}}\n', "line 1: watermark='magic' is unknown"),
-        (b'{"token_ids": [], "run": {"prf": "magic"}}\n', "line 1: prf 'magic' is unknown"),
+        (b'{"token_ids": [], "run": {"prf": "magic"}}\n', "line 1: prf='magic' is unknown"),
         (b'{"token_ids": [], "run": {"context_width": 0}}\n', "line 1: context_width=0 must be"),
         (
             b'{"token_ids": [7, 8], "run": {"vocabulary": 8}}\n',

@@ -13,7 +13,7 @@ import transformers
 
 from tests.cli.detecting import KEY, PRF, findings, flat, runner, without_tokenizer
 from tests.tiny import VOCABULARY
-from tradeoff.cli import app, finding
+from tradeoff.cli import app
 from tradeoff.decoders import parse_decoder
 from tradeoff.detection import Evidence, WeightedMeanBits, default_detector, detect, texts
 from tradeoff.kernels import make_method
@@ -21,6 +21,7 @@ from tradeoff.llm.builtin import ModelUnavailableError
 from tradeoff.llm.loading import load_tokenizer
 from tradeoff.philox import VllmPhilox
 from tradeoff.prf import KeyedPrf, Prf, Stream
+from tradeoff.verdicts import result as results
 
 #: Letters that no merge joins, so that their text has one tokenisation; and the blank.
 LETTERS = np.array([VOCABULARY.index(letter) for letter in "bcdfgijklmopqrsuvwxyzĠ"])
@@ -386,4 +387,4 @@ def test_log10_p_is_finite_even_where_the_law_ends(folder: Path, monkeypatch: py
     (folder / "x.jsonl").write_text(json.dumps({"token_ids": marked_ids(40)}) + "\n")
     options = ("--json", "--method", "basic", "--watermark", "synthid:5")
     (found,) = findings(run(folder, folder / "x.jsonl", *options))
-    assert (found["verdict"], found["log10_p"]) == ("watermarked", finding._LOWEST_LOG10_P)
+    assert (found["verdict"], found["log10_p"]) == ("watermarked", results._LOWEST_LOG10_P)

@@ -17,10 +17,9 @@ from hypothesis import strategies as st
 
 from tests.cli.detecting import PRF, detect, findings, flat, lines, marked, other, tournament
 from tests.llm.test_cli_detect import folder, marked_ids, run, spelled  # noqa: F401
-from tradeoff.cli.examine import Examiner, Options
 from tradeoff.decoders import GumbelMax, Identity, SynthID
 from tradeoff.detection import Evidence
-from tradeoff.detection.bets import RaceBets, TournamentBets, TwoKeyBets
+from tradeoff.detection.bets import RaceBets, TournamentBets
 from tradeoff.detection.choice import default_bets
 from tradeoff.detection.json_texts import Text
 from tradeoff.detection.sequential import Sequential
@@ -28,6 +27,9 @@ from tradeoff.detection.texts import read_texts
 from tradeoff.kernels import METHODS, make_method
 from tradeoff.keys import Key
 from tradeoff.prf import Stream
+from tradeoff.verdicts import Examiner, Options
+
+BOTH = (Stream.DRAFT, Stream.TARGET)
 
 
 def test_the_verdict_comes_with_the_tokens_it_took(folder: Path) -> None:  # noqa: F811
@@ -84,8 +86,12 @@ def test_every_line_has_the_same_keys(folder: Path) -> None:  # noqa: F811
 def test_every_method_has_its_bets() -> None:
     assert default_bets(make_method("one-race", GumbelMax())) == RaceBets()
     assert default_bets(make_method("basic", SynthID(20))) == TournamentBets(20)
-    assert default_bets(make_method("two-keys", GumbelMax())) == TwoKeyBets(False)
-    assert default_bets(make_method("algorithm-1", SynthID(20))) == TwoKeyBets(True, 20)
+    assert default_bets(make_method("two-keys", GumbelMax())) == RaceBets(
+        (Stream.DRAFT, Stream.TARGET), False
+    )
+    assert default_bets(make_method("algorithm-1", SynthID(20))) == TournamentBets(
+        20, (Stream.DRAFT, Stream.TARGET), True
+    )
     for name in set(METHODS) - {"standard"}:
         method = make_method(name, GumbelMax())
         assert set(default_bets(method).streams) == method.detection.streams

@@ -21,7 +21,7 @@ from tradeoff.keys import Key
 from tradeoff.llm.engine import Engine, EngineSettings
 from tradeoff.llm.records import read_records
 from tradeoff.llm.rows import Prompt
-from tradeoff.llm.runs import generate_to_file
+from tradeoff.llm.runs import generate_texts
 from tradeoff.prf import KeyedPrf
 
 PRF = KeyedPrf(Key(bytes(range(32))))
@@ -39,9 +39,9 @@ def without_times(path: Path) -> list[dict]:
 @pytest.mark.parametrize("stop", [0, 1, 5, 13])
 def test_interrupted_run_resumes_to_the_same_file(make_pair, tmp_path: Path, method, stop: int) -> None:
     pair = make_pair(30)
-    settings = EngineSettings(method, PRF, lookahead=2, max_tokens=12, measure=True)
+    settings = EngineSettings(method=method, prf=PRF, lookahead=2, max_tokens=12, measure=True)
     whole = tmp_path / "whole.jsonl"
-    generate_to_file(pair, settings, PROMPTS, whole, batch=4)
+    generate_texts(pair, settings, PROMPTS, whole, batch=4)
     assert [r.id for r in read_records(whole)] == [p.id for p in PROMPTS]
 
     broken, seen = tmp_path / "broken.jsonl", 0
@@ -60,11 +60,11 @@ def test_interrupted_run_resumes_to_the_same_file(make_pair, tmp_path: Path, met
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pair.tokenizer, "decode", tokenizer_that_stops)
         with pytest.raises(Stop):
-            generate_to_file(pair, settings, PROMPTS, broken, batch=4)
+            generate_texts(pair, settings, PROMPTS, broken, batch=4)
     assert len(read_records(broken)) == stop
     with broken.open("ab") as stream:
         stream.write(b'{"id": "p9", "pro')
-    run = generate_to_file(pair, settings, PROMPTS, broken, batch=3)
+    run = generate_texts(pair, settings, PROMPTS, broken, batch=3)
     assert run.new == len(PROMPTS) - stop
     ours, theirs = without_times(broken), without_times(whole)
     for record, reference in zip(ours, theirs, strict=True):
@@ -79,13 +79,13 @@ def test_interrupted_run_resumes_to_the_same_file(make_pair, tmp_path: Path, met
 
 def test_finished_run_is_a_no_op(make_pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pair, path = make_pair(30), tmp_path / "out.jsonl"
-    settings = EngineSettings(OneRace(), PRF, max_tokens=5, ignore_eos=True)
-    first = generate_to_file(pair, settings, PROMPTS[:3], path)
+    settings = EngineSettings(method=OneRace(), prf=PRF, max_tokens=5, ignore_eos=True)
+    first = generate_texts(pair, settings, PROMPTS[:3], path)
     assert (first.new, first.tokens) == (3, 15)
     assert [r.batch for r in first.records] == [3, 3, 3]
     content = path.read_bytes()
     monkeypatch.setattr(Engine, "warm_up", lambda *_: pytest.fail("a finished run ran the model"))
-    second = generate_to_file(pair, settings, PROMPTS[:3], path)
+    second = generate_texts(pair, settings, PROMPTS[:3], path)
     assert (second.new, second.tokens) == (0, 0)
     assert second.records == first.records
     assert path.read_bytes() == content
@@ -96,7 +96,7 @@ def test_a_stopped_run_says_how_to_go_on(
     make_pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, stop: type
 ) -> None:
     pair, path = make_pair(30), tmp_path / "out.jsonl"
-    settings = EngineSettings(OneRace(), PRF, max_tokens=5, ignore_eos=True)
+    settings = EngineSettings(method=OneRace(), prf=PRF, max_tokens=5, ignore_eos=True)
     decode, seen = pair.tokenizer.decode, []
 
     def tokenizer_that_stops(*args, **kwargs):
@@ -108,9 +108,9 @@ def test_a_stopped_run_says_how_to_go_on(
     with monkeypatch.context() as patch:
         patch.setattr(pair.tokenizer, "decode", tokenizer_that_stops)
         with pytest.raises(stop):
-            generate_to_file(pair, settings, PROMPTS[:8], path, batch=4)
+            generate_texts(pair, settings, PROMPTS[:8], path, batch=4)
     assert f"stopped: 3 of 8 texts are in {path}; the same command goes on" in capsys.readouterr().err
-    assert generate_to_file(pair, settings, PROMPTS[:8], path).new == 5
+    assert generate_texts(pair, settings, PROMPTS[:8], path).new == 5
 
 
 def test_a_run_starts_warm(make_pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,16 +118,16 @@ def test_a_run_starts_warm(make_pair, tmp_path: Path, monkeypatch: pytest.Monkey
     warmed: list[str] = []
     warm_up = Engine.warm_up
     monkeypatch.setattr(Engine, "warm_up", lambda self, p: (warmed.append(p.id), warm_up(self, p)))
-    settings = EngineSettings(OneRace(), PRF, max_tokens=5, ignore_eos=True)
-    run = generate_to_file(make_pair(30), settings, PROMPTS[:2], tmp_path / "out.jsonl")
+    settings = EngineSettings(method=OneRace(), prf=PRF, max_tokens=5, ignore_eos=True)
+    run = generate_texts(make_pair(30), settings, PROMPTS[:2], tmp_path / "out.jsonl")
     assert warmed == ["p0"]
     assert [r.id for r in run.records] == ["p0", "p1"]
 
 
 def test_special_tokens_are_ids_but_not_text(make_pair, tmp_path: Path) -> None:
     pair = make_pair(30, eos=2)
-    settings = EngineSettings(OneRace(), PRF, max_tokens=80)
-    run = generate_to_file(pair, settings, PROMPTS, tmp_path / "out.jsonl")
+    settings = EngineSettings(method=OneRace(), prf=PRF, max_tokens=80)
+    run = generate_texts(pair, settings, PROMPTS, tmp_path / "out.jsonl")
     ended = [r for r in run.records if r.finish == "eos"]
     assert ended
     assert all(r.token_ids[-1] == 2 and "</s>" not in r.text for r in ended)
@@ -135,8 +135,8 @@ def test_special_tokens_are_ids_but_not_text(make_pair, tmp_path: Path) -> None:
 
 def test_batches_are_no_larger_than_the_prompts(make_pair, tmp_path: Path) -> None:
     """A batch that no machine could hold does no harm where there are few prompts."""
-    settings = EngineSettings(OneRace(), PRF, max_tokens=3)
-    assert generate_to_file(make_pair(30), settings, PROMPTS[:2], tmp_path / "o", batch=10**15).new == 2
+    settings = EngineSettings(method=OneRace(), prf=PRF, max_tokens=3)
+    assert generate_texts(make_pair(30), settings, PROMPTS[:2], tmp_path / "o", batch=10**15).new == 2
 
 
 @pytest.mark.parametrize("broken", ["draft", "target"])
@@ -144,16 +144,16 @@ def test_models_that_break_are_named(make_pair, tmp_path: Path, broken: str) -> 
     """NaN logits are an error, not text."""
     pair = make_pair(30)
     getattr(pair, broken).model.norm.weight.fill_(torch.nan)
-    settings = EngineSettings(OneRace(), PRF, max_tokens=3)
+    settings = EngineSettings(method=OneRace(), prf=PRF, max_tokens=3)
     with pytest.raises(RuntimeError, match="logits that are not finite"):
-        generate_to_file(pair, settings, PROMPTS[:2], tmp_path / "out.jsonl")
+        generate_texts(pair, settings, PROMPTS[:2], tmp_path / "out.jsonl")
 
 
 def test_bad_prompts_are_refused_before_a_file_is_made(make_pair, tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
-    settings = EngineSettings(OneRace(), PRF, max_tokens=5)
+    settings = EngineSettings(method=OneRace(), prf=PRF, max_tokens=5)
     with pytest.raises(ValueError, match="'empty' has no tokens"):
-        generate_to_file(make_pair(30), settings, [Prompt("empty", "", ())], path)
+        generate_texts(make_pair(30), settings, [Prompt("empty", "", ())], path)
     assert not path.exists()
 
 
@@ -161,8 +161,8 @@ def test_out_of_memory_halves_the_batch_and_says_so(
     make_pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     pair = make_pair(30)
-    settings = EngineSettings(Algorithm1(GumbelMax()), PRF, max_tokens=6)
-    generate_to_file(pair, settings, PROMPTS, tmp_path / "calm.jsonl", batch=8)
+    settings = EngineSettings(method=Algorithm1(GumbelMax()), prf=PRF, max_tokens=6)
+    generate_texts(pair, settings, PROMPTS, tmp_path / "calm.jsonl", batch=8)
     forward = pair.target.forward
 
     def tight(*args, **kwargs):
@@ -171,7 +171,7 @@ def test_out_of_memory_halves_the_batch_and_says_so(
         return forward(*args, **kwargs)
 
     monkeypatch.setattr(pair.target, "forward", tight)
-    generate_to_file(pair, settings, PROMPTS, tmp_path / "tight.jsonl", batch=8)
+    generate_texts(pair, settings, PROMPTS, tmp_path / "tight.jsonl", batch=8)
     assert "going on with 2 texts at a time" in capsys.readouterr().err
     ids = [[r.token_ids for r in read_records(tmp_path / f"{name}.jsonl")] for name in ("calm", "tight")]
     assert ids[0] == ids[1]
@@ -221,11 +221,11 @@ def test_going_on_with_another_batch_is_told_where_it_matters(
 ) -> None:
     """In few digits, sums of other batches round so differently that texts may differ; else they do not."""
     pair = replace(make_pair(30), dtype=dtype)
-    settings = EngineSettings(OneRace(), PRF, lookahead=2, max_tokens=3)
+    settings = EngineSettings(method=OneRace(), prf=PRF, lookahead=2, max_tokens=3)
     path = tmp_path / "texts.jsonl"
-    generate_to_file(pair, settings, PROMPTS[:2], path, batch=1)
-    generate_to_file(pair, settings, PROMPTS[:2], path, batch=2)
+    generate_texts(pair, settings, PROMPTS[:2], path, batch=1)
+    generate_texts(pair, settings, PROMPTS[:2], path, batch=2)
     assert "batch" not in capsys.readouterr().err
-    generate_to_file(pair, settings, PROMPTS[:4], path, batch=2)
+    generate_texts(pair, settings, PROMPTS[:4], path, batch=2)
     words = "holds texts of batch 1, and this run has batch 2: in bfloat16 rounding differs"
     assert (words in " ".join(capsys.readouterr().err.split())) == says

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from tradeoff.classes import CLASSES, curve
 from tradeoff.console import exit_on_bad_input, print_written, require_stdout, stderr, stdout
-from tradeoff.decoders import WATERMARKS, parse_decoder
+from tradeoff.decoders import parse_decoder, watermarks
 from tradeoff.files import output_folder, read_distribution, write_table
 from tradeoff.frontier import Curve
 from tradeoff.measures import google_end_point_strength, hu_end_point_strength
@@ -31,7 +31,7 @@ def curve_command(
     ] = None,
     paper: Annotated[bool, typer.Option("--paper", help="Use the paper's P and Q.")] = False,
     family: Annotated[str, typer.Option("--class", help=f"One of {', '.join(CLASSES)}, or all.")] = "all",
-    decoder: Annotated[str, typer.Option(help=f"{WATERMARKS}, or none; on both sides.")] = "gumbel",
+    decoder: Annotated[str, typer.Option(help=f"{watermarks()}, or none; on both sides.")] = "gumbel",
     draft_decoder: Annotated[str | None, typer.Option(help="Another decoder for the draft model.")] = None,
     points: Annotated[int, typer.Option(help="Points from gamma = 0 to 1, both included.")] = 41,
     seeds: Annotated[int, typer.Option(help="Monte Carlo seeds, where needed.")] = DEFAULT_SEEDS,

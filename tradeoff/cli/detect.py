@@ -13,10 +13,8 @@ import typer
 from rich.table import Table
 from rich.text import Text as Styled
 
-from tradeoff.cli.examine import Examiner, Options
-from tradeoff.cli.finding import VERDICTS, Finding
+from tradeoff.api import detect_all
 from tradeoff.cli.key import read_key
-from tradeoff.cli.spelling import numbers
 from tradeoff.console import (
     Reader,
     exit_on_bad_input,
@@ -29,7 +27,7 @@ from tradeoff.console import (
     stdin,
     stdout,
 )
-from tradeoff.decoders import WATERMARKS
+from tradeoff.decoders import watermarks
 from tradeoff.detection.json_texts import Broken
 from tradeoff.detection.page import EvidencePage
 from tradeoff.detection.texts import IN_FOLDERS, STDIN, read_texts
@@ -44,11 +42,13 @@ from tradeoff.detection.views import (
 from tradeoff.errors import FileError
 from tradeoff.kernels import METHODS
 from tradeoff.prf_names import PRF_NAMES
+from tradeoff.verdicts import Options, Outcome, Result
+from tradeoff.verdicts.spelling import numbers
 from tradeoff.visible import visible
 
 __all__ = ["detect_command"]
 
-_STYLES = dict(zip(VERDICTS, ("bold blue", "", "dim", "dim"), strict=True))
+_STYLES = {Outcome.WATERMARKED: "bold blue", Outcome.TOO_SHORT: "dim", Outcome.UNCLAIMED: "dim"}
 #: Errors of one source that are told in full: a file of the wrong kind has one on every line.
 _TOLD_ERRORS = 3
 
@@ -79,7 +79,7 @@ def detect_command(
         typer.Option(help=f"One of {', '.join(METHODS)}. Default: the record's, or one-race."),
     ] = None,
     watermark: Annotated[
-        str | None, typer.Option(help=f"{WATERMARKS}. Default: the record's, or gumbel.")
+        str | None, typer.Option(help=f"{watermarks()}. Default: the record's, or gumbel.")
     ] = None,
     tokenizer: Annotated[
         str | None,
@@ -92,8 +92,11 @@ def detect_command(
         bool, typer.Option("--retokenize", help="Tokenise the text even where token_ids are given.")
     ] = False,
     detector: Annotated[
-        Path | None,
-        typer.Option(help="Fitted Bayesian detector (safetensors), instead of the untrained one."),
+        str | None,
+        typer.Option(
+            help="Instead of the untrained one: file of a fitted Bayesian detector (safetensors), or the "
+            "name of one that an extension registered."
+        ),
     ] = None,
     fpr: Annotated[
         float, typer.Option(help="False-positive rate: the share of other texts called watermarked.")
@@ -139,49 +142,57 @@ def detect_command(
             files = [str(path) for path in (key_file, detector, tokenizer) if path is not None]
             _check_page(html, [*sources, *files])
         options = Options(
-            method, watermark, prf, context_width, tokenizer, retokenize, detector, fpr, sequential
+            method=method,
+            watermark=watermark,
+            prf=prf,
+            context_width=context_width,
+            tokenizer=tokenizer,
+            retokenize=retokenize,
+            detector=None if detector is None else _detector(detector),
+            fpr=fpr,
+            sequential=sequential,
         )
-        texts = read_texts(sources, stdin(), print_warning, eager=sequential)
-        examiner = Examiner(options, lambda name: read_key(key_file, key, name), print_warning, print_note)
+        found = detect_all(
+            read_texts(sources, stdin(), print_warning, eager=sequential),
+            options,
+            lambda name: read_key(key_file, key, name),
+            warn=print_warning,
+            note=print_note,
+        )
         page = None if html is None else stack.enter_context(EvidencePage(html))
         several = len(sources) > 1 or any(Path(source).is_dir() for source in sources)
         table, errors = _table(sequential), _Errors()
         # A page is written to its end, whoever reads what is printed.
         reader = Reader(outlived=html is not None)
-        verdicts: Counter[str] = Counter()
+        verdicts: Counter[Outcome] = Counter()
         fingerprint = None
-        for text in texts:
-            if isinstance(text, Broken):
-                errors.tell(text.source, text.message)
+        for result in found:
+            if isinstance(result, Broken):
+                errors.tell(result.source, result.message)
                 continue
-            try:
-                finding = examiner.examine(text)
-            except ValueError as error:
-                errors.tell(text.source, str(error))
-                continue
-            verdicts[finding.verdict] += 1
+            verdicts[result.verdict] += 1
             # Another file of the same folder may use the same ids.
-            name = text.label if several else text.id
+            name = result.text.label if several else result.text.id
             if as_json:
-                facts = finding.as_json() | (finding.scores() if tokens else {})
+                facts = result.to_dict() | (_scores(result) if tokens else {})
                 with reader:
                     typer.echo(json.dumps(facts, allow_nan=False))
             else:
-                table.add_row(*_row(name, finding, sequential))
+                table.add_row(*_row(name, result, sequential))
             shown = tokens and not as_json
             if shown or page is not None:
                 try:
-                    words = examiner.words(finding)
+                    words = result.words
                 except FileError as error:
-                    errors.tell(text.source, str(error))
-                    words = numbers(finding.token_ids.tolist())
+                    errors.tell(result.text.source, str(error))
+                    words = numbers(result.token_ids.tolist())
                 if shown:
                     with reader:
-                        _print_tokens(name, finding, words)
+                        _print_tokens(name, result, words)
                 if page is not None:
-                    _add_to_page(name, finding, words, page)
-            if finding.reading is not None:
-                fingerprint = finding.reading.prf.fingerprint
+                    _add_to_page(name, result, words, page)
+            if result.reading is not None:
+                fingerprint = result.reading.prf.fingerprint
         errors.close()
         if not verdicts:
             # Nothing to write: what a page held before stays.
@@ -199,6 +210,17 @@ def detect_command(
             raise typer.Exit(1)
         if errors:
             raise typer.Exit(2)
+
+
+def _detector(named: str) -> Path | str:
+    """A file, unless it looks like none and is none."""
+    path = Path(named)
+    return path if path.exists() or path.suffix or len(path.parts) > 1 else named
+
+
+def _scores(result: Result) -> dict[str, list]:
+    """Positions of the tokens that count, and their scores."""
+    return {"index": result.index.tolist(), "scores": result.contributions.tolist()}
 
 
 class _Errors:
@@ -234,20 +256,20 @@ def _check_page(html: Path, inputs: Iterable[str]) -> None:
             raise FileError(f"html={str(html)!r} is a file to be read; write the page to another one")
 
 
-def _print_tokens(name: str, finding: Finding, words: list[str]) -> None:
-    reading, out = finding.reading, stdout()
-    out.print(Styled(f"{visible(name)}: {finding.verdict}", style="bold"), soft_wrap=True)
+def _print_tokens(name: str, result: Result, words: list[str]) -> None:
+    reading, out = result.reading, stdout()
+    out.print(Styled(f"{visible(name)}: {result.verdict}", style="bold"), soft_wrap=True)
     if _is_coloured():
-        out.print(terminal_view(_shown(finding, words)), soft_wrap=True)
+        out.print(terminal_view(_shown(result, words)), soft_wrap=True)
     else:
-        how = () if reading is None else (reading.detector, reading.result)
+        how = () if reading is None else (reading.detector, reading.score)
         for line in plain_view(words, *how):
             typer.echo(line)
     out.print()
 
 
-def _add_to_page(name: str, finding: Finding, words: list[str], page: EvidencePage) -> None:
-    facts = finding.as_json()
+def _add_to_page(name: str, result: Result, words: list[str], page: EvidencePage) -> None:
+    facts = result.to_dict()
     kept = (
         "log10_p",
         "tokens",
@@ -259,17 +281,17 @@ def _add_to_page(name: str, finding: Finding, words: list[str], page: EvidencePa
         "key",
         "fpr",
     )
-    facts["log10_p"] = f"{finding.log10_p:.2f}"
+    facts["log10_p"] = f"{result.log10_p:.2f}"
     about = {key.replace("_", " "): facts[key] for key in kept if facts.get(key) is not None}
-    page.add(name, finding.verdict, about, _shown(finding, words))
+    page.add(name, result.verdict, about, _shown(result, words))
 
 
-def _shown(finding: Finding, words: list[str]) -> Iterator[Shown]:
+def _shown(result: Result, words: list[str]) -> Iterator[Shown]:
     """The evidence of every token."""
-    reading = finding.reading
+    reading = result.reading
     if reading is None:
         return unscored_tokens(words)
-    return shown_tokens(reading.detector, reading.evidence, reading.result, words)
+    return shown_tokens(reading.detector, reading.evidence, reading.score, words)
 
 
 def _is_coloured() -> bool:
@@ -287,19 +309,19 @@ def _table(sequential: bool) -> Table:
     return table
 
 
-def _row(name: str, finding: Finding, sequential: bool) -> tuple[Styled, ...]:
-    facts = finding.as_json()
-    verdict = Styled(finding.verdict, style=_STYLES[finding.verdict])
+def _row(name: str, result: Result, sequential: bool) -> tuple[Styled, ...]:
+    facts = result.to_dict()
+    verdict = Styled(result.verdict, style=_STYLES.get(result.verdict, ""))
     # A fitted detector may not have been told of a method; without a claim there is no detector.
     how = (facts[what] or "-" for what in ("method", "watermark", "detector"))
     needed = (str(facts.get("tokens_needed") or "-"),) if sequential else ()
-    cells = (f"{finding.log10_p:.2f}", str(finding.tokens_scored), *needed, *how)
+    cells = (f"{result.log10_p:.2f}", str(result.tokens_scored), *needed, *how)
     return Styled(visible(name)), verdict, *map(Styled, cells)
 
 
-def _print_summary(verdicts: Counter[str], fpr: float, fingerprint: str | None) -> None:
+def _print_summary(verdicts: Counter[Outcome], fpr: float, fingerprint: str | None) -> None:
     # The last verdict is rare, and would only be asked about.
-    told = [verdict for verdict in VERDICTS if verdicts[verdict] or verdict != VERDICTS[-1]]
+    told = [verdict for verdict in Outcome if verdicts[verdict] or verdict is not Outcome.UNCLAIMED]
     counts = ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in told)
     total = verdicts.total()
     key = "" if fingerprint is None else f", key {fingerprint}"

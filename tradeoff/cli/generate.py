@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tradeoff.api import generate
 from tradeoff.cli.key import read_key
-from tradeoff.cli.watermarks import carrying_method
-from tradeoff.console import exit_on_bad_input, print_note, print_written, stdout
-from tradeoff.decoders import WATERMARKS, Identity
+from tradeoff.console import exit_on_bad_input, print_note, print_warning, print_written, stdout
+from tradeoff.decoders import watermarks
 from tradeoff.estimate import Estimate
-from tradeoff.kernels import WIDEST, Method, Standard
-from tradeoff.prf import Prf
-from tradeoff.prf_names import PRF_NAMES, parse_prf
+from tradeoff.kernels import WIDEST
+from tradeoff.prf_names import PRF_NAMES
+from tradeoff.scheme import Scheme
 
 if TYPE_CHECKING:
-    from tradeoff.llm.engine import EngineSettings
-    from tradeoff.llm.rows import Prompt
-    from tradeoff.llm.runs import Outcome
+    from tradeoff.llm.runs import Texts
 
 __all__ = ["generate_command"]
 
@@ -47,7 +44,7 @@ def generate_command(
     method: Annotated[str | None, typer.Option(help=_METHOD_HELP)] = None,
     watermark: Annotated[
         str | None,
-        typer.Option(help=f"{WATERMARKS}, or none. Default: gumbel; none for the method standard."),
+        typer.Option(help=f"{watermarks()}, or none. Default: gumbel; none for the method standard."),
     ] = None,
     width: Annotated[
         int | None, typer.Option(help=f"Candidates a level of one-race-tree, up to {WIDEST}. Default: 2.")
@@ -102,84 +99,42 @@ def generate_command(
     Every finished text is appended to the output at once; the same command goes on after a kill.
     """
     with exit_on_bad_input():
-        chosen = _method(method, watermark, width)
-        # A run that cannot start should say so before models are loaded.
-        function = _prf(chosen, key_file, key, prf, context_width)
-        if limit is not None and limit < 1:
-            raise ValueError(f"limit={limit} must be at least 1 prompt")
-        from tradeoff.llm.engine import EngineSettings
-        from tradeoff.llm.huggingface import has_chat_format
-        from tradeoff.llm.models import load_pair
-        from tradeoff.llm.prompts import encode_prompts, read_prompts
-        from tradeoff.llm.records import check_output
-        from tradeoff.llm.runs import generate_to_file
-        from tradeoff.llm.sampling import Sampling
-
-        settings = EngineSettings(
-            chosen,
-            function,
-            Sampling(temperature, top_k, top_p),
-            lookahead,
-            max_tokens,
-            seed,
-            ignore_eos,
-            measure,
+        scheme = Scheme.of(method, watermark, width=width, prf=prf, context_width=context_width)
+        if key_file is not None and key_file.resolve() == output.resolve():
+            raise ValueError(f"{output} holds the key; write the texts to another file")
+        texts = generate(
+            prompts,
+            scheme,
+            read_key(key_file, key, prf) if scheme.marks else None,
+            target=target,
+            draft=draft,
+            tokens=max_tokens,
+            lookahead=lookahead,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            batch=batch,
+            seed=seed,
+            chat=chat,
+            ignore_eos=ignore_eos,
+            measure=measure,
+            limit=limit,
+            output=output,
+            device=device,
+            dtype=dtype,
+            probe=not no_probe,
+            warn=print_warning,
+            note=print_note,
         )
-        if batch < 1:
-            raise ValueError(f"batch={batch} must be at least 1 text")
-        check_output(output)
-        for path, held in ((Path(prompts), "prompts"), (key_file, "key")):
-            if path is not None and path.resolve() == output.resolve():
-                raise ValueError(f"{output} holds the {held}; write the texts to another file")
-        named = read_prompts(prompts)[:limit]
-        if limit is not None and len(named) < limit:
-            print_note(f"{prompts} has {len(named)} prompts; using all")
-        pair = load_pair(target, draft, device=device, dtype=dtype)
-        encoded = encode_prompts(pair.tokenizer, named, chat=chat)
-        if prompts == "builtin:question" and not chat and has_chat_format(pair.tokenizer):
-            print_note(f"the questions of {prompts} are meant for --chat")
-        _note_equal_prompts(encoded, settings)
-        run = generate_to_file(pair, settings, encoded, output, batch=batch, probe=not no_probe)
-        _print_summary(run, settings)
-        if run.new:
+        _print_summary(texts)
+        if texts.new:
             print_written(stdout(), [output])
         else:
-            done = f"nothing to do: all {len(run.records)} texts are in {output}"
+            done = f"nothing to do: all {len(texts)} texts are in {output}"
             stdout().print(done, soft_wrap=True)
 
 
-def _method(name: str | None, watermark: str | None, width: int | None) -> Method:
-    if watermark is None:
-        watermark = "none" if name == Standard.name else "gumbel"
-    return carrying_method(name, watermark, width, "a --method that carries it")
-
-
-def _prf(method: Method, key_file: Path | None, key: str | None, prf: str, context_width: int) -> Prf | None:
-    if isinstance(method.decoder, Identity):
-        return None
-    if prf not in PRF_NAMES:
-        raise ValueError(f"prf={prf!r} is unknown; use one of {', '.join(PRF_NAMES)}")
-    return parse_prf(prf, read_key(key_file, key, prf), context_width)
-
-
-def _note_equal_prompts(prompts: Sequence[Prompt], settings: EngineSettings) -> None:
-    equal = len(prompts) - len({prompt.token_ids for prompt in prompts})
-    if not equal:
-        return
-    other = "another --seed, into another file, gives other texts"
-    if not settings.seeded:
-        other = (
-            "with this method and --prf another --seed changes at most what follows a context that occurs "
-            "again; another key, into another file, gives other texts"
-        )
-    print_note(
-        f"{equal} of {len(prompts)} prompts are equal to earlier ones and get the same texts as those, since "
-        "a text depends on nothing but its prompt, the key and the settings of the run; the summary counts "
-        f"each once ({other})"
-    )
-
-
-def _print_summary(run: Outcome, settings: EngineSettings) -> None:
+def _print_summary(texts: Texts) -> None:
     from tradeoff.llm.measurements import (
         aatps,
         acceptance,
@@ -188,30 +143,32 @@ def _print_summary(run: Outcome, settings: EngineSettings) -> None:
         log_perplexity,
         per_token_time,
     )
+    from tradeoff.llm.sampling import Sampling
 
-    out, records = stdout(), run.records
+    out, records = stdout(), texts.records
+    run = records[0].run
     distinct = len(distinct_texts(records))
     parts = [
         f"{len(records)} text{'s' * (len(records) != 1)}"
         + (f" ({distinct} distinct)" if distinct < len(records) else "")
     ]
-    if run.new:
-        parts.append(f"{run.new} new, {run.tokens} tokens in {run.seconds:.1f} s")
-        parts.append(f"{run.tokens / run.seconds:.1f} tokens/s")
+    if texts.new:
+        parts.append(f"{texts.new} new, {texts.tokens} tokens in {texts.seconds:.1f} s")
+        parts.append(f"{texts.tokens / texts.seconds:.1f} tokens/s")
     if all(record.batch == 1 for record in records):
         time = per_token_time(records)
         parts.append(f"PTT {_with_error(time, 1)} ms")
-    if settings.drafts:
+    if run.lookahead:
         steps = aatps(records)
         low, high = interval(steps, distinct)
-        low, high = max(low, 1.0), min(high, min(settings.lookahead, settings.max_tokens) + 1.0)
+        low, high = max(low, 1.0), min(high, min(run.lookahead, run.max_tokens) + 1.0)
         parts.append(f"AATPS {steps.value:.3f} (95% interval {low:.3f} to {high:.3f})")
     sampled = log_perplexity(records)
     parts.append(f"LOGPPL {_with_error(sampled, 3)}")
-    if not settings.sampling.plain:
+    if not Sampling(run.temperature, run.top_k, run.top_p).plain:
         parts.append(f"at temperature 1 {log_perplexity(records, model=True).value:.3f}")
     out.print("   ".join(parts), soft_wrap=True)
-    if settings.measure and settings.drafts and settings.method.width == 1:
+    if run.measured and run.lookahead and run.width == 1:
         found = acceptance(records)
         theory = f"expected {found.expected:.4f} ± {found.standard_error:.4f} "
         if math.isnan(found.expected):

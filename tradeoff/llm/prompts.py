@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,12 +18,37 @@ from tradeoff.llm.huggingface import (
 from tradeoff.llm.rows import Prompt
 from tradeoff.llm.text import PromptKind, builtin_prompts
 
-__all__ = ["BUILTIN_PROMPTS", "chat_prompt", "encode_prompts", "read_prompts"]
+__all__ = ["BUILTIN_PROMPTS", "chat_prompt", "encode_prompts", "named_prompts", "read_prompts"]
 
 #: Bytes of the largest file of prompts.
 _LARGEST = 256 << 20
 #: What can be named in place of a file.
 BUILTIN_PROMPTS = tuple(f"builtin:{kind}" for kind in get_args(PromptKind))
+
+
+def named_prompts(prompts: str | Path | Sequence[str] | Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """(id, prompt) pairs of what a caller gives: a file or a built-in set by name, prompts, or such pairs.
+
+    Args:
+        prompts: as for `read_prompts`; or the prompts themselves, which are named by their number.
+
+    Raises:
+        FileError: as `read_prompts`.
+        ValueError: for no prompts, prompts that are no words, or an id that occurs twice.
+    """
+    if isinstance(prompts, str | Path):
+        return read_prompts(prompts)
+    found: dict[str, str] = {}
+    for number, one in enumerate(prompts, 1):
+        pair = (str(number), one) if isinstance(one, str) else one
+        if len(pair) != 2 or not all(isinstance(part, str) and part.strip() for part in pair):
+            raise ValueError(f"prompts hold {pair!r}; pass words, or pairs of an id and words")
+        if pair[0] in found:
+            raise ValueError(f"prompts hold the id {pair[0]!r} twice; ids must be unique")
+        found[pair[0]] = pair[1]
+    if not found:
+        raise ValueError("prompts are empty; pass at least one")
+    return list(found.items())
 
 
 def read_prompts(source: str | Path) -> list[tuple[str, str]]:
@@ -44,7 +70,7 @@ def read_prompts(source: str | Path) -> list[tuple[str, str]]:
         words = decoded(read_at_most(path, _LARGEST))
         lines = [line.removesuffix("\r") for line in words.split("\n")]
     except (OSError, FileError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
+        reason = (isinstance(error, OSError) and error.strerror) or error
         raise FileError(
             f"prompts {path} cannot be read ({reason}); pass a text file with one prompt a line, JSON lines, "
             f"or one of {', '.join(BUILTIN_PROMPTS)}"

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from tradeoff.console import Words, print_warning, stderr
 from tradeoff.decoders import decoder_name
+from tradeoff.html import table
 from tradeoff.llm.engine import Engine, EngineSettings
 from tradeoff.llm.measurements import counted_steps
 from tradeoff.llm.models import ModelPair, weights_fingerprint
@@ -19,18 +21,18 @@ from tradeoff.llm.records import RecordFile, text_record
 from tradeoff.llm.rows import Prompt
 from tradeoff.records import Record, Run
 
-__all__ = ["Outcome", "generate_to_file", "run_settings"]
+__all__ = ["Texts", "generate_texts", "run_settings"]
 
 #: Where sums of other lengths round so differently that another token may be drawn.
 _ROUNDED_BY_BATCH = (torch.bfloat16, torch.float16)
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a run left behind.
+@dataclass(frozen=True, repr=False)
+class Texts(Sequence[Record]):
+    """The texts of a run, in the order of their prompts.
 
     Attributes:
-        records: the texts of the prompts, in their order.
+        records: the texts.
         new: how many of them this run generated.
         tokens, seconds: what this run generated, and in what time (without loading and warming up).
     """
@@ -39,6 +41,52 @@ class Outcome:
     new: int
     tokens: int
     seconds: float
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Record]: ...
+
+    def __getitem__(self, index: int | slice) -> Record | list[Record]:
+        return self.records[index]
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __repr__(self) -> str:
+        tokens = sum(len(record.token_ids) for record in self.records)
+        speed = f"; {self.new} new at {self.tokens / self.seconds:.1f} tokens/s" if self.seconds > 0 else ""
+        return f"<Texts: {len(self)} of {tokens} tokens{speed}>"
+
+    def _repr_html_(self) -> str:
+        return table((record.id, len(record.token_ids), record.text) for record in self.records)
+
+
+class _Held:
+    """What a `RecordFile` does, without a file."""
+
+    def __init__(self) -> None:
+        self._records: list[Record] = []
+
+    def __enter__(self) -> _Held:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def missing(self, prompts: Sequence[Prompt]) -> list[Prompt]:
+        return list(prompts)
+
+    def of(self, prompts: Sequence[Prompt]) -> list[Record]:
+        order = {prompt.id: place for place, prompt in enumerate(prompts)}
+        return sorted(self._records, key=lambda record: order[record.id])
+
+    def append(self, record: Record) -> None:
+        self._records.append(record)
+
+    def finish(self, prompts: Sequence[Prompt]) -> None:
+        pass
 
 
 def run_settings(pair: ModelPair, settings: EngineSettings) -> Run:
@@ -71,17 +119,18 @@ def run_settings(pair: ModelPair, settings: EngineSettings) -> Run:
     )
 
 
-def generate_to_file(
+def generate_texts(
     pair: ModelPair,
     settings: EngineSettings,
     prompts: Sequence[Prompt],
-    path: Path,
+    path: Path | None = None,
     *,
     batch: int = 8,
     title: str = "generating",
     probe: bool = True,
-) -> Outcome:
-    """Generate the texts that `path` does not hold yet.
+    report: Callable[[str], None] = print_warning,
+) -> Texts:
+    """Generate the texts of some prompts; with a path those that it does not hold yet.
 
     Every finished text is appended at once, so a run that is killed goes on where it stopped, with the same
     texts as if it had not been; at the end the records stand in the order of the prompts. A run that is
@@ -90,31 +139,25 @@ def generate_to_file(
     Args:
         pair, settings: models and method.
         prompts: with unique ids.
-        path: JSON lines, made or continued.
+        path: JSON lines, made or continued; None keeps the texts in memory alone.
         batch: texts at a time.
         title: of the progress bar.
         probe: as for `Engine`.
+        report: called with a line for the user when something noteworthy happens.
 
     Raises:
         FileError: if `path` cannot be used, belongs to another run, or holds these prompts as other tokens.
         ValueError: for prompts that cannot be continued, before anything is generated.
     """
-    console = stderr()
-    engine = Engine(
-        pair,
-        settings,
-        min(batch, max(len(prompts), 1)),
-        lambda line: console.print(line, style="yellow", soft_wrap=True),
-        probe,
-    )
+    engine = Engine(pair, settings, min(batch, max(len(prompts), 1)), report, probe)
     engine.check(prompts)
     run = run_settings(pair, settings)
-    with RecordFile(path, run) as file:
+    with _Held() if path is None else RecordFile(path, run) as file:
         missing = file.missing(prompts)
         others = {record.batch for record in file.of(prompts)} - {engine.batch}
         if missing and others and pair.dtype in _ROUNDED_BY_BATCH:
             before, dtype = ", ".join(map(str, sorted(others))), str(pair.dtype).removeprefix("torch.")
-            print_warning(
+            report(
                 f"{path} holds texts of batch {before}, and this run has batch {engine.batch}: in {dtype} "
                 "rounding differs between them, so the new texts are not those of one run"
             )
@@ -122,14 +165,15 @@ def generate_to_file(
             tokens, seconds = _generate_missing(engine, file, run, missing, len(prompts), title)
             file.finish(prompts)
         except (KeyboardInterrupt, SystemExit):
-            done = f"{len(file.of(prompts))} of {len(prompts)} texts are in {path}"
-            console.print(f"stopped: {done}; the same command goes on", soft_wrap=True)
+            if path is not None:
+                done = f"{len(file.of(prompts))} of {len(prompts)} texts are in {path}"
+                stderr().print(f"stopped: {done}; the same command goes on", soft_wrap=True)
             raise
-        return Outcome(file.of(prompts), len(missing), tokens, seconds)
+        return Texts(file.of(prompts), len(missing), tokens, seconds)
 
 
 def _generate_missing(
-    engine: Engine, file: RecordFile, run: Run, missing: list[Prompt], total: int, title: str
+    engine: Engine, file: RecordFile | _Held, run: Run, missing: list[Prompt], total: int, title: str
 ) -> tuple[int, float]:
     """Generate and append; the number of new tokens, and the seconds they took."""
     tokens, emitted, steps, seconds = 0, 0, 0, 0.0

@@ -1,4 +1,4 @@
-"""Texts to verdicts: what `tradeoff detect` does with one text, under options and the text's own record."""
+"""One text at a time: its tokens, what it is taken to be, and the verdict."""
 
 from __future__ import annotations
 
@@ -6,29 +6,37 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tradeoff.cli.finding import Finding, Reading
-from tradeoff.cli.spelling import Speller, numbers
-from tradeoff.cli.watermarks import NamedWatermarks, carrying_method, prospect, read_watermark, seen_by
 from tradeoff.console import INSTALL_LLM
-from tradeoff.decoders import WATERMARKS, Identity, SynthID, decoder_name, parse_decoder
-from tradeoff.detection import Detector, Evidence, Result, default_detector, detect
-from tradeoff.detection.choice import default_bets
+from tradeoff.decoders import Decoder, parse_decoder, watermarks
+from tradeoff.detection import Detector, Evidence, Score, detect
+from tradeoff.detection.choice import detector_called
 from tradeoff.detection.json_texts import Claims, Text
 from tradeoff.detection.sequential import Sequential, of_e_values
 from tradeoff.errors import FileError
-from tradeoff.kernels import METHODS, Basic, Method, OneRace, Standard
+from tradeoff.kernels import METHODS, Method, OneRace, Standard
 from tradeoff.keys import Key, KeyFormatError
 from tradeoff.prf import Prf, check_width
-from tradeoff.prf_names import PRF_NAMES, parse_prf
+from tradeoff.prf_names import prf_type
+from tradeoff.scheme import Scheme, Sight, read_watermark
+from tradeoff.verdicts.result import Reading, Result
+from tradeoff.verdicts.spelling import Speller, numbers
+
+if TYPE_CHECKING:
+    from tradeoff.detection.bayes import BayesDetector
 
 __all__ = ["Examiner", "Options"]
 
 #: Tokens read at a time by sequential detection.
 _STEP = 64
+#: What becomes of texts of another scheme than is looked for.
+_PROSPECTS = {
+    Sight.PART: "their watermark is read in part, and harder to find this way",
+    Sight.NOTHING: "their watermark cannot be found this way",
+}
 #: Characters that are kept of the piece before.
 _LONGEST_WORD = 100
 #: How many logits more or fewer than tokens a model may have, to be the tokenizer's own for all one knows.
@@ -39,15 +47,21 @@ _REMEMBERED = 64
 _MOST_WARNINGS = 100
 
 
-@dataclass(frozen=True)
+#: How many watermarks the records of one examiner may name.
+_MOST_NAMED = 16
+
+
+@dataclass(frozen=True, kw_only=True)
 class Options:
-    """The options of `tradeoff detect`; None where a text's record, or else a default, decides.
+    """What the caller says of texts; None where a text's record, or else a default, decides.
 
     Args:
-        method, watermark, prf, context_width: of generation.
+        method: of generation, by name; a `Method` holds its watermark as well.
+        watermark, prf, context_width: of generation, by name.
         tokenizer: for texts without token ids; None is the built-in one.
         retokenize: tokenise the words even where token ids are known.
-        detector: file of a fitted detector.
+        detector: instead of the untrained one: a detector, the file of a fitted one, or a name given by
+            `register_detector`.
         fpr: false-positive rate, in (0, 1).
         sequential: bet on the tokens one by one, and stop reading once the verdict is certain.
 
@@ -55,49 +69,56 @@ class Options:
         ValueError: for values that no text could make valid.
     """
 
-    method: str | None = None
+    method: str | Method | None = None
     watermark: str | None = None
     prf: str | None = None
     context_width: int | None = None
     tokenizer: str | None = None
     retokenize: bool = False
-    detector: Path | None = None
+    detector: Detector | Path | str | None = None
     fpr: float = 0.01
     sequential: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.fpr < 1:
             raise ValueError(f"fpr={self.fpr} must be between 0 and 1; 0.01 is usual")
-        if self.prf is not None and self.prf not in PRF_NAMES:
-            raise ValueError(f"prf={self.prf!r} is unknown; use one of {', '.join(PRF_NAMES)}")
+        if self.prf is not None:
+            prf_type(self.prf)
         if self.context_width is not None:
             check_width(self.context_width)
-        if isinstance(read_watermark(self.watermark or "gumbel"), Identity):
+        if self.watermark is not None and not read_watermark(self.watermark).marks:
             raise ValueError(
                 f"watermark={self.watermark!r} is no watermark to detect; pass the one to look for: "
-                + WATERMARKS
+                + watermarks()
             )
         if self.method is not None:
-            default_detector(carrying_method(self.method, self.watermark or "gumbel"))
+            # The functions and widths that records may name are checked with them.
+            named = isinstance(self.method, str) and self.watermark is None
+            Scheme.of(self.method, "gumbel" if named else self.watermark).detector()
         if self.sequential and self.detector is not None:
             raise ValueError(
                 f"detector={str(self.detector)!r} has a p-value for one length only; leave out --sequential "
                 "or --detector"
             )
 
+    @classmethod
+    def of(cls, scheme: Scheme, **others: Any) -> Options:
+        """Those that look for one scheme, whatever records say."""
+        return cls(method=scheme.method, prf=scheme.prf, context_width=scheme.context_width, **others)
+
 
 class Examiner:
     """Examines texts one by one; what texts have in common is made once.
 
     Args:
-        options: of the command.
+        options: what the caller says.
         key: gives the key for the pseudorandom function of that name.
         warn: called with what a record and the options disagree about, once each.
         note: called once with what is assumed of texts that say nothing, and once with what is not tested.
 
     Raises:
-        ValueError: for a missing or unfit key if --prf says which one is needed; FileError for a detector
-            that cannot be read.
+        ValueError: for a missing or unfit key if the options say which one is needed; FileError for a
+            detector that cannot be read.
     """
 
     def __init__(
@@ -107,19 +128,20 @@ class Examiner:
         warn: Callable[[str], None],
         note: Callable[[str], None],
     ):
-        self._options, self._warn = options, warn
+        self._options, self._warn, self._note = options, warn, note
         # Of whatever text they speak first: every other one would say the same.
-        self._note_assumed, self._note_unclaimed = _once(note), _once(note)
-        remembered = lru_cache(maxsize=_REMEMBERED)
-        self._prf = remembered(lambda name, width: parse_prf(name, key(name), width))
-        self._method, self._named = remembered(carrying_method), NamedWatermarks()
-        self._default_detector, self._bets = remembered(default_detector), remembered(default_bets)
+        self._noted_assumed = self._noted_unclaimed = False
         self._warned: set[str] = set()
+        self._named: set[Decoder] = set()
+        # The key is asked for once a function, however many widths records name.
+        self._key = lru_cache(maxsize=None)(key)
+        self._function = lru_cache(maxsize=_REMEMBERED)(lambda scheme: scheme.function(self._key(scheme.prf)))
+        self._scheme = lru_cache(maxsize=_REMEMBERED)(_scheme_of)
         if options.prf is not None:
-            self._prf(options.prf, options.context_width)
-        self._fitted = None if options.detector is None else _fitted(options.detector)
+            self._key(options.prf)
+        self._fitted = _fitted(options.detector) if isinstance(options.detector, Path) else None
 
-    def examine(self, text: Text) -> Finding:
+    def examine(self, text: Text) -> Result:
         """Score one text.
 
         Raises:
@@ -127,33 +149,40 @@ class Examiner:
                 if a tokenizer is needed and not to be had.
             ValueError: for options or a key with which no such text can be read.
         """
+        claims = text.claims
         try:
-            if self._claims_none(text.claims):
-                self._note_unclaimed(
-                    f"{text.place}: its record claims no watermark, so none is looked for; to use it as a "
-                    f"control pass --method {OneRace.name}"
-                )
-                unmarked: Method = self._method(text.claims.method or Standard.name, "none")
-                return self._finding(text, self._token_ids(text), unmarked, None)
-            method, prf = self._method_of(text), self._prf_of(text)
-            if self._options.sequential and method is not None:
-                ids, reading = self._read_sequentially(text, Sequential(self._bets(method)), prf)
+            if self._claims_none(claims):
+                self._tell_unclaimed(text)
+                unmarked = Scheme.of(claims.method or Standard.name, "none")
+                return self._result(text, self._token_ids(text), unmarked, None)
+            scheme = self._looked_for(claims)
+            prf = self._function(scheme)
+            told = self._told(claims)
+            self._compare(text, scheme, prf, told)
+            if self._options.sequential:
+                ids, reading = self._read_sequentially(text, Sequential(scheme.bets()), prf)
             else:
-                detector, ids = self._detector_of(method), self._token_ids(text)
+                detector, ids = self._detector_of(scheme, told), self._token_ids(text)
                 evidence = Evidence(ids, prf)
                 reading = Reading(prf, detector, evidence, detect(detector, evidence))
         except ValueError as error:
-            if isinstance(error, FileError | KeyFormatError) or text.claims == Claims():
+            if isinstance(error, FileError | KeyFormatError) or claims == Claims():
                 raise
             raise FileError(f"{text.place}: {error}") from error
-        if self._options.method is None and text.claims.method is None and method is not None:
-            self._tell_assumed(text.claims, method, prf)
-        return self._finding(text, ids, method, reading)
+        if self._options.method is None and claims.method is None and told:
+            self._tell_assumed(claims, scheme)
+        return self._result(text, ids, scheme if told else None, reading)
 
-    def _finding(
-        self, text: Text, ids: np.ndarray, method: Method | None, reading: Reading | None
-    ) -> Finding:
-        return Finding(text, ids, method, reading, self._options.fpr, self._options.sequential)
+    def _result(self, text: Text, ids: np.ndarray, scheme: Scheme | None, reading: Reading | None) -> Result:
+        return Result(
+            text=text,
+            token_ids=ids,
+            scheme=scheme,
+            reading=reading,
+            fpr=self._options.fpr,
+            sequential=self._options.sequential,
+            spell=self.words,
+        )
 
     def _read_sequentially(self, text: Text, detector: Sequential, prf: Prf) -> tuple[np.ndarray, Reading]:
         """The tokens until the verdict is certain, and what they say."""
@@ -170,104 +199,136 @@ class Examiner:
         index, log_e = np.array(stream.index, dtype=np.int64), np.array(stream.log_e)
         index, log_e = index[index < len(ids)], log_e[index < len(ids)]
         log_p = float(of_e_values(detector.name, log_e, index).log_p[-1]) if len(index) else 0.0
-        result = Result(detector.name, float(log_e.sum()), log_p, len(index), index, log_e)
-        return ids, Reading(prf, detector, Evidence(ids, prf), result, needed)
+        score = Score(detector.name, float(log_e.sum()), log_p, len(index), index, log_e)
+        return ids, Reading(prf, detector, Evidence(ids, prf), score, needed)
 
-    def words(self, finding: Finding) -> list[str]:
+    def words(self, result: Result) -> list[str]:
         """The tokens of a text, spelled: [n]; as numbers where the tokenizer is not the text's own.
 
         Raises:
-            FileError: if the tokenizer that --tokenizer names is not to be had.
+            FileError: if the tokenizer that the options name is not to be had.
         """
-        spell = self._speller.words if self._spells(finding.text) else numbers
-        return spell(finding.token_ids.tolist())
-
-    def _prf_of(self, text: Text) -> Prf:
-        options, claims = self._options, text.claims
-        name = options.prf or claims.prf or PRF_NAMES[0]
-        width = claims.context_width if options.context_width is None else options.context_width
-        prf: Prf = self._prf(name, width)
-        used = {"prf": prf.name, "context_width": prf.context_width, "key": prf.fingerprint}
-        for what, value in used.items():
-            told = getattr(claims, what)
-            if told is not None and told != value:
-                fingerprint = " (fingerprint)" if what == "key" else ""
-                self._warn_once(
-                    f"{text.source} holds texts of {what}{fingerprint} {told}, but {value} is looked for; "
-                    "their watermark cannot be found this way"
-                )
-        return prf
+        spell = self._speller.words if self._spells(result.text) else numbers
+        return spell(result.token_ids.tolist())
 
     def _claims_none(self, claims: Claims) -> bool:
-        """Whether the record says that there is no watermark, and no option says which one to look for."""
+        """Whether the record says that there is no watermark, and nobody says which one to look for."""
         options = self._options
         if options.method is not None or self._fitted is not None:
             return False
         return claims.method == Standard.name or (options.watermark or claims.watermark) == "none"
 
-    def _method_of(self, text: Text) -> Method | None:
-        """The method that generated the text; None if nobody told a fitted detector."""
-        options, claims = self._options, text.claims
-        name = options.method or claims.method
-        if name is None and self._fitted is not None:
-            return None
-        watermark = options.watermark or claims.watermark
-        if watermark is None or (options.method is not None and watermark == "none"):
-            # The record of a text without a watermark does not say which one to look for.
-            watermark = "gumbel" if self._fitted is None else f"synthid:{self._fitted.rounds}"
-        elif options.watermark is None:
-            self._named.check(watermark)
-        method: Method = self._method(name, watermark)
-        self._compare(text, method)
-        return method
+    def _told(self, claims: Claims) -> bool:
+        """Whether the scheme is known or assumed: not where a fitted detector alone says what to read."""
+        return self._fitted is None or (self._options.method or claims.method) is not None
 
-    def _compare(self, text: Text, method: Method) -> None:
-        """Warn of a record of other streams or another decoder than are read."""
-        claims = text.claims
-        streams = METHODS[claims.method].detection.streams if claims.method in METHODS else frozenset()
-        if streams and streams != method.detection.streams:
-            self._warn_once(
-                f"{text.source} holds texts of method {claims.method}, but {method.name} is looked for; "
-                + prospect(not streams.isdisjoint(method.detection.streams))
+    def _looked_for(self, claims: Claims) -> Scheme:
+        """The scheme of the text: as the options say, else its record, else the defaults."""
+        options = self._options
+        watermark = options.watermark
+        if watermark is None and not isinstance(options.method, Method):
+            watermark = claims.watermark
+            if watermark is None or (options.method is not None and watermark == "none"):
+                # The record of a text without a watermark does not say which one to look for.
+                watermark = "gumbel" if self._fitted is None else self._fitted.watermark
+            else:
+                self._check_named(watermark)
+        method = options.method or claims.method
+        if method is None and self._fitted is not None:
+            # Whatever the method, the fitted detector reads; any that carries its watermark will do.
+            method = "basic"
+        return self._scheme(
+            method,
+            watermark,
+            options.prf or claims.prf,
+            claims.context_width if options.context_width is None else options.context_width,
+        )
+
+    def _check_named(self, watermark: str) -> None:
+        """Records name few watermarks, and none that takes long to read, as anybody may write records."""
+        decoder = read_watermark(watermark)
+        # As it is spelled here: what stands in a record may be meant for the shell.
+        name = decoder.spelling
+        remedy = f"pass --watermark {name} to look for it all the same"
+        if decoder.excess is not None:
+            raise ValueError(f"watermark={name!r} has {decoder.excess} at most; {remedy}")
+        if decoder not in self._named and len(self._named) == _MOST_NAMED:
+            raise ValueError(
+                f"watermark={name!r} is one more than the {_MOST_NAMED} that records may name; {remedy}"
             )
+        self._named.add(decoder)
+
+    def _compare(self, text: Text, scheme: Scheme, prf: Prf, told: bool) -> None:
+        """Warn of a record of other numbers, streams or another watermark than are read."""
+        claims = text.claims
+        for what, named, used in (
+            ("prf", claims.prf, prf.name),
+            ("context_width", claims.context_width, prf.context_width),
+            ("key (fingerprint)", claims.key, prf.fingerprint),
+        ):
+            if named is not None and named != used:
+                self._warn_once(
+                    f"{text.source} holds texts of {what} {named}, but {used} is looked for; "
+                    + _PROSPECTS[Sight.NOTHING]
+                )
+        if not told:
+            return
+        written = METHODS.get(claims.method or "")
+        if written is not None and written.detection.streams:
+            sight = scheme.sees_streams(written.detection)
+            if sight is not Sight.WHOLE:
+                self._warn_once(
+                    f"{text.source} holds texts of method {claims.method}, but {scheme.method.name} is "
+                    f"looked for; {_PROSPECTS[sight]}"
+                )
         try:
-            told, read = parse_decoder(claims.watermark or "none"), method.decoder
+            decoder = parse_decoder(claims.watermark or "none")
         except ValueError:
             # The options say what to look for instead of a watermark that is unknown here.
             return
-        if not isinstance(told, Identity) and default_detector(Basic(told)) != default_detector(Basic(read)):
+        sight = scheme.sees_watermark(decoder) if decoder.marks else Sight.WHOLE
+        if sight is not Sight.WHOLE:
             self._warn_once(
-                f"{text.source} holds texts of watermark {claims.watermark}, but {decoder_name(read)} is "
-                "looked for; " + prospect(seen_by(read, told))
+                f"{text.source} holds texts of watermark {claims.watermark}, but "
+                f"{scheme.watermark} is looked for; {_PROSPECTS[sight]}"
             )
 
-    def _tell_assumed(self, claims: Claims, method: Method, prf: Prf) -> None:
+    def _tell_unclaimed(self, text: Text) -> None:
+        if not self._noted_unclaimed:
+            self._noted_unclaimed = True
+            self._note(
+                f"{text.place}: its record claims no watermark, so none is looked for; to use it as a "
+                f"control pass --method {OneRace.name}"
+            )
+
+    def _tell_assumed(self, claims: Claims, scheme: Scheme) -> None:
         """What neither the text nor an option says of its generation."""
+        if self._noted_assumed:
+            return
+        self._noted_assumed = True
         options = self._options
-        assumed = {"method": method.name}
+        assumed = {"method": scheme.method.name}
         if options.watermark is None and claims.watermark is None:
-            assumed["watermark"] = decoder_name(method.decoder)
+            assumed["watermark"] = scheme.watermark
         if options.prf is None and claims.prf is None:
-            assumed["prf"] = prf.name
+            assumed["prf"] = scheme.prf
         if options.context_width is None and claims.context_width is None:
-            assumed["context width"] = str(prf.context_width)
+            assumed["context width"] = str(scheme.context_width)
         values = ", ".join(f"{what} {value}" for what, value in assumed.items())
         names = ", ".join("--" + what.replace(" ", "-") for what in assumed)
-        self._note_assumed(f"assumed: {values}; the text names none: pass {names} as at generation")
+        self._note(f"assumed: {values}; the text names none: pass {names} as at generation")
 
-    def _detector_of(self, method: Method | None) -> Detector:
+    def _detector_of(self, scheme: Scheme, told: bool) -> Detector:
+        chosen = self._options.detector
+        if chosen is None:
+            return scheme.detector()
+        if isinstance(chosen, str):
+            return detector_called(chosen, scheme.method)
         if self._fitted is None:
-            chosen: Detector = self._default_detector(method)
+            assert isinstance(chosen, Detector)
             return chosen
-        streams = frozenset(self._fitted.streams)
-        if method is None or isinstance(method.decoder, Identity):
-            return self._fitted
-        if not isinstance(method.decoder, SynthID) or streams != method.detection.streams:
-            raise ValueError(
-                f"detector={str(self._options.detector)!r} reads SynthID bits of the streams "
-                f"{_listed(streams)}, but {method.name} with {method.decoder.name} draws from "
-                f"{_listed(method.detection.streams)}; use the detector that was fitted for it"
-            )
+        if told:
+            self._fitted.check_reads(scheme.method)
         return self._fitted
 
     def _token_ids(self, text: Text) -> np.ndarray:
@@ -376,18 +437,14 @@ class Examiner:
         self._warn(message)
 
 
-def _fitted(path: Path) -> Any:
+def _fitted(path: Path) -> BayesDetector:
     # Needs PyTorch, which nothing else here does.
     from tradeoff.detection.bayes import load_bayes
 
     return load_bayes(path)
 
 
-def _once(tell: Callable[[str], None]) -> Callable[[str], None]:
-    """`tell`, for its first message alone."""
-    first = iter([tell])
-    return lambda message: next(first, lambda _: None)(message)
-
-
-def _listed(streams: frozenset) -> str:
-    return ", ".join(sorted(map(str, streams))) or "none"
+def _scheme_of(
+    method: str | Method | None, watermark: str | None, prf: str | None, context_width: int | None
+) -> Scheme:
+    return Scheme.of(method, watermark, prf=prf, context_width=context_width)

@@ -1,0 +1,666 @@
+"""What one does with watermarks, as functions: the command line calls these, and so can you.
+
+import tradeoff as td
+
+key = td.Key.new()
+scheme = td.Scheme.of("one-race", "gumbel")
+texts = td.generate(["Once upon a time"], scheme, key)
+td.detect(texts[0], scheme, key)
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tradeoff.estimate import Estimate
+from tradeoff.keys import Key
+from tradeoff.prf import PAD
+from tradeoff.prf_names import prf_type
+from tradeoff.records import Record
+from tradeoff.scheme import Scheme, read_watermark
+
+if TYPE_CHECKING:
+    from tradeoff.decoders import Decoder
+    from tradeoff.detection import Detector
+    from tradeoff.detection.json_texts import Broken, Text
+    from tradeoff.detection.power import Forecast
+    from tradeoff.frontier import Curve
+    from tradeoff.kernels import Method
+    from tradeoff.llm.models import ModelPair
+    from tradeoff.llm.runs import Texts
+    from tradeoff.pareto import OperatingPoint
+    from tradeoff.setting import Setting
+    from tradeoff.verdicts import Options, Result
+
+__all__ = [
+    "Watched",
+    "curve",
+    "detect",
+    "detect_all",
+    "draw",
+    "efficiency",
+    "forecast",
+    "generate",
+    "most_efficient",
+    "strength",
+    "strongest",
+    "tokens_needed",
+    "watch",
+]
+
+_Report = Callable[[str], None]
+
+
+# --- Detection -----------------------------------------------------------------------------------
+
+
+def detect(
+    text: Any,
+    scheme: Scheme | None = None,
+    key: Key | int | None = None,
+    *,
+    fpr: float = 0.01,
+    sequential: bool = False,
+    detector: Detector | Path | str | None = None,
+    tokenizer: str | None = None,
+    retokenize: bool = False,
+) -> Result:
+    """Whether a text carries the watermark of a key: the verdict, with its p-value.
+
+    Args:
+        text: token ids [n] as they were generated; or words, which are tokenised; or a `Record`.
+        scheme: of generation; if left out, what the record says, else the defaults (`Scheme.of()`), with a
+            warning.
+        key: that of generation; if left out, the one in the environment (TRADEOFF_KEY).
+        fpr: false-positive rate of the verdict, in (0, 1).
+        sequential: read token by token, and stop as soon as the verdict is certain.
+        detector: instead of the scheme's untrained one: a detector, the file of a fitted one, or a name given
+            by `register_detector`.
+        tokenizer: of the model that wrote the words: a folder, a tokenizer.json or a Hugging Face id; the
+            built-in one if left out.
+        retokenize: tokenise the words of a record even where it has token ids.
+
+    Returns:
+        A `Result`: `verdict`, `log10_p`, `tokens_scored`, and what every token said.
+
+    Raises:
+        ValueError: for a key that is missing or does not fit, token ids that are none, or options that do not
+            go together.
+        FileError: for a detector or a tokenizer that is not to be had.
+    """
+    from tradeoff.verdicts import Examiner, Options
+
+    told: dict[str, Any] = {
+        "fpr": fpr,
+        "sequential": sequential,
+        "detector": detector,
+        "tokenizer": tokenizer,
+        "retokenize": retokenize,
+    }
+    options = Options(**told) if scheme is None else Options.of(scheme, **told)
+    return Examiner(options, _key_for(key), _warn, _warn).examine(_as_text(text, "text"))
+
+
+def detect_all(
+    texts: Iterable[Any],
+    options: Options | Scheme,
+    key: Key | int | Callable[[str], Key | int] | None = None,
+    *,
+    warn: _Report | None = None,
+    note: _Report | None = None,
+) -> Iterator[Result | Broken]:
+    """`detect` for many texts, one after the other, as they come.
+
+    Args:
+        texts: as for `detect`, or those of `tradeoff.detection.texts.read_texts`.
+        options: what is known of them all, or their scheme.
+        key: that of generation, or a function that gives the one for a pseudorandom function by its name; if
+            left out, the one in the environment.
+        warn: called with what a record and the options disagree about; if left out, a warning.
+        note: called with what is assumed of texts that say nothing; if left out, a warning.
+
+    Yields:
+        For every text a `Result`, or a `Broken` that says why it cannot be read.
+
+    Raises:
+        ValueError, FileError: for what is wrong with the options or the key, before any text is read.
+    """
+    from tradeoff.detection.json_texts import Broken
+    from tradeoff.verdicts import Examiner, Options
+
+    told = Options.of(options) if isinstance(options, Scheme) else options
+    ask = key if callable(key) else _key_for(key)
+    examiner = Examiner(told, ask, warn or _warn, note or _warn)
+
+    def results() -> Iterator[Result | Broken]:
+        for number, given in enumerate(texts, 1):
+            if isinstance(given, Broken):
+                yield given
+                continue
+            text = _as_text(given, f"text {number}")
+            # Nothing of a long text is kept here while its verdict is looked at.
+            del given
+            try:
+                result = examiner.examine(text)
+            except ValueError as error:
+                yield Broken(text.source, str(error))
+            else:
+                yield result
+
+    return results()
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What is known of a text that is still being written.
+
+    Attributes:
+        tokens: how many were read.
+        log_e: natural logarithm of the e-value, the wealth of betting on the tokens so far.
+        log_p: natural logarithm of the p-value, which holds at any time.
+        tokens_needed: after how many tokens the text was called watermarked; None so far.
+    """
+
+    tokens: int
+    log_e: float
+    log_p: float
+    tokens_needed: int | None
+
+    @property
+    def log10_p(self) -> float:
+        """Decimal logarithm of the p-value."""
+        return self.log_p / math.log(10)
+
+    @property
+    def detected(self) -> bool:
+        """Whether the text was called watermarked; once true, it stays so."""
+        return self.tokens_needed is not None
+
+
+def watch(
+    tokens: Iterable[int | Sequence[int] | np.ndarray],
+    scheme: Scheme,
+    key: Key | int | None = None,
+    *,
+    alpha: float = 0.01,
+) -> Iterator[Watched]:
+    """Read a text while it is being written, and stop at any time: Ville's inequality pays for every look.
+
+    Args:
+        tokens: token ids as they come, one by one or in parts.
+        scheme: of generation.
+        key: that of generation; if left out, the one in the environment (TRADEOFF_KEY).
+        alpha: the chance, in (0, 1), that a text of other writers is ever called watermarked.
+
+    Yields:
+        What is known after every item.
+
+    Raises:
+        ValueError: for a key that is missing or does not fit, a scheme without a watermark, an alpha outside
+            (0, 1), or what are no token ids.
+    """
+    from tradeoff.detection.sequential import Sequential
+
+    function = scheme.function(_key_for(key)(scheme.prf))
+    stream = Sequential(scheme.bets()).stream(function, alpha)
+
+    def steps() -> Iterator[Watched]:
+        for part in tokens:
+            stream.feed(np.atleast_1d(np.asarray(part)))
+            yield Watched(stream.tokens, stream.log_wealth, stream.log_p, stream.tokens_needed)
+
+    return steps()
+
+
+def forecast(
+    scheme: Scheme,
+    *,
+    log_p: Sequence[float] | Sequence[Sequence[float]] | np.ndarray | None = None,
+    entropy: float | Sequence[float] | np.ndarray | None = None,
+    fpr: float = 0.01,
+) -> Forecast:
+    """How often texts are detected, by their length: `Forecast.power` and `Forecast.tokens_needed`.
+
+    Args:
+        scheme: Gumbel-max drawn by one stream (one-race, its tree, single-key, basic, keep-strength).
+        log_p: log-probabilities under the model of the tokens of a typical text [k], or of several texts,
+            which then differ in how much they can carry (records of `generate(measure=True)` have them).
+        entropy: instead, entropies of the next token in nats, one or several.
+        fpr: false-positive rate of the test.
+
+    Raises:
+        ValueError: for another scheme, neither or both of log_p and entropy, or numbers that can be none.
+    """
+    from tradeoff.detection.gumbel import Aaronson
+    from tradeoff.detection.power import Forecast, probabilities_of_entropy
+
+    if not isinstance(scheme.detector(), Aaronson):
+        raise ValueError(
+            f"scheme={scheme.label!r} has no forecast; forecasts are for Gumbel-max drawn by one stream, "
+            "such as one-race; simulate others with generate and detect"
+        )
+    if (log_p is None) == (entropy is None):
+        raise ValueError("give either log_p or entropy, one of the two")
+    if entropy is not None:
+        values = np.atleast_1d(np.asarray(entropy, float))
+        if not ((values >= 0) & (values <= _MOST_ENTROPY)).all():
+            raise ValueError(
+                f"entropy={entropy} must hold numbers of nats from 0 to {_MOST_ENTROPY:g}; a vocabulary of "
+                "100,000 tokens has at most 11.5"
+            )
+        return Forecast([probabilities_of_entropy(values)], fpr)
+    assert log_p is not None
+    several = len(log_p) > 0 and np.ndim(log_p[0]) == 1
+    profiles = [np.asarray(one, float) for one in (log_p if several else [log_p])]
+    for profile in profiles:
+        if not (profile <= _ROUNDING).all():
+            raise ValueError(
+                f"log_p holds {profile.max():g}; it must hold logarithms of probabilities, at most 0"
+            )
+    # What is too small for a float is as good as 1e-300.
+    return Forecast([np.exp(np.clip(profile, -690.0, 0.0)) for profile in profiles], fpr)
+
+
+def tokens_needed(
+    scheme: Scheme,
+    *,
+    fpr: float = 0.01,
+    power: float = 0.95,
+    log_p: Sequence[float] | Sequence[Sequence[float]] | np.ndarray | None = None,
+    entropy: float | Sequence[float] | np.ndarray | None = None,
+) -> int | None:
+    """The fewest tokens that must count for texts to be detected at a rate; None if 100,000 do not suffice.
+
+    Args:
+        scheme, fpr, log_p, entropy: as of `forecast`.
+        power: the rate of detection wanted, in (0, 1).
+
+    Raises:
+        ValueError: as `forecast`, and for a power outside (0, 1).
+    """
+    return forecast(scheme, log_p=log_p, entropy=entropy, fpr=fpr).tokens_needed(power)
+
+
+# --- Generation ----------------------------------------------------------------------------------
+
+
+def draw(
+    p: Any,
+    scheme: Scheme,
+    key: Key | int,
+    context: Sequence[int] | np.ndarray,
+    *,
+    marked: bool = True,
+    rng: np.random.Generator | int | None = None,
+) -> Any:
+    """A watermarked token drawn from a law of one's own, without a language model or a draft.
+
+    The law of the token is `p` for a random key. Texts stay unbiased only if every context is used once:
+    where the same one occurs again, pass marked=False (detectors do not score it).
+
+    Args:
+        p: probabilities of the next token, [n] or [..., n].
+        scheme: whose stream of bonus tokens draws; a method without a watermark draws truly at random.
+        key: the key.
+        context: token ids before the position, [c] or [..., c], oldest first; the last `context_width` seed
+            it. Fewer are padded, or leave the token without a watermark, as the pseudorandom function has it.
+        marked: whether the key decides; else the token is drawn truly at random.
+        rng: true randomness, for what the key does not decide: a generator or a seed.
+
+    Returns:
+        The token, or tokens [...].
+
+    Raises:
+        DistributionError: for what is no distribution.
+        ValueError: for a key that does not fit, or contexts that do not go with p.
+    """
+    from tradeoff.keyed_randomness import KeyedRandomness
+    from tradeoff.simplex import distribution
+
+    laws = np.asarray(distribution(p), float)
+    before = np.asarray(context, dtype=np.int64)
+    if before.ndim != laws.ndim or before.shape[:-1] != laws.shape[:-1]:
+        raise ValueError(
+            f"context has shape {before.shape} and p {laws.shape}; all axes but the last must be those of p"
+        )
+    width, rows = scheme.context_width, int(np.prod(laws.shape[:-1], dtype=int))
+    before = before.reshape(rows, -1)[:, -width:]
+    short = width - before.shape[1]
+    masked = np.full(rows, not marked or (short > 0 and not prf_type(scheme.prf).pads_contexts))
+    contexts = np.concatenate([np.full((rows, short), PAD, dtype=np.int64), before], axis=1)
+    generator = np.random.default_rng(rng)
+    randomness = KeyedRandomness(
+        scheme.function(key) if scheme.marks else None,
+        contexts,
+        masked,
+        [lambda: generator] * rows,
+        np.arange(laws.shape[-1]),
+    )
+    tokens = scheme.method.bonus(laws.reshape(rows, -1), randomness)
+    return int(tokens[0]) if laws.ndim == 1 else tokens.reshape(laws.shape[:-1])
+
+
+def generate(
+    prompts: str | Path | Sequence[str] | Sequence[tuple[str, str]],
+    scheme: Scheme,
+    key: Key | int | None = None,
+    *,
+    target: str = "builtin",
+    draft: str = "builtin",
+    pair: ModelPair | None = None,
+    tokens: int = 200,
+    lookahead: int = 3,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    batch: int = 8,
+    seed: int = 0,
+    chat: bool = False,
+    ignore_eos: bool = False,
+    measure: bool = False,
+    limit: int | None = None,
+    output: Path | str | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+    probe: bool = True,
+    warn: _Report | None = None,
+    note: _Report | None = None,
+) -> Texts:
+    """Watermarked text from a draft/target pair, by speculative decoding.
+
+    Args:
+        prompts: the prompts, or (id, prompt) pairs; or the file of them, or builtin:question or
+            builtin:continuation.
+        scheme: how to watermark; `Scheme.of("standard")` for no watermark.
+        key: the key; if left out, the one in the environment (TRADEOFF_KEY).
+        target: builtin, a folder, a .gguf file or a Hugging Face id.
+        draft: the same; or skip:14,16, the target without these layers; or jump, a fast draft of the built-in
+            target.
+        pair: instead of target and draft, models that are loaded already (`load_pair`).
+        tokens: longest text.
+        lookahead: K, draft tokens a step.
+        temperature, top_k, top_p: the sampling, of both models.
+        batch: texts at a time; no text depends on it but for rounding.
+        seed: of the true randomness.
+        chat: ask in the tokenizer's chat format.
+        ignore_eos: always go on to `tokens`.
+        measure: record 1 - TV, entropy and log P of every token.
+        limit: use only so many prompts.
+        output: file of JSON lines that every text is appended to as soon as it is finished; the same call
+            goes on after a kill.
+        device: cpu, cuda or mps; the best there is if left out.
+        dtype: float32, bfloat16 or float16; by device if left out.
+        probe: check models outside the table of verified ones first.
+        warn, note: called with what the caller should and may want to know; if left out, warnings.
+
+    Returns:
+        `Texts`: a sequence of `Record`, in the order of the prompts.
+
+    Raises:
+        ValueError: for a key that is missing or does not fit, settings out of range, or models that are not
+            drawn from rightly.
+        FileError: for prompts that cannot be read, or an output that is another run's.
+    """
+    # A run that cannot start should say so before models are loaded.
+    function = scheme.function(_key_for(key)(scheme.prf)) if scheme.marks else None
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit={limit} must be at least 1 prompt")
+    from tradeoff.llm.engine import EngineSettings
+    from tradeoff.llm.huggingface import has_chat_format
+    from tradeoff.llm.models import load_pair
+    from tradeoff.llm.prompts import encode_prompts, named_prompts
+    from tradeoff.llm.records import check_output
+    from tradeoff.llm.runs import generate_texts
+    from tradeoff.llm.sampling import Sampling
+
+    tell = note or _warn
+    settings = EngineSettings(
+        method=scheme.method,
+        prf=function,
+        sampling=Sampling(temperature, top_k, top_p),
+        lookahead=lookahead,
+        max_tokens=tokens,
+        seed=seed,
+        ignore_eos=ignore_eos,
+        measure=measure,
+    )
+    if batch < 1:
+        raise ValueError(f"batch={batch} must be at least 1 text")
+    path = None if output is None else Path(output)
+    if path is not None:
+        check_output(path)
+        if isinstance(prompts, str | Path) and Path(prompts).resolve() == path.resolve():
+            raise ValueError(f"{path} holds the prompts; write the texts to another file")
+    named = named_prompts(prompts)[:limit]
+    if limit is not None and len(named) < limit:
+        source = prompts if isinstance(prompts, str | Path) else "the list"
+        tell(f"{source} has {len(named)} prompts; using all")
+    models = load_pair(target, draft, device=device, dtype=dtype) if pair is None else pair
+    encoded = encode_prompts(models.tokenizer, named, chat=chat)
+    if prompts == "builtin:question" and not chat and has_chat_format(models.tokenizer):
+        tell(f"the questions of {prompts} are meant for --chat")
+    equal = len(encoded) - len({prompt.token_ids for prompt in encoded})
+    if equal:
+        tell(_told_equal(equal, len(encoded), settings.seeded))
+    return generate_texts(models, settings, encoded, path, batch=batch, probe=probe, report=warn or _warn)
+
+
+def _told_equal(equal: int, prompts: int, seeded: bool) -> str:
+    other = "another --seed, into another file, gives other texts"
+    if not seeded:
+        other = (
+            "with this method and --prf another --seed changes at most what follows a context that occurs "
+            "again; another key, into another file, gives other texts"
+        )
+    return (
+        f"{equal} of {prompts} prompts are equal to earlier ones and get the same texts as those, since "
+        "a text depends on nothing but its prompt, the key and the settings of the run; the summary counts "
+        f"each once ({other})"
+    )
+
+
+# --- Theory --------------------------------------------------------------------------------------
+
+
+def strength(p: Any, watermark: str | Decoder, *, seeds: int | None = None, seed: int = 0) -> Estimate:
+    """Watermark strength E KL(P_zeta || P) in nats (Definition 3.1), at most Ent(P) (Theorem 3.2).
+
+    Args:
+        p: the law, [n].
+        watermark: a name that `parse_decoder` reads, or a decoder.
+        seeds, seed: of the simulation, where there is no closed form.
+
+    Raises:
+        DistributionError: for what is no distribution.
+        ValueError: for an unknown watermark.
+    """
+    from tradeoff.measures import watermark_strength
+    from tradeoff.simulation import DEFAULT_SEEDS
+
+    return watermark_strength(p, _decoder(watermark), seeds=seeds or DEFAULT_SEEDS, rng=seed)
+
+
+def efficiency(
+    p: Any,
+    q: Any,
+    method: str | Method,
+    watermark: str | Decoder | None = None,
+    *,
+    seeds: int | None = None,
+    seed: int = 0,
+) -> Estimate:
+    """Sampling efficiency of a method: the expected share of draft tokens that are accepted.
+
+    1 - TV(Q, P) for every method that is as fast as speculation without a watermark.
+
+    Args:
+        p, q: laws of target and draft, [n].
+        method: a key of METHODS with a watermark, or a method as it is.
+        watermark: a name that `parse_decoder` reads, or a decoder; gumbel if left out.
+        seeds, seed: of the simulation, where there is no closed form.
+
+    Raises:
+        DistributionError: for what are no distributions of one length.
+        ValueError: for an unknown method or watermark, or a method that drafts nothing.
+    """
+    from tradeoff.randomness import SimulatedRandomness
+    from tradeoff.simplex import distribution_pair
+    from tradeoff.simulation import DEFAULT_SEEDS
+
+    p, q = (np.asarray(law, float) for law in distribution_pair(p, q))
+    chosen = Scheme.of(method, watermark).method
+    if not chosen.drafts:
+        raise ValueError(f"method={chosen.name!r} drafts nothing, so that no draft can be accepted")
+    exact = chosen.efficiency(p, q)
+    if exact is not None:
+        return Estimate(float(exact), 0.0)
+    count = seeds or DEFAULT_SEEDS
+    rng, accepted = np.random.default_rng(seed), 0
+    for first in range(0, count, _AT_A_TIME):
+        batch = (min(_AT_A_TIME, count - first),)
+        randomness = SimulatedRandomness(rng, batch, len(p))
+        laws, drafts = (np.broadcast_to(law, (*batch, len(law))) for law in (p, q))
+        draft = chosen.draft(drafts, randomness)
+        kept = chosen.accepts(laws, drafts, draft, randomness)
+        rank = chosen.after_rejection(laws, drafts, draft, randomness).rank
+        accepted += int(np.count_nonzero(kept | (rank < chosen.width)))
+    share = accepted / count
+    return Estimate(share, math.sqrt(share * (1 - share) / (count - 1)))
+
+
+def curve(
+    name: str,
+    p: Any,
+    q: Any = None,
+    *,
+    watermark: str | Decoder = "gumbel",
+    draft_watermark: str | Decoder | None = None,
+    gamma: Any = None,
+    seeds: int | None = None,
+    seed: int = 0,
+) -> Curve:
+    """A trade-off curve of efficiency against strength (Figure 1): `table()`, `draw()`.
+
+    Args:
+        name: the class: linear, hu or google.
+        p, q: laws of target and draft, [n]; or a `Setting` instead of both.
+        watermark: a name that `parse_decoder` reads, or a decoder.
+        draft_watermark: another one for the draft.
+        gamma: where, in [0, 1]; 41 points if left out.
+        seeds, seed: of the simulation, where there is no closed form.
+
+    Raises:
+        DistributionError: for what are no distributions of one length.
+        ValueError: for an unknown class or watermark, or gammas outside [0, 1].
+    """
+    from tradeoff import classes
+
+    if q is None:
+        return classes.curve(name, p, gamma)
+    setting = _setting(p, q, watermark, draft_watermark, seeds, seed)
+    return classes.curve(name, setting, gamma)
+
+
+def strongest(
+    p: Any, q: Any = None, *, efficiency: float, watermark: str | Decoder = "gumbel"
+) -> OperatingPoint:
+    """The largest strength of the linear class under an efficiency requirement (Definition 3.2).
+
+    Args:
+        p, q: laws of target and draft, [n]; or a `Setting` instead of both.
+        efficiency: the requirement, in [0, 1 - TV(Q, P)].
+        watermark: degenerate.
+
+    Raises:
+        DistributionError: for what are no distributions of one length.
+        ValueError: if no scheme is that efficient, or the watermark is not degenerate.
+    """
+    from tradeoff import pareto
+
+    return pareto.strongest(p if q is None else _setting(p, q, watermark), efficiency)
+
+
+def most_efficient(
+    p: Any, q: Any = None, *, strength: float, watermark: str | Decoder = "gumbel"
+) -> OperatingPoint:
+    """The largest efficiency of the linear class under a strength requirement (Eq. 10).
+
+    Args:
+        p, q: laws of target and draft, [n]; or a `Setting` instead of both.
+        strength: the requirement in nats, in [0, Ent(P)].
+        watermark: degenerate.
+
+    Raises:
+        DistributionError: for what are no distributions of one length.
+        ValueError: if the requirement cannot be met, or the watermark is not degenerate.
+        SolverError: if the solver fails.
+    """
+    from tradeoff import pareto
+
+    return pareto.most_efficient(p if q is None else _setting(p, q, watermark), strength)
+
+
+#: Entropies in nats that no vocabulary has, and what rounding may add to a log-probability.
+_MOST_ENTROPY, _ROUNDING = 40.0, 1e-6
+#: Draws of a simulation at a time.
+_AT_A_TIME = 1 << 14
+
+
+def _setting(
+    p: Any,
+    q: Any,
+    watermark: str | Decoder,
+    draft_watermark: str | Decoder | None = None,
+    seeds: int | None = None,
+    seed: int = 0,
+) -> Setting:
+    from tradeoff.setting import Setting
+    from tradeoff.simulation import DEFAULT_SEEDS
+
+    target = _decoder(watermark)
+    draft = target if draft_watermark is None else _decoder(draft_watermark)
+    return Setting(p, q, target, draft, seeds or DEFAULT_SEEDS, seed)
+
+
+def _decoder(watermark: str | Decoder) -> Decoder:
+    return read_watermark(watermark) if isinstance(watermark, str) else watermark
+
+
+def _as_text(given: Any, name: str) -> Text:
+    """What was given to be judged, under a name for messages."""
+    from tradeoff.detection.json_texts import Claims, Text
+
+    if isinstance(given, Text):
+        return given
+    if isinstance(given, Record):
+        run = given.run
+        claims = Claims(run.method, run.watermark, run.prf, run.context_width, run.key, run.vocabulary)
+        pieces = [given.text] if given.text else []
+        return Text(given.id, name, f"{name} ({given.id})", given.token_ids, pieces, claims, given.log_p)
+    if isinstance(given, str):
+        return Text(name, name, name, None, [given] if given else [])
+    return Text(name, name, name, np.asarray(given), None)
+
+
+def _key_for(key: Key | int | None) -> Callable[[str], Key | int]:
+    """The key for a pseudorandom function by its name: the given one, or that of the environment."""
+
+    def asked(name: str) -> Key | int:
+        if key is not None:
+            return key
+        if prf_type(name).key_type is not Key:
+            raise ValueError(f"prf={name!r} needs an integer key; pass key=")
+        return Key.from_environment()
+
+    return asked
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, UserWarning, stacklevel=3)

@@ -1,0 +1,255 @@
+"""How a text is watermarked: what its generator and its detector must agree on beside the key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from tradeoff.decoders import Decoder, decoder_name, parse_decoder
+from tradeoff.kernels import METHODS, Coin, Detection, Method, OneRace, Standard, make_method, method_type
+from tradeoff.keys import Key
+from tradeoff.prf import Kind, Prf, check_supplied, check_width
+from tradeoff.prf_names import PRF_NAMES, parse_prf, prf_type
+
+if TYPE_CHECKING:
+    from tradeoff.detection.bets import Bets
+    from tradeoff.detection.detector import Detector
+
+__all__ = ["CONTEXT_WIDTH", "Scheme", "Sight", "read_watermark"]
+
+#: Tokens before a position that seed it, unless one says otherwise.
+CONTEXT_WIDTH = 4
+#: Detectors remembered: their null laws take time, and texts share them.
+_REMEMBERED = 64
+
+
+class Sight(StrEnum):
+    """How much the detector of one scheme sees of a text of another."""
+
+    WHOLE = "whole"
+    PART = "part"
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Scheme:
+    """A method with its watermark, a pseudorandom function, and how many tokens seed a position.
+
+    Everything that a detector must know beside the key; never the key itself. `Scheme.of` takes names.
+
+    Args:
+        method: kernel and watermark.
+        prf: name of the pseudorandom function (`PRF_NAMES`).
+        context_width: tokens before a position that seed it, 1 to 64.
+
+    Raises:
+        ValueError: for an unknown function, a width out of range, or numbers that the function does not have.
+    """
+
+    method: Method
+    prf: str = PRF_NAMES[0]
+    context_width: int = CONTEXT_WIDTH
+
+    def __post_init__(self) -> None:
+        function = prf_type(self.prf)
+        check_width(self.context_width)
+        if self.marks:
+            coin = {Kind.COIN} if self.method.detection.coin is Coin.KEYED else set()
+            check_supplied(function, self.method.decoder.needs | coin)
+
+    @classmethod
+    def of(
+        cls,
+        method: str | Method | None = None,
+        watermark: str | Decoder | None = None,
+        *,
+        width: int | None = None,
+        prf: str | None = None,
+        context_width: int | None = None,
+    ) -> Scheme:
+        """A scheme from names.
+
+        Args:
+            method: a key of `METHODS`, or a method as it is; one-race if left out.
+            watermark: a name that `parse_decoder` reads, or a decoder; gumbel if left out, and none for the
+                method standard.
+            width: candidates a level of one-race-tree; 2 if left out.
+            prf: one of PRF_NAMES; the first if left out.
+            context_width: 1 to 64; 4 if left out.
+
+        Raises:
+            ValueError: for names that are unknown, or do not fit each other.
+        """
+        if isinstance(method, Method):
+            if watermark is not None or width is not None:
+                raise ValueError(
+                    f"method={method.name!r} holds its watermark and width already; leave both out"
+                )
+        else:
+            method = _carrying(method, watermark, width)
+        return cls(
+            method=method,
+            prf=PRF_NAMES[0] if prf is None else prf,
+            context_width=CONTEXT_WIDTH if context_width is None else context_width,
+        )
+
+    @property
+    def marks(self) -> bool:
+        """Whether the key leaves anything in the text."""
+        return self.method.decoder.marks
+
+    @property
+    def watermark(self) -> str:
+        """The name of the watermark, as `parse_decoder` reads it; of one that names cannot tell, its display
+        name."""
+        try:
+            return decoder_name(self.method.decoder)
+        except ValueError:
+            return self.method.decoder.name
+
+    @property
+    def label(self) -> str:
+        """ "one-race with gumbel", for people."""
+        if not self.marks:
+            return f"{self.method.name} without a watermark"
+        return f"{self.method.name} with {self.method.decoder.name}"
+
+    @property
+    def warm_up(self) -> int:
+        """How many tokens at the start of a text never count."""
+        return 0 if prf_type(self.prf).pads_contexts else self.context_width
+
+    def function(self, key: Key | int) -> Prf:
+        """The pseudorandom function under a key.
+
+        Raises:
+            ValueError: for a key of the wrong kind.
+        """
+        return parse_prf(self.prf, key, self.context_width)
+
+    def detector(self) -> Detector:
+        """The untrained detector of its texts, with an exact null law.
+
+        Raises:
+            ValueError: for a scheme that leaves nothing to detect.
+        """
+        return _detector(self.method)
+
+    def bets(self) -> Bets:
+        """The bets of sequential detection of its texts.
+
+        Raises:
+            ValueError: as `detector`.
+        """
+        return _bets(self.method)
+
+    def sees(self, other: Scheme) -> Sight:
+        """How much its detector sees of a text of another scheme, under the same key."""
+        same_numbers = (self.prf, self.context_width) == (other.prf, other.context_width)
+        streams = self.sees_streams(other.method.detection)
+        if not (same_numbers and self.marks and other.marks) or streams is Sight.NOTHING:
+            return Sight.NOTHING
+        found = self.sees_watermark(other.method.decoder)
+        return streams if found is Sight.WHOLE else found
+
+    def sees_streams(self, other: Detection) -> Sight:
+        """The same of the streams that drew tokens alone."""
+        mine, theirs = self.method.detection.streams, other.streams
+        if mine == theirs:
+            return Sight.WHOLE
+        return Sight.NOTHING if mine.isdisjoint(theirs) else Sight.PART
+
+    def sees_watermark(self, other: Decoder) -> Sight:
+        """The same of a watermark alone, whichever streams drew tokens."""
+        mine = self.method.decoder
+        if mine == other or _alone(mine) == _alone(other):
+            return Sight.WHOLE
+        return Sight.NOTHING if mine.traces.isdisjoint(other.traces) else Sight.PART
+
+    def __repr__(self) -> str:
+        return f"<Scheme: {self.label}, {self.prf}, context width {self.context_width}>"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Names and numbers that `of_dict` reads, as they stand in records: method, watermark, width, prf and
+        context_width, the last two None without a watermark.
+
+        Raises:
+            ValueError: for a watermark that names cannot tell.
+        """
+        return {
+            "method": self.method.name,
+            "watermark": decoder_name(self.method.decoder),
+            "width": self.method.width,
+            "prf": self.prf if self.marks else None,
+            "context_width": self.context_width if self.marks else None,
+        }
+
+    @classmethod
+    def of_dict(cls, settings: Mapping[str, Any]) -> Scheme:
+        """The scheme of a record's run, or of anything else that has these keys; others are passed over.
+
+        Raises:
+            ValueError: for a method or watermark that is missing, or as `of`.
+        """
+        missing = [name for name in ("method", "watermark") if settings.get(name) is None]
+        if missing:
+            raise ValueError(f"{missing[0]} is missing; name it, as in {cls.of().to_dict()}")
+        width = settings.get("width")
+        return cls.of(
+            settings["method"],
+            settings["watermark"],
+            width=None if width == 1 else width,
+            prf=settings.get("prf"),
+            context_width=settings.get("context_width"),
+        )
+
+
+def read_watermark(watermark: str) -> Decoder:
+    """`parse_decoder`, whose errors name the watermark."""
+    try:
+        return parse_decoder(watermark)
+    except ValueError as error:
+        told = str(error).removeprefix("decoder=").removesuffix(" or none")
+        raise ValueError(f"watermark={told}") from None
+
+
+def _carrying(name: str | None, watermark: str | Decoder | None, width: int | None) -> Method:
+    """The method of that name, one-race if None, with a watermark that it can carry."""
+    taken = OneRace.name if name is None else name
+    if watermark is None:
+        watermark = "none" if taken == Standard.name else "gumbel"
+    decoder = read_watermark(watermark) if isinstance(watermark, str) else watermark
+    kind = method_type(taken)
+    if decoder.marks and kind is not Standard and not kind.carries(decoder):
+        others = [n for n, other in METHODS.items() if other.carries(decoder)]
+        why = ", which is assumed where none is named, carries" if name is None else " carries"
+        also = "also pass" if name is None else "pass"
+        shown = repr(watermark) if isinstance(watermark, str) else repr(decoder.name)
+        raise ValueError(
+            f"watermark={shown} does not fit: method {taken}{why} {kind.carried}; {also} a method that "
+            f"carries it: {', '.join(others)}"
+        )
+    return make_method(taken, decoder, width)
+
+
+def _alone(decoder: Decoder) -> Detector:
+    """The detector of a watermark without speculation: equal for watermarks that are read alike."""
+    return _detector(make_method("basic", decoder))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _detector(method: Method) -> Detector:
+    # Reading laws takes time, and generating needs none of them.
+    from tradeoff.detection import default_detector
+
+    return default_detector(method)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _bets(method: Method) -> Bets:
+    from tradeoff.detection import default_bets
+
+    return default_bets(method)

@@ -1,0 +1,200 @@
+"""The verdict on one text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tradeoff.detection import Detector, Evidence, Score
+from tradeoff.detection.json_texts import Text
+from tradeoff.detection.sequential import of_e_values
+from tradeoff.prf import Prf
+from tradeoff.scheme import Scheme
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Outcome", "Reading", "Result"]
+
+#: Stands for a p-value that a simulated null law cannot tell from 0: JSON has no infinity.
+_LOWEST_LOG10_P = -1e9
+#: Lengths at which the evidence along a text is computed.
+_POINTS = 200
+
+
+class Outcome(StrEnum):
+    """What is said of a text."""
+
+    #: p <= the false-positive rate.
+    WATERMARKED = "watermarked"
+    NOT_DETECTED = "not detected"
+    #: Fewer tokens count than a context has.
+    TOO_SHORT = "too short"
+    #: Its record claims none, and nothing was looked for.
+    UNCLAIMED = "no watermark claimed"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the key says of one text, and by which detector.
+
+    Attributes:
+        prf: under which it was read.
+        detector, evidence, score: what was read, and how.
+        tokens_needed: by sequential detection, after how many tokens the verdict was certain.
+    """
+
+    prf: Prf
+    detector: Detector
+    evidence: Evidence
+    score: Score
+    tokens_needed: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What was found of one text.
+
+    Attributes:
+        text: the text.
+        token_ids: [n] its tokens, as far as they were read.
+        scheme: by which it is taken to be generated; None if a fitted detector was told nothing.
+        reading: None if its record claims no watermark, so that nothing was looked for.
+        fpr: false-positive rate of the verdict.
+        sequential: whether it was read token by token.
+        spell: gives the words of its tokens.
+    """
+
+    text: Text
+    token_ids: np.ndarray = field(repr=False)
+    scheme: Scheme | None
+    reading: Reading | None = field(repr=False)
+    fpr: float
+    sequential: bool
+    spell: Callable[[Result], list[str]] = field(repr=False, compare=False)
+
+    @property
+    def words(self) -> list[str]:
+        """Its tokens, spelled with the tokenizer of the text; as numbers where there is none: [n].
+
+        Raises:
+            FileError: if the tokenizer that was asked for is not to be had.
+        """
+        return self.spell(self)
+
+    @property
+    def verdict(self) -> Outcome:
+        """What is said of the text at the false-positive rate."""
+        if self.reading is None:
+            return Outcome.UNCLAIMED
+        score = self.reading.score
+        if self.reading.tokens_needed is None and score.tokens_scored < self.reading.prf.context_width:
+            return Outcome.TOO_SHORT
+        return Outcome.WATERMARKED if score.log_p <= math.log(self.fpr) else Outcome.NOT_DETECTED
+
+    @property
+    def log_p(self) -> float:
+        """Natural logarithm of the p-value; 0 where nothing was looked for or could be scored."""
+        return 0.0 if self.reading is None else self.reading.score.log_p
+
+    @property
+    def log10_p(self) -> float:
+        """Decimal logarithm of the p-value; finite, and 0 where nothing was looked for."""
+        return 0.0 if self.reading is None else max(self.reading.score.log10_p, _LOWEST_LOG10_P)
+
+    @property
+    def tokens_scored(self) -> int:
+        """How many tokens counted."""
+        return 0 if self.reading is None else self.reading.score.tokens_scored
+
+    @property
+    def tokens_needed(self) -> int | None:
+        """By sequential detection, after how many tokens the verdict was certain."""
+        return None if self.reading is None else self.reading.tokens_needed
+
+    @property
+    def detector(self) -> str | None:
+        """Name of the detector; None where nothing was looked for."""
+        return None if self.reading is None else self.reading.score.detector
+
+    @property
+    def index(self) -> np.ndarray:
+        """Positions of the tokens that counted, [tokens_scored]."""
+        return np.zeros(0, dtype=np.int64) if self.reading is None else self.reading.score.index
+
+    @property
+    def contributions(self) -> np.ndarray:
+        """Their scores, [tokens_scored]."""
+        return np.zeros(0) if self.reading is None else self.reading.score.contributions
+
+    def over_time(self) -> tuple[np.ndarray, np.ndarray]:
+        """The evidence along the text: (tokens of the text read, decimal logarithm of the p-value), [m] each.
+
+        By sequential detection the p-value that holds at any time; else that of the text if it ended there,
+        at up to 200 lengths, of which only one may be looked at.
+        """
+        if self.reading is None or not self.tokens_scored:
+            return np.zeros(0, dtype=np.int64), np.zeros(0)
+        detector, scores = self.reading.detector, self.contributions
+        if self.sequential:
+            log_p = of_e_values(detector.name, scores, self.index).log_p
+            return self.index + 1, log_p / math.log(10)
+        counts = np.unique(np.linspace(1, len(scores), min(len(scores), _POINTS)).astype(int))
+        sums = np.cumsum(scores)
+        log_p = np.array([detector.log_p(float(sums[count - 1]), int(count)) for count in counts])
+        return self.index[counts - 1] + 1, np.maximum(log_p / math.log(10), _LOWEST_LOG10_P)
+
+    def plot(self) -> Figure:
+        """The evidence along the text, with the level of the verdict."""
+        # Pictures are not what detection waits for.
+        from tradeoff.drawing import new_figure
+        from tradeoff.plane import COLORS
+
+        figure, ((axes,),) = new_figure(size=(6.4, 3.2))
+        tokens, log10_p = self.over_time()
+        axes.plot(tokens, log10_p, color=COLORS["blue"], label=self.detector)
+        axes.axhline(math.log10(self.fpr), color="0.4", ls="--", lw=1, label=f"FPR {self.fpr:g}")
+        axes.set(xlabel="tokens read", ylabel="log10 of the p-value", title=self._told())
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False)
+        return figure
+
+    def to_dict(self) -> dict[str, Any]:
+        """The finding as `tradeoff detect --json` prints it; None where there is nothing to tell."""
+        reading, scheme = self.reading, self.scheme
+        return {
+            "id": self.text.id,
+            "source": self.text.source,
+            "verdict": str(self.verdict),
+            "log10_p": self.log10_p,
+            "tokens": len(self.token_ids),
+            "tokens_scored": self.tokens_scored,
+            "detector": self.detector,
+            "method": None if scheme is None else scheme.method.name,
+            "watermark": None if scheme is None else scheme.watermark,
+            "prf": None if reading is None else reading.prf.name,
+            "context_width": None if reading is None else reading.prf.context_width,
+            "key": None if reading is None else reading.prf.fingerprint,
+            "fpr": self.fpr,
+            **({"tokens_needed": self.tokens_needed} if self.sequential else {}),
+        }
+
+    def _told(self) -> str:
+        told = f"{self.verdict}, log10 p = {self.log10_p:.2f}"
+        return told if self.reading is not None else str(self.verdict)
+
+    def __repr__(self) -> str:
+        how = "" if self.scheme is None else f", {self.scheme.label}"
+        scored = f"{self.tokens_scored} of {len(self.token_ids)} tokens scored"
+        return f"<Result: {self._told()}, {scored}{how}>"
+
+    def _repr_html_(self) -> str:
+        from tradeoff.html import table
+
+        told = self.to_dict() | {"log10_p": f"{self.log10_p:.2f}"}
+        return table((name, value) for name, value in told.items() if value is not None)
