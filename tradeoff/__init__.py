@@ -1,1 +1,123 @@
-"""Watermarking language models under speculative decoding: exact theory, engine, detectors."""
+"""Watermarking language models under speculative decoding: exact theory, engine, detectors.
+
+    import tradeoff as td
+
+    key = td.Key.new()
+    scheme = td.Scheme.of("one-race", "gumbel")
+    texts = td.generate(["Once upon a time"], scheme, key)
+    td.detect(texts[0].token_ids, scheme, key).verdict
+
+Everything is imported when it is first asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tradeoff._lazy import lazy
+
+if TYPE_CHECKING:
+    from tradeoff import anchored, curves, decoders, detection, kernels, llm, optimal_transport
+    from tradeoff.api import (
+        curve,
+        detect,
+        draw,
+        efficiency,
+        forecast,
+        generate,
+        most_efficient,
+        strength,
+        strongest,
+        tokens_needed,
+        watch,
+    )
+    from tradeoff.decoders import Completed, GumbelMax, Identity, SynthID, heavy_water, simplex_water
+    from tradeoff.detection import Evidence
+    from tradeoff.errors import DistributionError, FileError, SolverError
+    from tradeoff.estimate import Estimate
+    from tradeoff.frontier import Curve
+    from tradeoff.kernels import METHODS, Method
+    from tradeoff.keys import Key
+    from tradeoff.llm.models import load_pair
+    from tradeoff.prf import Stream
+    from tradeoff.records import Record
+    from tradeoff.scheme import Scheme
+    from tradeoff.setting import Setting
+    from tradeoff.verdicts import Result
+
+__all__ = [
+    "METHODS",
+    "Completed",
+    "Curve",
+    "DistributionError",
+    "Estimate",
+    "Evidence",
+    "FileError",
+    "GumbelMax",
+    "Identity",
+    "Key",
+    "Method",
+    "Record",
+    "Result",
+    "Scheme",
+    "Setting",
+    "SolverError",
+    "Stream",
+    "SynthID",
+    "anchored",
+    "curve",
+    "curves",
+    "decoders",
+    "detect",
+    "detection",
+    "draw",
+    "efficiency",
+    "forecast",
+    "generate",
+    "heavy_water",
+    "kernels",
+    "llm",
+    "load_pair",
+    "most_efficient",
+    "optimal_transport",
+    "simplex_water",
+    "strength",
+    "strongest",
+    "tokens_needed",
+    "watch",
+]
+
+#: Where each name is found.
+_HOMES = {
+    "api": (
+        "curve",
+        "detect",
+        "draw",
+        "efficiency",
+        "forecast",
+        "generate",
+        "most_efficient",
+        "strength",
+        "strongest",
+        "tokens_needed",
+        "watch",
+    ),
+    "decoders": ("Completed", "GumbelMax", "Identity", "SynthID", "heavy_water", "simplex_water"),
+    "detection": ("Evidence",),
+    "errors": ("DistributionError", "FileError", "SolverError"),
+    "estimate": ("Estimate",),
+    "frontier": ("Curve",),
+    "kernels": ("METHODS", "Method"),
+    "keys": ("Key",),
+    "llm.models": ("load_pair",),
+    "prf": ("Stream",),
+    "records": ("Record",),
+    "scheme": ("Scheme",),
+    "setting": ("Setting",),
+    "verdicts": ("Result",),
+}
+__getattr__, __dir__, _known = lazy(
+    __name__,
+    _HOMES,
+    ("anchored", "curves", "decoders", "detection", "kernels", "llm", "optimal_transport"),
+)
