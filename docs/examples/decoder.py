@@ -1,0 +1,36 @@
+"""A watermark of one's own: tournaments between two candidates whose numbers are uniform instead of bits.
+
+T_g(P)(w) = P(w) (P(w) + 2 P(g < g(w))): of two draws from P the one with the larger number wins.
+"""
+
+from dataclasses import dataclass
+
+from array_api_compat import array_namespace
+
+from tradeoff.decoders import BitsDecoder, register_watermark
+
+
+@dataclass(frozen=True)
+class UniformTournament(BitsDecoder):
+    rounds: int = 10
+    name = "uniform tournament"
+    degenerate = False
+    randomness = "numbers of uniform tournaments"
+
+    @property
+    def spelling(self):
+        return f"uniform-tournament:{self.rounds}"
+
+    def __call__(self, p, zeta):
+        xp = array_namespace(p)
+        for k in range(self.rounds):
+            order = xp.argsort(zeta.word(k), axis=-1)
+            p = xp.broadcast_to(p, order.shape)
+            up_to = xp.cumulative_sum(xp.take_along_axis(p, order, axis=-1), axis=-1)
+            p = p * (2 * xp.take_along_axis(up_to, xp.argsort(order, axis=-1), axis=-1) - p)
+        return p
+
+
+@register_watermark("uniform-tournament", "uniform-tournament[:M]")
+def read(argument):
+    return UniformTournament(int(argument or 10))
