@@ -46,7 +46,7 @@ def read_key_file(path: str | Path) -> str:
     except FileNotFoundError:
         raise KeyFormatError(f"{named} does not exist; check the path, or {_REMEDY}") from None
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "its name is none"
+        reason = (isinstance(error, OSError) and error.strerror) or "its name is none"
         raise KeyFormatError(
             f"{named} cannot be read ({reason}); check its permissions, or {_REMEDY}"
         ) from None

@@ -103,7 +103,8 @@ def builtin_target_folder(
             return _publish(built, folder, building / "replaced")
     except (OSError, SafetensorError) as error:
         # Safetensors reports a full disk in words only.
-        if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error):
+        full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+        if full or "No space left" in str(error):
             raise _no_space(cache) from error
         reason = "it is a file" if cache.is_file() else error
         raise ModelUnavailableError(

@@ -14,6 +14,7 @@ from tradeoff.llm.huggingface import (
     attention_name,
     output_projection,
     random_model,
+    setting,
     text_config,
 )
 
@@ -83,8 +84,8 @@ def model_features(model: PreTrainedModel) -> list[str]:
     positions, and every switch that its configuration turns on. Sorted."""
     config = text_config(model)
     found = {f"attention {attention_name(model)}"}
-    found |= {f"layers {kind}" for kind in getattr(config, "layer_types", None) or []}
-    ropes = getattr(config, "rope_parameters", None) or {}
+    found |= {f"layers {kind}" for kind in setting(config, "layer_types") or []}
+    ropes = setting(config, "rope_parameters") or {}
     nested = [value for value in ropes.values() if isinstance(value, dict)]
     found |= {f"rope {rope.get('rope_type', 'default')}" for rope in (nested or [ropes]) if rope}
     for name, value in vars(config).items():

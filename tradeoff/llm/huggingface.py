@@ -54,6 +54,7 @@ __all__ = [
     "read_tokenizer",
     "render_chat",
     "selects_positions",
+    "setting",
     "text_config",
     "unrollable_layers",
 ]
@@ -327,15 +328,21 @@ def text_config(model: PreTrainedModel) -> Any:
     return model.config.get_text_config()
 
 
+def setting(config: Any, name: str) -> Any:
+    """What a configuration says of something; None if its family does not know it."""
+    # Families have settings of their own, some under other names: asking is the only way to know.
+    return getattr(config, name, None)
+
+
 def longest_context(model: PreTrainedModel) -> int | None:
     """Positions that the model can attend over at once; None if its configuration sets no limit.
 
     A sliding window counts as the limit: masks here let every token see all of its past.
     """
     config = text_config(model)
-    limits = [getattr(config, "max_position_embeddings", None)]
+    limits = [setting(config, "max_position_embeddings")]
     if any(DynamicCache(config=model.config).is_sliding):
-        limits.append(getattr(config, "sliding_window", None))
+        limits.append(setting(config, "sliding_window"))
     return min((int(limit) for limit in limits if limit), default=None)
 
 

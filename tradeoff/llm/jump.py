@@ -22,7 +22,7 @@ from torch import nn
 from torch.nn import functional
 
 from tradeoff.files import replacing
-from tradeoff.llm.huggingface import PreTrainedModel, text_config
+from tradeoff.llm.huggingface import PreTrainedModel, setting, text_config
 from tradeoff.llm.layer_skip import layer_stack, skip_layers
 
 __all__ = ["KEPT_LAYERS", "adapter_metadata", "adapter_parameters", "jump_draft", "new_jump", "save_adapter"]
@@ -233,4 +233,4 @@ def _shape(target: PreTrainedModel) -> dict[str, Any]:
         "num_key_value_heads",
         "vocab_size",
     )
-    return {"architecture": type(target).__name__} | {name: getattr(config, name, None) for name in names}
+    return {"architecture": type(target).__name__} | {name: setting(config, name) for name in names}

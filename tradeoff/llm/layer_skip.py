@@ -62,7 +62,7 @@ def skip_layers(model: Model, layers: Iterable[int]) -> Model:
     setattr(shorter.get_submodule(parent_name), attribute, layers_left)
     for index, layer in enumerate(layers_left):
         for module in layer.modules():
-            if hasattr(module, "layer_idx"):
+            if "layer_idx" in vars(module):
                 vars(module)["layer_idx"] = index
 
     keep_layers(text_config(shorter), kept)
@@ -77,7 +77,7 @@ def layer_stack(model: PreTrainedModel) -> tuple[str, int]:
         for name, module in model.named_modules()
         if isinstance(module, torch.nn.ModuleList)
         and len(module) == count
-        and all(any(hasattr(part, "layer_idx") for part in layer.modules()) for layer in module)
+        and all(any("layer_idx" in vars(part) for part in layer.modules()) for layer in module)
     ]
     if len(names) != 1:
         raise TypeError(
