@@ -5,14 +5,16 @@ from __future__ import annotations
 import errno
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+import filelock
 import pytest
 
 from tests.processes import at_work
 from tradeoff import locks
-from tradeoff.locks import lock, remove_abandoned, workplace
+from tradeoff.locks import give_up, hold, lock, remove_abandoned, workplace
 
 #: Makes a workplace with a file in it, says so, and waits for its end.
 OWNER = """
@@ -37,17 +39,117 @@ def test_a_lock_keeps_others_out_until_the_file_is_closed(tmp_path: Path) -> Non
         assert lock(other) is True
 
 
-@pytest.mark.parametrize("why", ["system", "disk"])
-def test_a_missing_lock_is_not_a_held_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str) -> None:
-    def refuse(*_: object) -> None:
-        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+def without_locks(error: int = errno.EOPNOTSUPP) -> Callable[..., bool]:
+    """What stands for the lock of the system where there is none."""
 
-    if why == "system":
-        monkeypatch.setattr(locks, "fcntl", None)
-    else:
-        monkeypatch.setattr(locks.fcntl, "flock", refuse)
+    def refuse(*_: object, **__: object) -> bool:
+        raise OSError(error, os.strerror(error))
+
+    return refuse
+
+
+@pytest.mark.parametrize("error", [errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK])
+def test_a_missing_lock_is_not_a_held_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    """Whether the system or the disk has none."""
+    monkeypatch.setattr(filelock, "lock_descriptor", without_locks(error))
     with (tmp_path / "file").open("wb") as stream:
         assert lock(stream) is None
+    held = hold(tmp_path / "lock")
+    assert held is not None
+    give_up(held)
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+
+
+def test_a_lock_file_has_one_holder_and_goes_with_it(tmp_path: Path) -> None:
+    """In one process as well."""
+    held = hold(tmp_path / "lock")
+    assert held is not None
+    assert hold(tmp_path / "lock") is None
+    give_up(held)
+    assert held.closed
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_file_is_held_until_it_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who locked it before it goes would believe to keep others out."""
+    path, unlink = tmp_path / "lock", Path.unlink
+    held = hold(path)
+    assert held is not None
+    refused: list[bool] = []
+
+    def watched(self: Path, missing_ok: bool = False) -> None:
+        refused.append(hold(self) is None)
+        unlink(self, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", watched)
+    give_up(held)
+    assert refused == [True]
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from tradeoff.locks import hold
+
+held = hold(Path(sys.argv[1]))
+print("at work", flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_killed_holders_lock_file_is_the_next_ones(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with at_work(HOLDER, path):
+        assert hold(path) is None
+    held = hold(path)
+    assert held is not None
+    give_up(held)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_file_that_its_holder_removes_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between opening and locking it. The lock on the removed one would keep nobody out."""
+    path = tmp_path / "lock"
+    first = hold(path)
+    assert first is not None
+
+    def late(stream: BinaryIO) -> bool | None:
+        monkeypatch.undo()
+        give_up(first)
+        return lock(stream)
+
+    monkeypatch.setattr(locks, "lock", late)
+    second = hold(path)
+    assert second is not None
+    assert hold(path) is None
+    give_up(second)
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_where_nothing_open_is_removed_a_lock_file_goes_when_it_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, elsewhere: bool
+) -> None:
+    """So it is on Windows. Where somebody else has it open as well, it stays, and is free."""
+    path, unlink = tmp_path / "lock", Path.unlink
+    held = hold(path)
+    assert held is not None
+
+    def refuse(self: Path, missing_ok: bool = False) -> None:
+        if elsewhere or not held.closed:
+            raise PermissionError(errno.EACCES, "it is open")
+        unlink(self, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    give_up(held)
+    assert list(tmp_path.iterdir()) == [path] * elsewhere
+    monkeypatch.undo()
+    held = hold(path)
+    assert held is not None
+    give_up(held)
 
 
 def test_nothing_is_left_of_a_workplace(tmp_path: Path) -> None:
@@ -86,7 +188,7 @@ def test_a_killed_owners_workplace_is_removed_a_living_ones_stays(tmp_path: Path
 
 
 def test_a_workplace_that_is_just_being_made_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its lock file is taken for a dead one's before it is locked; then another is made."""
+    """Its lock file is taken for a dead one's before it is locked, and made again."""
     names: list[str] = []
 
     def removed_before(stream: BinaryIO) -> bool | None:
@@ -112,10 +214,27 @@ def test_a_workplace_that_is_just_being_made_stays(tmp_path: Path, monkeypatch: 
         names.clear()
         monkeypatch.setattr(locks, "lock", late)
         with workplace(tmp_path, ".x-") as place:
-            assert names[0] != names[1] == f"{place}.lock"
+            assert len(names) == 2
             monkeypatch.undo()
             remove_abandoned(tmp_path, ".x-")
-            assert sorted(tmp_path.iterdir()) == [place, Path(names[1])]
+            assert sorted(tmp_path.iterdir()) == [place, Path(f"{place}.lock")]
+
+
+def test_who_comes_late_removes_nothing_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between opening and locking, another removes what is dead, and something of that name is made."""
+    place = tmp_path / ".x-0123456789ab"
+    dead = Path(f"{place}.lock")
+    dead.touch()
+
+    def late(stream: BinaryIO) -> bool | None:
+        dead.unlink()
+        dead.touch()
+        place.mkdir()
+        return lock(stream)
+
+    monkeypatch.setattr(locks, "lock", late)
+    remove_abandoned(tmp_path, ".x-")
+    assert sorted(tmp_path.iterdir()) == [place, dead]
 
 
 def test_without_locks_age_decides_where_it_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +242,7 @@ def test_without_locks_age_decides_where_it_may(tmp_path: Path, monkeypatch: pyt
         place = Path(killed)
     hours_ago = time.time() - 7_200
     os.utime(place, (hours_ago, hours_ago))
-    monkeypatch.setattr(locks, "fcntl", None)
+    monkeypatch.setattr(filelock, "lock_descriptor", without_locks())
     for after in ((), (7_300,)):
         remove_abandoned(tmp_path, ".x-", *after)
         assert (place / "file").exists()

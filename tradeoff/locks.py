@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import secrets
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from glob import escape
 from pathlib import Path
 from typing import BinaryIO
 
-try:
-    import fcntl
-except ModuleNotFoundError:  # not a POSIX system
-    fcntl = None  # type: ignore[assignment]
-
-__all__ = ["is_workplace", "lock", "remove_abandoned", "workplace"]
+__all__ = ["give_up", "hold", "is_workplace", "lock", "remove_abandoned", "workplace"]
 
 _SUFFIX = ".lock"
 #: What comes after the prefix of a name.
@@ -32,15 +28,48 @@ def lock(stream: BinaryIO) -> bool | None:
         True if it is locked now, False if somebody else holds it, None if this system or disk has no
         locks.
     """
-    if fcntl is None:
-        return None
+    # Who only reads files does without it.
+    from filelock import lock_descriptor
+
     try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
+        return lock_descriptor(stream.fileno(), blocking=False)
     except OSError:
         return None
-    return True
+
+
+def hold(path: Path) -> BinaryIO | None:
+    """Lock the file at `path`, which is there only for that and made if need be; `give_up` is the end of it.
+
+    What is locked itself cannot be replaced under its lock, nor, on Windows, be read by others.
+
+    Returns:
+        The open file, which is not locked where there are no locks; None if somebody else holds it.
+
+    Raises:
+        OSError: if it cannot be made.
+    """
+    while True:
+        held = path.open("ab", buffering=0)
+        if lock(held) is False:
+            held.close()
+            return None
+        if _is_there(held):
+            return held
+        # Between opening and locking, whoever held it has removed it.
+        held.close()
+
+
+def give_up(held: BinaryIO) -> None:
+    """Remove a lock file while it is held, so that nobody locks what is going to be removed, and close it."""
+    path = Path(held.name)
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        # Windows removes nothing that is open, and after this, nothing that others have opened to lock it.
+        held.close()
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+    held.close()
 
 
 @contextmanager
@@ -57,16 +86,18 @@ def workplace(parent: Path, prefix: str) -> Iterator[Path]:
     Raises:
         OSError: if it cannot be made.
     """
-    held = _claimed(parent, prefix)
+    held = None
+    while held is None:
+        # Somebody else may take a file that is not locked yet for a dead one's.
+        held = hold(parent / f"{prefix}{secrets.token_hex(6)}{_SUFFIX}")
     place = Path(held.name).with_suffix("")
     try:
         place.mkdir(0o700)
         yield place
     finally:
-        held.close()
-        # From here on somebody else may be removing it too. Windows cannot delete what is mapped into memory.
-        with suppress(OSError):
-            _remove(place)
+        # Windows cannot delete what is mapped into memory; the next one to remove what is abandoned does.
+        with held, suppress(OSError):
+            _remove(place, held)
 
 
 def remove_abandoned(parent: Path, prefix: str, after: float = math.inf) -> None:
@@ -81,57 +112,42 @@ def remove_abandoned(parent: Path, prefix: str, after: float = math.inf) -> None
     ours = re.compile(re.escape(prefix) + _UNIQUE)
     names = {path.name.removesuffix(_SUFFIX) for path in parent.glob(f"{escape(prefix)}*")}
     for place in (parent / name for name in sorted(names)):
+        try:
+            held = _lock_path(place).open("r+b", buffering=0)
+        except OSError:
+            held = None
         # Somebody else may be removing the same one.
-        with suppress(OSError), _taken(place) as dead:
+        with suppress(OSError), held or nullcontext():
+            free = lock(held) if held else None
             # The names that others chose say nothing of locks.
-            if (dead and ours.fullmatch(place.name)) or (dead is None and _age(place) > after):
-                _remove(place)
+            dead = held and free and _is_there(held) and ours.fullmatch(place.name)
+            if dead or (free is None and _age(place) > after):
+                _remove(place, held)
 
 
 def is_workplace(path: Path) -> bool:
     """Whether a path is that of a workplace, whose files are not, or never were, what they should be."""
-    return re.search(rf"-{_UNIQUE}\Z", path.name) is not None and _lock_file(path).exists()
+    return re.search(rf"-{_UNIQUE}\Z", path.name) is not None and _lock_path(path).exists()
 
 
-def _claimed(parent: Path, prefix: str) -> BinaryIO:
-    """A new lock file, held until it is closed; the name of its workplace is new as well."""
-    while True:
-        path = parent / f"{prefix}{secrets.token_hex(6)}{_SUFFIX}"
-        held = path.open("xb", buffering=0)
-        # Between making and locking, somebody else may take it for a dead one's and remove it.
-        if lock(held) is not False and path.exists():
-            return held
-        held.close()
+def _is_there(held: BinaryIO) -> bool:
+    """Whether a file that was opened is still the one of its name."""
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(held.fileno()), os.stat(held.name))
+    return False
 
 
-@contextmanager
-def _taken(place: Path) -> Iterator[bool | None]:
-    """Hold a workplace for the block if its owner is dead.
-
-    Yields:
-        Whether it is; None if no lock tells.
-    """
-    try:
-        held = _lock_file(place).open("r+b", buffering=0)
-    except OSError:
-        held = None
-    if held is None:
-        yield None
-        return
-    with held:
-        yield lock(held)
-
-
-def _remove(place: Path) -> None:
+def _remove(place: Path, held: BinaryIO | None) -> None:
     """The lock file last: as long as anything is left, the next one can try again."""
     if place.exists():
         shutil.rmtree(place)
-    _lock_file(place).unlink(missing_ok=True)
+    if held:
+        give_up(held)
 
 
 def _age(place: Path) -> float:
-    return time.time() - (place if place.exists() else _lock_file(place)).stat().st_mtime
+    return time.time() - (place if place.exists() else _lock_path(place)).stat().st_mtime
 
 
-def _lock_file(place: Path) -> Path:
+def _lock_path(place: Path) -> Path:
     return place.with_name(place.name + _SUFFIX)

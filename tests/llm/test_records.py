@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import filelock
 import numpy as np
 import pytest
 
 from tests.processes import at_work
 from tests.recorded import RUN
 from tests.versions.lock import ROOT
-from tradeoff import locks
 from tradeoff.decoders import GumbelMax, SynthID
+from tradeoff.detection.texts import read_texts
 from tradeoff.errors import FileError
 from tradeoff.kernels import Algorithm1, Basic, OneRace, OneRaceTree, Standard
 from tradeoff.keys import Key
@@ -181,11 +184,11 @@ def test_finish_orders_by_prompt_and_keeps_the_rest(tmp_path: Path) -> None:
             file.append(record(k))
         file.finish(PROMPTS[:3])
         assert [r.id for r in read_records(path)] == ["0", "2", "3"]
-        assert sorted(tmp_path.iterdir()) == [link, path]
         assert link.is_symlink()
         before = path.stat().st_mtime_ns
         file.finish(PROMPTS[:3])
         assert path.stat().st_mtime_ns == before
+    assert sorted(tmp_path.iterdir()) == [link, path]
 
 
 def test_lines_move_as_they_stand(tmp_path: Path) -> None:
@@ -245,16 +248,20 @@ with RecordFile(Path(sys.argv[1]), RUN) as file:
 
 def test_what_a_killed_finish_left_goes_with_the_next_opening(tmp_path: Path) -> None:
     """The texts are all there. While it lives, nobody opens the file, and nothing is removed."""
-    path = tmp_path / "out.jsonl"
+    path, lock = tmp_path / "out.jsonl", tmp_path / ".out.jsonl.lock"
     with at_work(FINISHER, path):
         before = sorted(tmp_path.iterdir())
-        assert len(before) == 3
+        assert len(before) == 4
+        # Whoever reads the folder reads the texts alone.
+        read = read_texts([str(tmp_path)], io.BytesIO(), pytest.fail)
+        assert [(text.source, text.id) for text in read] == [(str(path), "1"), (str(path), "0")]
         with pytest.raises(FileError, match="is being written by another process"):
             RecordFile(path, RUN)
         assert sorted(tmp_path.iterdir()) == before
     with RecordFile(path, RUN) as file:
-        assert list(tmp_path.iterdir()) == [path]
+        assert sorted(tmp_path.iterdir()) == [lock, path]
         assert file.missing(PROMPTS) == PROMPTS[2:]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_finish_that_fails_leaves_all_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -325,15 +332,53 @@ def test_two_writers_lose_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_two_names_of_one_file_have_one_lock(tmp_path: Path) -> None:
+    path, link = tmp_path / "out.jsonl", tmp_path / "folder" / "link.jsonl"
+    link.parent.mkdir()
+    link.symlink_to(path)
+    for mine, other in ((path, link), (link, path)):
+        with RecordFile(mine, RUN), pytest.raises(FileError, match=f"{other} is being written by another"):
+            RecordFile(other, RUN)
+    assert sorted(tmp_path.rglob("*")) == [link.parent, link, path]
+
+
+def test_names_that_the_disk_takes_are_not_made_too_long(tmp_path: Path) -> None:
+    """Nor are they mixed up: what differs at the end has locks of its own."""
+    first, second = tmp_path / f"{'a' * 249}.jsonl", tmp_path / f"{'a' * 248}b.jsonl"
+    with RecordFile(first, RUN) as one, RecordFile(second, RUN) as two:
+        for file in (one, two):
+            file.append(record(0))
+        with pytest.raises(FileError, match="is being written by another process"):
+            RecordFile(first, RUN)
+    assert sorted(tmp_path.iterdir()) == [first, second]
+
+
+def test_appending_goes_on_after_a_finish_that_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "out.jsonl"
+    with RecordFile(path, RUN) as file:
+        for k in (1, 0):
+            file.append(record(k))
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", lambda _: os.stat(tmp_path / "none"))
+            with pytest.raises(FileError, match="cannot be put in order"):
+                file.finish(PROMPTS)
+        file.append(record(2))
+        assert [one["id"] for one in read_records(path)] == ["1", "0", "2"]
+        file.finish(PROMPTS)
+    assert [one["id"] for one in read_records(path)] == ["0", "1", "2"]
+
+
 def test_where_a_disk_has_no_locks_the_user_is_trusted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not told that another process has the file, for which there would be no waiting."""
 
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(locks.fcntl, "flock", refuse)
+    monkeypatch.setattr(filelock, "lock_descriptor", refuse)
     with RecordFile(tmp_path / "out.jsonl", RUN) as file:
         for k in (1, 0):
             file.append(record(k))

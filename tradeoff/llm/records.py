@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -14,7 +15,7 @@ import numpy as np
 from tradeoff.errors import FileError
 from tradeoff.files import output_folder, remove_leftovers, successor
 from tradeoff.llm.rows import GeneratedText, Prompt
-from tradeoff.locks import lock
+from tradeoff.locks import give_up, hold
 from tradeoff.records import Record, Run, no_record
 
 __all__ = ["RecordFile", "check_output", "read_records", "text_record"]
@@ -72,7 +73,8 @@ class RecordFile:
 
     Opening reads what is there: finished texts are not generated again. A last line that a kill left
     unfinished is dropped; every other line stays. A file of another run, or one that holds something else,
-    is refused and not touched, and so is one that another process is writing.
+    is refused and not touched, and so is one that another process is writing: while it is open, a locked file
+    lies beside it, `.NAME.lock`. A kill leaves that there, unlocked; it goes with the next end.
 
     Args:
         path: the file; it and its folder are made if need be. Of a link, the file that it leads to.
@@ -86,25 +88,30 @@ class RecordFile:
         self.path, self._run = path.resolve(), run
         self._done: dict[str, Record] = {}
         check_output(path)
-        try:
-            self._stream = _opened(self.path)
-        except OSError as error:
-            raise FileError(
-                f"{path} cannot be written ({error.strerror or error}); choose another file"
-            ) from error
-        try:
+        with ExitStack() as opened:
+            try:
+                held = hold(_lock_path(self.path))
+                if held is None:
+                    raise FileError(
+                        f"{path} is being written by another process; wait for it, or choose another file"
+                    )
+                opened.callback(give_up, held)
+                self._stream = opened.enter_context(_opened(self.path))
+            except OSError as error:
+                raise FileError(
+                    f"{path} cannot be written ({error.strerror or error}); choose another file"
+                ) from error
             remove_leftovers(self.path)
             self._stream.seek(0)
             self._read(self._stream.read())
-        except BaseException:
-            self._stream.close()
-            raise
+            self._opened = opened.pop_all()
 
     def __enter__(self) -> RecordFile:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stream.close()
+        with self._opened:
+            self._stream.close()
 
     def __len__(self) -> int:
         return len(self._done)
@@ -157,26 +164,24 @@ class RecordFile:
         wanted |= {key: record for key, record in self._done.items() if key not in wanted}
         if list(wanted) == list(self._done):
             return
-        stream = None
-        try:
-            self._stream.seek(0)
-            lines = dict(zip(self._done, _lines(self._stream.read()), strict=True))
-            with successor(self.path) as temporary:
-                # The lock is the file's, not the name's: whoever opens the new file finds it held as well.
-                stream = _opened(temporary)
-                for key in wanted:
-                    _write(stream, lines[key])
-        except BaseException as error:
-            if stream is not None:
-                stream.close()
-            if isinstance(error, OSError):
-                raise FileError(
-                    f"{self.path} cannot be put in order ({error.strerror or error}); its texts are all "
-                    "there: make room and run the same command again"
-                ) from error
-            raise
+        self._stream.seek(0)
+        lines = dict(zip(self._done, _lines(self._stream.read()), strict=True))
+        # Windows replaces nothing that is open.
         self._stream.close()
-        self._stream, self._done = stream, wanted
+        try:
+            try:
+                with successor(self.path) as temporary, temporary.open("xb", buffering=0) as ordered:
+                    for key in wanted:
+                        _write(ordered, lines[key])
+            finally:
+                # The old file or the new one.
+                self._stream = _opened(self.path)
+        except OSError as error:
+            raise FileError(
+                f"{self.path} cannot be put in order ({error.strerror or error}); its texts are all "
+                "there: make room and run the same command again"
+            ) from error
+        self._done = wanted
 
     def _read(self, content: bytes) -> None:
         """Take over what the file holds; drop a half-written last line."""
@@ -307,29 +312,17 @@ def _is_half(line: bytes) -> bool:
     return False
 
 
-def _opened(path: Path) -> BinaryIO:
-    """The file at `path`, made if need be, for reading and appending, and locked.
+def _lock_path(path: Path) -> Path:
+    """Beside `path`; where a disk takes the name of that, it takes this one."""
+    name = os.fsencode(path.name)
+    shown = path.name if len(name) < 200 else hashlib.blake2b(name, digest_size=16).hexdigest()
+    return path.with_name(f".{shown}.lock")
 
-    Raises:
-        FileError: if another process writes it.
-        OSError: if it cannot be opened.
-    """
-    while True:
-        # Unbuffered: what a full disk refuses must not be tried again when the file is closed.
-        stream = path.open("a+b", buffering=0)
-        try:
-            # Where there are no locks, the user is trusted.
-            if lock(stream) is False:
-                raise FileError(
-                    f"{path} is being written by another process; wait for it, or choose another file"
-                )
-            if path.exists() and os.path.samestat(os.fstat(stream.fileno()), path.stat()):
-                return stream
-        except BaseException:
-            stream.close()
-            raise
-        # Between opening and locking, its writer has put another file in its place.
-        stream.close()
+
+def _opened(path: Path) -> BinaryIO:
+    """The file at `path`, made if need be, for reading and appending."""
+    # Unbuffered: what a full disk refuses must not be tried again when the file is closed.
+    return path.open("a+b", buffering=0)
 
 
 def _write(stream: BinaryIO, line: bytes) -> None:
