@@ -144,7 +144,8 @@ def successor(target: Path) -> Iterator[Path]:
     with workplace(target.parent, _prefix(target)) as folder:
         temporary = folder / target.name
         yield temporary
-        with temporary.open("rb") as written:
+        # Windows syncs no file that is open for reading only.
+        with temporary.open("r+b") as written:
             os.fsync(written.fileno())
         if target.exists():
             shutil.copymode(target, temporary)
