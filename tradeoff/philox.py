@@ -10,8 +10,8 @@ from typing import ClassVar, NoReturn
 import numpy as np
 
 from tradeoff._arrays import Array, like, namespace, on_host, to_numpy
-from tradeoff.prf import PAD, Kind, Stream, check_contexts, check_tokens, check_width, lacks
-from tradeoff.prf_bits import expand, minus_log
+from tradeoff.prf import PAD, BasePrf, Kind, Stream, check_contexts, check_tokens, check_width, lacks
+from tradeoff.prf_bits import expand
 
 __all__ = ["VllmPhilox", "philox4x32"]
 
@@ -82,7 +82,7 @@ class _Hidden:
 
 
 @dataclass(frozen=True)
-class VllmPhilox:
+class VllmPhilox(BasePrf):
     """vLLM's watermark format "philox4x32-10-v1", bit for bit: texts of either are detected by the other.
 
     Uniforms have 24 bits: u = (m + 1) / (2^24 + 1) rounded to float32, given as float64. The stream
@@ -133,26 +133,6 @@ class VllmPhilox:
             return expand(_uniforms_of_groups, state, groups)[..., :n]
         return expand(_uniforms_of_tokens, state, tokens)
 
-    def race(self, stream: Stream, contexts: np.ndarray, tokens: Array) -> Array:
-        """See `Prf.race`. Raises ValueError for malformed arguments and streams without a key."""
-        return minus_log(self.uniform(stream, contexts, tokens))
-
-    def coin(self, contexts: np.ndarray) -> np.ndarray:
-        """Raises ValueError: the format has none."""
-        raise lacks(self, [Kind.COIN])
-
-    def bits(self, stream: Stream, contexts: np.ndarray, tokens: Array, word: int = 0) -> Array:
-        """Raises ValueError: the format has none."""
-        raise lacks(self, [Kind.BITS])
-
-    def side_information(self, stream: Stream, contexts: np.ndarray, k: int) -> np.ndarray:
-        """Raises ValueError: the format has none."""
-        raise lacks(self, [Kind.SIDE_INFORMATION])
-
-    def score_uniforms(self, tokens: np.ndarray, k: int) -> np.ndarray:
-        """Raises ValueError: the format has none."""
-        raise lacks(self, ["scores"])
-
     def _key_bytes(self) -> bytes:
         return operator.index(self.master_key).to_bytes(8, "big")
 
@@ -162,7 +142,7 @@ class VllmPhilox:
             return operator.index(self.master_key)
         labels = {Stream.DRAFT: b"key_a", Stream.TARGET: b"key_b"}
         if stream not in labels:
-            raise lacks(self, [f"a stream {stream.value!r}"])
+            raise lacks(self.name, [f"a stream {stream.value!r}"])
         return int.from_bytes(hashlib.sha256(labels[stream] + self._key_bytes()).digest()[:8], "big")
 
     def _absorb(self, key: int, contexts: np.ndarray) -> np.ndarray:

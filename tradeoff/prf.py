@@ -26,6 +26,7 @@ from tradeoff.prf_bits import expand, minus_log, mix, open_unit, scaled
 
 __all__ = [
     "PAD",
+    "BasePrf",
     "KeyedPrf",
     "Kind",
     "Prf",
@@ -59,6 +60,7 @@ class Kind(StrEnum):
     COIN = "an acceptance coin"
     BITS = "tournament bits"
     SIDE_INFORMATION = "side information"
+    BUCKETS = "buckets of tokens"
 
 
 @runtime_checkable
@@ -114,9 +116,52 @@ class Prf(Hashable, Protocol):
         """A uniform for every token and value of the side information: `[m] -> [m, k]` float64 in (0, 1);
         a function of the key alone, so that the scores of a token are the same at all positions."""
 
+    def buckets(self, tokens: Array, m: int) -> Array:
+        """A hash of token ids `[...]` to 0 .. m-1, uniform and independent for different tokens: a function
+        of the key alone."""
+
+
+class BasePrf:
+    """What functions have in common: a function of one's own derives from it, and says in `supplies` which of
+    these it has. All others are errors that say so."""
+
+    name: ClassVar[str]
+    supplies: ClassVar[frozenset[Kind]]
+
+    def uniform(self, stream: Stream, contexts: np.ndarray, tokens: Array) -> Array:
+        """See `Prf.uniform`."""
+        raise self._lacks(Kind.RACE)
+
+    def race(self, stream: Stream, contexts: np.ndarray, tokens: Array) -> Array:
+        """See `Prf.race`."""
+        return minus_log(self.uniform(stream, contexts, tokens))
+
+    def coin(self, contexts: np.ndarray) -> np.ndarray:
+        """See `Prf.coin`."""
+        raise self._lacks(Kind.COIN)
+
+    def bits(self, stream: Stream, contexts: np.ndarray, tokens: Array, word: int = 0) -> Array:
+        """See `Prf.bits`."""
+        raise self._lacks(Kind.BITS)
+
+    def side_information(self, stream: Stream, contexts: np.ndarray, k: int) -> np.ndarray:
+        """See `Prf.side_information`."""
+        raise self._lacks(Kind.SIDE_INFORMATION)
+
+    def score_uniforms(self, tokens: np.ndarray, k: int) -> np.ndarray:
+        """See `Prf.score_uniforms`."""
+        raise lacks(self.name, ["scores"])
+
+    def buckets(self, tokens: Array, m: int) -> Array:
+        """See `Prf.buckets`."""
+        raise self._lacks(Kind.BUCKETS)
+
+    def _lacks(self, kind: Kind) -> ValueError:
+        return lacks(self.name, [kind])
+
 
 @dataclass(frozen=True)
-class KeyedPrf:
+class KeyedPrf(BasePrf):
     """The default function, in two steps.
 
     1. BLAKE2b, keyed by a 64-byte subkey of the key, hashes (word, context) as little-endian int64 to 128
@@ -247,13 +292,13 @@ def check_supplied(prf: Prf, needs: Iterable[Kind]) -> None:
     """Raise ValueError, naming them, if the function lacks kinds of numbers that are needed."""
     wanted = set(needs) - prf.supplies
     if wanted:
-        raise lacks(prf, wanted)
+        raise lacks(prf.name, wanted)
 
 
-def lacks(prf: Prf, what: Iterable[str]) -> ValueError:
-    """The error for numbers that a function does not have."""
+def lacks(name: str, what: Iterable[str]) -> ValueError:
+    """The error for numbers that a function of that name does not have."""
     return ValueError(
-        f"{prf.name} does not define {' and '.join(sorted(what))}; with it use the methods basic, "
+        f"{name} does not define {' and '.join(sorted(what))}; with it use the methods basic, "
         "keep-strength, keep-efficiency, two-keys, one-race or one-race-tree with Gumbel-max; the default "
         f"prf {KeyedPrf.name} has all"
     )

@@ -15,7 +15,7 @@ from tradeoff.keyed_randomness import KeyedRandomness
 from tradeoff.llm.huggingface import PreTrainedModel, next_logits
 from tradeoff.llm.keyed import vocabulary_ids
 from tradeoff.llm.sampling import Sampling
-from tradeoff.prf import KeyedPrf
+from tradeoff.prf import Kind, Prf, check_supplied
 
 __all__ = ["read_anchor"]
 
@@ -28,7 +28,7 @@ def read_anchor(
     draft: PreTrainedModel,
     vocabulary_size: int,
     method: Method,
-    prf: KeyedPrf,
+    prf: Prf,
     sampling: Sampling,
     prompt_ids: Sequence[int],
     token_ids: Sequence[int],
@@ -76,6 +76,8 @@ def read_anchor(
                 f"{vocabulary_size - 1}; tokenise with the tokenizer of the draft model, or pass the "
                 "vocabulary_size that the text was generated with"
             )
+    if buckets:
+        check_supplied(prf, {Kind.BUCKETS})
     values = [vocabulary_size, *buckets]
     if len(evidence) == 0:
         nothing = Seeds(np.zeros(0, dtype=bool), np.zeros(0))
