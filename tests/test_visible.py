@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rich.table import Table
 
 from tradeoff.console import Words, print_error, stderr
-from tradeoff.visible import visible
+from tradeoff.visible import shown, visible
 
 #: Every character there is.
 ALL = [chr(code) for code in range(0x110000)]
@@ -86,3 +86,13 @@ def test_lines_of_progress_are_words() -> None:
     assert Words().render(Task()).plain == r"Llama [/base]\u001b[2J"  # type: ignore[arg-type]
     speed = Words("{task.fields[speed]}").render(Task())  # type: ignore[arg-type]
     assert speed.plain == r"[red]1\u202e"
+
+
+def test_values_of_json_are_cut_and_never_fail() -> None:
+    assert shown({"a": [1, None, "\x1b\ud800"]}) == r'{"a": [1, null, "\u001b\ud800"]}'
+    assert shown("x" * 100) == '"' + "x" * 36 + "..."
+    assert len(shown(list(range(1000)))) == 40
+    deep: list = []
+    for _ in range(100_000):
+        deep = [deep]
+    assert shown(deep) == "..."

@@ -15,6 +15,9 @@ from tradeoff.visible import shown
 
 __all__ = ["Record", "Run", "no_record"]
 
+#: Fields that are no keys of JSON.
+_APART = ("further",)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
@@ -184,6 +187,6 @@ def _told(value: Record | Run) -> dict[str, Any]:
     told: dict[str, Any] = {}
     for each in fields(value):
         content = getattr(value, each.name)
-        if each.name != "further" and not (content is None and each.default is not MISSING):
+        if each.name not in _APART and not (content is None and each.default is not MISSING):
             told[each.name] = list(content) if isinstance(content, tuple) else content
     return told | dict(value.further)

@@ -36,7 +36,11 @@ def visible(text: str, keep: str = "") -> str:
 
 def shown(value: Any) -> str:
     """A value of JSON for a message, cut to 40 characters."""
-    written = json.dumps(value)
+    try:
+        written = json.dumps(value)
+    except RecursionError:
+        # Nested as deeply as could just be read.
+        return "..."
     return written if len(written) <= 40 else written[:37] + "..."
 
 

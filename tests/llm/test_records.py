@@ -365,9 +365,9 @@ def test_appending_goes_on_after_a_finish_that_failed(
             with pytest.raises(FileError, match="cannot be put in order"):
                 file.finish(PROMPTS)
         file.append(record(2))
-        assert [one["id"] for one in read_records(path)] == ["1", "0", "2"]
+        assert [one.id for one in read_records(path)] == ["1", "0", "2"]
         file.finish(PROMPTS)
-    assert [one["id"] for one in read_records(path)] == ["0", "1", "2"]
+    assert [one.id for one in read_records(path)] == ["0", "1", "2"]
 
 
 def test_where_a_disk_has_no_locks_the_user_is_trusted(

@@ -295,7 +295,7 @@ def _loaded(line: bytes) -> Any:
         # What could not be written again must not be taken for a text of this run.
         _line(value)
     except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
+        raise ValueError("nested too deeply") from error
     return value
 
 
