@@ -222,7 +222,7 @@ def watch(
 def forecast(
     scheme: Scheme,
     *,
-    log_p: Sequence[float] | Sequence[Sequence[float]] | np.ndarray | None = None,
+    log_p: Sequence[float] | Sequence[Sequence[float]] | Sequence[np.ndarray] | np.ndarray | None = None,
     entropy: float | Sequence[float] | np.ndarray | None = None,
     fpr: float = 0.01,
 ) -> Forecast:
@@ -273,7 +273,7 @@ def tokens_needed(
     *,
     fpr: float = 0.01,
     power: float = 0.95,
-    log_p: Sequence[float] | Sequence[Sequence[float]] | np.ndarray | None = None,
+    log_p: Sequence[float] | Sequence[Sequence[float]] | Sequence[np.ndarray] | np.ndarray | None = None,
     entropy: float | Sequence[float] | np.ndarray | None = None,
 ) -> int | None:
     """The fewest tokens that must count for texts to be detected at a rate; None if 100,000 do not suffice.

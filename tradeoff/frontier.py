@@ -9,7 +9,8 @@ import numpy as np
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
+
+    from tradeoff.drawing import Figure
 
 __all__ = ["Curve", "non_dominated", "upper_hull"]
 

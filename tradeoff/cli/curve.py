@@ -10,7 +10,8 @@ import pandas as pd
 import typer
 from rich.table import Table
 
-from tradeoff.classes import CLASSES, curve
+from tradeoff.api import curve
+from tradeoff.classes import CLASSES
 from tradeoff.console import exit_on_bad_input, print_written, require_stdout, stderr, stdout
 from tradeoff.decoders import parse_decoder, watermarks
 from tradeoff.files import output_folder, read_distribution, write_table
@@ -59,7 +60,7 @@ def curve_command(
         setting = Setting(p, q, parse_decoder(decoder), parse_decoder(draft_decoder or decoder), seeds, seed)
         gamma = [k / (points - 1) for k in range(points)]
         with stderr().status("computing curves"):
-            curves = {name: curve(name, setting, gamma) for name in names}
+            curves = {name: curve(name, setting, gamma=gamma) for name in names}
         written = []
         if output is not None:
             output_folder(output.parent)

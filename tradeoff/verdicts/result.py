@@ -17,7 +17,7 @@ from tradeoff.prf import Prf
 from tradeoff.scheme import Scheme
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from tradeoff.drawing import Figure
 
 __all__ = ["Outcome", "Reading", "Result"]
 
