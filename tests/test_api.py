@@ -307,3 +307,112 @@ def test_masked_positions_read_no_key():
     )
     expected = int(SCHEME.method.bonus(np.array([[0.2, 0.3, 0.5]]), randomness)[0])
     assert td.draw([0.2, 0.3, 0.5], SCHEME, KEY, [0, 0, 0, 0], marked=False, rng=5) == expected
+
+
+# What is none is refused, and named
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ([1.5, 2, 3], "holds 1.5; token ids are whole numbers"),
+        (np.array([0.1, 0.9]), "type float64"),
+        ([True, False], "holds True"),
+        (["1", "2"], "holds '1'"),
+        ([2**70], "token_ids"),
+        (None, "is NoneType; pass token ids"),
+        ({"token_ids": [1]}, "is dict; pass token ids, words, or a Record"),
+        (b"words", "is bytes"),
+    ],
+)
+def test_what_is_no_text_is_refused(given, words):
+    with pytest.raises(ValueError, match=words):
+        td.detect(given, SCHEME, KEY)
+
+
+def test_a_file_is_not_read_as_its_name(tmp_path):
+    path = tmp_path / "letter.txt"
+    path.write_text("words")
+    with pytest.raises(ValueError, match="is the name of a file, .*; pass what it holds"):
+        td.detect(str(path), SCHEME, KEY)
+
+
+def test_contexts_that_are_none_are_refused():
+    for context in ([1.7, 2, 3, 4], [-1, 2, 3, 4]):
+        with pytest.raises(ValueError, match="must hold token ids"):
+            td.draw([0.5, 0.5], SCHEME, KEY, context)
+
+
+def test_contexts_of_a_batch_are_marked_row_by_row():
+    laws, contexts = np.full((2, 1000), 1e-3), np.arange(8).reshape(2, 4)
+    drawn = {
+        tuple(td.draw(laws, SCHEME, KEY, contexts, marked=np.array([True, False]), rng=k)) for k in range(9)
+    }
+    assert len({first for first, _ in drawn}) == 1
+    assert len({second for _, second in drawn}) > 5
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: td.detect(IDS, "one-race", KEY),
+        lambda: td.detect(IDS, KEY, SCHEME),
+        lambda: td.watch(IDS, KEY),
+        lambda: td.draw([0.5, 0.5], "gumbel", KEY, [1]),
+        lambda: td.forecast("one-race", entropy=1.0),
+        lambda: td.generate(["a"], "one-race", KEY),
+    ],
+)
+def test_what_is_no_scheme_is_named(call):
+    with pytest.raises(ValueError, match="is no Scheme; make one"):
+        call()
+
+
+@pytest.mark.parametrize("key", ["my.key", b"x" * 32, 1.5])
+def test_what_is_no_key_is_named(key):
+    with pytest.raises(ValueError, match=r"key is \w+; pass a Key"):
+        td.detect(IDS, SCHEME, key)
+
+
+def test_a_forecast_is_only_for_texts_that_one_stream_draws_whole():
+    for method in ("keep-efficiency", "two-keys", "algorithm-1"):
+        with pytest.raises(ValueError, match="has no forecast"):
+            td.tokens_needed(td.Scheme.of(method), entropy=1.0)
+    with pytest.raises(ValueError, match="power=1"):
+        td.tokens_needed(SCHEME, entropy=1.0, power=1)
+
+
+def test_a_setting_holds_all_that_goes_with_it():
+    setting = td.Setting(P, Q)
+    for arguments in ({"watermark": "synthid:3"}, {"seeds": 100}, {"seed": 0}, {"draft_watermark": "none"}):
+        with pytest.raises(ValueError, match=f"{next(iter(arguments))} is given beside a Setting"):
+            td.curve("hu", setting, **arguments)
+    with pytest.raises(ValueError, match="q is missing"):
+        td.strongest(P, efficiency=0.5)
+
+
+def test_seeds_that_are_none_are_refused():
+    for seeds in (0, 1, -5, 2.5):
+        with pytest.raises(ValueError, match="seeds="):
+            td.efficiency(P, Q, "keep-strength", "synthid:3", seeds=seeds)
+
+
+def test_a_detector_of_other_streams_is_refused_or_warned_of():
+    with pytest.raises(ValueError, match="reads the streams shared, but two-keys draws from draft, target"):
+        td.detect(IDS, td.Scheme.of("two-keys"), KEY, detector=td.detection.Aaronson())
+    with pytest.warns(UserWarning, match="read in part"):
+        found = td.detect(IDS, td.Scheme.of("two-keys"), KEY, detector=td.detection.Aaronson(Stream.DRAFT))
+    assert "read in part" in found.remarks[0]
+    for detector, words in (
+        (td.detection.Aaronson, "is a class"),
+        (5, "is no detector"),
+        ("x.safetensors", "x.saf"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            td.detect(IDS, SCHEME, KEY, detector=detector)
+
+
+def test_a_verdict_is_true_if_the_text_is_watermarked():
+    assert td.detect(IDS, SCHEME, KEY)
+    assert not td.detect(IDS, SCHEME, OTHER)
+    assert not td.detect(IDS, SCHEME, OTHER).detected

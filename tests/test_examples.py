@@ -174,7 +174,7 @@ def test_an_installed_package_is_found_by_its_entry_point(tmp_path):
 # SimplexWater, taken out and put back
 
 SIMPLEX_WATER = (
-    "decoders/simplex_water.py",
+    "decoders/simplexwater.py",
     "detection/simplex_water.py",
     "detection/simplex_water_bets.py",
 )
@@ -218,7 +218,7 @@ def test_put_back_as_three_files_of_another_package_it_is_what_it_was(without):
     (extension / "__init__.py").write_text("from simplex_extension import simplex_water_bets\n")
     for file, name in zip(SIMPLEX_WATER, ("decoder", "detector", "simplex_water_bets"), strict=True):
         text = (ROOT / "tradeoff" / file).read_text(encoding="utf-8")
-        text = text.replace("tradeoff.decoders.simplex_water", "simplex_extension.decoder")
+        text = text.replace("tradeoff.decoders.simplexwater", "simplex_extension.decoder")
         text = text.replace("tradeoff.detection.simplex_water", "simplex_extension.detector")
         (extension / f"{name}.py").write_text(text)
     code = """

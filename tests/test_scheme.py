@@ -91,7 +91,7 @@ def test_its_detector_and_bets_are_those_of_the_streams_that_draw():
         ({"method": "magic"}, "method='magic' is unknown; use one of basic"),
         ({"watermark": "magic"}, "watermark='magic' is unknown; use gumbel"),
         ({"watermark": "synthid:5"}, "one-race, which is assumed where none is named, carries gumbel only"),
-        ({"method": "single-key", "watermark": "synthid:5"}, "pass a method that carries it: basic"),
+        ({"method": "single-key", "watermark": "synthid:5"}, "pass a method that carries it"),
         ({"method": "standard", "watermark": "gumbel"}, "carries no watermark"),
         ({"method": "two-keys", "watermark": "none"}, "needs a watermark"),
         ({"method": OneRace(), "watermark": "gumbel"}, "holds its watermark"),
@@ -152,3 +152,32 @@ def test_a_decoder_that_names_cannot_tell_is_named_for_people_alone():
     assert scheme.watermark == "SimplexWater (r = 4)"
     with pytest.raises(ValueError, match="no name"):
         scheme.to_dict()
+
+
+@pytest.mark.parametrize("width", [1, 2, 5])
+def test_the_width_of_a_tree_comes_back(width):
+    scheme = Scheme.of("one-race-tree", width=width)
+    assert Scheme.of_dict(scheme.to_dict()) == scheme
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"watermark": 5}, "watermark=5 is no str"),
+        ({"method": ["one-race"]}, "is no str"),
+        ({"width": "2"}, "width='2' is no int"),
+        ({"width": True}, "width=True is no int"),
+        ({"width": 3}, "width=3 is for one-race-tree"),
+        ({"context_width": True}, "context_width=True is no int"),
+        ({"context_width": 4.0}, "is no int"),
+    ],
+)
+def test_what_a_record_cannot_mean_is_refused(change, words):
+    with pytest.raises(ValueError, match=words):
+        Scheme.of_dict(Scheme.of().to_dict() | change)
+
+
+def test_a_whole_number_of_rounds_has_a_name_that_is_read():
+    scheme = Scheme.of("basic", td.SynthID(30.0))
+    assert scheme.to_dict()["watermark"] == "synthid:30"
+    assert Scheme.of_dict(scheme.to_dict()) == scheme

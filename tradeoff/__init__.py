@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tradeoff.api import (
         curve,
         detect,
+        detect_all,
         draw,
         efficiency,
         forecast,
@@ -69,6 +70,7 @@ __all__ = [
     "curves",
     "decoders",
     "detect",
+    "detect_all",
     "detection",
     "draw",
     "efficiency",
@@ -92,6 +94,7 @@ _HOMES = {
     "api": (
         "curve",
         "detect",
+        "detect_all",
         "draw",
         "efficiency",
         "forecast",

@@ -11,6 +11,8 @@ td.detect(texts[0], scheme, key)
 from __future__ import annotations
 
 import math
+import os
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -104,7 +106,7 @@ def detect(
         "tokenizer": tokenizer,
         "retokenize": retokenize,
     }
-    options = Options(**told) if scheme is None else Options.of(scheme, **told)
+    options = Options(**told) if scheme is None else Options.of(_checked(scheme), **told)
     return Examiner(options, _key_for(key), _warn, _warn).examine(_as_text(text, "text"))
 
 
@@ -132,7 +134,7 @@ def detect_all(
     Raises:
         ValueError, FileError: for what is wrong with the options or the key, before any text is read.
     """
-    from tradeoff.detection.json_texts import Broken
+    from tradeoff.detection.json_texts import Broken, Text
     from tradeoff.verdicts import Examiner, Options
 
     told = Options.of(options) if isinstance(options, Scheme) else options
@@ -144,15 +146,11 @@ def detect_all(
             if isinstance(given, Broken):
                 yield given
                 continue
-            text = _as_text(given, f"text {number}")
-            # Nothing of a long text is kept here while its verdict is looked at.
-            del given
             try:
-                result = examiner.examine(text)
+                yield examiner.examine(_as_text(given, f"text {number}"))
             except ValueError as error:
-                yield Broken(text.source, str(error))
-            else:
-                yield result
+                source = given.source if isinstance(given, Text) else f"text {number}"
+                yield Broken(source, str(error))
 
     return results()
 
@@ -208,7 +206,7 @@ def watch(
     """
     from tradeoff.detection.sequential import Sequential
 
-    function = scheme.function(_key_for(key)(scheme.prf))
+    function = _checked(scheme).function(_key_for(key)(scheme.prf))
     stream = Sequential(scheme.bets()).stream(function, alpha)
 
     def steps() -> Iterator[Watched]:
@@ -241,7 +239,9 @@ def forecast(
     from tradeoff.detection.gumbel import Aaronson
     from tradeoff.detection.power import Forecast, probabilities_of_entropy
 
-    if not isinstance(scheme.detector(), Aaronson):
+    told = _checked(scheme).method.detection
+    drawn = {told.drafted, told.replaced, told.bonus} if scheme.method.drafts else {told.bonus}
+    if not isinstance(scheme.detector(), Aaronson) or len(drawn) > 1:
         raise ValueError(
             f"scheme={scheme.label!r} has no forecast; forecasts are for Gumbel-max drawn by one stream, "
             "such as one-race; simulate others with generate and detect"
@@ -257,8 +257,9 @@ def forecast(
             )
         return Forecast([probabilities_of_entropy(values)], fpr)
     assert log_p is not None
-    several = len(log_p) > 0 and np.ndim(log_p[0]) == 1
-    profiles = [np.asarray(one, float) for one in (log_p if several else [log_p])]
+    each: Any = log_p if isinstance(log_p, Sequence | np.ndarray) else [log_p]
+    several = len(each) > 0 and np.ndim(each[0]) == 1
+    profiles = [np.asarray(one, float) for one in (each if several else [each])]
     for profile in profiles:
         if not (profile <= _ROUNDING).all():
             raise ValueError(
@@ -285,6 +286,8 @@ def tokens_needed(
     Raises:
         ValueError: as `forecast`, and for a power outside (0, 1).
     """
+    if not 0 < power < 1:
+        raise ValueError(f"power={power} must be between 0 and 1; 0.95 is usual")
     return forecast(scheme, log_p=log_p, entropy=entropy, fpr=fpr).tokens_needed(power)
 
 
@@ -294,10 +297,10 @@ def tokens_needed(
 def draw(
     p: Any,
     scheme: Scheme,
-    key: Key | int,
+    key: Key | int | None,
     context: Sequence[int] | np.ndarray,
     *,
-    marked: bool = True,
+    marked: bool | np.ndarray = True,
     rng: np.random.Generator | int | None = None,
 ) -> Any:
     """A watermarked token drawn from a law of one's own, without a language model or a draft.
@@ -308,10 +311,10 @@ def draw(
     Args:
         p: probabilities of the next token, [n] or [..., n].
         scheme: whose stream of bonus tokens draws; a method without a watermark draws truly at random.
-        key: the key.
+        key: the key; None for the one in the environment.
         context: token ids before the position, [c] or [..., c], oldest first; the last `context_width` seed
             it. Fewer are padded, or leave the token without a watermark, as the pseudorandom function has it.
-        marked: whether the key decides; else the token is drawn truly at random.
+        marked: whether the key decides, for all or [...]; else tokens are drawn truly at random.
         rng: true randomness, for what the key does not decide: a generator or a seed.
 
     Returns:
@@ -325,19 +328,23 @@ def draw(
     from tradeoff.simplex import distribution
 
     laws = np.asarray(distribution(p), float)
-    before = np.asarray(context, dtype=np.int64)
+    before = np.asarray(context)
+    if before.size and (before.dtype.kind not in "iu" or before.min() < 0):
+        raise ValueError(f"context={context!r} must hold token ids, whole numbers of at least 0")
+    before = before.astype(np.int64)
     if before.ndim != laws.ndim or before.shape[:-1] != laws.shape[:-1]:
         raise ValueError(
             f"context has shape {before.shape} and p {laws.shape}; all axes but the last must be those of p"
         )
-    width, rows = scheme.context_width, int(np.prod(laws.shape[:-1], dtype=int))
+    width, rows = _checked(scheme).context_width, int(np.prod(laws.shape[:-1], dtype=int))
     before = before.reshape(rows, -1)[:, -width:]
     short = width - before.shape[1]
-    masked = np.full(rows, not marked or (short > 0 and not prf_type(scheme.prf).pads_contexts))
+    unseeded = short > 0 and not prf_type(scheme.prf).pads_contexts
+    masked = ~np.broadcast_to(np.asarray(marked, dtype=bool), laws.shape[:-1]).reshape(rows) | unseeded
     contexts = np.concatenate([np.full((rows, short), PAD, dtype=np.int64), before], axis=1)
     generator = np.random.default_rng(rng)
     randomness = KeyedRandomness(
-        scheme.function(key) if scheme.marks else None,
+        scheme.function(_key_for(key)(scheme.prf)) if scheme.marks else None,
         contexts,
         masked,
         [lambda: generator] * rows,
@@ -352,8 +359,8 @@ def generate(
     scheme: Scheme,
     key: Key | int | None = None,
     *,
-    target: str = "builtin",
-    draft: str = "builtin",
+    target: str | None = None,
+    draft: str | None = None,
     pair: ModelPair | None = None,
     tokens: int = 200,
     lookahead: int = 3,
@@ -380,7 +387,7 @@ def generate(
             builtin:continuation.
         scheme: how to watermark; `Scheme.of("standard")` for no watermark.
         key: the key; if left out, the one in the environment (TRADEOFF_KEY).
-        target: builtin, a folder, a .gguf file or a Hugging Face id.
+        target: builtin (if left out), a folder, a .gguf file or a Hugging Face id.
         draft: the same; or skip:14,16, the target without these layers; or jump, a fast draft of the built-in
             target.
         pair: instead of target and draft, models that are loaded already (`load_pair`).
@@ -409,9 +416,16 @@ def generate(
         FileError: for prompts that cannot be read, or an output that is another run's.
     """
     # A run that cannot start should say so before models are loaded.
-    function = scheme.function(_key_for(key)(scheme.prf)) if scheme.marks else None
-    if limit is not None and limit < 1:
-        raise ValueError(f"limit={limit} must be at least 1 prompt")
+    marks = _checked(scheme).marks
+    function = scheme.function(_key_for(key)(scheme.prf)) if marks else None
+    if limit is not None and (not _is_whole(limit) or limit < 1):
+        raise ValueError(f"limit={limit} must be a whole number, at least 1 prompt")
+    for name, value in (("target", target), ("draft", draft), ("device", device), ("dtype", dtype)):
+        if pair is not None and value is not None:
+            raise ValueError(f"{name}={value!r} and pair are given; pair holds its models, leave {name} out")
+    for name, count in (("tokens", tokens), ("batch", batch), ("lookahead", lookahead), ("seed", seed)):
+        if not _is_whole(count):
+            raise ValueError(f"{name}={count!r} must be a whole number")
     from tradeoff.llm.engine import EngineSettings
     from tradeoff.llm.huggingface import has_chat_format
     from tradeoff.llm.models import load_pair
@@ -442,7 +456,9 @@ def generate(
     if limit is not None and len(named) < limit:
         source = prompts if isinstance(prompts, str | Path) else "the list"
         tell(f"{source} has {len(named)} prompts; using all")
-    models = load_pair(target, draft, device=device, dtype=dtype) if pair is None else pair
+    models = pair
+    if models is None:
+        models = load_pair(target or "builtin", draft or "builtin", device=device, dtype=dtype)
     encoded = encode_prompts(models.tokenizer, named, chat=chat)
     if prompts == "builtin:question" and not chat and has_chat_format(models.tokenizer):
         tell(f"the questions of {prompts} are meant for --chat")
@@ -482,9 +498,8 @@ def strength(p: Any, watermark: str | Decoder, *, seeds: int | None = None, seed
         ValueError: for an unknown watermark.
     """
     from tradeoff.measures import watermark_strength
-    from tradeoff.simulation import DEFAULT_SEEDS
 
-    return watermark_strength(p, _decoder(watermark), seeds=seeds or DEFAULT_SEEDS, rng=seed)
+    return watermark_strength(p, _decoder(watermark), seeds=_seeds(seeds), rng=seed)
 
 
 def efficiency(
@@ -512,7 +527,6 @@ def efficiency(
     """
     from tradeoff.randomness import SimulatedRandomness
     from tradeoff.simplex import distribution_pair
-    from tradeoff.simulation import DEFAULT_SEEDS
 
     p, q = (np.asarray(law, float) for law in distribution_pair(p, q))
     chosen = Scheme.of(method, watermark).method
@@ -521,7 +535,7 @@ def efficiency(
     exact = chosen.efficiency(p, q)
     if exact is not None:
         return Estimate(float(exact), 0.0)
-    count = seeds or DEFAULT_SEEDS
+    count = _seeds(seeds)
     rng, accepted = np.random.default_rng(seed), 0
     for first in range(0, count, _AT_A_TIME):
         batch = (min(_AT_A_TIME, count - first),)
@@ -540,18 +554,18 @@ def curve(
     p: Any,
     q: Any = None,
     *,
-    watermark: str | Decoder = "gumbel",
+    watermark: str | Decoder | None = None,
     draft_watermark: str | Decoder | None = None,
     gamma: Any = None,
     seeds: int | None = None,
-    seed: int = 0,
+    seed: int | None = None,
 ) -> Curve:
     """A trade-off curve of efficiency against strength (Figure 1): `table()`, `draw()`.
 
     Args:
         name: the class: linear, hu or google.
         p, q: laws of target and draft, [n]; or a `Setting` instead of both.
-        watermark: a name that `parse_decoder` reads, or a decoder.
+        watermark: a name that `parse_decoder` reads, or a decoder; gumbel if left out.
         draft_watermark: another one for the draft.
         gamma: where, in [0, 1]; 41 points if left out.
         seeds, seed: of the simulation, where there is no closed form.
@@ -562,21 +576,18 @@ def curve(
     """
     from tradeoff import classes
 
-    if q is None:
-        return classes.curve(name, p, gamma)
-    setting = _setting(p, q, watermark, draft_watermark, seeds, seed)
-    return classes.curve(name, setting, gamma)
+    return classes.curve(name, _setting(p, q, watermark, draft_watermark, seeds, seed), gamma)
 
 
 def strongest(
-    p: Any, q: Any = None, *, efficiency: float, watermark: str | Decoder = "gumbel"
+    p: Any, q: Any = None, *, efficiency: float, watermark: str | Decoder | None = None
 ) -> OperatingPoint:
     """The largest strength of the linear class under an efficiency requirement (Definition 3.2).
 
     Args:
         p, q: laws of target and draft, [n]; or a `Setting` instead of both.
         efficiency: the requirement, in [0, 1 - TV(Q, P)].
-        watermark: degenerate.
+        watermark: degenerate; gumbel if left out.
 
     Raises:
         DistributionError: for what are no distributions of one length.
@@ -584,18 +595,18 @@ def strongest(
     """
     from tradeoff import pareto
 
-    return pareto.strongest(p if q is None else _setting(p, q, watermark), efficiency)
+    return pareto.strongest(_setting(p, q, watermark), efficiency)
 
 
 def most_efficient(
-    p: Any, q: Any = None, *, strength: float, watermark: str | Decoder = "gumbel"
+    p: Any, q: Any = None, *, strength: float, watermark: str | Decoder | None = None
 ) -> OperatingPoint:
     """The largest efficiency of the linear class under a strength requirement (Eq. 10).
 
     Args:
         p, q: laws of target and draft, [n]; or a `Setting` instead of both.
         strength: the requirement in nats, in [0, Ent(P)].
-        watermark: degenerate.
+        watermark: degenerate; gumbel if left out.
 
     Raises:
         DistributionError: for what are no distributions of one length.
@@ -604,7 +615,7 @@ def most_efficient(
     """
     from tradeoff import pareto
 
-    return pareto.most_efficient(p if q is None else _setting(p, q, watermark), strength)
+    return pareto.most_efficient(_setting(p, q, watermark), strength)
 
 
 #: Entropies in nats that no vocabulary has, and what rounding may add to a log-probability.
@@ -616,25 +627,57 @@ _AT_A_TIME = 1 << 14
 def _setting(
     p: Any,
     q: Any,
-    watermark: str | Decoder,
+    watermark: str | Decoder | None,
     draft_watermark: str | Decoder | None = None,
     seeds: int | None = None,
-    seed: int = 0,
+    seed: int | None = None,
 ) -> Setting:
+    """Of laws and what goes with them; or a setting as it is, which holds all of that."""
     from tradeoff.setting import Setting
-    from tradeoff.simulation import DEFAULT_SEEDS
 
-    target = _decoder(watermark)
+    if isinstance(p, Setting):
+        beside = {
+            "q": q,
+            "watermark": watermark,
+            "draft_watermark": draft_watermark,
+            "seeds": seeds,
+            "seed": seed,
+        }
+        given = [name for name, value in beside.items() if value is not None]
+        if given:
+            raise ValueError(
+                f"{given[0]} is given beside a Setting, which holds its own; leave {given[0]} out"
+            )
+        return p
+    if q is None:
+        raise ValueError("q is missing; pass the laws of target and draft, or a Setting")
+    target = _decoder("gumbel" if watermark is None else watermark)
     draft = target if draft_watermark is None else _decoder(draft_watermark)
-    return Setting(p, q, target, draft, seeds or DEFAULT_SEEDS, seed)
+    return Setting(p, q, target, draft, _seeds(seeds), 0 if seed is None else seed)
+
+
+def _seeds(seeds: int | None) -> int:
+    from tradeoff.simulation import DEFAULT_SEEDS, check_seeds
+
+    if seeds is None:
+        return DEFAULT_SEEDS
+    check_seeds(seeds)
+    return seeds
 
 
 def _decoder(watermark: str | Decoder) -> Decoder:
     return read_watermark(watermark) if isinstance(watermark, str) else watermark
 
 
+def _checked(scheme: Scheme) -> Scheme:
+    if not isinstance(scheme, Scheme):
+        raise ValueError(f"scheme={scheme!r} is no Scheme; make one, as Scheme.of('one-race', 'gumbel')")
+    return scheme
+
+
 def _as_text(given: Any, name: str) -> Text:
     """What was given to be judged, under a name for messages."""
+    from tradeoff.detection.evidence import check_token_ids
     from tradeoff.detection.json_texts import Claims, Text
 
     if isinstance(given, Text):
@@ -645,8 +688,24 @@ def _as_text(given: Any, name: str) -> Text:
         pieces = [given.text] if given.text else []
         return Text(given.id, name, f"{name} ({given.id})", given.token_ids, pieces, claims, given.log_p)
     if isinstance(given, str):
+        if len(given) < 1000 and "\n" not in given and Path(given).is_file():
+            raise ValueError(
+                f"{name} is the name of a file, {given!r}; pass what it holds, or use `tradeoff detect`"
+            )
         return Text(name, name, name, None, [given] if given else [])
-    return Text(name, name, name, np.asarray(given), None)
+    if isinstance(given, np.ndarray) or (isinstance(given, Sequence) and not isinstance(given, bytes)):
+        if isinstance(given, Sequence) and not all(map(_is_whole, given)):
+            bad = next(one for one in given if not _is_whole(one))
+            raise ValueError(f"{name} holds {bad!r}; token ids are whole numbers, at least 0")
+        return Text(name, name, name, check_token_ids(given), None)
+    raise ValueError(
+        f"{name} is {type(given).__name__}; pass token ids, words, or a Record (of a parsed line "
+        "Record.of_json(line); of files those of tradeoff.llm.read_records)"
+    )
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def _key_for(key: Key | int | None) -> Callable[[str], Key | int]:
@@ -657,10 +716,16 @@ def _key_for(key: Key | int | None) -> Callable[[str], Key | int]:
             return key
         if prf_type(name).key_type is not Key:
             raise ValueError(f"prf={name!r} needs an integer key; pass key=")
+        if not os.environ.get("TRADEOFF_KEY"):
+            raise ValueError("key is missing; pass key=, or set TRADEOFF_KEY to its hex digits")
         return Key.from_environment()
 
     return asked
 
 
 def _warn(message: str) -> None:
-    warnings.warn(message, UserWarning, stacklevel=3)
+    # At the place of the caller, outside this package, so that it is told once for each.
+    frame, depth = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("tradeoff."):
+        frame, depth = frame.f_back, depth + 1
+    warnings.warn(message, UserWarning, stacklevel=depth - 1)

@@ -45,7 +45,7 @@ def curve(name: str, setting: Setting, gamma: Any = None) -> Curve:
     Raises:
         ValueError: for an unknown class, or gammas outside [0, 1].
     """
-    if name not in CLASSES:
+    if not isinstance(name, str) or name not in CLASSES:
         raise ValueError(f"class {name!r} is unknown; choose one of {', '.join(CLASSES)}")
     return CLASSES[name](setting, _gammas(gamma))
 

@@ -20,20 +20,20 @@ GROUP = "tradeoff"
 
 
 @cache
-def load_extensions() -> None:
+def load_extensions() -> str:
     """Import what installed packages name, once.
 
-    Raises:
-        ImportError: for a module that cannot be imported, by name.
+    Returns:
+        For messages: which of them cannot be loaded and why, after a semicolon; "" if all can.
     """
     # Takes time that nobody needs who uses what is here.
     from importlib.metadata import entry_points
 
+    failed = []
     for entry in entry_points(group=GROUP):
         try:
             entry.load()
         except Exception as error:
-            raise ImportError(
-                f"the extension {entry.name} ({entry.value}) cannot be loaded: {error}; repair it, or "
-                "uninstall its package"
-            ) from error
+            # What another package does when it is imported must not end a run in which nobody may need it.
+            failed.append(f"; the extension {entry.name} ({entry.value}) cannot be loaded: {error!r}")
+    return "".join(failed)

@@ -167,6 +167,8 @@ class Method:
     drafts: ClassVar[bool] = True
     #: Whether it makes sense without a watermark.
     unmarked: ClassVar[bool] = False
+    #: Whether drafts are of law Q and accepted with probability a, so that the efficiency is 1 - TV.
+    full_efficiency: ClassVar[bool] = False
     #: The watermarks that `carries` holds of, for messages.
     carried: ClassVar[str] = "any watermark"
 
@@ -182,7 +184,7 @@ class Method:
         Raises:
             ValueError: where it has none.
         """
-        if width is not None:
+        if width is not None and (type(width) is not int or width != 1):
             raise ValueError(f"width={width} is for {OneRaceTree.name}; {cls.name} has one candidate a level")
         return cls(decoder)
 
@@ -230,7 +232,7 @@ class Method:
 
     def efficiency(self, p: Array, q: Array) -> Array | None:
         """Expected acceptance rate, [...]; None where it has no closed form."""
-        return overlap(p, q)
+        return overlap(p, q) if self.full_efficiency else None
 
 
 _Kind = TypeVar("_Kind", bound=type[Method])
@@ -317,9 +319,6 @@ class Basic(Method):
     drafts = False
     unmarked = True
 
-    def efficiency(self, p: Array, q: Array) -> None:
-        return None
-
 
 @final
 @register_method
@@ -329,6 +328,7 @@ class Standard(Method):
 
     decoder: Decoder = field(default_factory=Identity)
     name = "standard"
+    full_efficiency = True
     columns = Columns(random_draw, random_coin, random_residual, random_draw)
     detection = Detection(None, None, None, Coin.RANDOM)
     unmarked = True
@@ -383,6 +383,7 @@ class KeepEfficiency(Method):
 
     decoder: Decoder = field(default_factory=GumbelMax)
     name = "keep-efficiency"
+    full_efficiency = True
     columns = Columns(drawn(Stream.DRAFT), random_coin, random_residual, drawn(Stream.DRAFT))
     detection = Detection(Stream.DRAFT, None, Stream.DRAFT, Coin.RANDOM)
 
@@ -395,6 +396,7 @@ class TwoKeys(Method):
 
     decoder: Decoder = field(default_factory=GumbelMax)
     name = "two-keys"
+    full_efficiency = True
     columns = Columns(
         drawn(Stream.DRAFT), random_coin, drawn_from_residual(Stream.TARGET), drawn(Stream.TARGET)
     )
@@ -409,6 +411,7 @@ class Algorithm1(Method):
 
     decoder: Decoder = field(default_factory=GumbelMax)
     name = "algorithm-1"
+    full_efficiency = True
     columns = TwoKeys.columns._replace(accept=keyed_coin)
     detection = replace(TwoKeys.detection, coin=Coin.KEYED)
 
@@ -438,6 +441,7 @@ class SingleKey(_OfOneRace):
 
     decoder: Decoder = field(default_factory=GumbelMax)
     name = "single-key"
+    full_efficiency = True
     columns = Columns(drawn(Stream.SHARED), keyed_coin, remaining_race, drawn(Stream.SHARED))
     detection = Detection(Stream.SHARED, Stream.SHARED, Stream.SHARED, Coin.KEYED)
 
@@ -450,6 +454,7 @@ class OneRace(_OfOneRace):
 
     decoder: Decoder = field(default_factory=GumbelMax)
     name = "one-race"
+    full_efficiency = True
     columns = SingleKey.columns._replace(accept=winning_time)
     detection = replace(SingleKey.detection, coin=Coin.WINNING_TIME)
 
@@ -479,8 +484,8 @@ class OneRaceTree(_OfOneRace):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.width < 1:
-            raise ValueError(f"width={self.width} must be at least 1 candidate")
+        if type(self.width) is not int or self.width < 1:
+            raise ValueError(f"width={self.width!r} must be a whole number, at least 1 candidate")
         if self.width > WIDEST:
             raise ValueError(
                 f"width={self.width} candidates a level are more than can be of use; pass at most {WIDEST}"
@@ -511,10 +516,9 @@ def method_type(name: str) -> type[Method]:
     Raises:
         ValueError: for an unknown name.
     """
+    failed = "" if name in METHODS else load_extensions()
     if name not in METHODS:
-        load_extensions()
-    if name not in METHODS:
-        raise ValueError(f"method={name!r} is unknown; use one of {', '.join(METHODS)}")
+        raise ValueError(f"method={name!r} is unknown; use one of {', '.join(METHODS)}{failed}")
     return METHODS[name]
 
 
@@ -537,8 +541,8 @@ def make_method(name: str, decoder: Decoder, width: int | None = None) -> Method
         )
     method = kind.make(decoder, width)
     if decoder.marks and not kind.carries(decoder):
+        remedy = "watermark none, or another method" if kind.unmarked else "another method"
         raise ValueError(
-            f"method={name!r} carries {kind.carried}, so {decoder.name} has no place in it; use watermark "
-            "none, or another method"
+            f"method={name!r} carries {kind.carried}, so {decoder.name} has no place in it; use {remedy}"
         )
     return method

@@ -289,7 +289,14 @@ def _check_count(name: str, count: int, what: str) -> int:
 
 
 def check_supplied(prf: Prf, needs: Iterable[Kind]) -> None:
-    """Raise ValueError, naming them, if the function lacks kinds of numbers that are needed."""
+    """Raise ValueError, naming them, if the function lacks kinds of numbers that are needed, or if what is
+    needed is no `Kind`."""
+    unknown = [kind for kind in needs if not isinstance(kind, Kind)]
+    if unknown:
+        raise ValueError(
+            f"needs hold {unknown[0]!r}, which is no Kind; write them as frozenset({{Kind.RACE}}), with "
+            f"{', '.join(Kind.__members__)}"
+        )
     wanted = set(needs) - prf.supplies
     if wanted:
         raise lacks(prf.name, wanted)
@@ -306,7 +313,11 @@ def lacks(name: str, what: Iterable[str]) -> ValueError:
 
 def check_width(width: int) -> None:
     """Raise ValueError unless `width` is a whole number of 1 to 64."""
-    if not isinstance(width, int | np.integer) or not 1 <= width <= _WIDEST_CONTEXT:
+    if (
+        isinstance(width, bool)
+        or not isinstance(width, int | np.integer)
+        or not 1 <= width <= _WIDEST_CONTEXT
+    ):
         raise ValueError(
             f"context_width={width!r} must be a whole number of 1 to {_WIDEST_CONTEXT}; 4 is usual"
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from tradeoff.keys import Key
 from tradeoff.philox import VllmPhilox
 from tradeoff.prf import KeyedPrf, Prf
@@ -39,6 +41,8 @@ def parse_prf(name: str, key: Key | int, context_width: int | None = None) -> Pr
         ValueError: for an unknown name, a key of the wrong kind, or a bad width.
     """
     function = prf_type(name)
+    if not isinstance(key, Key | int | np.integer):
+        raise ValueError(f"key is {type(key).__name__}; pass a Key, as from Key.new() or Key.read(file)")
     if isinstance(key, Key) and function.key_type is not Key:
         raise ValueError(
             f"{name} takes the integer master key of vLLM, below 2^64, not a key of secret bytes; "

@@ -22,6 +22,8 @@ __all__ = ["CONTEXT_WIDTH", "Scheme", "Sight", "read_watermark"]
 
 #: Tokens before a position that seed it, unless one says otherwise.
 CONTEXT_WIDTH = 4
+#: Of the keys of `Scheme.to_dict`.
+_KINDS: dict[str, type] = {"method": str, "watermark": str, "width": int, "prf": str, "context_width": int}
 #: Detectors remembered: their null laws take time, and texts share them.
 _REMEMBERED = 64
 
@@ -165,7 +167,7 @@ class Scheme:
     def sees_watermark(self, other: Decoder) -> Sight:
         """The same of a watermark alone, whichever streams drew tokens."""
         mine = self.method.decoder
-        if mine == other or _alone(mine) == _alone(other):
+        if mine == other or _read_alike(mine, other):
             return Sight.WHOLE
         return Sight.NOTHING if mine.traces.isdisjoint(other.traces) else Sight.PART
 
@@ -194,17 +196,15 @@ class Scheme:
         Raises:
             ValueError: for a method or watermark that is missing, or as `of`.
         """
-        missing = [name for name in ("method", "watermark") if settings.get(name) is None]
-        if missing:
-            raise ValueError(f"{missing[0]} is missing; name it, as in {cls.of().to_dict()}")
-        width = settings.get("width")
-        return cls.of(
-            settings["method"],
-            settings["watermark"],
-            width=None if width == 1 else width,
-            prf=settings.get("prf"),
-            context_width=settings.get("context_width"),
-        )
+        told = {name: settings.get(name) for name in _KINDS}
+        for name, value in told.items():
+            if value is None and name in ("method", "watermark"):
+                raise ValueError(f"{name} is missing; name it, as in {cls.of().to_dict()}")
+            if value is not None and type(value) is not _KINDS[name]:
+                raise ValueError(
+                    f"{name}={value!r} is no {_KINDS[name].__name__}; repair it, or leave it out"
+                )
+        return cls.of(told.pop("method"), told.pop("watermark"), **told)
 
 
 def read_watermark(watermark: str) -> Decoder:
@@ -212,7 +212,7 @@ def read_watermark(watermark: str) -> Decoder:
     try:
         return parse_decoder(watermark)
     except ValueError as error:
-        told = str(error).removeprefix("decoder=").removesuffix(" or none")
+        told = str(error).removeprefix("decoder=").replace(" or none", "", 1)
         raise ValueError(f"watermark={told}") from None
 
 
@@ -230,14 +230,17 @@ def _carrying(name: str | None, watermark: str | Decoder | None, width: int | No
         shown = repr(watermark) if isinstance(watermark, str) else repr(decoder.name)
         raise ValueError(
             f"watermark={shown} does not fit: method {taken}{why} {kind.carried}; {also} a method that "
-            f"carries it: {', '.join(others)}"
+            f"carries it (of a text, the one that generated it): {', '.join(others)}"
         )
     return make_method(taken, decoder, width)
 
 
-def _alone(decoder: Decoder) -> Detector:
-    """The detector of a watermark without speculation: equal for watermarks that are read alike."""
-    return _detector(make_method("basic", decoder))
+def _read_alike(first: Decoder, second: Decoder) -> bool:
+    """Whether the two have the same detector; of watermarks without one nobody knows."""
+    try:
+        return _detector(make_method("basic", first)) == _detector(make_method("basic", second))
+    except ValueError:
+        return False
 
 
 @lru_cache(maxsize=_REMEMBERED)

@@ -1,7 +1,6 @@
-"""A watermark of one's own: tournaments between two candidates whose numbers are uniform instead of bits.
+"""A watermark of one's own: tournaments of two draws from P; of those the one with the larger number wins.
 
-T_g(P)(w) = P(w) (P(w) + 2 P(g < g(w))): of two draws from P the one with the larger number wins.
-"""
+T_g(P)(w) = P(w) (P(w) + 2 P(g < g(w))), with g uniform where SynthID has bits."""
 
 from dataclasses import dataclass
 
@@ -16,6 +15,11 @@ class UniformTournament(BitsDecoder):
     name = "uniform tournament"
     degenerate = False
     randomness = "numbers of uniform tournaments"
+    excess = None  # with at most 32 rounds always quick to read, so that records may name it
+
+    def __post_init__(self):
+        if not 1 <= self.rounds <= 32:
+            raise ValueError(f"rounds={self.rounds} must be from 1 to 32")
 
     @property
     def spelling(self):

@@ -34,8 +34,8 @@ from tests.cli.detecting import (
         (
             ["--watermark", "synthid:30"],
             "watermark='synthid:30' does not fit: method one-race, which is assumed where none is named, "
-            "carries gumbel only; also pass a method that carries it: basic, keep-strength, "
-            "keep-efficiency, two-keys, algorithm-1",
+            "carries gumbel only; also pass a method that carries it (of a text, the one that "
+            "generated it): basic, keep-strength, keep-efficiency, two-keys, algorithm-1",
         ),
         (
             ["--watermark", "synthid:30", "--method", "single-key"],

@@ -358,7 +358,7 @@ def test_every_method_runs(folder: Path, tiny_folder: Path, options: list[str]) 
         (
             ["--watermark", "heavywater"],
             "watermark='heavywater' does not fit: method one-race, which is assumed where none is named, "
-            "carries gumbel only; also pass a method that carries it: basic",
+            "carries gumbel only; also pass a method that carries it",
         ),
         (["--width", "3"], "width=3 is for one-race-tree"),
         (["--method", "one-race-tree", "--width", "1000"], "width=1000 candidates a level are more than can"),

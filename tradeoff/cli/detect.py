@@ -148,7 +148,7 @@ def detect_command(
             context_width=context_width,
             tokenizer=tokenizer,
             retokenize=retokenize,
-            detector=None if detector is None else _detector(detector),
+            detector=detector,
             fpr=fpr,
             sequential=sequential,
         )
@@ -210,12 +210,6 @@ def detect_command(
             raise typer.Exit(1)
         if errors:
             raise typer.Exit(2)
-
-
-def _detector(named: str) -> Path | str:
-    """A file, unless it looks like none and is none."""
-    path = Path(named)
-    return path if path.exists() or path.suffix or len(path.parts) > 1 else named
 
 
 def _scores(result: Result) -> dict[str, list]:

@@ -3,10 +3,10 @@
 from tradeoff.decoders.base import BaseDecoder, Decoder, DegenerateDecoder, is_degenerate, shares_randomness
 from tradeoff.decoders.completed import Completed
 from tradeoff.decoders.gumbel import GumbelMax
-from tradeoff.decoders.heavy_water import heavy_water
+from tradeoff.decoders.heavywater import heavy_water
 from tradeoff.decoders.identity import Identity
 from tradeoff.decoders.names import decoder_name, parse_decoder, register_watermark, watermarks
-from tradeoff.decoders.simplex_water import SimplexScores, simplex_water
+from tradeoff.decoders.simplexwater import SimplexScores, simplex_water
 from tradeoff.decoders.synthid import BitsDecoder, SynthID, TournamentBits
 from tradeoff.decoders.transport import SideInformation, Transport, TransportWarning
 

@@ -29,6 +29,7 @@ class GumbelMax(BaseDecoder):
     randomness: ClassVar[str] = "race"
     needs: ClassVar[frozenset[Kind]] = frozenset({Kind.RACE})
     spelling: ClassVar[str] = "gumbel"
+    excess: ClassVar[str | None] = None
 
     def numbers(self, source: Source) -> Array:
         """The race."""

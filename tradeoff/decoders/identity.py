@@ -26,6 +26,7 @@ class Identity(BaseDecoder):
     needs: ClassVar[frozenset[Kind]] = frozenset()
     marks: ClassVar[bool] = False
     spelling: ClassVar[str] = "none"
+    excess: ClassVar[str | None] = None
 
     def numbers(self, source: Source) -> None:
         """None are read."""

@@ -27,7 +27,8 @@ _FAMILIES: dict[str, _Family] = {}
 
 
 def register_watermark(keyword: str, usage: str = "", example: str | None = None) -> Callable[[_Read], _Read]:
-    """Decorator of the function that reads what follows "keyword:" in a name; "" where nothing does.
+    """Decorator of the function that reads what follows "keyword:" in a name, in lower case; "" where nothing
+    does.
 
     The function returns None for what is no name, and raises ValueError for a name with a fault, which it
     explains. `Decoder.spelling` is its inverse.
@@ -71,7 +72,7 @@ def parse_decoder(text: str) -> Decoder:
     except ValueError as error:
         raise ValueError(f"decoder={text!r} cannot be read: {error}") from error
     if decoder is None:
-        raise ValueError(f"decoder={text!r} is unknown; use {watermarks()} or none")
+        raise ValueError(f"decoder={text!r} is unknown; use {watermarks()} or none{load_extensions()}")
     return decoder
 
 

@@ -114,14 +114,14 @@ class SynthID(BitsDecoder):
     @property
     def spelling(self) -> str:
         """ "synthid:30", "synthid:inf"."""
-        return f"synthid:{self.rounds}"
+        return f"synthid:{'inf' if math.isinf(self.rounds) else int(self.rounds)}"
 
     @property
     def excess(self) -> str | None:
         """Rounds, beyond which few go on."""
         if not _MOST_NAMED < self.rounds < math.inf:
             return None
-        return f"{self.rounds} rounds, and a record may name {_MOST_NAMED}"
+        return f"{self.rounds} rounds, and a record may name {_MOST_NAMED} at most"
 
     def __call__(self, p: Array, zeta: TournamentBits) -> Array:
         """P_zeta: `[..., n]`."""

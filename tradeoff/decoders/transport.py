@@ -137,7 +137,7 @@ class Transport(BaseDecoder):
         """Values of side information: HeavyWater's authors use 1,024, SimplexWater of R = 10 has 1,023."""
         if self.values <= _MOST_NAMED:
             return None
-        return f"{self.values} values of side information, and a record may name {_MOST_NAMED}"
+        return f"{self.values} values of side information, and a record may name {_MOST_NAMED} at most"
 
     @property
     def values(self) -> int:

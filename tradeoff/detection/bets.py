@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
@@ -234,14 +235,24 @@ class ScoreBets(StreamBets):
 
     def of_stream(self, evidence: Evidence, stream: Stream) -> np.ndarray:
         """See `StreamBets.of_stream`."""
+        mean, tilts, log_mean = self._tilts
+        score = np.asarray(self.statistic.of_stream(evidence, stream), float)[:, None] - mean
+        return tilts * score - log_mean
+
+    @cached_property
+    def _tilts(self) -> tuple[float, np.ndarray, np.ndarray]:
+        """The mean of a score, the tilts [bets], and the logarithms of their null means [bets]."""
         law = self.statistic.law
         values = self.statistic.lowest + np.arange(len(law))
-        mean = law @ values
-        tilts = np.array(_TILTS) / math.sqrt(law @ (values - mean) ** 2)
-        score = np.asarray(self.statistic.of_stream(evidence, stream), float)[:, None] - mean
+        mean = float(law @ values)
+        deviation = math.sqrt(law @ (values - mean) ** 2)
+        if not deviation > 0:
+            raise ValueError(
+                f"detector {type(self.statistic).__name__} has scores of one value, with nothing to bet on"
+            )
+        tilts = np.array(_TILTS) / deviation
         # Relative to the mean, so that no exponential is larger than it need be.
-        log_mean = special.logsumexp(tilts[:, None] * (values - mean), b=law, axis=-1)
-        return tilts * score - log_mean
+        return mean, tilts, special.logsumexp(tilts[:, None] * (values - mean), b=law, axis=-1)
 
     def readings(self, evidence: Evidence) -> Readings:
         """See `Bets.readings`."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import singledispatch
 from typing import TYPE_CHECKING, TypeVar
 
-from tradeoff.decoders import Decoder, watermarks
+from tradeoff.decoders import Decoder
 from tradeoff.extensions import load_extensions
 from tradeoff.prf import Stream
 
@@ -38,7 +38,10 @@ def detector_of(decoder: Decoder, streams: tuple[Stream, ...]) -> Detector:
     Raises:
         ValueError: for a decoder whose type none is registered with.
     """
-    raise ValueError(f"decoder={decoder.name!r} has no untrained detector; use {watermarks()}")
+    raise ValueError(
+        f"decoder={decoder.name!r} has no untrained detector; import the module that registers one "
+        "(tradeoff.detection.detector_of), or pass a detector"
+    )
 
 
 @singledispatch
@@ -53,7 +56,10 @@ def bets_of(decoder: Decoder, streams: tuple[Stream, ...], coin: bool) -> Bets:
     Raises:
         ValueError: for a decoder whose type none are registered with.
     """
-    raise ValueError(f"decoder={decoder.name!r} has no bets; use {watermarks()}")
+    raise ValueError(
+        f"decoder={decoder.name!r} has no bets; import the module that registers some "
+        "(tradeoff.detection.bets_of)"
+    )
 
 
 _CALLED: dict[str, Callable[[Method], Detector]] = {}
@@ -78,20 +84,19 @@ def register_detector(name: str) -> Callable[[_Make], _Make]:
     return register
 
 
-def detector_called(name: str, method: Method) -> Detector:
-    """The detector of that name for a method.
+def detector_called(name: str) -> Callable[[Method], Detector]:
+    """What makes the detector of that name, for a method.
 
     Raises:
         ValueError: for a name that none was registered with.
     """
+    failed = "" if name in _CALLED else load_extensions()
     if name not in _CALLED:
-        load_extensions()
-    if name not in _CALLED:
-        known = ", ".join(_CALLED) or "none is registered"
+        known = f"use one of {', '.join(_CALLED)}" if _CALLED else "no extension registers one"
         raise ValueError(
-            f"detector={name!r} is unknown ({known}); pass the file of a fitted one, or leave it out"
+            f"detector={name!r} is unknown: {known}, pass the file of a fitted one, or leave it out{failed}"
         )
-    return _CALLED[name](method)
+    return _CALLED[name]
 
 
 def default_detector(method: Method) -> Detector:

@@ -100,7 +100,14 @@ class SumOfKeys(_GammaSum):
 
 @detector_of.register
 def _(decoder: GumbelMax, streams: tuple[Stream, ...]) -> Detector:
-    return Aaronson(streams[0]) if len(streams) == 1 else SumOfKeys()
+    if len(streams) == 1:
+        return Aaronson(streams[0])
+    if set(streams) != set(_BOTH):
+        raise ValueError(
+            f"streams={', '.join(streams)} of Gumbel-max have no untrained detector; use one stream, or "
+            "draft and target, or register a detector (tradeoff.detection.detector_of)"
+        )
+    return SumOfKeys()
 
 
 @dataclass(frozen=True)

@@ -84,8 +84,24 @@ class LatticeDetector:
         return Readings("score", scores)
 
     def contributions(self, evidence: Evidence) -> np.ndarray:
-        """See `Detector.contributions`: whole numbers."""
-        return np.sum([self.of_stream(evidence, stream) for stream in self.streams], axis=0, dtype=float)
+        """See `Detector.contributions`: whole numbers.
+
+        Raises:
+            ValueError: for scores that the law does not have, of which no p-value would be right.
+        """
+        return np.sum([self._checked(evidence, stream) for stream in self.streams], axis=0, dtype=float)
+
+    def _checked(self, evidence: Evidence, stream: Stream) -> np.ndarray:
+        scores = np.asarray(self.of_stream(evidence, stream))
+        low, high = self.lowest, self.lowest + len(self._law) - 1
+        good = (scores >= low) & (scores <= high) & (scores == np.rint(scores))
+        if scores.shape != (len(evidence),) or not good.all():
+            told = f"shape {scores.shape}" if scores.shape != (len(evidence),) else f"{scores[~good][0]:g}"
+            raise ValueError(
+                f"detector {self.name!r} gives scores of {told}; of_stream must give one whole number from "
+                f"{low} to {high} a token, as its lowest and law say"
+            )
+        return scores
 
     def log_p(self, statistic: float, count: int) -> float:
         """See `Detector.log_p`."""
@@ -97,8 +113,17 @@ class LatticeDetector:
 
     @cached_property
     def _sum(self) -> LatticeSum:
-        law = self.law
-        return LatticeSum(self.lowest + np.arange(len(law)), law, points=None)
+        return LatticeSum(self.lowest + np.arange(len(self._law)), self._law, points=None)
+
+    @cached_property
+    def _law(self) -> np.ndarray:
+        law = np.asarray(self.law, float)
+        if law.ndim != 1 or not (law >= 0).all() or abs(law.sum() - 1) > 1e-9:
+            raise ValueError(
+                f"detector {self.name!r} has a law of shape {law.shape} and sum {law.sum():g}; it must be "
+                "probabilities [m] that sum to 1"
+            )
+        return law
 
 
 def log_ratio(log_bets: np.ndarray, silent: float = SILENT) -> np.ndarray:

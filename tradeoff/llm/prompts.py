@@ -38,10 +38,16 @@ def named_prompts(prompts: str | Path | Sequence[str] | Sequence[tuple[str, str]
     """
     if isinstance(prompts, str | Path):
         return read_prompts(prompts)
+    if not isinstance(prompts, Sequence):
+        raise ValueError(f"prompts are {type(prompts).__name__}; pass a list of words, or the name of a file")
     found: dict[str, str] = {}
     for number, one in enumerate(prompts, 1):
         pair = (str(number), one) if isinstance(one, str) else one
-        if len(pair) != 2 or not all(isinstance(part, str) and part.strip() for part in pair):
+        if (
+            not isinstance(pair, tuple | list)
+            or len(pair) != 2
+            or not all(isinstance(part, str) and part.strip() for part in pair)
+        ):
             raise ValueError(f"prompts hold {pair!r}; pass words, or pairs of an id and words")
         if pair[0] in found:
             raise ValueError(f"prompts hold the id {pair[0]!r} twice; ids must be unique")

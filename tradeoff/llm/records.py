@@ -231,12 +231,13 @@ class RecordFile:
             )
 
 
-def read_records(path: Path) -> list[Record]:
+def read_records(path: Path | str) -> list[Record]:
     """All records of a file; an unfinished last line is left out.
 
     Raises:
         FileError: if the file is missing, unreadable, or holds something else.
     """
+    path = Path(path)
     try:
         content = path.read_bytes()
     except OSError as error:

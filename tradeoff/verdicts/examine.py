@@ -97,9 +97,14 @@ class Options:
             Scheme.of(self.method, "gumbel" if named else self.watermark).detector()
         if self.sequential and self.detector is not None:
             raise ValueError(
-                f"detector={str(self.detector)!r} has a p-value for one length only; leave out --sequential "
-                "or --detector"
+                f"detector={str(self.detector)!r} has a p-value for one length only; leave out sequential or "
+                "detector"
             )
+        if self.detector is not None and not isinstance(self.detector, str | Path | Detector):
+            raise ValueError(f"detector={self.detector!r} is no detector; pass one, a file, or a name")
+        if isinstance(self.detector, type):
+            name = self.detector.__name__
+            raise ValueError(f"detector={name} is a class; pass an object, such as {name}()")
 
     @classmethod
     def of(cls, scheme: Scheme, **others: Any) -> Options:
@@ -132,6 +137,7 @@ class Examiner:
         # Of whatever text they speak first: every other one would say the same.
         self._noted_assumed = self._noted_unclaimed = False
         self._warned: set[str] = set()
+        self._remarks: list[str] = []
         self._named: set[Decoder] = set()
         # The key is asked for once a function, however many widths records name.
         self._key = lru_cache(maxsize=None)(key)
@@ -139,7 +145,13 @@ class Examiner:
         self._scheme = lru_cache(maxsize=_REMEMBERED)(_scheme_of)
         if options.prf is not None:
             self._key(options.prf)
-        self._fitted = _fitted(options.detector) if isinstance(options.detector, Path) else None
+        self._fitted: BayesDetector | None = None
+        self._called: Callable[[Method], Detector] | None = None
+        if isinstance(options.detector, str | Path):
+            if _is_file(options.detector):
+                self._fitted = _fitted(Path(options.detector))
+            else:
+                self._called = lru_cache(maxsize=_REMEMBERED)(detector_called(str(options.detector)))
 
     def examine(self, text: Text) -> Result:
         """Score one text.
@@ -149,7 +161,7 @@ class Examiner:
                 if a tokenizer is needed and not to be had.
             ValueError: for options or a key with which no such text can be read.
         """
-        claims = text.claims
+        claims, self._remarks = text.claims, []
         try:
             if self._claims_none(claims):
                 self._tell_unclaimed(text)
@@ -162,7 +174,7 @@ class Examiner:
             if self._options.sequential:
                 ids, reading = self._read_sequentially(text, Sequential(scheme.bets()), prf)
             else:
-                detector, ids = self._detector_of(scheme, told), self._token_ids(text)
+                detector, ids = self._detector_of(scheme, prf, told), self._token_ids(text)
                 evidence = Evidence(ids, prf)
                 reading = Reading(prf, detector, evidence, detect(detector, evidence))
         except ValueError as error:
@@ -182,6 +194,7 @@ class Examiner:
             fpr=self._options.fpr,
             sequential=self._options.sequential,
             spell=self.words,
+            remarks=tuple(self._remarks),
         )
 
     def _read_sequentially(self, text: Text, detector: Sequential, prf: Prf) -> tuple[np.ndarray, Reading]:
@@ -226,7 +239,9 @@ class Examiner:
         """The scheme of the text: as the options say, else its record, else the defaults."""
         options = self._options
         watermark = options.watermark
-        if watermark is None and not isinstance(options.method, Method):
+        if self._fitted is not None and not self._told(claims):
+            watermark = self._fitted.watermark
+        elif watermark is None and not isinstance(options.method, Method):
             watermark = claims.watermark
             if watermark is None or (options.method is not None and watermark == "none"):
                 # The record of a text without a watermark does not say which one to look for.
@@ -251,7 +266,7 @@ class Examiner:
         name = decoder.spelling
         remedy = f"pass --watermark {name} to look for it all the same"
         if decoder.excess is not None:
-            raise ValueError(f"watermark={name!r} has {decoder.excess} at most; {remedy}")
+            raise ValueError(f"watermark={name!r} has {decoder.excess}; {remedy}")
         if decoder not in self._named and len(self._named) == _MOST_NAMED:
             raise ValueError(
                 f"watermark={name!r} is one more than the {_MOST_NAMED} that records may name; {remedy}"
@@ -318,18 +333,33 @@ class Examiner:
         names = ", ".join("--" + what.replace(" ", "-") for what in assumed)
         self._note(f"assumed: {values}; the text names none: pass {names} as at generation")
 
-    def _detector_of(self, scheme: Scheme, told: bool) -> Detector:
-        chosen = self._options.detector
-        if chosen is None:
+    def _detector_of(self, scheme: Scheme, prf: Prf, told: bool) -> Detector:
+        if self._fitted is not None:
+            if told:
+                self._fitted.check_reads(scheme.method)
+            return self._fitted
+        if self._called is not None:
+            return self._called(scheme.method)
+        if not isinstance(self._options.detector, Detector):
             return scheme.detector()
-        if isinstance(chosen, str):
-            return detector_called(chosen, scheme.method)
-        if self._fitted is None:
-            assert isinstance(chosen, Detector)
-            return chosen
-        if told:
-            self._fitted.check_reads(scheme.method)
-        return self._fitted
+        self._check_streams(self._options.detector, scheme, prf)
+        return self._options.detector
+
+    def _check_streams(self, detector: Detector, scheme: Scheme, prf: Prf) -> None:
+        """A detector of the caller's reads what the scheme writes, at least in part."""
+        read = detector.readings(Evidence(np.zeros(0, dtype=np.int64), prf)).columns.keys()
+        written = scheme.method.detection.streams
+        if written.isdisjoint(read):
+            raise ValueError(
+                f"detector={detector.name!r} reads the streams {', '.join(sorted(read))}, but "
+                f"{scheme.method.name} draws from {', '.join(sorted(written)) or 'none'}; pass another "
+                "detector, or the scheme that generated the text"
+            )
+        if written != frozenset(read):
+            self._warn_once(
+                f"detector {detector.name} reads the streams {', '.join(sorted(read))}, but "
+                f"{scheme.method.name} draws from {', '.join(sorted(written))}; " + _PROSPECTS[Sight.PART]
+            )
 
     def _token_ids(self, text: Text) -> np.ndarray:
         blocks = list(self._token_blocks(text))
@@ -347,7 +377,7 @@ class Examiner:
             yield ids
             return
         if text.pieces is None:
-            raise FileError(f'{text.place} has no "text" to tokenise; leave --retokenize out')
+            raise FileError(f'{text.place} has no "text" to tokenise; leave retokenize out')
         if not self._is_own(text):
             raise ValueError(
                 f"the tokenizer {self._tokenizer_name} has {len(self._tokenizer)} tokens, but the text was "
@@ -429,12 +459,19 @@ class Examiner:
         return abs(told - len(self._tokenizer)) <= _PADDING
 
     def _warn_once(self, message: str) -> None:
+        self._remarks.append(message)
         if message in self._warned or len(self._warned) > _MOST_WARNINGS:
             return
         self._warned.add(message)
         if len(self._warned) > _MOST_WARNINGS:
             message = "texts and options disagree about more, which is not told"
         self._warn(message)
+
+
+def _is_file(detector: str | Path) -> bool:
+    """Whether a detector is named by a file: unless it looks like none and is none."""
+    path = Path(detector)
+    return isinstance(detector, Path) or path.exists() or bool(path.suffix) or len(path.parts) > 1
 
 
 def _fitted(path: Path) -> BayesDetector:

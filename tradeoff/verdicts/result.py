@@ -56,7 +56,7 @@ class Reading:
     tokens_needed: int | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Result:
     """What was found of one text.
 
@@ -68,6 +68,7 @@ class Result:
         fpr: false-positive rate of the verdict.
         sequential: whether it was read token by token.
         spell: gives the words of its tokens.
+        remarks: what its record and the caller disagree about, as it was warned of.
     """
 
     text: Text
@@ -76,7 +77,8 @@ class Result:
     reading: Reading | None = field(repr=False)
     fpr: float
     sequential: bool
-    spell: Callable[[Result], list[str]] = field(repr=False, compare=False)
+    spell: Callable[[Result], list[str]]
+    remarks: tuple[str, ...] = ()
 
     @property
     def words(self) -> list[str]:
@@ -96,6 +98,14 @@ class Result:
         if self.reading.tokens_needed is None and score.tokens_scored < self.reading.prf.context_width:
             return Outcome.TOO_SHORT
         return Outcome.WATERMARKED if score.log_p <= math.log(self.fpr) else Outcome.NOT_DETECTED
+
+    @property
+    def detected(self) -> bool:
+        """Whether the verdict is that the text is watermarked."""
+        return self.verdict is Outcome.WATERMARKED
+
+    def __bool__(self) -> bool:
+        return self.detected
 
     @property
     def log_p(self) -> float:
@@ -157,7 +167,11 @@ class Result:
 
         figure, ((axes,),) = new_figure(size=(6.4, 3.2))
         tokens, log10_p = self.over_time()
-        axes.plot(tokens, log10_p, color=COLORS["blue"], label=self.detector)
+        label = f"{self.detector}, {'at any time' if self.sequential else 'if the text ended there'}"
+        if len(tokens):
+            axes.plot(tokens, log10_p, color=COLORS["blue"], label=label)
+        else:
+            axes.set(xlim=(0, 1), ylim=(-3, 0))
         axes.axhline(math.log10(self.fpr), color="0.4", ls="--", lw=1, label=f"FPR {self.fpr:g}")
         axes.set(xlabel="tokens read", ylabel="log10 of the p-value", title=self._told())
         axes.spines[["top", "right"]].set_visible(False)
@@ -191,7 +205,10 @@ class Result:
     def __repr__(self) -> str:
         how = "" if self.scheme is None else f", {self.scheme.label}"
         scored = f"{self.tokens_scored} of {len(self.token_ids)} tokens scored"
-        return f"<Result: {self._told()}, {scored}{how}>"
+        if self.tokens_needed is not None:
+            scored += ", where reading stopped"
+        remarks = f"; {len(self.remarks)} remarks" if self.remarks else ""
+        return f"<Result: {self._told()}, {scored}{how}{remarks}>"
 
     def _repr_html_(self) -> str:
         from tradeoff.html import table
