@@ -333,7 +333,7 @@ def test_what_is_no_text_is_refused(given, words):
 def test_a_file_is_not_read_as_its_name(tmp_path):
     path = tmp_path / "letter.txt"
     path.write_text("words")
-    with pytest.raises(ValueError, match="is the name of a file, .*; pass what it holds"):
+    with pytest.raises(ValueError, match=r"is the name of a file, .*; pass what it holds"):
         td.detect(str(path), SCHEME, KEY)
 
 

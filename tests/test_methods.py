@@ -63,7 +63,7 @@ def test_make_method_knows_all_methods() -> None:
         ("one-race", SynthID(30), None, "needs Gumbel-max"),
         ("single-key", SynthID(30), None, "algorithm-1 works with any decoder"),
         ("one-race", GumbelMax(), 3, "width=3 is for one-race-tree"),
-        ("one-race-tree", GumbelMax(), 0, "width=0 must be at least 1"),
+        ("one-race-tree", GumbelMax(), 0, "width=0 must be a whole number, at least 1"),
         (
             "one-race-tree",
             GumbelMax(),

@@ -24,6 +24,7 @@ from tradeoff.prf import Stream
 @dataclass(frozen=True)
 class TargetAlone(Method):
     name = "target-alone"
+    full_efficiency = True
     columns = Columns(
         draft=random_draw,
         accept=random_coin,
