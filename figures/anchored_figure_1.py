@@ -18,12 +18,11 @@ import pandas as pd
 import typer
 
 from figures.references import Reference, print_references
-from tradeoff.console import exit_on_bad_input, print_written, stdout
-from tradeoff.drawing import Figure, new_figure
+from tradeoff.display import exit_on_bad_input, print_written, stdout
 from tradeoff.evalue_programme import best_e_value
 from tradeoff.evalues import anchored_growth
 from tradeoff.files import output_folder, write_table
-from tradeoff.plane import COLORS, save_figure
+from tradeoff.plotting import COLORS, Figure, new_figure, save_figure
 
 __all__ = ["ANCHORS", "DELTA", "compute", "draw_anchored_figure_1", "main", "references"]
 

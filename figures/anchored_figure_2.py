@@ -21,11 +21,10 @@ import typer
 
 from figures.anchored_figure_1 import ANCHORS
 from figures.references import Reference, print_references
-from tradeoff.console import exit_on_bad_input, print_written, stdout
-from tradeoff.drawing import Figure, new_figure
+from tradeoff.display import exit_on_bad_input, print_written, stdout
 from tradeoff.files import output_folder, write_table
 from tradeoff.first_passage import Walk
-from tradeoff.plane import COLORS, save_figure
+from tradeoff.plotting import COLORS, Figure, new_figure, save_figure
 
 __all__ = ["DELTA", "compute", "draw_anchored_figure_2", "main", "references", "worst_walk"]
 

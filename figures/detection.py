@@ -14,10 +14,9 @@ import pandas as pd
 import typer
 
 from figures.names import watermark_name
-from tradeoff.console import exit_on_bad_input, print_written, stdout
-from tradeoff.drawing import Axes, Figure, new_figure
+from tradeoff.display import exit_on_bad_input, print_written, stdout
 from tradeoff.errors import FileError
-from tradeoff.plane import COLORS, save_figure
+from tradeoff.plotting import COLORS, Axes, Figure, new_figure, save_figure
 
 __all__ = ["draw_detection_figures", "draw_edits", "draw_power", "draw_roc", "draw_steps", "draw_tpr"]
 

@@ -21,10 +21,9 @@ from rich.table import Table
 
 from figures.panels import draw_planes, planes_table
 from figures.real_planes import AveragedPlane, average_plane, check_paired_seeds
-from tradeoff.console import Words, exit_on_bad_input, print_written, stderr, stdout
-from tradeoff.drawing import Figure, new_figure
+from tradeoff.display import Words, exit_on_bad_input, print_written, stderr, stdout
 from tradeoff.files import output_folder, write_table
-from tradeoff.plane import COLORS, save_figure
+from tradeoff.plotting import COLORS, Figure, new_figure, save_figure
 from tradeoff.workers import worker_pool
 
 if TYPE_CHECKING:

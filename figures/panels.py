@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from tradeoff.drawing import Axes, Figure, new_figure
 from tradeoff.frontier import Curve
-from tradeoff.plane import COLORS, draw_curve, draw_points, style_axes
+from tradeoff.plane import draw_curve, draw_points, style_axes
+from tradeoff.plotting import COLORS, Axes, Figure, new_figure
 
 __all__ = ["Planes", "draw_planes", "planes_table"]
 

@@ -25,10 +25,10 @@ from tradeoff.coupling import ExactPairs, SampledPairs, sample_pairs
 from tradeoff.decoders import SynthID
 from tradeoff.decoders.base import draw_antithetic
 from tradeoff.frontier import Curve
+from tradeoff.laws import acceptance_probability, entropy, excess, kl_divergence, overlap
 from tradeoff.measures import google_end_point_strength, hu_end_point_strength
 from tradeoff.pareto import LinearEfficiency, linear_strength
 from tradeoff.setting import Setting
-from tradeoff.simplex import acceptance_probability, entropy, excess, kl_divergence, overlap
 from tradeoff.splicing import GoogleEntropy, HuEntropy, spliced_law
 
 __all__ = ["GAMMA", "AveragedPlane", "average_plane", "check_paired_seeds"]

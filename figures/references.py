@@ -18,11 +18,11 @@ from tradeoff.classes import curve
 from tradeoff.coupling import race_coupling
 from tradeoff.decoders import SynthID
 from tradeoff.estimate import Estimate
+from tradeoff.laws import acceptance_probability, entropy, overlap, plogp
 from tradeoff.measures import google_end_point_strength, hu_end_point_strength, watermark_strength
 from tradeoff.paper import PAPER_P, PAPER_Q
 from tradeoff.pareto import linear_efficiency, most_efficient
 from tradeoff.setting import Setting
-from tradeoff.simplex import acceptance_probability, entropy, overlap, plogp
 from tradeoff.simulation import DEFAULT_SEEDS, simulate
 from tradeoff.splicing import spliced_law
 

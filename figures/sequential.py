@@ -13,10 +13,9 @@ import pandas as pd
 import typer
 
 from figures.names import method_name, watermark_name
-from tradeoff.console import exit_on_bad_input, print_written, stdout
-from tradeoff.drawing import Figure, Line2D, new_figure
+from tradeoff.display import exit_on_bad_input, print_written, stdout
 from tradeoff.errors import FileError
-from tradeoff.plane import COLORS, save_figure
+from tradeoff.plotting import COLORS, Figure, Line2D, new_figure, save_figure
 
 __all__ = ["Style", "draw_sequential_figure", "draw_shares", "read_shares", "share_panels"]
 

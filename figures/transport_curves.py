@@ -30,15 +30,15 @@ import typer
 from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
 from tradeoff.classes import CLASSES, curve
-from tradeoff.console import Words, exit_on_bad_input, print_written, stderr, stdout
 from tradeoff.decoders import Completed, Decoder, GumbelMax, SynthID, heavy_water, simplex_water
-from tradeoff.drawing import Figure, Line2D, new_figure
+from tradeoff.display import Words, exit_on_bad_input, print_written, stderr, stdout
 from tradeoff.files import output_folder, write_table
 from tradeoff.frontier import Curve
+from tradeoff.laws import entropy, overlap
 from tradeoff.paper import PAPER_P, PAPER_Q
-from tradeoff.plane import COLORS, draw_curve, draw_points, save_figure, style_axes
+from tradeoff.plane import draw_curve, draw_points, style_axes
+from tradeoff.plotting import COLORS, Figure, Line2D, new_figure, save_figure
 from tradeoff.setting import Setting
-from tradeoff.simplex import entropy, overlap
 from tradeoff.simulation import DEFAULT_SEEDS
 from tradeoff.transport import Sinkhorn
 

@@ -23,7 +23,6 @@ import typer
 
 from figures.references import Reference, print_references
 from figures.transport_solvers import MANY_TOKENS, solver_rows
-from tradeoff.console import exit_on_bad_input, print_written, stdout
 from tradeoff.decoders import SimplexScores
 from tradeoff.detection_gaps import (
     GUMBEL_DEVIATION,
@@ -38,11 +37,11 @@ from tradeoff.detection_gaps import (
     worst_pair_gap,
     zero_word_gap,
 )
-from tradeoff.drawing import Axes, Figure, new_figure
+from tradeoff.display import exit_on_bad_input, print_written, stdout
 from tradeoff.files import output_folder, write_table
-from tradeoff.plane import COLORS, save_figure
+from tradeoff.laws import entropy
+from tradeoff.plotting import COLORS, Axes, Figure, new_figure, save_figure
 from tradeoff.scores import seeded_table
-from tradeoff.simplex import entropy
 from tradeoff.transport import Exact, detection_gap
 
 __all__ = ["CROSSINGS", "GAPS", "compute", "compute_tails", "draw_transport_gaps", "main", "references"]

@@ -15,8 +15,8 @@ from scipy import optimize, special
 from figures.references import Reference
 from tradeoff.decoders import SimplexScores
 from tradeoff.detection_gaps import LAWS, gumbel_sampling_gap
+from tradeoff.laws import entropy
 from tradeoff.scores import SCORE_LAWS, RandomScores, seeded_table
-from tradeoff.simplex import entropy
 from tradeoff.transport import Exact, Sinkhorn, detection_gap, plan_strength
 
 __all__ = ["MANY_TOKENS", "solver_rows"]

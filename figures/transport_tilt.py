@@ -34,15 +34,14 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 from scipy import optimize, stats
 
-from tradeoff.console import Words, exit_on_bad_input, print_written, stderr, stdout
 from tradeoff.decoders import SimplexScores, SynthID, heavy_water, simplex_water
 from tradeoff.decoders.transport import Transport, tilted
-from tradeoff.drawing import Axes, Figure, LogLocator, NullFormatter, new_figure
+from tradeoff.display import Words, exit_on_bad_input, print_written, stderr, stdout
 from tradeoff.errors import FileError
 from tradeoff.files import output_folder, write_table
-from tradeoff.plane import COLORS, save_figure
+from tradeoff.laws import entropy, kl_divergence
+from tradeoff.plotting import COLORS, Axes, Figure, LogLocator, NullFormatter, new_figure, save_figure
 from tradeoff.scores import seeded_table
-from tradeoff.simplex import entropy, kl_divergence
 from tradeoff.transport import Sinkhorn
 
 __all__ = ["ALPHA", "compute", "draw_transport_tilt", "growth_of_classes", "growth_of_stakes", "main"]

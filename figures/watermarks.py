@@ -13,9 +13,8 @@ import typer
 
 from figures.names import method_name, watermark_name
 from figures.sequential import Style, read_shares, share_panels
-from tradeoff.console import exit_on_bad_input, print_written, stdout
-from tradeoff.drawing import Figure
-from tradeoff.plane import COLORS, save_figure
+from tradeoff.display import exit_on_bad_input, print_written, stdout
+from tradeoff.plotting import COLORS, Figure, save_figure
 
 __all__ = ["draw_watermark_figure", "draw_watermarks"]
 

@@ -30,7 +30,7 @@ from figures.figure_1_real import (
 from figures.references import check_references
 from paper_repro.experiment import run_experiment
 from paper_repro.presets import load_preset, preset_names
-from tradeoff.console import exit_on_bad_input, stdout
+from tradeoff.display import exit_on_bad_input, stdout
 from tradeoff.files import output_folder
 
 RESULTS = Path("paper_repro/results")

@@ -39,7 +39,7 @@ from paper_repro.distil import (
     train,
     write_tensors,
 )
-from tradeoff.console import Words, exit_on_bad_input, print_written, stderr, stdout
+from tradeoff.display import Words, exit_on_bad_input, print_written, stderr, stdout
 from tradeoff.files import output_folder
 from tradeoff.llm.builtin import BUILTIN_NAME
 from tradeoff.llm.huggingface import PreTrainedModel, PreTrainedTokenizerBase, final_states

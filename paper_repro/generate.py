@@ -21,8 +21,8 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from paper_repro.presets import Arm, Cell, Preset, counted_tokens, load_preset, preset_names
-from tradeoff.console import exit_on_bad_input, print_note, print_written, stdout
 from tradeoff.decoders import parse_decoder
+from tradeoff.display import exit_on_bad_input, print_note, print_written, stdout
 from tradeoff.files import output_folder, write_table
 from tradeoff.kernels import make_method
 from tradeoff.keys import Key

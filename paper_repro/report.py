@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from tradeoff.display import environment
 from tradeoff.errors import FileError
 from tradeoff.files import replacing
-from tradeoff.html import environment
 
 __all__ = ["Section", "write_report"]
 

@@ -19,7 +19,7 @@ from typing import IO
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from paper_repro.presets import Cell
-from tradeoff.console import Words, stderr
+from tradeoff.display import Words, stderr
 
 __all__ = ["generate_side_by_side", "worthwhile"]
 

@@ -19,7 +19,7 @@ from rich.progress import BarColumn, Progress, TimeElapsedColumn
 from sims.evaluation import Found, evaluated
 from sims.report import LEVEL, Row, judge, print_table, write_summary
 from sims.statements import STATEMENTS, chosen
-from tradeoff.console import Words, exit_on_bad_input, print_written, stderr, stdout
+from tradeoff.display import Words, exit_on_bad_input, print_written, stderr, stdout
 from tradeoff.files import output_folder
 
 __all__ = ["DEFAULT_SIZE", "QUICK_SIZE", "app", "main"]

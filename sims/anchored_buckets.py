@@ -30,10 +30,10 @@ from tradeoff.evalues import growth_at, hedged_growth, log_anchored
 from tradeoff.files import write_table
 from tradeoff.kernels import KeepEfficiency
 from tradeoff.keys import Key
-from tradeoff.plane import COLORS
+from tradeoff.laws import total_variation
+from tradeoff.plotting import COLORS
 from tradeoff.prf import KeyedPrf
 from tradeoff.randomness import open_uniform
-from tradeoff.simplex import total_variation
 
 __all__ = ["run", "zipf_pair"]
 

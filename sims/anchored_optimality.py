@@ -36,9 +36,9 @@ from tradeoff.evalues import (
 )
 from tradeoff.files import write_table
 from tradeoff.kernels import KeepEfficiency
+from tradeoff.laws import total_variation
 from tradeoff.paper import PAPER_P, PAPER_Q
-from tradeoff.plane import COLORS
-from tradeoff.simplex import total_variation
+from tradeoff.plotting import COLORS
 
 __all__ = ["run"]
 

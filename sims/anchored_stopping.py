@@ -27,9 +27,9 @@ from tradeoff.evalues import growth_at, log_anchored
 from tradeoff.files import write_table
 from tradeoff.first_passage import Walk
 from tradeoff.kernels import KeepEfficiency
+from tradeoff.laws import total_variation
 from tradeoff.paper import PAPER_P, PAPER_Q
-from tradeoff.plane import COLORS
-from tradeoff.simplex import total_variation
+from tradeoff.plotting import COLORS
 from tradeoff.supermartingales import first_crossing
 
 __all__ = ["run"]

@@ -32,7 +32,7 @@ from tradeoff.buckets import bucket_law, seed_bucket
 from tradeoff.evalues import log_anchored, log_anchored_matrix, log_hedged, plug_in_eps
 from tradeoff.files import write_table
 from tradeoff.keys import Key
-from tradeoff.plane import COLORS
+from tradeoff.plotting import COLORS
 from tradeoff.prf import KeyedPrf, Stream
 
 __all__ = ["run"]

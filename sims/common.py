@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tradeoff.drawing import Axes, Figure, new_figure
-from tradeoff.plane import save_figure
+from tradeoff.plotting import Axes, Figure, new_figure, save_figure
 
 __all__ = ["BAR", "FEWEST", "PAIR_P", "PAIR_Q", "dirichlet", "finish", "generator", "panels", "spread"]
 

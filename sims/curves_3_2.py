@@ -25,13 +25,13 @@ from sims.common import BAR, finish, generator, panels, spread
 from sims.report import Row, compare, mean_and_error
 from tradeoff.classes import CLASSES, curve
 from tradeoff.decoders import GumbelMax
-from tradeoff.draws import residual
 from tradeoff.files import write_table
+from tradeoff.laws import acceptance_probability, entropy, kl_divergence, overlap, residual
 from tradeoff.paper import PAPER_P, PAPER_Q
 from tradeoff.pareto import gamma_for_strength, linear_efficiency, linear_strength, strongest
-from tradeoff.plane import COLORS, draw_curve, draw_points, style_axes
+from tradeoff.plane import draw_curve, draw_points, style_axes
+from tradeoff.plotting import COLORS
 from tradeoff.setting import Setting
-from tradeoff.simplex import acceptance_probability, entropy, kl_divergence, overlap
 from tradeoff.splicing import spliced_law
 
 __all__ = ["run"]

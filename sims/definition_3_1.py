@@ -24,12 +24,11 @@ from sims.common import BAR, finish, generator, panels, spread
 from sims.report import Row, compare, mean_and_error
 from tradeoff.decoders import SynthID
 from tradeoff.decoders.synthid import TournamentBits
-from tradeoff.draws import categorical
 from tradeoff.files import write_table
+from tradeoff.laws import categorical, entropy, kl_divergence
 from tradeoff.paper import PAPER_P
-from tradeoff.plane import COLORS
+from tradeoff.plotting import COLORS
 from tradeoff.randomness import open_uniform
-from tradeoff.simplex import entropy, kl_divergence
 
 __all__ = ["all_tournaments", "run"]
 

@@ -26,10 +26,10 @@ from tradeoff.coupling import race_diagonal
 from tradeoff.decoders import GumbelMax
 from tradeoff.files import write_table
 from tradeoff.kernels import KeepEfficiency, KeepStrength
+from tradeoff.laws import entropy, kl_divergence, overlap
 from tradeoff.measures import hu_end_point_strength
 from tradeoff.paper import PAPER_P, PAPER_Q
-from tradeoff.plane import COLORS
-from tradeoff.simplex import entropy, kl_divergence, overlap
+from tradeoff.plotting import COLORS
 
 __all__ = ["run"]
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from sims.common import spread
 from tradeoff.decoders.gumbel import one_hot
-from tradeoff.draws import draft_acceptance, residual
 from tradeoff.kernels import Method
+from tradeoff.laws import draft_acceptance, residual
 from tradeoff.randomness import SimulatedRandomness
 
 __all__ = ["Draws", "law_given_key", "step"]

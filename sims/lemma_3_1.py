@@ -27,13 +27,12 @@ from sims.kernel_laws import step
 from sims.report import Row, compare, goodness_of_fit, mean_and_error
 from tradeoff.coupling import race_diagonal
 from tradeoff.decoders import GumbelMax, Identity, SynthID
-from tradeoff.draws import residual
 from tradeoff.files import write_table
 from tradeoff.kernels import Standard
+from tradeoff.laws import acceptance_probability, overlap, residual
 from tradeoff.measures import sampling_efficiency
 from tradeoff.paper import PAPER_P, PAPER_Q
-from tradeoff.plane import COLORS
-from tradeoff.simplex import acceptance_probability, overlap
+from tradeoff.plotting import COLORS
 
 __all__ = ["run", "speculative_kernel"]
 

@@ -29,8 +29,8 @@ from tradeoff.kernels import (
     Standard,
     TwoKeys,
 )
+from tradeoff.laws import entropy, kl_divergence, overlap
 from tradeoff.measures import google_end_point_strength, hu_end_point_strength
-from tradeoff.simplex import entropy, kl_divergence, overlap
 
 if TYPE_CHECKING:
     from tradeoff.llm.pairs import NextTokenPairs

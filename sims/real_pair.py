@@ -33,10 +33,9 @@ import pandas as pd
 from sims.common import BAR, finish, generator, panels
 from sims.real_kernels import kernel_rows
 from sims.report import NotEvaluatedError, Row, compare
-from tradeoff.console import INSTALL_LLM
-from tradeoff.drawing import Axes
+from tradeoff.display import INSTALL_LLM
 from tradeoff.files import write_table
-from tradeoff.plane import COLORS
+from tradeoff.plotting import COLORS, Axes
 
 if TYPE_CHECKING:
     from sims.real_texts import Decay, EngineTexts

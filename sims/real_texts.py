@@ -22,10 +22,10 @@ import torch
 from tradeoff.decoders import GumbelMax
 from tradeoff.detection.evidence import text_contexts
 from tradeoff.detection.model_aware import ModelAware
-from tradeoff.draws import categorical
 from tradeoff.kernels import Algorithm1, Method, OneRace, TwoKeys
 from tradeoff.keyed_randomness import KeyedRandomness
 from tradeoff.keys import Key
+from tradeoff.laws import categorical, entropy
 from tradeoff.llm.engine import Engine, EngineSettings
 from tradeoff.llm.forced import Replay, replay
 from tradeoff.llm.keyed import vocabulary_ids
@@ -39,7 +39,6 @@ from tradeoff.llm.text import builtin_prompts
 from tradeoff.pareto import linear_strength
 from tradeoff.prf import KeyedPrf, Prf
 from tradeoff.randomness import open_uniform
-from tradeoff.simplex import entropy
 
 __all__ = ["GAMMA", "TEMPERATURES", "Decay", "EngineTexts", "engine_texts", "simulated_texts"]
 

@@ -29,12 +29,12 @@ from sims.report import Row, compare, goodness_of_fit, mean_and_error
 from sims.theorem_4_1 import SharedCoin, label
 from tradeoff.decoders import Decoder, GumbelMax, SynthID
 from tradeoff.decoders.synthid import TournamentBits
-from tradeoff.draws import at
 from tradeoff.files import write_table
 from tradeoff.kernels import Algorithm1, Method, OneRace, OneRaceTree, SingleKey
 from tradeoff.keys import Key
+from tradeoff.laws import at
 from tradeoff.llm.rows import ContextWindow
-from tradeoff.plane import COLORS
+from tradeoff.plotting import COLORS
 from tradeoff.prf import KeyedPrf, Stream
 from tradeoff.randomness import open_uniform
 

@@ -27,9 +27,9 @@ from sims.report import Row, compare, mean_and_error
 from tradeoff.decoders import Decoder, GumbelMax, SynthID
 from tradeoff.decoders.gumbel import one_hot
 from tradeoff.files import write_table
+from tradeoff.laws import entropy, kl_divergence
 from tradeoff.paper import PAPER_P
-from tradeoff.plane import COLORS
-from tradeoff.simplex import entropy, kl_divergence
+from tradeoff.plotting import COLORS
 
 __all__ = ["run"]
 

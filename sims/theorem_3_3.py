@@ -26,12 +26,11 @@ from sims.common import BAR, dirichlet, finish, generator, panels, spread
 from sims.report import Row, compare, goodness_of_fit, mean_and_error
 from tradeoff.decoders import SynthID
 from tradeoff.decoders.synthid import SETTLED, TournamentBits
-from tradeoff.draws import categorical
 from tradeoff.files import write_table
+from tradeoff.laws import categorical, entropy
 from tradeoff.paper import PAPER_P, PAPER_Q
-from tradeoff.plane import COLORS
+from tradeoff.plotting import COLORS
 from tradeoff.randomness import open_uniform
-from tradeoff.simplex import entropy
 
 __all__ = ["run"]
 

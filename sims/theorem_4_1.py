@@ -28,7 +28,6 @@ from sims.kernel_laws import law_given_key, step
 from sims.report import Row, compare, goodness_of_fit, mean_and_error
 from tradeoff.coupling import race_diagonal
 from tradeoff.decoders import GumbelMax, SynthID
-from tradeoff.draws import draft_acceptance, residual
 from tradeoff.files import write_table
 from tradeoff.kernels import (
     Algorithm1,
@@ -40,11 +39,11 @@ from tradeoff.kernels import (
     SingleKey,
     TwoKeys,
 )
+from tradeoff.laws import draft_acceptance, entropy, kl_divergence, overlap, residual
 from tradeoff.measures import google_end_point_strength, hu_end_point_strength
-from tradeoff.plane import COLORS
+from tradeoff.plotting import COLORS
 from tradeoff.prf import Stream
 from tradeoff.randomness import Randomness, SimulatedRandomness
-from tradeoff.simplex import entropy, kl_divergence, overlap
 
 __all__ = ["SharedCoin", "label", "run", "tree_efficiency"]
 

@@ -47,14 +47,13 @@ from tradeoff.decoders import (
 )
 from tradeoff.decoders.completed import Completion
 from tradeoff.decoders.synthid import TournamentBits
-from tradeoff.draws import residual
 from tradeoff.files import write_table
 from tradeoff.kernels import Algorithm1
-from tradeoff.plane import COLORS
+from tradeoff.laws import acceptance_probability, entropy, kl_divergence, overlap, residual
+from tradeoff.plotting import COLORS
 from tradeoff.prf import Stream
 from tradeoff.randomness import SimulatedRandomness
 from tradeoff.scores import seeded_table
-from tradeoff.simplex import acceptance_probability, entropy, kl_divergence, overlap
 from tradeoff.transport import Sinkhorn
 
 __all__ = ["INNER", "race_score", "run"]

@@ -27,9 +27,9 @@ from sims.common import BAR, finish, generator, panels
 from sims.report import Row, compare, goodness_of_fit, mean_and_error
 from tradeoff.detection_gaps import GUMBEL_DEVIATION
 from tradeoff.files import write_table
+from tradeoff.laws import entropy
 from tradeoff.paper import PAPER_P
-from tradeoff.plane import COLORS
-from tradeoff.simplex import entropy
+from tradeoff.plotting import COLORS
 from tradeoff.transport import Exact, detection_gap
 
 __all__ = ["run"]

@@ -31,9 +31,9 @@ from sims.common import finish, generator, panels
 from sims.report import Row, compare, mean_and_error
 from tradeoff.decoders import SimplexScores
 from tradeoff.files import write_table
-from tradeoff.plane import COLORS
+from tradeoff.laws import entropy
+from tradeoff.plotting import COLORS
 from tradeoff.scores import RandomScores, Scores, seeded_table
-from tradeoff.simplex import entropy
 from tradeoff.transport import Exact, Plan, Sinkhorn, Solver, detection_gap, plan_strength
 
 __all__ = ["LAWS", "measured", "run"]

@@ -38,7 +38,7 @@ from tradeoff.detection_gaps import (
     sorted_gap,
 )
 from tradeoff.files import write_table
-from tradeoff.plane import COLORS
+from tradeoff.plotting import COLORS
 from tradeoff.scores import seeded_table
 
 __all__ = ["run"]

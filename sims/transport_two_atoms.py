@@ -26,7 +26,7 @@ from sims.common import dirichlet, finish, generator, panels
 from sims.report import Row, compare
 from tradeoff.detection_gaps import equal_weight_gap, pair_frequencies, two_atom_gap, worst_pair_gap
 from tradeoff.files import write_table
-from tradeoff.plane import COLORS
+from tradeoff.plotting import COLORS
 from tradeoff.transport import Exact, detection_gap
 
 __all__ = ["run"]

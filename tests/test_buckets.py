@@ -17,8 +17,8 @@ from tradeoff.buckets import bucket_law, couple, seed_bucket
 from tradeoff.errors import DistributionError
 from tradeoff.evalues import log_anchored_matrix
 from tradeoff.keys import Key
+from tradeoff.laws import overlap, total_variation
 from tradeoff.prf import KeyedPrf, Stream
-from tradeoff.simplex import overlap, total_variation
 
 PRF = KeyedPrf(Key(bytes(range(32))))
 N = 100_000

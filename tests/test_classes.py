@@ -14,10 +14,10 @@ from tradeoff.classes import CLASSES, curve
 from tradeoff.coupling import race_coupling
 from tradeoff.decoders import GumbelMax, Identity, SynthID
 from tradeoff.errors import DistributionError
+from tradeoff.laws import acceptance_probability, entropy, excess, kl_divergence, overlap
 from tradeoff.measures import google_end_point_strength, hu_end_point_strength
 from tradeoff.pareto import linear_strength
 from tradeoff.setting import Setting
-from tradeoff.simplex import acceptance_probability, entropy, excess, kl_divergence, overlap
 from tradeoff.simulation import simulate
 
 INFINITE = SynthID(math.inf)

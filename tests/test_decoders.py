@@ -22,7 +22,7 @@ from tradeoff.decoders import (
     simplex_water,
 )
 from tradeoff.decoders.synthid import TournamentBits
-from tradeoff.simplex import entropy
+from tradeoff.laws import entropy
 from tradeoff.transport import Sinkhorn
 
 ALL = [

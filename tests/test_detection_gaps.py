@@ -30,8 +30,8 @@ from tradeoff.detection_gaps import (
     worst_pair_gap,
     zero_word_gap,
 )
+from tradeoff.laws import entropy
 from tradeoff.scores import seeded_table
-from tradeoff.simplex import entropy
 from tradeoff.transport import Exact, detection_gap
 
 LAMBDAS = (0.5, 0.6, 0.75, 0.9, 0.99)

@@ -26,7 +26,7 @@ from tradeoff.evalues import (
     plug_in_eps,
     worst_case_eps,
 )
-from tradeoff.simplex import entropy, total_variation
+from tradeoff.laws import entropy, total_variation
 
 #: J* at delta = 0.01 and 0.1, computed independently of this library from the max-min programme.
 J_STAR = {

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.support import assert_within, distributions
 from tradeoff.evalues import anchored_growth, growth_at
 from tradeoff.first_passage import Walk
-from tradeoff.simplex import total_variation
+from tradeoff.laws import total_variation
 
 
 def two_tokens(p: float, eps: float = 0.05) -> Walk:

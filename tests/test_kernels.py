@@ -16,7 +16,6 @@ from tests.methods import SEEDS, SHORT_SYNTHID, SPECULATIVE, SYNTHID, TREE_P, TR
 from tests.support import ALPHA, P, Q, Z, assert_within, chi_square_p, pairs
 from tradeoff.decoders import GumbelMax, Identity, SynthID
 from tradeoff.decoders.gumbel import one_hot
-from tradeoff.draws import categorical
 from tradeoff.kernels import (
     Algorithm1,
     Basic,
@@ -29,6 +28,7 @@ from tradeoff.kernels import (
     Standard,
     TwoKeys,
 )
+from tradeoff.laws import acceptance_probability, categorical, entropy, excess, overlap
 from tradeoff.measures import (
     google_end_point_strength,
     hu_end_point_strength,
@@ -36,7 +36,6 @@ from tradeoff.measures import (
 )
 from tradeoff.prf import Stream
 from tradeoff.randomness import SimulatedRandomness
-from tradeoff.simplex import acceptance_probability, entropy, excess, overlap
 
 #: Methods whose token is a function of the key alone.
 DETERMINISTIC: list[Method] = [

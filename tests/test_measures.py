@@ -13,6 +13,7 @@ from tests.support import P, Q, Z, assert_within, distributions, pairs
 from tradeoff.coupling import race_coupling
 from tradeoff.decoders import GumbelMax, Identity, SynthID
 from tradeoff.errors import DistributionError
+from tradeoff.laws import acceptance_probability, binary_entropy, entropy, excess, overlap
 from tradeoff.measures import (
     exact_pairs,
     google_end_point_strength,
@@ -20,7 +21,6 @@ from tradeoff.measures import (
     sampling_efficiency,
     watermark_strength,
 )
-from tradeoff.simplex import acceptance_probability, binary_entropy, entropy, excess, overlap
 
 INFINITE = SynthID(math.inf)
 

@@ -11,6 +11,7 @@ from tests.support import P, Q, pairs
 from tradeoff.coupling import race_coupling
 from tradeoff.decoders import SynthID
 from tradeoff.errors import SolverError
+from tradeoff.laws import entropy, overlap
 from tradeoff.pareto import (
     LinearEfficiency,
     gamma_for_strength,
@@ -20,7 +21,6 @@ from tradeoff.pareto import (
     strongest,
 )
 from tradeoff.setting import Setting
-from tradeoff.simplex import entropy, overlap
 
 
 @given(pairs(), st.floats(0, 1), st.floats(0, 1))

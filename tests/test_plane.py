@@ -5,9 +5,9 @@ import pytest
 
 from tests.support import P, Q
 from tradeoff.classes import curve
-from tradeoff.drawing import new_figure
 from tradeoff.errors import FileError
-from tradeoff.plane import draw_curve, draw_points, plot_curves, save_figure
+from tradeoff.plane import draw_curve, draw_points, plot_curves
+from tradeoff.plotting import new_figure, save_figure
 from tradeoff.setting import Setting
 
 

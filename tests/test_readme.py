@@ -15,9 +15,9 @@ from tradeoff.classes import curve
 from tradeoff.decoders import SynthID, heavy_water
 from tradeoff.evalue_programme import best_e_value
 from tradeoff.evalues import anchored_growth
+from tradeoff.laws import entropy, overlap
 from tradeoff.paper import PAPER_P, PAPER_Q
 from tradeoff.setting import Setting
-from tradeoff.simplex import entropy, overlap
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -10,7 +10,7 @@ from tests.support import P, Q, Z, assert_within
 from tradeoff.coupling import race_coupling, sample_pairs
 from tradeoff.decoders import GumbelMax, SynthID
 from tradeoff.estimate import Estimate
-from tradeoff.simplex import entropy, kl_divergence, overlap
+from tradeoff.laws import entropy, kl_divergence, overlap
 from tradeoff.simulation import ControlledMean, pair_mean, simulate
 
 

@@ -27,9 +27,9 @@ from tradeoff.decoders import (
     simplex_water,
 )
 from tradeoff.decoders.transport import tilted
+from tradeoff.laws import entropy, overlap
 from tradeoff.measures import sampling_efficiency, watermark_strength
 from tradeoff.scores import RandomScores, seeded_table
-from tradeoff.simplex import entropy, overlap
 from tradeoff.simulation import simulate
 from tradeoff.transport import Exact, Sinkhorn, detection_gap
 

@@ -23,7 +23,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from tradeoff.visible import shown
+from tradeoff.display import shown
 
 __all__ = ["Fault", "fault_of_claims", "fault_of_log_p", "fault_of_record", "fault_of_run"]
 

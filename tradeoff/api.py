@@ -325,7 +325,7 @@ def draw(
         ValueError: for a key that does not fit, or contexts that do not go with p.
     """
     from tradeoff.keyed_randomness import KeyedRandomness
-    from tradeoff.simplex import distribution
+    from tradeoff.laws import distribution
 
     laws = np.asarray(distribution(p), float)
     before = np.asarray(context)
@@ -525,8 +525,8 @@ def efficiency(
         DistributionError: for what are no distributions of one length.
         ValueError: for an unknown method or watermark, or a method that drafts nothing.
     """
+    from tradeoff.laws import distribution_pair
     from tradeoff.randomness import SimulatedRandomness
-    from tradeoff.simplex import distribution_pair
 
     p, q = (np.asarray(law, float) for law in distribution_pair(p, q))
     chosen = Scheme.of(method, watermark).method

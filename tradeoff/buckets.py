@@ -23,8 +23,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tradeoff.decoders import GumbelMax
-from tradeoff.draws import categorical, draft_acceptance, residual
 from tradeoff.errors import DistributionError
+from tradeoff.laws import categorical, draft_acceptance, residual
 
 __all__ = ["BucketDraw", "bucket_law", "couple", "seed_bucket"]
 

@@ -10,8 +10,8 @@ import numpy as np
 from tradeoff.decoders import Decoder
 from tradeoff.estimate import Estimate
 from tradeoff.kernels import Method
+from tradeoff.laws import distribution, distribution_pair
 from tradeoff.randomness import SimulatedRandomness
-from tradeoff.simplex import distribution, distribution_pair
 
 __all__ = ["check_decoder", "check_method"]
 

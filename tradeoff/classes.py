@@ -25,10 +25,10 @@ import numpy as np
 from tradeoff.coupling import SampledPairs
 from tradeoff.estimate import Estimate
 from tradeoff.frontier import Curve
+from tradeoff.laws import entropy, kl_divergence, overlap
 from tradeoff.measures import watermark_strength
 from tradeoff.pareto import LinearEfficiency, linear_efficiency, linear_strength
 from tradeoff.setting import Setting
-from tradeoff.simplex import entropy, kl_divergence, overlap
 from tradeoff.simulation import FEWEST_SEEDS, pair_mean, simulate
 from tradeoff.splicing import GoogleEntropy, HuEntropy, SplicedEntropy, spliced_law
 

@@ -31,8 +31,8 @@ import numpy as np
 from scipy import optimize, special
 
 from tradeoff.estimate import Estimate
+from tradeoff.laws import entropy
 from tradeoff.scores import SCORE_LAWS
-from tradeoff.simplex import entropy
 
 __all__ = [
     "GUMBEL_DEVIATION",

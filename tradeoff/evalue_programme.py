@@ -36,7 +36,7 @@ import numpy as np
 
 from tradeoff.errors import DistributionError, SolverError
 from tradeoff.evalues import log_anchored_matrix, worst_case_eps
-from tradeoff.simplex import distribution
+from tradeoff.laws import distribution
 
 __all__ = ["MaxMin", "WorstCase", "ball_vertices", "best_e_value", "maximal_coupling", "worst_case"]
 

@@ -39,7 +39,7 @@ from typing import Any
 
 import numpy as np
 
-from tradeoff.simplex import distribution, distribution_pair, entropy
+from tradeoff.laws import distribution, distribution_pair, entropy
 
 __all__ = [
     "anchored_growth",

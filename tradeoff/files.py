@@ -67,7 +67,7 @@ def read_distribution(path: Path, name: str) -> np.ndarray:
         name: what it holds ("P", "Q"), for messages.
 
     Returns:
-        The numbers as they stand, [n]; validate them with `tradeoff.simplex.distribution`.
+        The numbers as they stand, [n]; validate them with `tradeoff.laws.distribution`.
 
     Raises:
         FileError: for a missing file, an unknown format, more than 16 MiB, content that is not a list of

@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tradeoff.drawing import Figure
+    from tradeoff.plotting import Figure
 
 __all__ = ["Curve", "non_dominated", "upper_hull"]
 
@@ -55,8 +55,8 @@ class Curve:
 
     def plot(self) -> Figure:
         """The curve in the plane of efficiency and strength: its frontier in full, what it dominates pale."""
-        from tradeoff.drawing import new_figure
-        from tradeoff.plane import COLORS, draw_curve, style_axes
+        from tradeoff.plane import draw_curve, style_axes
+        from tradeoff.plotting import COLORS, new_figure
 
         figure, ((axes,),) = new_figure(size=(5.2, 4.2))
         draw_curve(axes, self, color=COLORS["blue"], label=self.name)

@@ -32,12 +32,11 @@ from typing import ClassVar, NamedTuple, TypeVar, final
 from tradeoff._arrays import Array, namespace
 from tradeoff.coupling import race_diagonal
 from tradeoff.decoders import Decoder, GumbelMax, Identity, is_degenerate
-from tradeoff.draws import at, categorical, draft_acceptance, residual, uniform_of
 from tradeoff.extensions import load_extensions
+from tradeoff.laws import at, categorical, draft_acceptance, overlap, residual, uniform_of
 from tradeoff.prf import Stream
 from tradeoff.race_tree import TreeVerdict, one_race_candidates, one_race_tree
 from tradeoff.randomness import Randomness
-from tradeoff.simplex import overlap
 
 __all__ = [
     "METHODS",

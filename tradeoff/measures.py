@@ -16,7 +16,7 @@ from tradeoff._arrays import to_numpy
 from tradeoff.coupling import ExactPairs
 from tradeoff.decoders import Decoder, GumbelMax, Identity, shares_randomness
 from tradeoff.estimate import Estimate
-from tradeoff.simplex import (
+from tradeoff.laws import (
     acceptance_probability,
     binary_entropy,
     distribution,

@@ -22,8 +22,8 @@ from scipy.optimize import brentq
 
 from tradeoff.coupling import ExactPairs
 from tradeoff.errors import SolverError
+from tradeoff.laws import entropy, plogp
 from tradeoff.setting import Setting
-from tradeoff.simplex import entropy, plogp
 
 __all__ = [
     "LinearEfficiency",

@@ -7,26 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from tradeoff.drawing import Axes, Figure, new_figure
-from tradeoff.errors import FileError
-from tradeoff.files import replacing
 from tradeoff.frontier import Curve
+from tradeoff.laws import entropy, overlap
+from tradeoff.plotting import COLORS, Axes, new_figure, save_figure
 from tradeoff.setting import Setting
-from tradeoff.simplex import entropy, overlap
 
-__all__ = ["COLORS", "draw_curve", "draw_points", "plot_curves", "save_figure", "style_axes"]
+__all__ = ["draw_curve", "draw_points", "plot_curves", "style_axes"]
 
-#: Okabe and Ito's palette, which stays apart under the common colour-vision deficiencies.
-COLORS = {
-    "black": "#000000",
-    "orange": "#E69F00",
-    "sky": "#56B4E9",
-    "green": "#009E73",
-    "blue": "#0072B2",
-    "vermilion": "#D55E00",
-    "purple": "#CC79A7",
-    "grey": "#7F7F7F",
-}
 
 #: Colour and line of every class, by the first word of a curve's name.
 _CLASS_STYLES = {
@@ -65,24 +52,6 @@ def style_axes(axes: Axes, title: str) -> None:
     axes.set_title(title, fontsize=11)
     axes.grid(alpha=0.25, lw=0.6)
     axes.spines[["top", "right"]].set_visible(False)
-
-
-def save_figure(figure: Figure, paths: Sequence[Path]) -> None:
-    """Save to every path.
-
-    Raises:
-        FileError: if a format is unknown or a file cannot be written.
-    """
-    try:
-        for path in paths:
-            # Without a date in it, the file depends on its data only.
-            metadata = {"CreationDate": None} if path.suffix == ".pdf" else None
-            with replacing(path) as temporary:
-                figure.savefig(temporary, dpi=160, metadata=metadata)
-    except FileError:
-        raise
-    except ValueError as error:
-        raise FileError(f"{path} cannot be written ({error}); use .png, .pdf or .svg") from error
 
 
 def plot_curves(setting: Setting, curves: Sequence[Curve], path: Path) -> None:

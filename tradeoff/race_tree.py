@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from tradeoff._arrays import Array, device_of, namespace
 from tradeoff.decoders import GumbelMax
-from tradeoff.draws import at, draft_acceptance, residual, uniform_of
+from tradeoff.laws import at, draft_acceptance, residual, uniform_of
 
 __all__ = ["TreeVerdict", "one_race_candidates", "one_race_tree"]
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
+from tradeoff.display import shown
 from tradeoff.errors import FileError
-from tradeoff.visible import shown
 
 __all__ = ["Record", "Run", "no_record"]
 

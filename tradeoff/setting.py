@@ -11,8 +11,8 @@ from tradeoff._arrays import to_numpy
 from tradeoff.coupling import ExactPairs, SampledPairs, sample_pairs
 from tradeoff.decoders import Decoder, GumbelMax, is_degenerate
 from tradeoff.estimate import Estimate
+from tradeoff.laws import acceptance_probability, distribution_pair, excess
 from tradeoff.measures import exact_pairs, sampling_efficiency
-from tradeoff.simplex import acceptance_probability, distribution_pair, excess
 from tradeoff.simulation import DEFAULT_SEEDS, check_seeds, pair_mean
 
 __all__ = ["Setting"]
@@ -23,7 +23,7 @@ class Setting:
     """P, Q, a decoder for each side, and how to estimate what has no closed form.
 
     Args:
-        p, q: target and draft distributions, [n]; anything `tradeoff.simplex.distribution` accepts.
+        p, q: target and draft distributions, [n]; anything `tradeoff.laws.distribution` accepts.
         target, draft: decoders; they share zeta if they read the same kind of it.
         seeds, seed: number of Monte Carlo seeds, and the seed of their generator.
 

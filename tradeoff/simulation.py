@@ -17,7 +17,7 @@ from tradeoff.coupling import SampledPairs
 from tradeoff.decoders import Decoder, shares_randomness
 from tradeoff.decoders.base import FiniteDecoder, draw_antithetic
 from tradeoff.estimate import Estimate
-from tradeoff.simplex import acceptance_probability, excess
+from tradeoff.laws import acceptance_probability, excess
 
 __all__ = [
     "DEFAULT_SEEDS",

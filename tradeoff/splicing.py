@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import eigh_tridiagonal
 
-from tradeoff.simplex import entropy, plogp
+from tradeoff.laws import entropy, plogp
 
 __all__ = ["GoogleEntropy", "HuEntropy", "SplicedEntropy", "spliced_law"]
 

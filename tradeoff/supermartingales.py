@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tradeoff.simplex import distribution
+from tradeoff.laws import distribution
 
 __all__ = ["EProcess", "first_crossing", "log_mixture", "log_p_values"]
 

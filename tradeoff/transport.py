@@ -27,7 +27,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from tradeoff.simplex import entropy
+from tradeoff.laws import entropy
 
 __all__ = ["Exact", "Plan", "Sinkhorn", "Solver", "detection_gap", "plan_strength"]
 

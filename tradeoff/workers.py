@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 
-from tradeoff.console import hide_announcements
+from tradeoff.display import hide_announcements
 
 __all__ = ["worker_pool"]
 

@@ -11,8 +11,8 @@ import numpy as np
 from rich.table import Table
 
 from tests.benchmarks.bench_figure_1 import median_time
-from tradeoff.console import stdout
 from tradeoff.detection import Detector, Evidence, default_detector, detect
+from tradeoff.display.console import stdout
 from tradeoff.kernels import Algorithm1, OneRace
 from tradeoff.keys import Key
 from tradeoff.philox import VllmPhilox

@@ -21,7 +21,7 @@ from rich.table import Table
 
 from paper_repro.distil import mean_overlap
 from paper_repro.fit_jump import held_out_texts
-from tradeoff.console import exit_on_bad_input, stderr, stdout
+from tradeoff.display.console import exit_on_bad_input, stderr, stdout
 from tradeoff.llm.huggingface import PreTrainedModel, growing_cache, next_logits
 from tradeoff.llm.models import ModelPair, load_pair
 

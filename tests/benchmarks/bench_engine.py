@@ -29,8 +29,8 @@ import torch
 import typer
 from rich.table import Table
 
-from tradeoff.console import stdout
 from tradeoff.decoders import parse_decoder
+from tradeoff.display.console import stdout
 from tradeoff.kernels import Method, OneRace, Standard, make_method
 from tradeoff.keys import Key
 from tradeoff.llm.engine import Engine, EngineSettings

@@ -19,12 +19,12 @@ from scipy.optimize import minimize_scalar
 
 from figures.figure_1 import GAMMA, compute
 from tradeoff.classes import curve
-from tradeoff.console import stdout
 from tradeoff.coupling import race_coupling, race_diagonal
 from tradeoff.decoders import GumbelMax
+from tradeoff.display.console import stdout
+from tradeoff.laws import acceptance_probability, entropy, excess, overlap, plogp
 from tradeoff.paper import PAPER_P, PAPER_Q
 from tradeoff.setting import Setting
-from tradeoff.simplex import acceptance_probability, entropy, excess, overlap, plogp
 
 FAMILIES = ("linear", "hu", "google", "time-sharing")
 WANTED_ERROR = 1e-3

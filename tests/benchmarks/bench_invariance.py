@@ -13,8 +13,8 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
-from tradeoff.console import stderr, stdout
 from tradeoff.decoders import GumbelMax
+from tradeoff.display.console import stderr, stdout
 from tradeoff.kernels import make_method
 from tradeoff.keys import Key
 from tradeoff.llm.engine import Engine, EngineSettings

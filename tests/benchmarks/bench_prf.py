@@ -14,7 +14,7 @@ import torch
 from rich.table import Table
 
 from tests.benchmarks.bench_figure_1 import median_time
-from tradeoff.console import stdout
+from tradeoff.display.console import stdout
 from tradeoff.keys import Key
 from tradeoff.philox import VllmPhilox, philox4x32
 from tradeoff.prf import KeyedPrf, Stream

@@ -21,13 +21,13 @@ from collections.abc import Callable
 import numpy as np
 from rich.table import Table
 
-from tradeoff.console import stdout
 from tradeoff.decoders import SimplexScores
 from tradeoff.decoders.transport import SideInformation, Transport, TransportWarning
+from tradeoff.display.console import stdout
 from tradeoff.keys import Key
+from tradeoff.laws import entropy
 from tradeoff.prf import KeyedPrf
 from tradeoff.scores import RandomScores, Scores, remembered_rows
-from tradeoff.simplex import entropy
 from tradeoff.transport import Exact, Sinkhorn, Solver
 
 N = 50_000

@@ -94,7 +94,7 @@ def test_without_standard_input(folder: Path, monkeypatch: pytest.MonkeyPatch) -
         def __getattr__(self, name: str) -> object:
             return getattr(sys, name)
 
-    monkeypatch.setattr("tradeoff.console.sys", WithoutStandardInput())
+    monkeypatch.setattr("tradeoff.display.console.sys", WithoutStandardInput())
     path = lines(folder / "x.jsonl", {"token_ids": marked(40)})
     assert findings(detect(folder, path, "--json"))[0]["verdict"] == "watermarked"
     result = detect(folder, "-")

@@ -28,9 +28,9 @@ from tradeoff.detection.anchored import (
 )
 from tradeoff.evalues import growth_at
 from tradeoff.kernels import Basic, KeepEfficiency, KeepStrength, Method, OneRace, TwoKeys, make_method
+from tradeoff.laws import overlap
 from tradeoff.prf import Stream
 from tradeoff.randomness import SimulatedRandomness
-from tradeoff.simplex import overlap
 
 N = len(P)
 TEXTS = 50_000

@@ -27,9 +27,9 @@ from tradeoff.detection.bayes import (
 from tradeoff.errors import FileError
 from tradeoff.kernels import Algorithm1, KeepStrength
 from tradeoff.keys import Key
+from tradeoff.laws import overlap
 from tradeoff.prf import KeyedPrf, Stream
 from tradeoff.randomness import SimulatedRandomness
-from tradeoff.simplex import overlap
 
 ROUNDS, TOKENS = 8, 20
 MIXINGS = ["single", "layer", "token", "mlp", "oracle"]

@@ -28,10 +28,10 @@ from tradeoff.detection.calibration import rate
 from tradeoff.detection.gumbel import exponential_scores
 from tradeoff.kernels import Algorithm1, Basic, KeepStrength, Method, OneRace, SingleKey, TwoKeys
 from tradeoff.keys import Key
+from tradeoff.laws import excess, overlap
 from tradeoff.llm.text import human_paragraphs
 from tradeoff.prf import KeyedPrf, Stream
 from tradeoff.randomness import SimulatedRandomness
-from tradeoff.simplex import excess, overlap
 
 TEXTS, TOKENS = 100_000, 10
 

@@ -12,8 +12,8 @@ from jinja2 import UndefinedError
 from tests.pages import HOSTILE, SHOWN, read_page
 from tradeoff.detection.page import EvidencePage
 from tradeoff.detection.views import SHADES, Shown
+from tradeoff.display.html import environment, parts
 from tradeoff.errors import FileError
-from tradeoff.html import environment, parts
 
 TOKENS = [Shown(" word", 1, "score 1.00")]
 

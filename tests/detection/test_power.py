@@ -18,7 +18,7 @@ from tradeoff.detection.power import (
     score_variance,
     tokens_needed,
 )
-from tradeoff.simplex import entropy
+from tradeoff.laws import entropy
 
 PROFILES = [np.array([0.05, 0.4, 0.9, 1.0]), np.array([0.7, 0.95, 1.0])]
 #: What putting scores on a lattice may cost of the power.

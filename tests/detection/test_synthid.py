@@ -13,8 +13,8 @@ from tests.detection.ideal import Given, unmarked
 from tests.support import ALPHA, P, assert_within
 from tradeoff.decoders import SynthID
 from tradeoff.detection import Evidence, MeanBits, WeightedMeanBits, detect
-from tradeoff.draws import categorical
 from tradeoff.keys import Key
+from tradeoff.laws import categorical
 from tradeoff.prf import KeyedPrf, Stream
 
 BOTH = (Stream.DRAFT, Stream.TARGET)

@@ -11,10 +11,10 @@ from tests.support import Z, assert_within
 from tradeoff.classes import curve
 from tradeoff.coupling import race_diagonal
 from tradeoff.decoders import SynthID
+from tradeoff.laws import entropy, overlap
 from tradeoff.measures import google_end_point_strength, hu_end_point_strength
 from tradeoff.pareto import LinearEfficiency, linear_strength
 from tradeoff.setting import Setting
-from tradeoff.simplex import entropy, overlap
 
 
 @pytest.fixture(scope="module")

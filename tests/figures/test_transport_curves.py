@@ -14,8 +14,8 @@ from tests.support import P, Q, Z, assert_within
 from tradeoff.coupling import race_diagonal
 from tradeoff.decoders import Completed
 from tradeoff.decoders.base import FiniteDecoder, shares_randomness
+from tradeoff.laws import entropy, overlap
 from tradeoff.measures import google_end_point_strength, hu_end_point_strength
-from tradeoff.simplex import entropy, overlap
 
 GAMMA = np.array([0.0, 0.5, 1.0])
 SSE, MOST = float(overlap(P, Q)), float(entropy(P))

@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 from figures import transport_tilt
 from figures.transport_tilt import ALPHA, FAMILIES, compute, growth_of_classes, growth_of_stakes
 from tradeoff.decoders import heavy_water, simplex_water
+from tradeoff.laws import entropy, kl_divergence
 from tradeoff.llm.pairs import NextTokenPairs, save_pairs
 from tradeoff.measures import watermark_strength
-from tradeoff.simplex import entropy, kl_divergence
 from tradeoff.transport import Sinkhorn
 
 N, TEXTS = 30, 3

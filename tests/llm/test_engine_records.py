@@ -39,10 +39,10 @@ from tradeoff.kernels import (
     one_race_tree,
 )
 from tradeoff.keys import Key
+from tradeoff.laws import acceptance_probability, entropy, excess, overlap
 from tradeoff.llm.engine import EngineSettings
 from tradeoff.llm.rows import GeneratedText
 from tradeoff.prf import Prf, Stream
-from tradeoff.simplex import acceptance_probability, entropy, excess, overlap
 
 
 @every_case

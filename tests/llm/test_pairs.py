@@ -8,6 +8,7 @@ import torch
 
 from tests.support import ALPHA, chi_square_p
 from tradeoff.errors import FileError
+from tradeoff.laws import distribution, overlap
 from tradeoff.llm.pairs import (
     FIRST_POSITION,
     TEXT_TOKENS,
@@ -19,7 +20,6 @@ from tradeoff.llm.pairs import (
     save_pairs,
 )
 from tradeoff.llm.text import human_paragraphs
-from tradeoff.simplex import distribution, overlap
 
 
 @pytest.fixture(scope="module")

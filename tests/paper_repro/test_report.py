@@ -12,8 +12,8 @@ from jinja2 import UndefinedError
 
 from paper_repro.report import Section, write_report
 from tests.pages import HOSTILE, SHOWN, read_page
+from tradeoff.display.html import environment
 from tradeoff.errors import FileError
-from tradeoff.html import environment
 
 
 def written(folder: Path, *sections: Section) -> list[str]:

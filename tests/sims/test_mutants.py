@@ -11,8 +11,8 @@ from sims.report import Row, judge
 from sims.statements import STATEMENTS, evaluate
 from tradeoff import coupling, draws, kernels, measures, race_tree
 from tradeoff.decoders import synthid
-from tradeoff.draws import draft_acceptance
 from tradeoff.kernels import Algorithm1, OneRace, TwoKeys
+from tradeoff.laws import draft_acceptance
 from tradeoff.llm.rows import ContextWindow
 from tradeoff.prf import KeyedPrf, Stream
 

@@ -20,7 +20,7 @@ from sims.report import (
     print_table,
     write_summary,
 )
-from tradeoff.console import stderr
+from tradeoff.display.console import stderr
 
 
 def row(p_value: float, *, control: bool = False) -> Row:

@@ -15,8 +15,8 @@ from sims.statements import STATEMENTS, evaluate
 from sims.transport_completion import race_score
 from tests.support import Z
 from tradeoff.decoders import Completed, GumbelMax
-from tradeoff.draws import draft_acceptance
 from tradeoff.kernels import Algorithm1
+from tradeoff.laws import draft_acceptance
 from tradeoff.prf import Stream
 from tradeoff.randomness import SimulatedRandomness
 

@@ -34,7 +34,7 @@ from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
 from tests.versions.blame import UNCHANGED, blame, suspicion
 from tests.versions.lock import ROOT, differences, installed, locked, requirements, spelling
-from tradeoff.console import Words, exit_on_bad_input
+from tradeoff.display.console import Words, exit_on_bad_input
 
 __all__ = ["RECORDING", "Environment", "Report", "representatives"]
 

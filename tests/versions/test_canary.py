@@ -168,7 +168,7 @@ def test_pytest_that_does_not_come_to_its_end_has_failed(tmp_path: Path) -> None
     environment._variables = dict(os.environ)
     report = environment.test(["tests/no_such_test.py"])
     assert report.failures.keys() == {"tests/no_such_test.py"}
-    assert environment.retest(["tests/test_simplex.py::no_such_test", "tests/versions/test_blame.py"]) == {
+    assert environment.retest(["tests/test_laws.py::no_such_test", "tests/versions/test_blame.py"]) == {
         "tests/versions/test_blame.py"
     }
 

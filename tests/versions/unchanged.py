@@ -35,7 +35,7 @@ from tests.versions.commands import PARTS, STEPS, Step, chosen
 from tests.versions.comparison import changes, compared_files
 from tests.versions.lock import ROOT
 from tests.versions.outputs import Code, Outputs
-from tradeoff.console import Words, exit_on_bad_input
+from tradeoff.display.console import Words, exit_on_bad_input
 
 __all__ = ["main"]
 

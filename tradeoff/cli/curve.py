@@ -12,14 +12,14 @@ from rich.table import Table
 
 from tradeoff.api import curve
 from tradeoff.classes import CLASSES
-from tradeoff.console import exit_on_bad_input, print_written, require_stdout, stderr, stdout
 from tradeoff.decoders import parse_decoder, watermarks
+from tradeoff.display import exit_on_bad_input, print_written, require_stdout, stderr, stdout
 from tradeoff.files import output_folder, read_distribution, write_table
 from tradeoff.frontier import Curve
+from tradeoff.laws import entropy, overlap
 from tradeoff.measures import google_end_point_strength, hu_end_point_strength
 from tradeoff.paper import PAPER_P, PAPER_Q
 from tradeoff.setting import Setting
-from tradeoff.simplex import entropy, overlap
 from tradeoff.simulation import DEFAULT_SEEDS
 
 

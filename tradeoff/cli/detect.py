@@ -15,18 +15,6 @@ from rich.text import Text as Styled
 
 from tradeoff.api import detect_all
 from tradeoff.cli.key import read_key
-from tradeoff.console import (
-    Reader,
-    exit_on_bad_input,
-    print_error,
-    print_note,
-    print_warning,
-    print_written,
-    require_stdout,
-    stderr,
-    stdin,
-    stdout,
-)
 from tradeoff.decoders import watermarks
 from tradeoff.detection.json_texts import Broken
 from tradeoff.detection.page import EvidencePage
@@ -39,12 +27,24 @@ from tradeoff.detection.views import (
     terminal_view,
     unscored_tokens,
 )
+from tradeoff.display import (
+    Reader,
+    exit_on_bad_input,
+    print_error,
+    print_note,
+    print_warning,
+    print_written,
+    require_stdout,
+    stderr,
+    stdin,
+    stdout,
+    visible,
+)
 from tradeoff.errors import FileError
 from tradeoff.kernels import METHODS
 from tradeoff.prf_names import PRF_NAMES
 from tradeoff.verdicts import Options, Outcome, Result
 from tradeoff.verdicts.spelling import numbers
-from tradeoff.visible import visible
 
 __all__ = ["detect_command"]
 

@@ -10,8 +10,8 @@ import typer
 
 from tradeoff.api import generate
 from tradeoff.cli.key import read_key
-from tradeoff.console import exit_on_bad_input, print_note, print_warning, print_written, stdout
 from tradeoff.decoders import watermarks
+from tradeoff.display import exit_on_bad_input, print_note, print_warning, print_written, stdout
 from tradeoff.estimate import Estimate
 from tradeoff.kernels import WIDEST
 from tradeoff.prf_names import PRF_NAMES

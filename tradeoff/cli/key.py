@@ -9,10 +9,9 @@ from typing import Annotated
 
 import typer
 
-from tradeoff.console import exit_on_bad_input, print_warning, require_stdout, stdout
+from tradeoff.display import exit_on_bad_input, print_warning, require_stdout, stdout, visible
 from tradeoff.keys import Key, read_key_file
 from tradeoff.prf_names import prf_type
-from tradeoff.visible import visible
 
 __all__ = ["key_app", "read_key"]
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from tradeoff.display import shown
 from tradeoff.errors import FileError
-from tradeoff.visible import shown
 
 __all__ = ["Broken", "Claims", "Text", "not_utf8", "texts_of_json", "texts_of_lines"]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from types import TracebackType
 
 from tradeoff.detection.views import SHADES, Shown, shade_name
+from tradeoff.display import environment, parts
 from tradeoff.errors import FileError
 from tradeoff.files import refusing, replacing
-from tradeoff.html import environment, parts
 
 __all__ = ["EvidencePage"]
 

@@ -18,7 +18,7 @@ from rich.cells import cell_len
 
 from tradeoff.detection.detector import Detector, Score
 from tradeoff.detection.evidence import Evidence
-from tradeoff.visible import visible
+from tradeoff.display import visible
 
 __all__ = [
     "SHADES",

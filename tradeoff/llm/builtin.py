@@ -26,7 +26,7 @@ from pathlib import Path
 from platformdirs import user_cache_dir
 from safetensors import SafetensorError
 
-from tradeoff.console import stderr
+from tradeoff.display import stderr
 from tradeoff.locks import remove_abandoned, workplace
 
 __all__ = [

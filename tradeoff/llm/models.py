@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from tradeoff.console import stderr
+from tradeoff.display import stderr
 from tradeoff.llm.builtin import ModelDownloadError, ModelUnavailableError
 from tradeoff.llm.huggingface import (
     PreTrainedModel,

@@ -11,12 +11,12 @@ import torch
 
 from tradeoff.kernels import Method
 from tradeoff.keyed_randomness import KeyedRandomness
+from tradeoff.laws import entropy, overlap
 from tradeoff.llm.keyed import vocabulary_ids
 from tradeoff.llm.rows import Row, Step
 from tradeoff.llm.sampling import Sampling
 from tradeoff.llm.slots import Feeder
 from tradeoff.prf import Prf
-from tradeoff.simplex import entropy, overlap
 
 __all__ = ["Speculator"]
 

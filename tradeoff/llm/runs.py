@@ -11,9 +11,8 @@ from typing import overload
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from tradeoff.console import Words, print_warning, stderr
 from tradeoff.decoders import decoder_name
-from tradeoff.html import table
+from tradeoff.display import Words, print_warning, stderr, table
 from tradeoff.llm.engine import Engine, EngineSettings
 from tradeoff.llm.measurements import counted_steps
 from tradeoff.llm.models import ModelPair, weights_fingerprint

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tradeoff.console import INSTALL_LLM
 from tradeoff.decoders import Decoder, parse_decoder, watermarks
 from tradeoff.detection import Detector, Evidence, Score, detect
 from tradeoff.detection.choice import detector_called
 from tradeoff.detection.json_texts import Claims, Text
 from tradeoff.detection.sequential import Sequential, of_e_values
+from tradeoff.display import INSTALL_LLM
 from tradeoff.errors import FileError
 from tradeoff.kernels import METHODS, Method, OneRace, Standard
 from tradeoff.keys import Key, KeyFormatError

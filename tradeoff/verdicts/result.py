@@ -17,7 +17,7 @@ from tradeoff.prf import Prf
 from tradeoff.scheme import Scheme
 
 if TYPE_CHECKING:
-    from tradeoff.drawing import Figure
+    from tradeoff.plotting import Figure
 
 __all__ = ["Outcome", "Reading", "Result"]
 
@@ -162,8 +162,7 @@ class Result:
     def plot(self) -> Figure:
         """The evidence along the text, with the level of the verdict."""
         # Pictures are not what detection waits for.
-        from tradeoff.drawing import new_figure
-        from tradeoff.plane import COLORS
+        from tradeoff.plotting import COLORS, new_figure
 
         figure, ((axes,),) = new_figure(size=(6.4, 3.2))
         tokens, log10_p = self.over_time()
@@ -211,7 +210,7 @@ class Result:
         return f"<Result: {self._told()}, {scored}{how}{remarks}>"
 
     def _repr_html_(self) -> str:
-        from tradeoff.html import table
+        from tradeoff.display import table
 
         told = self.to_dict() | {"log10_p": f"{self.log10_p:.2f}"}
         return table((name, value) for name, value in told.items() if value is not None)

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.table import Table
 
-from tradeoff.console import Words, print_error, stderr
-from tradeoff.visible import shown, visible
+from tradeoff.display.characters import shown, visible
+from tradeoff.display.console import Words, print_error, stderr
 
 #: Every character there is.
 ALL = [chr(code) for code in range(0x110000)]

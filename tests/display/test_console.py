@@ -9,7 +9,7 @@ import time
 import pytest
 import typer
 
-from tradeoff.console import exit_on_bad_input
+from tradeoff.display.console import exit_on_bad_input
 
 
 @pytest.mark.parametrize("error", [ValueError("bad p"), RuntimeError("no model"), OSError("no space")])
@@ -61,7 +61,7 @@ def test_announcements_of_other_packages_are_not_shown():
     """Unless one asks for them; other warnings are."""
     code = """
 import warnings
-from tradeoff.console import exit_on_bad_input
+from tradeoff.display.console import exit_on_bad_input
 with exit_on_bad_input():
     warnings.warn("a new name", FutureWarning)
     warnings.warn("a real one", UserWarning)

@@ -9,10 +9,11 @@ from scipy import stats
 
 from tests.support import P, Q, distributions, pairs
 from tradeoff.errors import DistributionError
-from tradeoff.simplex import (
+from tradeoff.laws import (
     NoExcessError,
     acceptance_probability,
     binary_entropy,
+    categorical,
     distribution,
     distribution_pair,
     entropy,
@@ -168,3 +169,18 @@ def test_the_tolerance_on_the_sum_is_1e_6():
     for off in (2e-6, -2e-6):
         with pytest.raises(DistributionError, match="further than 1e-06 from 1"):
             distribution([0.5, 0.5 + off])
+
+
+@given(p=distributions(), u=st.floats(1e-16, 1 - 2**-53))
+def test_categorical_inverts_the_distribution_function(p: np.ndarray, u: float) -> None:
+    token = int(categorical(p, np.array(u)))
+    assert p[token] > 0
+    end = np.cumsum(p)
+    assert end[token] >= u * end[-1] * (1 - 1e-15)
+    assert end[token] - p[token] <= u * end[-1] * (1 + 1e-15)
+
+
+def test_categorical_at_the_ends() -> None:
+    p = np.array([0.0, 0.3, 0.0, 0.7, 0.0])
+    assert categorical(p, np.array(2.0**-53)) == 1
+    assert categorical(p, np.array(1 - 2.0**-53)) == 3

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tradeoff.drawing import new_figure
+from tradeoff.plotting import new_figure
 
 ROOT = Path(__file__).parents[1]
-DOOR = ROOT / "tradeoff" / "drawing.py"
+DOOR = ROOT / "tradeoff" / "plotting.py"
 #: What Jupyter puts into the environment; it is not among the packages of this project.
 INLINE = "module://matplotlib_inline.backend_inline"
 

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import Task, TextColumn
 from rich.text import Text
 
-from tradeoff.visible import visible
+from tradeoff.display.characters import visible
 
 __all__ = [
     "INSTALL_LLM",

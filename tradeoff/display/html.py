@@ -7,7 +7,7 @@ from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from tradeoff.visible import visible
+from tradeoff.display.characters import visible
 
 if TYPE_CHECKING:
     from jinja2 import Environment, Template

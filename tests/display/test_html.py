@@ -10,8 +10,8 @@ from jinja2 import UndefinedError
 from markupsafe import Markup
 
 from tests.pages import HOSTILE, Page
-from tradeoff.html import environment, parts
-from tradeoff.visible import visible
+from tradeoff.display.characters import visible
+from tradeoff.display.html import environment, parts
 
 
 @pytest.mark.parametrize("value", [HOSTILE, Markup(HOSTILE), "two\nlines\tand <tabs>"], ids=ascii)
