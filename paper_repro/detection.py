@@ -41,7 +41,7 @@ from tradeoff.detection.power import power
 from tradeoff.detection.synthid import scored_rounds
 from tradeoff.detection.transport import AuthorsTest
 from tradeoff.kernels import Coin, Method, make_method
-from tradeoff.prf import Prf, Stream
+from tradeoff.keyed import Prf, Stream
 from tradeoff.records import Record
 
 __all__ = [

@@ -46,10 +46,10 @@ from paper_repro.side_by_side import generate_side_by_side, worthwhile
 from tradeoff.detection.anchored import AnchorReading
 from tradeoff.display import Words, exit_on_bad_input, print_written, stderr, stdout
 from tradeoff.files import output_folder, write_table
+from tradeoff.keyed import KeyedPrf
 from tradeoff.llm.models import ModelPair, load_pair
 from tradeoff.llm.prompts import encode_prompts
 from tradeoff.llm.rows import Prompt
-from tradeoff.prf import KeyedPrf
 
 __all__ = ["run_experiment"]
 

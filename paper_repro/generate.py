@@ -25,7 +25,7 @@ from tradeoff.decoders import parse_decoder
 from tradeoff.display import exit_on_bad_input, print_note, print_written, stdout
 from tradeoff.files import output_folder, write_table
 from tradeoff.kernels import make_method
-from tradeoff.keys import Key
+from tradeoff.keyed import Key, KeyedPrf
 from tradeoff.llm.engine import EngineSettings
 from tradeoff.llm.measurements import (
     aatps,
@@ -41,7 +41,6 @@ from tradeoff.llm.prompts import encode_prompts
 from tradeoff.llm.rows import Prompt
 from tradeoff.llm.runs import generate_texts
 from tradeoff.llm.sampling import Sampling
-from tradeoff.prf import KeyedPrf
 from tradeoff.records import Record
 
 RESULTS = Path("paper_repro/results/texts")

@@ -10,10 +10,9 @@ import numpy as np
 
 from tradeoff.detection import Evidence
 from tradeoff.errors import FileError
-from tradeoff.keys import Key
+from tradeoff.keyed import Key, KeyedPrf
 from tradeoff.llm.prompts import read_prompts
 from tradeoff.llm.text import human_paragraphs
-from tradeoff.prf import KeyedPrf
 
 __all__ = ["human_chunks", "null_evidence"]
 

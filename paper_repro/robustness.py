@@ -14,7 +14,7 @@ from tradeoff.detection import Evidence
 from tradeoff.detection.calibration import rate
 from tradeoff.detection.detector import Exactness
 from tradeoff.detection.edits import delete, insert, paste_into, substitute, truncate
-from tradeoff.prf import Prf
+from tradeoff.keyed import Prf
 
 __all__ = ["EDITS", "edit_table"]
 

@@ -29,10 +29,9 @@ from tradeoff.evalue_programme import maximal_coupling
 from tradeoff.evalues import growth_at, hedged_growth, log_anchored
 from tradeoff.files import write_table
 from tradeoff.kernels import KeepEfficiency
-from tradeoff.keys import Key
+from tradeoff.keyed import Key, KeyedPrf
 from tradeoff.laws import total_variation
 from tradeoff.plotting import COLORS
-from tradeoff.prf import KeyedPrf
 from tradeoff.randomness import open_uniform
 
 __all__ = ["run", "zipf_pair"]

@@ -31,9 +31,8 @@ from sims.report import Row, compare, mean_and_error
 from tradeoff.buckets import bucket_law, seed_bucket
 from tradeoff.evalues import log_anchored, log_anchored_matrix, log_hedged, plug_in_eps
 from tradeoff.files import write_table
-from tradeoff.keys import Key
+from tradeoff.keyed import Key, KeyedPrf, Stream
 from tradeoff.plotting import COLORS
-from tradeoff.prf import KeyedPrf, Stream
 
 __all__ = ["run"]
 

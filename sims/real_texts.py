@@ -23,8 +23,8 @@ from tradeoff.decoders import GumbelMax
 from tradeoff.detection.evidence import text_contexts
 from tradeoff.detection.model_aware import ModelAware
 from tradeoff.kernels import Algorithm1, Method, OneRace, TwoKeys
+from tradeoff.keyed import Key, KeyedPrf, Prf
 from tradeoff.keyed_randomness import KeyedRandomness
-from tradeoff.keys import Key
 from tradeoff.laws import categorical, entropy
 from tradeoff.llm.engine import Engine, EngineSettings
 from tradeoff.llm.forced import Replay, replay
@@ -37,7 +37,6 @@ from tradeoff.llm.rows import GeneratedText
 from tradeoff.llm.sampling import Sampling
 from tradeoff.llm.text import builtin_prompts
 from tradeoff.pareto import linear_strength
-from tradeoff.prf import KeyedPrf, Prf
 from tradeoff.randomness import open_uniform
 
 __all__ = ["GAMMA", "TEMPERATURES", "Decay", "EngineTexts", "engine_texts", "simulated_texts"]

@@ -31,11 +31,10 @@ from tradeoff.decoders import Decoder, GumbelMax, SynthID
 from tradeoff.decoders.synthid import TournamentBits
 from tradeoff.files import write_table
 from tradeoff.kernels import Algorithm1, Method, OneRace, OneRaceTree, SingleKey
-from tradeoff.keys import Key
+from tradeoff.keyed import Key, KeyedPrf, Stream
 from tradeoff.laws import at
 from tradeoff.llm.rows import ContextWindow
 from tradeoff.plotting import COLORS
-from tradeoff.prf import KeyedPrf, Stream
 from tradeoff.randomness import open_uniform
 
 __all__ = ["run"]

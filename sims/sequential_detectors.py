@@ -49,10 +49,9 @@ from tradeoff.detection.simplex_water_bets import SimplexBets, value_log_bets
 from tradeoff.detection.transport import rank_log_bets
 from tradeoff.detection.transport_bets import TransportBets
 from tradeoff.files import write_table
-from tradeoff.keys import Key
+from tradeoff.keyed import Key, KeyedPrf, Stream
 from tradeoff.laws import categorical
 from tradeoff.plotting import COLORS
-from tradeoff.prf import KeyedPrf, Stream
 from tradeoff.randomness import open_uniform
 from tradeoff.scores import RandomScores, Scores, seeded_table
 

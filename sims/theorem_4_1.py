@@ -39,10 +39,10 @@ from tradeoff.kernels import (
     SingleKey,
     TwoKeys,
 )
+from tradeoff.keyed import Stream
 from tradeoff.laws import draft_acceptance, entropy, kl_divergence, overlap, residual
 from tradeoff.measures import google_end_point_strength, hu_end_point_strength
 from tradeoff.plotting import COLORS
-from tradeoff.prf import Stream
 from tradeoff.randomness import Randomness, SimulatedRandomness
 
 __all__ = ["SharedCoin", "label", "run", "tree_efficiency"]

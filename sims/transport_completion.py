@@ -49,9 +49,9 @@ from tradeoff.decoders.completed import Completion
 from tradeoff.decoders.synthid import TournamentBits
 from tradeoff.files import write_table
 from tradeoff.kernels import Algorithm1
+from tradeoff.keyed import Stream
 from tradeoff.laws import acceptance_probability, entropy, kl_divergence, overlap, residual
 from tradeoff.plotting import COLORS
-from tradeoff.prf import Stream
 from tradeoff.randomness import SimulatedRandomness
 from tradeoff.scores import seeded_table
 from tradeoff.transport import Sinkhorn

@@ -16,9 +16,10 @@ from tests.support import ALPHA, chi_square_p, pairs
 from tradeoff.buckets import bucket_law, couple, seed_bucket
 from tradeoff.errors import DistributionError
 from tradeoff.evalues import log_anchored_matrix
-from tradeoff.keys import Key
+from tradeoff.keyed.blake2 import KeyedPrf
+from tradeoff.keyed.keys import Key
+from tradeoff.keyed.prf import Stream
 from tradeoff.laws import overlap, total_variation
-from tradeoff.prf import KeyedPrf, Stream
 
 PRF = KeyedPrf(Key(bytes(range(32))))
 N = 100_000

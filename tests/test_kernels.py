@@ -28,13 +28,13 @@ from tradeoff.kernels import (
     Standard,
     TwoKeys,
 )
+from tradeoff.keyed.prf import Stream
 from tradeoff.laws import acceptance_probability, categorical, entropy, excess, overlap
 from tradeoff.measures import (
     google_end_point_strength,
     hu_end_point_strength,
     sampling_efficiency,
 )
-from tradeoff.prf import Stream
 from tradeoff.randomness import SimulatedRandomness
 
 #: Methods whose token is a function of the key alone.

@@ -12,7 +12,7 @@ from tradeoff.kernels import (
     METHODS,
     make_method,
 )
-from tradeoff.prf import Stream
+from tradeoff.keyed.prf import Stream
 from tradeoff.randomness import SimulatedRandomness
 
 

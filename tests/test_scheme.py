@@ -10,10 +10,11 @@ import tradeoff as td
 from tradeoff.decoders import heavy_water, simplex_water
 from tradeoff.detection import Aaronson, RaceBets, SumOfKeys
 from tradeoff.kernels import METHODS, Algorithm1, OneRace, OneRaceTree, Standard
-from tradeoff.keys import Key
-from tradeoff.philox import VllmPhilox
-from tradeoff.prf import KeyedPrf, Stream
-from tradeoff.prf_names import PRF_NAMES
+from tradeoff.keyed.blake2 import KeyedPrf
+from tradeoff.keyed.formats import PRF_NAMES
+from tradeoff.keyed.keys import Key
+from tradeoff.keyed.philox import VllmPhilox
+from tradeoff.keyed.prf import Stream
 from tradeoff.scheme import Scheme, Sight
 
 WATERMARKS = ["gumbel", "synthid:3", "synthid:inf", "simplexwater:4", "completed:heavywater:gamma,k=16"]

@@ -38,9 +38,8 @@ if TYPE_CHECKING:
     from tradeoff.estimate import Estimate
     from tradeoff.frontier import Curve
     from tradeoff.kernels import METHODS, Method
-    from tradeoff.keys import Key
+    from tradeoff.keyed import Key, Stream
     from tradeoff.llm.models import load_pair
-    from tradeoff.prf import Stream
     from tradeoff.records import Record
     from tradeoff.scheme import Scheme
     from tradeoff.setting import Setting

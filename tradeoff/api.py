@@ -22,9 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tradeoff.estimate import Estimate
-from tradeoff.keys import Key
-from tradeoff.prf import PAD
-from tradeoff.prf_names import prf_type
+from tradeoff.keyed import PAD, Key, prf_type
 from tradeoff.records import Record
 from tradeoff.scheme import Scheme, read_watermark
 

@@ -11,7 +11,7 @@ unbiased for every h, and e* with n = m is valid for every h, because the seed b
 was generated token by token from a seed S can be read the same way, with the seed h(S), which has law p0_h as
 well; buckets then only forgive mismatches within one bucket.
 
-h is independent and uniform for every token (`tradeoff.prf.KeyedPrf.buckets`), not a balanced division of
+h is independent and uniform for every token (`tradeoff.keyed.KeyedPrf.buckets`), not a balanced division of
 the vocabulary. It needs no table, so that a detector reads single tokens; and balanced numbers of tokens
 would not balance their mass, which sits on a few of them.
 """

@@ -33,8 +33,8 @@ from tradeoff._arrays import Array, namespace
 from tradeoff.coupling import race_diagonal
 from tradeoff.decoders import Decoder, GumbelMax, Identity, is_degenerate
 from tradeoff.extensions import load_extensions
+from tradeoff.keyed import Stream
 from tradeoff.laws import at, categorical, draft_acceptance, overlap, residual, uniform_of
-from tradeoff.prf import Stream
 from tradeoff.race_tree import TreeVerdict, one_race_candidates, one_race_tree
 from tradeoff.randomness import Randomness
 

@@ -11,7 +11,7 @@ import numpy as np
 from tradeoff._arrays import Array, like, namespace
 from tradeoff.decoders import Decoder, GumbelMax
 from tradeoff.decoders.sources import TrueSource
-from tradeoff.prf import Prf, Stream
+from tradeoff.keyed import Prf, Stream
 from tradeoff.randomness import open_uniform
 from tradeoff.scores import seeded_table
 

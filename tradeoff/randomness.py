@@ -8,7 +8,7 @@ import numpy as np
 
 from tradeoff._arrays import Array
 from tradeoff.decoders import Decoder, GumbelMax
-from tradeoff.prf import Stream
+from tradeoff.keyed import Stream
 
 __all__ = ["Randomness", "SimulatedRandomness", "open_uniform"]
 

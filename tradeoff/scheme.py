@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tradeoff.decoders import Decoder, decoder_name, parse_decoder
 from tradeoff.kernels import METHODS, Coin, Detection, Method, OneRace, Standard, make_method, method_type
-from tradeoff.keys import Key
-from tradeoff.prf import Kind, Prf, check_supplied, check_width
-from tradeoff.prf_names import PRF_NAMES, parse_prf, prf_type
+from tradeoff.keyed import PRF_NAMES, Key, Kind, Prf, check_supplied, check_width, parse_prf, prf_type
 
 if TYPE_CHECKING:
     from tradeoff.detection.bets import Bets

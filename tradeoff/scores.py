@@ -17,8 +17,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 from scipy import special
 
-from tradeoff.keys import Key
-from tradeoff.prf import KeyedPrf, Prf
+from tradeoff.keyed import Key, KeyedPrf, Prf
 
 __all__ = ["SCORE_LAWS", "RandomScores", "Scores", "remembered_rows", "seeded_table"]
 

@@ -6,7 +6,7 @@ import numpy as np
 from decoder import UniformTournament
 
 from tradeoff.detection import LatticeDetector, detector_of
-from tradeoff.prf import Stream
+from tradeoff.keyed import Stream
 
 # The eight highest bits of a signed number of 64: its last counts -128.
 WEIGHTS = np.array([1, 2, 4, 8, 16, 32, 64, -128])

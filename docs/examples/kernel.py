@@ -17,7 +17,7 @@ from tradeoff.kernels import (
     random_draw,
     register_method,
 )
-from tradeoff.prf import Stream
+from tradeoff.keyed import Stream
 
 
 @register_method

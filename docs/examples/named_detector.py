@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from tradeoff.detection import LatticeDetector, register_detector
-from tradeoff.prf import Stream
+from tradeoff.keyed import Stream
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ from tests.benchmarks.bench_figure_1 import median_time
 from tradeoff.detection import Detector, Evidence, default_detector, detect
 from tradeoff.display.console import stdout
 from tradeoff.kernels import Algorithm1, OneRace
-from tradeoff.keys import Key
-from tradeoff.philox import VllmPhilox
-from tradeoff.prf import KeyedPrf, Prf
+from tradeoff.keyed.blake2 import KeyedPrf
+from tradeoff.keyed.keys import Key
+from tradeoff.keyed.philox import VllmPhilox
+from tradeoff.keyed.prf import Prf
 
 N = 49_152
 TEXTS, LENGTH = 1_000, 200

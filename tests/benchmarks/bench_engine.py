@@ -32,14 +32,14 @@ from rich.table import Table
 from tradeoff.decoders import parse_decoder
 from tradeoff.display.console import stdout
 from tradeoff.kernels import Method, OneRace, Standard, make_method
-from tradeoff.keys import Key
+from tradeoff.keyed.blake2 import KeyedPrf
+from tradeoff.keyed.keys import Key
 from tradeoff.llm.engine import Engine, EngineSettings
 from tradeoff.llm.models import ModelPair, load_pair
 from tradeoff.llm.prompts import encode_prompts
 from tradeoff.llm.rounds import Speculator
 from tradeoff.llm.rows import GeneratedText, Prompt, Row
 from tradeoff.llm.text import builtin_prompts
-from tradeoff.prf import KeyedPrf
 
 LOOKAHEAD = 3
 WIDE = 16

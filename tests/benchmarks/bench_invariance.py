@@ -16,12 +16,12 @@ from rich.progress import Progress
 from tradeoff.decoders import GumbelMax
 from tradeoff.display.console import stderr, stdout
 from tradeoff.kernels import make_method
-from tradeoff.keys import Key
+from tradeoff.keyed.blake2 import KeyedPrf
+from tradeoff.keyed.keys import Key
 from tradeoff.llm.engine import Engine, EngineSettings
 from tradeoff.llm.models import load_pair
 from tradeoff.llm.prompts import encode_prompts
 from tradeoff.llm.text import builtin_prompts
-from tradeoff.prf import KeyedPrf
 
 
 def main(

@@ -15,10 +15,11 @@ from rich.table import Table
 
 from tests.benchmarks.bench_figure_1 import median_time
 from tradeoff.display.console import stdout
-from tradeoff.keys import Key
-from tradeoff.philox import VllmPhilox, philox4x32
-from tradeoff.prf import KeyedPrf, Stream
-from tradeoff.prf_bits import minus_log, mix, open_unit
+from tradeoff.keyed.bits import minus_log, mix, open_unit
+from tradeoff.keyed.blake2 import KeyedPrf
+from tradeoff.keyed.keys import Key
+from tradeoff.keyed.philox import VllmPhilox, philox4x32
+from tradeoff.keyed.prf import Stream
 
 N = 49_152
 LARGE_N = 151_936

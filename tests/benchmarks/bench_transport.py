@@ -24,9 +24,9 @@ from rich.table import Table
 from tradeoff.decoders import SimplexScores
 from tradeoff.decoders.transport import SideInformation, Transport, TransportWarning
 from tradeoff.display.console import stdout
-from tradeoff.keys import Key
+from tradeoff.keyed.blake2 import KeyedPrf
+from tradeoff.keyed.keys import Key
 from tradeoff.laws import entropy
-from tradeoff.prf import KeyedPrf
 from tradeoff.scores import RandomScores, Scores, remembered_rows
 from tradeoff.transport import Exact, Sinkhorn, Solver
 

@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 from tradeoff.cli import app
 from tradeoff.decoders import SynthID
 from tradeoff.decoders.synthid import TournamentBits
-from tradeoff.keys import Key
-from tradeoff.prf import KeyedPrf, Prf, Stream
+from tradeoff.keyed.blake2 import KeyedPrf
+from tradeoff.keyed.keys import Key
+from tradeoff.keyed.prf import Prf, Stream
 
 runner = CliRunner()
 KEY = Key(bytes(range(32)))

@@ -25,9 +25,9 @@ from tests.cli.detecting import (
 from tradeoff.decoders import parse_decoder
 from tradeoff.detection import Aaronson, Evidence, SumOfKeys, WeightedMeanBits, default_detector
 from tradeoff.kernels import METHODS, make_method
-from tradeoff.keys import Key
-from tradeoff.philox import VllmPhilox
-from tradeoff.prf import Stream
+from tradeoff.keyed.keys import Key
+from tradeoff.keyed.philox import VllmPhilox
+from tradeoff.keyed.prf import Stream
 
 FIELDS = {
     **{"id": str, "source": str, "verdict": str, "log10_p": float, "tokens": int, "tokens_scored": int},

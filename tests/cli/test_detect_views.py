@@ -24,7 +24,7 @@ from tests.cli.detecting import (
 )
 from tests.pages import read_page
 from tradeoff.detection import Aaronson, Evidence
-from tradeoff.prf import Stream
+from tradeoff.keyed.prf import Stream
 
 
 def test_page_is_escaped_and_complete(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.cli.detecting import KEY, detect, flat, lines, marked, other, runner
 from tradeoff.cli import app
-from tradeoff.philox import VllmPhilox
+from tradeoff.keyed.philox import VllmPhilox
 
 HOSTILE = "a\x1b]0;X\x07\x1b[2J\u202eb\u2066\u200b:warning:[/red]"
 SHOWN = r"a\u001b]0;X\u0007\u001b[2J\u202eb\u2066\u200b:warning:[/red]"

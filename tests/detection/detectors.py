@@ -15,7 +15,7 @@ from tradeoff.detection import (
     RacePrior,
     SumOfKeys,
 )
-from tradeoff.prf import Stream
+from tradeoff.keyed.prf import Stream
 
 #: Probabilities with which tokens win, as a model may give them.
 PRIOR = RacePrior(np.array([0.02, 0.3, 0.9, 1.0]), np.array([0.1, 0.3, 0.3, 0.3]))

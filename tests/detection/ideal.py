@@ -12,7 +12,7 @@ from scipy import stats
 from tests.support import ALPHA
 from tradeoff.detection import Detector
 from tradeoff.detection.power import expected_score, score_variance
-from tradeoff.prf import Stream
+from tradeoff.keyed.prf import Stream
 from tradeoff.scores import Scores
 
 

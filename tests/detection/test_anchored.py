@@ -28,8 +28,8 @@ from tradeoff.detection.anchored import (
 )
 from tradeoff.evalues import growth_at
 from tradeoff.kernels import Basic, KeepEfficiency, KeepStrength, Method, OneRace, TwoKeys, make_method
+from tradeoff.keyed.prf import Stream
 from tradeoff.laws import overlap
-from tradeoff.prf import Stream
 from tradeoff.randomness import SimulatedRandomness
 
 N = len(P)

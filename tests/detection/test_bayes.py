@@ -26,9 +26,10 @@ from tradeoff.detection.bayes import (
 )
 from tradeoff.errors import FileError
 from tradeoff.kernels import Algorithm1, KeepStrength
-from tradeoff.keys import Key
+from tradeoff.keyed.blake2 import KeyedPrf
+from tradeoff.keyed.keys import Key
+from tradeoff.keyed.prf import Stream
 from tradeoff.laws import overlap
-from tradeoff.prf import KeyedPrf, Stream
 from tradeoff.randomness import SimulatedRandomness
 
 ROUNDS, TOKENS = 8, 20

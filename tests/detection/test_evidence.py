@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from tradeoff.decoders import SimplexScores
 from tradeoff.detection import evidence as evidence_module
 from tradeoff.detection.evidence import Evidence, scored_positions, text_contexts
-from tradeoff.keys import Key
+from tradeoff.keyed.blake2 import KeyedPrf
+from tradeoff.keyed.keys import Key
+from tradeoff.keyed.philox import VllmPhilox
+from tradeoff.keyed.prf import PAD, Prf, Stream
 from tradeoff.llm.rows import ContextWindow
-from tradeoff.philox import VllmPhilox
-from tradeoff.prf import PAD, KeyedPrf, Prf, Stream
 from tradeoff.scores import RandomScores
 
 KEY = Key(b"the key of the evidence tests...")

@@ -7,7 +7,7 @@ import pytest
 
 from tests.detection.ideal import Given
 from tradeoff.detection import fit_tau
-from tradeoff.prf import Stream
+from tradeoff.keyed.prf import Stream
 
 
 def two_key_texts(share: float, threshold: float, texts: int, tokens: int, seed: int) -> list[Given]:

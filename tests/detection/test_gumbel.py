@@ -27,10 +27,11 @@ from tradeoff.detection import (
 from tradeoff.detection.calibration import rate
 from tradeoff.detection.gumbel import exponential_scores
 from tradeoff.kernels import Algorithm1, Basic, KeepStrength, Method, OneRace, SingleKey, TwoKeys
-from tradeoff.keys import Key
+from tradeoff.keyed.blake2 import KeyedPrf
+from tradeoff.keyed.keys import Key
+from tradeoff.keyed.prf import Stream
 from tradeoff.laws import excess, overlap
 from tradeoff.llm.text import human_paragraphs
-from tradeoff.prf import KeyedPrf, Stream
 from tradeoff.randomness import SimulatedRandomness
 
 TEXTS, TOKENS = 100_000, 10

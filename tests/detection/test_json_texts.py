@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tradeoff.detection import json_texts
 from tradeoff.detection.json_texts import Broken, Text, texts_of_json, texts_of_lines
-from tradeoff.keys import Key
+from tradeoff.keyed.keys import Key
 from tradeoff.verdicts import Examiner, Options
 
 KEY = Key(b"the key of the long texts")

@@ -11,8 +11,9 @@ import pytest
 from tradeoff.detection import LatticeDetector, detect
 from tradeoff.detection.bets import ScoreBets
 from tradeoff.detection.evidence import Evidence
-from tradeoff.keys import Key
-from tradeoff.prf import KeyedPrf, Stream
+from tradeoff.keyed.blake2 import KeyedPrf
+from tradeoff.keyed.keys import Key
+from tradeoff.keyed.prf import Stream
 
 EVIDENCE = Evidence(np.random.default_rng(0).integers(0, 99, 200), KeyedPrf(Key(bytes(32))))
 

@@ -21,7 +21,7 @@ from tradeoff.detection import (
     SumOfKeys,
 )
 from tradeoff.detection.power import expected_score
-from tradeoff.prf import Stream
+from tradeoff.keyed.prf import Stream
 
 
 def test_log_ratio_is_a_density_ratio():

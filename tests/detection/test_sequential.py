@@ -26,10 +26,11 @@ from tradeoff.detection.sequential import (
     bonferroni,
     log_e_values,
 )
-from tradeoff.keys import Key
+from tradeoff.keyed.blake2 import KeyedPrf
+from tradeoff.keyed.keys import Key
+from tradeoff.keyed.philox import VllmPhilox
+from tradeoff.keyed.prf import Stream
 from tradeoff.llm.text import human_paragraphs
-from tradeoff.philox import VllmPhilox
-from tradeoff.prf import KeyedPrf, Stream
 from tradeoff.supermartingales import log_p_values
 
 TEXTS, TOKENS, ROUNDS = 50_000, 60, 6

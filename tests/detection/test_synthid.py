@@ -13,9 +13,10 @@ from tests.detection.ideal import Given, unmarked
 from tests.support import ALPHA, P, assert_within
 from tradeoff.decoders import SynthID
 from tradeoff.detection import Evidence, MeanBits, WeightedMeanBits, detect
-from tradeoff.keys import Key
+from tradeoff.keyed.blake2 import KeyedPrf
+from tradeoff.keyed.keys import Key
+from tradeoff.keyed.prf import Stream
 from tradeoff.laws import categorical
-from tradeoff.prf import KeyedPrf, Stream
 
 BOTH = (Stream.DRAFT, Stream.TARGET)
 KINDS = [MeanBits, WeightedMeanBits]

@@ -17,7 +17,8 @@ from tests.support import ALPHA
 from tradeoff.decoders import heavy_water
 from tradeoff.detection import Evidence, detect
 from tradeoff.detection.table import RowSum, TableSum
-from tradeoff.prf import KeyedPrf, Stream
+from tradeoff.keyed.blake2 import KeyedPrf
+from tradeoff.keyed.prf import Stream
 from tradeoff.scores import RandomScores
 
 HEAVY = RandomScores("lognormal", 256)

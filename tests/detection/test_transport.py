@@ -29,7 +29,7 @@ from tradeoff.detection.completed import CompletedSum
 from tradeoff.detection.simplex_water import SimplexSum
 from tradeoff.detection.transport import AuthorsTest, RankRatio
 from tradeoff.detection_gaps import simplex_gap
-from tradeoff.prf import Stream
+from tradeoff.keyed.prf import Stream
 from tradeoff.scores import RandomScores, Scores, seeded_table
 from tradeoff.transport import Sinkhorn
 

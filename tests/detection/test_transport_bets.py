@@ -36,7 +36,7 @@ from tradeoff.detection.simplex_water_bets import TILTS, SimplexBets, value_log_
 from tradeoff.detection.transport import RankRatio, rank_log_bets
 from tradeoff.detection.transport_bets import TransportBets
 from tradeoff.kernels import Algorithm1, Basic, KeepEfficiency, TwoKeys
-from tradeoff.prf import Stream
+from tradeoff.keyed.prf import Stream
 from tradeoff.scores import RandomScores, Scores, seeded_table
 from tradeoff.transport import Sinkhorn
 

@@ -10,8 +10,9 @@ from tradeoff.decoders.completed import Completion
 from tradeoff.detection import RankRatio, SimplexBets, SimplexSum, TransportBets, WeightedMeanBits
 from tradeoff.detection.bets import StreamBets, TournamentBets
 from tradeoff.detection.lattice import Statistic
-from tradeoff.keys import Key
-from tradeoff.prf import KeyedPrf, Stream
+from tradeoff.keyed.blake2 import KeyedPrf
+from tradeoff.keyed.keys import Key
+from tradeoff.keyed.prf import Stream
 from tradeoff.scores import Scores, seeded_table
 
 BOTH = (Stream.DRAFT, Stream.TARGET)

@@ -22,14 +22,14 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from tradeoff.decoders import GumbelMax
 from tradeoff.kernels import make_method
-from tradeoff.keys import Key
+from tradeoff.keyed.blake2 import KeyedPrf
+from tradeoff.keyed.keys import Key
 from tradeoff.llm.configurations import model_features
 from tradeoff.llm.engine import Engine, EngineSettings
 from tradeoff.llm.huggingface import longest_context, next_logits, text_config
 from tradeoff.llm.models import ModelPair
 from tradeoff.llm.probe import Findings, probe
 from tradeoff.llm.rows import Prompt
-from tradeoff.prf import KeyedPrf
 
 __all__ = ["CASES", "Case", "N", "drawn_wrongly", "tiny"]
 

@@ -26,13 +26,13 @@ from tradeoff.kernels import (
     Standard,
     TwoKeys,
 )
-from tradeoff.keys import Key
+from tradeoff.keyed.blake2 import KeyedPrf
+from tradeoff.keyed.keys import Key
 from tradeoff.llm.anchor import read_anchor
 from tradeoff.llm.engine import EngineSettings
 from tradeoff.llm.models import ModelPair
 from tradeoff.llm.rows import GeneratedText
 from tradeoff.llm.sampling import Sampling
-from tradeoff.prf import KeyedPrf
 
 WRONG = KeyedPrf(Key(b"a key that drew no text of these"), 2)
 METHODS: list[tuple[Method, Sampling]] = [

@@ -8,8 +8,8 @@ import pytest
 
 import tradeoff as td
 from tradeoff.decoders import simplex_water
+from tradeoff.keyed.philox import VllmPhilox
 from tradeoff.llm.models import ModelPair
-from tradeoff.philox import VllmPhilox
 
 KEY = td.Key(bytes(range(32)))
 PROMPTS = ["the sea", "a hill at night", "then"]

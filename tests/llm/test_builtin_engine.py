@@ -7,7 +7,8 @@ import pytest
 from tests.support import Z
 from tradeoff.decoders import GumbelMax
 from tradeoff.kernels import Algorithm1, KeepStrength, OneRace, Standard
-from tradeoff.keys import Key
+from tradeoff.keyed.blake2 import KeyedPrf
+from tradeoff.keyed.keys import Key
 from tradeoff.llm.engine import Engine, EngineSettings
 from tradeoff.llm.measurements import acceptance
 from tradeoff.llm.prompts import encode_prompts
@@ -15,7 +16,6 @@ from tradeoff.llm.records import text_record
 from tradeoff.llm.runs import run_settings
 from tradeoff.llm.sampling import Sampling
 from tradeoff.llm.text import builtin_prompts
-from tradeoff.prf import KeyedPrf
 
 PRF = KeyedPrf(Key(bytes(range(32))))
 

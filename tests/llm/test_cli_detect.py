@@ -17,10 +17,11 @@ from tradeoff.cli import app
 from tradeoff.decoders import parse_decoder
 from tradeoff.detection import Evidence, WeightedMeanBits, default_detector, detect, texts
 from tradeoff.kernels import make_method
+from tradeoff.keyed.blake2 import KeyedPrf
+from tradeoff.keyed.philox import VllmPhilox
+from tradeoff.keyed.prf import Prf, Stream
 from tradeoff.llm.builtin import ModelUnavailableError
 from tradeoff.llm.loading import load_tokenizer
-from tradeoff.philox import VllmPhilox
-from tradeoff.prf import KeyedPrf, Prf, Stream
 from tradeoff.verdicts import result as results
 
 #: Letters that no merge joins, so that their text has one tokenisation; and the blank.

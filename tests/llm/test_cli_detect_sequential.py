@@ -25,8 +25,8 @@ from tradeoff.detection.json_texts import Text
 from tradeoff.detection.sequential import Sequential
 from tradeoff.detection.texts import read_texts
 from tradeoff.kernels import METHODS, make_method
-from tradeoff.keys import Key
-from tradeoff.prf import Stream
+from tradeoff.keyed.keys import Key
+from tradeoff.keyed.prf import Stream
 from tradeoff.verdicts import Examiner, Options
 
 BOTH = (Stream.DRAFT, Stream.TARGET)

@@ -17,11 +17,12 @@ from typer.testing import CliRunner
 from tradeoff.cli import app
 from tradeoff.cli.generate import _METHOD_HELP
 from tradeoff.kernels import METHODS
-from tradeoff.keys import Key
+from tradeoff.keyed.blake2 import KeyedPrf
+from tradeoff.keyed.keys import Key
+from tradeoff.keyed.philox import VllmPhilox
+from tradeoff.keyed.prf import Stream
 from tradeoff.llm.measurements import aatps, interval, log_perplexity
 from tradeoff.llm.probe import Findings
-from tradeoff.philox import VllmPhilox
-from tradeoff.prf import KeyedPrf, Stream
 from tradeoff.records import Record
 
 runner = CliRunner()

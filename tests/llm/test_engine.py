@@ -36,12 +36,12 @@ from tradeoff.kernels import (
     Standard,
     TwoKeys,
 )
+from tradeoff.keyed.philox import VllmPhilox
+from tradeoff.keyed.prf import Prf
 from tradeoff.llm.engine import Engine, EngineSettings
 from tradeoff.llm.layer_skip import skip_layers
 from tradeoff.llm.rows import Prompt
 from tradeoff.llm.sampling import Sampling
-from tradeoff.philox import VllmPhilox
-from tradeoff.prf import Prf
 
 
 @every_case

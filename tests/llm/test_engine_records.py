@@ -38,11 +38,11 @@ from tradeoff.kernels import (
     TwoKeys,
     one_race_tree,
 )
-from tradeoff.keys import Key
+from tradeoff.keyed.keys import Key
+from tradeoff.keyed.prf import Prf, Stream
 from tradeoff.laws import acceptance_probability, entropy, excess, overlap
 from tradeoff.llm.engine import EngineSettings
 from tradeoff.llm.rows import GeneratedText
-from tradeoff.prf import Prf, Stream
 
 
 @every_case

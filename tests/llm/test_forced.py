@@ -24,14 +24,15 @@ from tradeoff.kernels import (
     Standard,
     TwoKeys,
 )
-from tradeoff.keys import Key
+from tradeoff.keyed.blake2 import KeyedPrf
+from tradeoff.keyed.keys import Key
+from tradeoff.keyed.philox import VllmPhilox
+from tradeoff.keyed.prf import Prf
 from tradeoff.llm.engine import Engine, EngineSettings
 from tradeoff.llm.forced import Replay, replay
 from tradeoff.llm.models import ModelPair
 from tradeoff.llm.rows import GeneratedText, Prompt
 from tradeoff.llm.sampling import Sampling
-from tradeoff.philox import VllmPhilox
-from tradeoff.prf import KeyedPrf, Prf
 
 N = 12
 MakePair = Callable[..., ModelPair]

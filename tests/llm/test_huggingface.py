@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AddedToken, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging
 
-from tradeoff.keys import Key
+from tradeoff.keyed.keys import Key
 from tradeoff.llm.builtin import ModelUnavailableError
 from tradeoff.llm.huggingface import (
     CacheLayer,

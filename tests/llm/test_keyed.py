@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from tradeoff.decoders import Completed, GumbelMax, Identity, SynthID, heavy_water, simplex_water
+from tradeoff.keyed.blake2 import KeyedPrf
+from tradeoff.keyed.keys import Key
+from tradeoff.keyed.prf import Prf, Stream
 from tradeoff.keyed_randomness import KeyedRandomness
-from tradeoff.keys import Key
 from tradeoff.llm.keyed import vocabulary_ids
-from tradeoff.prf import KeyedPrf, Prf, Stream
 
 N = 6
 PRF = KeyedPrf(Key(b"0123456789abcdef"), 2)

@@ -15,14 +15,14 @@ from transformers import LlamaForCausalLM
 from tests.llm.families import CASES, PAGE, TABLE, TOKENS, Case, drawn_wrongly, page, tiny, tiny_pair
 from tradeoff.decoders import GumbelMax
 from tradeoff.kernels import make_method
-from tradeoff.keys import Key
+from tradeoff.keyed.blake2 import KeyedPrf
+from tradeoff.keyed.keys import Key
 from tradeoff.llm import probe as module
 from tradeoff.llm.configurations import model_features, named_lengths, small_model
 from tradeoff.llm.engine import Engine, EngineSettings
 from tradeoff.llm.huggingface import longest_context, text_config
 from tradeoff.llm.probe import Findings, findings, probe
 from tradeoff.llm.rows import Prompt
-from tradeoff.prf import KeyedPrf
 
 #: Largest difference in log P that may pass, nats.
 TOLERANCE = 1e-3

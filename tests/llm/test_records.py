@@ -23,14 +23,14 @@ from tradeoff.decoders import GumbelMax, SynthID
 from tradeoff.detection.texts import read_texts
 from tradeoff.errors import FileError
 from tradeoff.kernels import Algorithm1, Basic, OneRace, OneRaceTree, Standard
-from tradeoff.keys import Key
+from tradeoff.keyed.blake2 import KeyedPrf
+from tradeoff.keyed.keys import Key
 from tradeoff.llm.engine import EngineSettings
 from tradeoff.llm.models import weights_fingerprint
 from tradeoff.llm.records import RecordFile, read_records, text_record
 from tradeoff.llm.rows import GeneratedText, Prompt
 from tradeoff.llm.runs import run_settings
 from tradeoff.llm.sampling import Sampling
-from tradeoff.prf import KeyedPrf
 from tradeoff.records import Record
 
 KEY = Key(bytes(range(32)))

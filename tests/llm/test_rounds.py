@@ -25,8 +25,11 @@ from tradeoff.kernels import (
     Standard,
     TwoKeys,
 )
+from tradeoff.keyed.blake2 import KeyedPrf
+from tradeoff.keyed.keys import Key
+from tradeoff.keyed.philox import VllmPhilox
+from tradeoff.keyed.prf import Prf
 from tradeoff.keyed_randomness import KeyedRandomness
-from tradeoff.keys import Key
 from tradeoff.llm import engine
 from tradeoff.llm.engine import Engine, EngineSettings
 from tradeoff.llm.keyed import vocabulary_ids
@@ -34,8 +37,6 @@ from tradeoff.llm.models import ModelPair
 from tradeoff.llm.rounds import Speculator
 from tradeoff.llm.rows import Prompt, Row, TrueRandomness
 from tradeoff.llm.sampling import Sampling
-from tradeoff.philox import VllmPhilox
-from tradeoff.prf import KeyedPrf, Prf
 
 N, LENGTH, TEXTS = 4, 3, 1600
 PROMPT = (1, 3, 2)

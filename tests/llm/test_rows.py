@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tradeoff.keyed.prf import PAD
 from tradeoff.llm.rows import ContextWindow, Prompt, Row, Step, TrueRandomness
-from tradeoff.prf import PAD
 
 
 def emit(window: ContextWindow, tokens: list[int], drafts: list[int] | None = None) -> list[bool]:

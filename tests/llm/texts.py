@@ -22,13 +22,14 @@ from tradeoff.kernels import (
     Standard,
     TwoKeys,
 )
-from tradeoff.keys import Key
+from tradeoff.keyed.blake2 import KeyedPrf
+from tradeoff.keyed.keys import Key
+from tradeoff.keyed.philox import VllmPhilox
+from tradeoff.keyed.prf import PAD, Prf
 from tradeoff.llm.engine import Engine, EngineSettings
 from tradeoff.llm.models import ModelPair
 from tradeoff.llm.rows import GeneratedText, Prompt
 from tradeoff.llm.sampling import Sampling
-from tradeoff.philox import VllmPhilox
-from tradeoff.prf import PAD, KeyedPrf, Prf
 
 N, EOS = 8, 2
 MakePair = Callable[..., ModelPair]

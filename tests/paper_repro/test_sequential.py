@@ -27,8 +27,9 @@ from tradeoff.detection.bets import RaceBets
 from tradeoff.detection.detector import Exactness
 from tradeoff.detection.hits import SeedHits
 from tradeoff.detection.sequential import OverTime, Sequential
-from tradeoff.keys import Key
-from tradeoff.prf import KeyedPrf, Stream
+from tradeoff.keyed.blake2 import KeyedPrf
+from tradeoff.keyed.keys import Key
+from tradeoff.keyed.prf import Stream
 
 PRF = KeyedPrf(Key(bytes(range(32))), 2)
 PROMPTS = PromptSet(name="a", source="builtin:question")

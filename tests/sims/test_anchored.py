@@ -18,8 +18,8 @@ from tradeoff import buckets, draws, evalues
 from tradeoff.detection import anchored, hits
 from tradeoff.evalues import growth_at
 from tradeoff.first_passage import Walk
+from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.laws import total_variation
-from tradeoff.prf import KeyedPrf
 
 SIZE = 10_000
 Patch = Callable[[pytest.MonkeyPatch], None]

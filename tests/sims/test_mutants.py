@@ -12,9 +12,10 @@ from sims.statements import STATEMENTS, evaluate
 from tradeoff import coupling, draws, kernels, measures, race_tree
 from tradeoff.decoders import synthid
 from tradeoff.kernels import Algorithm1, OneRace, TwoKeys
+from tradeoff.keyed.blake2 import KeyedPrf
+from tradeoff.keyed.prf import Stream
 from tradeoff.laws import draft_acceptance
 from tradeoff.llm.rows import ContextWindow
-from tradeoff.prf import KeyedPrf, Stream
 
 SIZE = 10_000
 Patch = Callable[[pytest.MonkeyPatch], None]

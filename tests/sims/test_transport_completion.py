@@ -16,8 +16,8 @@ from sims.transport_completion import race_score
 from tests.support import Z
 from tradeoff.decoders import Completed, GumbelMax
 from tradeoff.kernels import Algorithm1
+from tradeoff.keyed.prf import Stream
 from tradeoff.laws import draft_acceptance
-from tradeoff.prf import Stream
 from tradeoff.randomness import SimulatedRandomness
 
 Patch = Callable[[pytest.MonkeyPatch], None]

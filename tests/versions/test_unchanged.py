@@ -20,7 +20,7 @@ from tests.versions.lock import ROOT
 from tests.versions.outputs import Code, Outputs
 from tradeoff.decoders import parse_decoder
 from tradeoff.kernels import METHODS, OneRace
-from tradeoff.prf_names import PRF_NAMES
+from tradeoff.keyed.formats import PRF_NAMES
 
 APP = typer.Typer()
 APP.command()(unchanged.main)

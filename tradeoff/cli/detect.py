@@ -42,7 +42,7 @@ from tradeoff.display import (
 )
 from tradeoff.errors import FileError
 from tradeoff.kernels import METHODS
-from tradeoff.prf_names import PRF_NAMES
+from tradeoff.keyed import PRF_NAMES
 from tradeoff.verdicts import Options, Outcome, Result
 from tradeoff.verdicts.spelling import numbers
 

@@ -14,7 +14,7 @@ from tradeoff.decoders import watermarks
 from tradeoff.display import exit_on_bad_input, print_note, print_warning, print_written, stdout
 from tradeoff.estimate import Estimate
 from tradeoff.kernels import WIDEST
-from tradeoff.prf_names import PRF_NAMES
+from tradeoff.keyed import PRF_NAMES
 from tradeoff.scheme import Scheme
 
 if TYPE_CHECKING:

@@ -10,8 +10,7 @@ from typing import Annotated
 import typer
 
 from tradeoff.display import exit_on_bad_input, print_warning, require_stdout, stdout, visible
-from tradeoff.keys import Key, read_key_file
-from tradeoff.prf_names import prf_type
+from tradeoff.keyed import Key, prf_type, read_key_file
 
 __all__ = ["key_app", "read_key"]
 

@@ -14,7 +14,7 @@ from tradeoff.detection.power import Forecast
 from tradeoff.detection.texts import read_texts
 from tradeoff.display import exit_on_bad_input, print_warning, require_stdout, stdin, stdout
 from tradeoff.errors import FileError
-from tradeoff.prf import check_width
+from tradeoff.keyed import check_width
 from tradeoff.scheme import Scheme
 from tradeoff.verdicts.profiles import REMEDY, measured_profiles
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from tradeoff._arrays import Array
 from tradeoff.decoders.sources import Source, TrueSource
-from tradeoff.prf import Kind
+from tradeoff.keyed import Kind
 
 __all__ = [
     "BaseDecoder",

@@ -11,7 +11,7 @@ from tradeoff.decoders.base import BaseDecoder, Decoder
 from tradeoff.decoders.gumbel import GumbelMax, one_hot
 from tradeoff.decoders.names import read_name, register_watermark
 from tradeoff.decoders.sources import Source
-from tradeoff.prf import Kind
+from tradeoff.keyed import Kind
 
 __all__ = ["Completed", "Completion"]
 

@@ -11,7 +11,7 @@ from tradeoff._arrays import Array, device_of, like, namespace
 from tradeoff.decoders.base import BaseDecoder
 from tradeoff.decoders.names import register_watermark
 from tradeoff.decoders.sources import Source
-from tradeoff.prf import Kind
+from tradeoff.keyed import Kind
 
 __all__ = ["GumbelMax"]
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from tradeoff.decoders.names import register_watermark
 from tradeoff.decoders.transport import Transport, convert, transport_of
-from tradeoff.prf import Prf
+from tradeoff.keyed import Prf
 
 __all__ = ["SimplexScores", "simplex_water"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from tradeoff._arrays import Array
-from tradeoff.prf import Prf
+from tradeoff.keyed import Prf
 from tradeoff.scores import seeded_table
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from tradeoff.decoders.base import BaseDecoder
 from tradeoff.decoders.gumbel import one_hot
 from tradeoff.decoders.names import register_watermark
 from tradeoff.decoders.sources import Source
-from tradeoff.prf import Kind
+from tradeoff.keyed import Kind
 
 __all__ = ["SETTLED", "BitsDecoder", "SynthID", "TournamentBits"]
 

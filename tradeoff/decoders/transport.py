@@ -13,7 +13,7 @@ import numpy as np
 from tradeoff._arrays import Array, like, namespace, on_host, to_numpy
 from tradeoff.decoders.base import BaseDecoder
 from tradeoff.decoders.sources import Source
-from tradeoff.prf import Kind, Prf
+from tradeoff.keyed import Kind, Prf
 from tradeoff.scores import Scores, remembered_rows, seeded_table
 from tradeoff.transport import Exact, Plan, Sinkhorn, Solver, written
 

@@ -27,7 +27,7 @@ from tradeoff.detection.evidence import Evidence
 from tradeoff.detection.sequential import CONCENTRATION, SequentialResult, log_e_values, of_e_values
 from tradeoff.evalues import log_anchored
 from tradeoff.kernels import Method
-from tradeoff.prf import Stream
+from tradeoff.keyed import Stream
 
 __all__ = ["AnchorReading", "Anchored", "DraftAware", "Seeds", "check_masses", "fit_eps", "race_after_miss"]
 

@@ -38,7 +38,7 @@ from tradeoff.detection.tails import LatticeSum
 from tradeoff.errors import FileError
 from tradeoff.files import replacing
 from tradeoff.kernels import Method
-from tradeoff.prf import Stream
+from tradeoff.keyed import Stream
 
 __all__ = ["BayesDetector", "Mixing", "Training", "fit_bayes", "load_bayes", "save_bayes"]
 

@@ -24,7 +24,7 @@ from tradeoff.detection.detector import Readings, bit_readings, uniform_readings
 from tradeoff.detection.evidence import Evidence
 from tradeoff.detection.lattice import Statistic
 from tradeoff.detection.synthid import scored_rounds
-from tradeoff.prf import Stream
+from tradeoff.keyed import Stream
 
 __all__ = [
     "PROBABILITIES",

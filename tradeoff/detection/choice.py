@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tradeoff.decoders import Decoder
 from tradeoff.extensions import load_extensions
-from tradeoff.prf import Stream
+from tradeoff.keyed import Stream
 
 if TYPE_CHECKING:
     from tradeoff.detection.bets import Bets

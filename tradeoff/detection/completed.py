@@ -14,7 +14,7 @@ from tradeoff.detection.detector import Readings, uniform_readings
 from tradeoff.detection.evidence import Evidence
 from tradeoff.detection.lattice import SILENT, LatticeDetector, Statistic, log_ratio
 from tradeoff.detection.transport import rank_log_bets
-from tradeoff.prf import Stream
+from tradeoff.keyed import Stream
 
 __all__ = ["CompletedSum"]
 

@@ -12,7 +12,7 @@ from tradeoff.detection.bets import PROBABILITIES, StreamBets, keeping_prior, ra
 from tradeoff.detection.choice import bets_of
 from tradeoff.detection.detector import Readings, uniform_readings
 from tradeoff.detection.evidence import Evidence
-from tradeoff.prf import Stream
+from tradeoff.keyed import Stream
 
 __all__ = ["CompletedBets"]
 

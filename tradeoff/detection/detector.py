@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from tradeoff.detection.evidence import Evidence
-from tradeoff.prf import Stream
+from tradeoff.keyed import Stream
 from tradeoff.scores import Scores
 
 __all__ = [

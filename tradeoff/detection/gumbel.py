@@ -23,7 +23,7 @@ from tradeoff.detection.choice import detector_of
 from tradeoff.detection.detector import Detector, Exactness, Readings, uniform_readings
 from tradeoff.detection.evidence import Evidence
 from tradeoff.detection.tails import LatticeSum, gamma_log_sf
-from tradeoff.prf import Stream
+from tradeoff.keyed import Stream
 
 __all__ = ["Aaronson", "ArsPrior", "ArsTau", "LikelihoodRatio", "Oracle", "RacePrior", "SumOfKeys", "fit_tau"]
 

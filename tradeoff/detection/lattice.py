@@ -11,7 +11,7 @@ import numpy as np
 from tradeoff.detection.detector import Exactness, Readings
 from tradeoff.detection.evidence import Evidence
 from tradeoff.detection.tails import LatticeSum
-from tradeoff.prf import Stream
+from tradeoff.keyed import Stream
 
 __all__ = ["SILENT", "UNITS", "LatticeDetector", "Statistic", "check_streams", "log_ratio"]
 

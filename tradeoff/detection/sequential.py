@@ -24,7 +24,7 @@ import numpy as np
 from tradeoff.detection.bets import Bets
 from tradeoff.detection.detector import Detector, Exactness, Readings
 from tradeoff.detection.evidence import Evidence, check_token_ids
-from tradeoff.prf import Prf, Stream
+from tradeoff.keyed import Prf, Stream
 from tradeoff.supermartingales import log_p_values
 
 __all__ = [

@@ -17,7 +17,7 @@ from tradeoff.detection.detector import Readings, score_readings
 from tradeoff.detection.evidence import Evidence
 from tradeoff.detection.lattice import LatticeDetector, check_streams
 from tradeoff.detection.transport import detector_of_scores
-from tradeoff.prf import Stream
+from tradeoff.keyed import Stream
 
 __all__ = ["SimplexSum", "composition"]
 

@@ -15,7 +15,7 @@ from tradeoff.detection.detector import Readings, score_readings
 from tradeoff.detection.evidence import Evidence
 from tradeoff.detection.simplex_water import composition
 from tradeoff.detection.transport_bets import bets_of_scores
-from tradeoff.prf import Stream
+from tradeoff.keyed import Stream
 
 __all__ = ["TILTS", "SimplexBets", "value_log_bets"]
 

@@ -15,7 +15,7 @@ from tradeoff.detection.choice import detector_of
 from tradeoff.detection.detector import Exactness, Readings, bit_readings
 from tradeoff.detection.evidence import Evidence
 from tradeoff.detection.tails import LatticeSum, binomial_log_sf
-from tradeoff.prf import Stream
+from tradeoff.keyed import Stream
 
 __all__ = ["MeanBits", "WeightedMeanBits", "bit_weights", "bits_law", "scored_rounds"]
 

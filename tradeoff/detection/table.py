@@ -19,7 +19,7 @@ from scipy import fft, optimize
 
 from tradeoff.detection.detector import Exactness, Readings, score_readings
 from tradeoff.detection.evidence import Evidence
-from tradeoff.prf import Stream
+from tradeoff.keyed import Stream
 from tradeoff.scores import Scores
 
 __all__ = ["RowSum", "TableSum"]

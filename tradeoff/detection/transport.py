@@ -27,7 +27,7 @@ from tradeoff.detection.choice import detector_of
 from tradeoff.detection.detector import Detector, Exactness, Readings, score_readings
 from tradeoff.detection.evidence import Evidence
 from tradeoff.detection.lattice import LatticeDetector, check_streams, log_ratio
-from tradeoff.prf import Stream
+from tradeoff.keyed import Stream
 from tradeoff.scores import Scores
 
 __all__ = ["AuthorsTest", "RankRatio", "detector_of_scores", "rank_log_bets"]

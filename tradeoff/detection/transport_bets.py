@@ -28,7 +28,7 @@ from tradeoff.detection.choice import bets_of
 from tradeoff.detection.detector import Readings, score_readings
 from tradeoff.detection.evidence import Evidence
 from tradeoff.detection.transport import rank_log_bets
-from tradeoff.prf import Stream
+from tradeoff.keyed import Stream
 from tradeoff.scores import Scores
 
 __all__ = ["TransportBets", "bets_of_scores"]

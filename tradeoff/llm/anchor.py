@@ -11,11 +11,11 @@ from tradeoff.decoders import is_degenerate
 from tradeoff.detection.anchored import AnchorReading, Seeds
 from tradeoff.detection.evidence import Evidence
 from tradeoff.kernels import Method
+from tradeoff.keyed import Kind, Prf, check_supplied
 from tradeoff.keyed_randomness import KeyedRandomness
 from tradeoff.llm.huggingface import PreTrainedModel, next_logits
 from tradeoff.llm.keyed import vocabulary_ids
 from tradeoff.llm.sampling import Sampling
-from tradeoff.prf import Kind, Prf, check_supplied
 
 __all__ = ["read_anchor"]
 

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from tradeoff.kernels import Coin, Method
+from tradeoff.keyed import Kind, Prf, check_supplied
 from tradeoff.llm.huggingface import end_token_ids, longest_context
 from tradeoff.llm.models import ModelPair
 from tradeoff.llm.probe import findings
@@ -24,7 +25,6 @@ from tradeoff.llm.rounds import Speculator
 from tradeoff.llm.rows import ContextWindow, GeneratedText, Prompt, Row, TrueRandomness
 from tradeoff.llm.sampling import Sampling
 from tradeoff.llm.slots import Feeder
-from tradeoff.prf import Kind, Prf, check_supplied
 
 __all__ = ["Engine", "EngineSettings"]
 

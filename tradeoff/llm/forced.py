@@ -10,12 +10,12 @@ import torch
 
 from tradeoff.detection.evidence import Evidence
 from tradeoff.kernels import Method
+from tradeoff.keyed import Prf
 from tradeoff.keyed_randomness import KeyedRandomness
 from tradeoff.llm.huggingface import PreTrainedModel, next_logits
 from tradeoff.llm.keyed import vocabulary_ids
 from tradeoff.llm.models import ModelPair
 from tradeoff.llm.sampling import Sampling
-from tradeoff.prf import Prf
 
 __all__ = ["Replay", "replay"]
 

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 
 from tradeoff.kernels import Method
+from tradeoff.keyed import Prf
 from tradeoff.keyed_randomness import KeyedRandomness
 from tradeoff.laws import entropy, overlap
 from tradeoff.llm.keyed import vocabulary_ids
 from tradeoff.llm.rows import Row, Step
 from tradeoff.llm.sampling import Sampling
 from tradeoff.llm.slots import Feeder
-from tradeoff.prf import Prf
 
 __all__ = ["Speculator"]
 

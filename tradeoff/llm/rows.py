@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tradeoff.prf import PAD
+from tradeoff.keyed import PAD
 
 __all__ = ["ContextWindow", "GeneratedText", "Prompt", "Row", "Step", "TrueRandomness"]
 

@@ -18,9 +18,7 @@ from tradeoff.detection.sequential import Sequential, of_e_values
 from tradeoff.display import INSTALL_LLM
 from tradeoff.errors import FileError
 from tradeoff.kernels import METHODS, Method, OneRace, Standard
-from tradeoff.keys import Key, KeyFormatError
-from tradeoff.prf import Prf, check_width
-from tradeoff.prf_names import prf_type
+from tradeoff.keyed import Key, KeyFormatError, Prf, check_width, prf_type
 from tradeoff.scheme import Scheme, Sight, read_watermark
 from tradeoff.verdicts.result import Reading, Result
 from tradeoff.verdicts.spelling import Speller, numbers

@@ -10,8 +10,7 @@ from tradeoff.detection.evidence import scored_positions, text_contexts
 from tradeoff.detection.json_texts import Broken, Text
 from tradeoff.display import shown
 from tradeoff.errors import FileError
-from tradeoff.prf import check_width
-from tradeoff.prf_names import PRF_NAMES, prf_type
+from tradeoff.keyed import PRF_NAMES, check_width, prf_type
 from tradeoff.scheme import CONTEXT_WIDTH
 
 __all__ = ["REMEDY", "measured_profiles"]

@@ -13,7 +13,7 @@ import numpy as np
 from tradeoff.detection import Detector, Evidence, Score
 from tradeoff.detection.json_texts import Text
 from tradeoff.detection.sequential import of_e_values
-from tradeoff.prf import Prf
+from tradeoff.keyed import Prf
 from tradeoff.scheme import Scheme
 
 if TYPE_CHECKING:

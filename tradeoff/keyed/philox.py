@@ -10,8 +10,8 @@ from typing import ClassVar, NoReturn
 import numpy as np
 
 from tradeoff._arrays import Array, like, namespace, on_host, to_numpy
-from tradeoff.prf import PAD, BasePrf, Kind, Stream, check_contexts, check_tokens, check_width, lacks
-from tradeoff.prf_bits import expand
+from tradeoff.keyed.bits import expand
+from tradeoff.keyed.prf import PAD, BasePrf, Kind, Stream, check_contexts, check_tokens, check_width, lacks
 
 __all__ = ["VllmPhilox", "philox4x32"]
 

@@ -15,9 +15,9 @@ from scipy import stats
 
 from tests.support import ALPHA, chi_square_p
 from tradeoff.detection import Aaronson, Evidence, detect
-from tradeoff.philox import VllmPhilox, philox4x32
-from tradeoff.prf import PAD, Prf, Stream
-from tradeoff.prf_bits import expand
+from tradeoff.keyed.bits import expand
+from tradeoff.keyed.philox import VllmPhilox, philox4x32
+from tradeoff.keyed.prf import PAD, Prf, Stream
 
 VECTORS = json.loads((Path(__file__).parent / "data" / "vllm_philox.json").read_text())
 KEY = 0x0123456789ABCDEF
@@ -124,7 +124,7 @@ def test_large_batches_are_worked_on_in_blocks_without_a_seam():
 @pytest.mark.parametrize("whole", [True, False])
 def test_torch_arithmetic_gives_the_same_bits(whole):
     # `expand` works on CPU tensors in NumPy; this evaluates the functions that run on an accelerator.
-    from tradeoff import philox
+    from tradeoff.keyed import philox
 
     prf, contexts = VllmPhilox(KEY), np.array([[1, 2, 3, 4], [5, 6, 7, 8]])
     function = philox._uniforms_of_groups if whole else philox._uniforms_of_tokens

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from tradeoff.keys import Key
-from tradeoff.philox import VllmPhilox
-from tradeoff.prf import KeyedPrf, Prf
+from tradeoff.keyed.blake2 import KeyedPrf
+from tradeoff.keyed.keys import Key
+from tradeoff.keyed.philox import VllmPhilox
+from tradeoff.keyed.prf import Prf
 
 __all__ = ["PRF_NAMES", "parse_prf", "prf_type"]
 

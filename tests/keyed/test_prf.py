@@ -14,11 +14,12 @@ import torch
 from scipy import stats
 
 from tests.support import ALPHA, Z, chi_square_p
-from tradeoff.keys import Key
-from tradeoff.philox import VllmPhilox
-from tradeoff.prf import PAD, KeyedPrf, Prf, Stream
-from tradeoff.prf_bits import expand, mix, open_unit
-from tradeoff.prf_names import PRF_NAMES, parse_prf
+from tradeoff.keyed.bits import expand, mix, open_unit
+from tradeoff.keyed.blake2 import KeyedPrf
+from tradeoff.keyed.formats import PRF_NAMES, parse_prf
+from tradeoff.keyed.keys import Key
+from tradeoff.keyed.philox import VllmPhilox
+from tradeoff.keyed.prf import PAD, Prf, Stream
 
 SECRET = bytes(range(32))
 PRF = KeyedPrf(Key(SECRET))

@@ -5,10 +5,11 @@ import math
 import numpy as np
 import pytest
 
+from tests.keyed.test_prf import plain_bits, plain_keys
 from tests.support import ALPHA, chi_square_p
-from tests.test_prf import plain_bits, plain_keys
-from tradeoff.keys import Key
-from tradeoff.prf import KeyedPrf, Stream
+from tradeoff.keyed.blake2 import KeyedPrf
+from tradeoff.keyed.keys import Key
+from tradeoff.keyed.prf import Stream
 
 SECRET = bytes(range(32))
 PRF = KeyedPrf(Key(SECRET))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tradeoff.keys import Key, KeyFormatError
+from tradeoff.keyed.keys import Key, KeyFormatError
 
 SECRET = bytes(range(100, 132))
 REMEDY = "tradeoff key new"

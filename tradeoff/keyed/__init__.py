@@ -1,0 +1,22 @@
+"""Keys, and the pseudorandom numbers that a key and a context determine."""
+
+from tradeoff.keyed.blake2 import KeyedPrf
+from tradeoff.keyed.formats import PRF_NAMES, parse_prf, prf_type
+from tradeoff.keyed.keys import Key, KeyFormatError, read_key_file
+from tradeoff.keyed.prf import PAD, Kind, Prf, Stream, check_supplied, check_width
+
+__all__ = [
+    "PAD",
+    "PRF_NAMES",
+    "Key",
+    "KeyFormatError",
+    "KeyedPrf",
+    "Kind",
+    "Prf",
+    "Stream",
+    "check_supplied",
+    "check_width",
+    "parse_prf",
+    "prf_type",
+    "read_key_file",
+]
