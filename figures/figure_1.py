@@ -25,16 +25,12 @@ from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
 from figures.panels import Planes, draw_planes, planes_table
 from figures.references import check_references, published_curves
-from tradeoff.classes import curve
+from tradeoff.curves import DEFAULT_SEEDS, PAPER_P, PAPER_Q, Curve, Setting, curve
 from tradeoff.decoders import Decoder, GumbelMax, SynthID
 from tradeoff.display import Words, exit_on_bad_input, print_written, stderr, stdout
 from tradeoff.files import output_folder, write_table
-from tradeoff.frontier import Curve
 from tradeoff.laws import entropy, overlap
-from tradeoff.paper import PAPER_P, PAPER_Q
 from tradeoff.plotting import COLORS, Axes, save_figure
-from tradeoff.setting import Setting
-from tradeoff.simulation import DEFAULT_SEEDS
 
 __all__ = ["compute", "draw_figure_1", "main"]
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from tradeoff.frontier import Curve
-from tradeoff.plane import draw_curve, draw_points, style_axes
+from tradeoff.curves import Curve, draw_curve, draw_points, style_axes
 from tradeoff.plotting import COLORS, Axes, Figure, new_figure
 
 __all__ = ["Planes", "draw_planes", "planes_table"]

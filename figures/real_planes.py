@@ -20,16 +20,24 @@ import numpy as np
 import pandas as pd
 
 from figures.panels import Planes
-from tradeoff.classes import curve, linear_parts
-from tradeoff.coupling import ExactPairs, SampledPairs, sample_pairs
-from tradeoff.decoders import SynthID
-from tradeoff.decoders.base import draw_antithetic
-from tradeoff.frontier import Curve
+from tradeoff.curves import (
+    Curve,
+    ExactPairs,
+    GoogleEntropy,
+    HuEntropy,
+    LinearEfficiency,
+    SampledPairs,
+    Setting,
+    curve,
+    google_end_point_strength,
+    hu_end_point_strength,
+    linear_parts,
+    linear_strength,
+    sample_pairs,
+    spliced_law,
+)
+from tradeoff.decoders import SynthID, draw_antithetic
 from tradeoff.laws import acceptance_probability, entropy, excess, kl_divergence, overlap
-from tradeoff.measures import google_end_point_strength, hu_end_point_strength
-from tradeoff.pareto import LinearEfficiency, linear_strength
-from tradeoff.setting import Setting
-from tradeoff.splicing import GoogleEntropy, HuEntropy, spliced_law
 
 __all__ = ["GAMMA", "AveragedPlane", "average_plane", "check_paired_seeds"]
 

@@ -14,17 +14,23 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from tradeoff.classes import curve
-from tradeoff.coupling import race_coupling
-from tradeoff.decoders import SynthID
+from tradeoff.curves import (
+    DEFAULT_SEEDS,
+    PAPER_P,
+    PAPER_Q,
+    Setting,
+    curve,
+    google_end_point_strength,
+    hu_end_point_strength,
+    linear_efficiency,
+    most_efficient,
+    simulate,
+    spliced_law,
+    watermark_strength,
+)
+from tradeoff.decoders import SynthID, race_coupling
 from tradeoff.estimate import Estimate
 from tradeoff.laws import acceptance_probability, entropy, overlap, plogp
-from tradeoff.measures import google_end_point_strength, hu_end_point_strength, watermark_strength
-from tradeoff.paper import PAPER_P, PAPER_Q
-from tradeoff.pareto import linear_efficiency, most_efficient
-from tradeoff.setting import Setting
-from tradeoff.simulation import DEFAULT_SEEDS, simulate
-from tradeoff.splicing import spliced_law
 
 __all__ = ["Reference", "check_references", "print_references", "published_curves", "references"]
 

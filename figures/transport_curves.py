@@ -2,7 +2,7 @@
 
     python -m figures.transport_curves      pdf, png and csv in figures/results
 
-Every class of `tradeoff.classes`, in four groups:
+Every class of `tradeoff.curves.families`, in four groups:
 
 - SimplexWater and HeavyWater on both sides, beside Gumbel-max;
 - different decoders for target and draft. Two decoders that read side information of one k share it, others
@@ -29,18 +29,24 @@ import pandas as pd
 import typer
 from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
-from tradeoff.classes import CLASSES, curve
+from tradeoff.curves import (
+    CLASSES,
+    DEFAULT_SEEDS,
+    PAPER_P,
+    PAPER_Q,
+    Curve,
+    Setting,
+    curve,
+    draw_curve,
+    draw_points,
+    style_axes,
+)
 from tradeoff.decoders import Completed, Decoder, GumbelMax, SynthID, heavy_water, simplex_water
 from tradeoff.display import Words, exit_on_bad_input, print_written, stderr, stdout
 from tradeoff.files import output_folder, write_table
-from tradeoff.frontier import Curve
 from tradeoff.laws import entropy, overlap
-from tradeoff.paper import PAPER_P, PAPER_Q
-from tradeoff.plane import draw_curve, draw_points, style_axes
+from tradeoff.optimal_transport import Sinkhorn
 from tradeoff.plotting import COLORS, Figure, Line2D, new_figure, save_figure
-from tradeoff.setting import Setting
-from tradeoff.simulation import DEFAULT_SEEDS
-from tradeoff.transport import Sinkhorn
 
 __all__ = ["GROUPS", "Pair", "compute", "curves_table", "draw_transport_curves", "main"]
 

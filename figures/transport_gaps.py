@@ -4,9 +4,10 @@
     python -m figures.transport_gaps --check   every reference value, beside what is computed
 
 Two tokens of mass lambda and 1 - lambda, the worst law as predictable as that, and side information of
-infinitely many values (`tradeoff.detection_gaps`): transport_gaps is the gap D against lambda, in standard
-deviations of the score, with the points from which heavy tails beat Gumbel scores; transport_tails, as Figure
-C.5 of "HeavyWater and SimplexWater", the integral of the difference of two scores beyond a threshold.
+infinitely many values (`tradeoff.optimal_transport.gaps`): transport_gaps is the gap D against lambda, in
+standard deviations of the score, with the points from which heavy tails beat Gumbel scores; transport_tails,
+as Figure C.5 of "HeavyWater and SimplexWater", the integral of the difference of two scores beyond a
+threshold.
 """
 
 from __future__ import annotations
@@ -24,25 +25,26 @@ import typer
 from figures.references import Reference, print_references
 from figures.transport_solvers import MANY_TOKENS, solver_rows
 from tradeoff.decoders import SimplexScores
-from tradeoff.detection_gaps import (
+from tradeoff.display import exit_on_bad_input, print_written, stdout
+from tradeoff.files import output_folder, write_table
+from tradeoff.laws import entropy
+from tradeoff.optimal_transport import (
     GUMBEL_DEVIATION,
     LAWS,
+    Exact,
     binary_gap,
     crossing,
+    detection_gap,
     estimated_gap,
     gumbel_sampling_gap,
     pair_frequencies,
+    seeded_table,
     simplex_gap,
     two_atom_gap,
     worst_pair_gap,
     zero_word_gap,
 )
-from tradeoff.display import exit_on_bad_input, print_written, stdout
-from tradeoff.files import output_folder, write_table
-from tradeoff.laws import entropy
 from tradeoff.plotting import COLORS, Axes, Figure, new_figure, save_figure
-from tradeoff.scores import seeded_table
-from tradeoff.transport import Exact, detection_gap
 
 __all__ = ["CROSSINGS", "GAPS", "compute", "compute_tails", "draw_transport_gaps", "main", "references"]
 

@@ -14,10 +14,18 @@ from scipy import optimize, special
 
 from figures.references import Reference
 from tradeoff.decoders import SimplexScores
-from tradeoff.detection_gaps import LAWS, gumbel_sampling_gap
 from tradeoff.laws import entropy
-from tradeoff.scores import SCORE_LAWS, RandomScores, seeded_table
-from tradeoff.transport import Exact, Sinkhorn, detection_gap, plan_strength
+from tradeoff.optimal_transport import (
+    LAWS,
+    SCORE_LAWS,
+    Exact,
+    RandomScores,
+    Sinkhorn,
+    detection_gap,
+    gumbel_sampling_gap,
+    plan_strength,
+    seeded_table,
+)
 
 __all__ = ["MANY_TOKENS", "solver_rows"]
 

@@ -34,15 +34,13 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 from scipy import optimize, stats
 
-from tradeoff.decoders import SimplexScores, SynthID, heavy_water, simplex_water
-from tradeoff.decoders.transport import Transport, tilted
+from tradeoff.decoders import SimplexScores, SynthID, Transport, heavy_water, simplex_water, tilted
 from tradeoff.display import Words, exit_on_bad_input, print_written, stderr, stdout
 from tradeoff.errors import FileError
 from tradeoff.files import output_folder, write_table
 from tradeoff.laws import entropy, kl_divergence
+from tradeoff.optimal_transport import Sinkhorn, seeded_table
 from tradeoff.plotting import COLORS, Axes, Figure, LogLocator, NullFormatter, new_figure, save_figure
-from tradeoff.scores import seeded_table
-from tradeoff.transport import Sinkhorn
 
 __all__ = ["ALPHA", "compute", "draw_transport_tilt", "growth_of_classes", "growth_of_stakes", "main"]
 

@@ -25,6 +25,7 @@ import pandas as pd
 from sims.common import BAR, dirichlet, finish, generator, panels
 from sims.kernel_laws import step
 from sims.report import Row, compare, mean_and_error
+from tradeoff.curves import PAPER_P, PAPER_Q
 from tradeoff.evalue_programme import best_e_value, maximal_coupling, worst_case
 from tradeoff.evalues import (
     anchored_growth,
@@ -37,7 +38,6 @@ from tradeoff.evalues import (
 from tradeoff.files import write_table
 from tradeoff.kernels import KeepEfficiency
 from tradeoff.laws import total_variation
-from tradeoff.paper import PAPER_P, PAPER_Q
 from tradeoff.plotting import COLORS
 
 __all__ = ["run"]

@@ -8,7 +8,7 @@ Assumptions: decoders unbiased and degenerate (Gumbel-max), one zeta shared by d
 Prediction: strength rises strictly on a grid of gamma; the threshold of the strength at gamma is gamma again,
 and so is the solution of Definition 3.2 for the efficiency at gamma; efficiency and strength at gamma = 0.4
 and 0.8 are those of specification 1, section 3. Points simulated from the definitions of the four classes
-(laws P_zeta^gamma and Q_zeta^theta of drawn races) lie on the exact curves of `tradeoff.classes`.
+(laws P_zeta^gamma and Q_zeta^theta of drawn races) lie on the exact curves of `tradeoff.curves.families`.
 
 Controls: Hu's curve taken for monotone; the residual left unnormalised (the error of the published figure);
 zeta not shared by draft and target.
@@ -23,16 +23,25 @@ import pandas as pd
 
 from sims.common import BAR, finish, generator, panels, spread
 from sims.report import Row, compare, mean_and_error
-from tradeoff.classes import CLASSES, curve
+from tradeoff.curves import (
+    CLASSES,
+    PAPER_P,
+    PAPER_Q,
+    Setting,
+    curve,
+    draw_curve,
+    draw_points,
+    gamma_for_strength,
+    linear_efficiency,
+    linear_strength,
+    spliced_law,
+    strongest,
+    style_axes,
+)
 from tradeoff.decoders import GumbelMax
 from tradeoff.files import write_table
 from tradeoff.laws import acceptance_probability, entropy, kl_divergence, overlap, residual
-from tradeoff.paper import PAPER_P, PAPER_Q
-from tradeoff.pareto import gamma_for_strength, linear_efficiency, linear_strength, strongest
-from tradeoff.plane import draw_curve, draw_points, style_axes
 from tradeoff.plotting import COLORS
-from tradeoff.setting import Setting
-from tradeoff.splicing import spliced_law
 
 __all__ = ["run"]
 

@@ -22,11 +22,10 @@ import pandas as pd
 
 from sims.common import BAR, finish, generator, panels, spread
 from sims.report import Row, compare, mean_and_error
-from tradeoff.decoders import SynthID
-from tradeoff.decoders.synthid import TournamentBits
+from tradeoff.curves import PAPER_P
+from tradeoff.decoders import SynthID, TournamentBits
 from tradeoff.files import write_table
 from tradeoff.laws import categorical, entropy, kl_divergence
-from tradeoff.paper import PAPER_P
 from tradeoff.plotting import COLORS
 from tradeoff.randomness import open_uniform
 

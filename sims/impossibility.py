@@ -6,8 +6,8 @@ less often than 1 - TV(Q, P) for some pair, and one that keeps that efficiency l
 Assumptions: P != Q, an unbiased degenerate decoder (Gumbel-max here), a truly random acceptance coin.
 
 Prediction: keep-strength has strength Ent(P) and misses 1 - TV by 1 - TV - sum_i pi_ii, with pi the race
-coupling (`tradeoff.coupling`); keep-efficiency accepts 1 - TV and misses Ent(P) by
-sum_j Q_j h(a_j) + TV Ent((P-Q)_+), a = min(1, P/Q) (`tradeoff.measures.hu_end_point_strength`).
+coupling (`tradeoff.curves.pairs`); keep-efficiency accepts 1 - TV and misses Ent(P) by
+sum_j Q_j h(a_j) + TV Ent((P-Q)_+), a = min(1, P/Q) (`tradeoff.curves.measures.hu_end_point_strength`).
 
 Controls: the claims that either kernel reaches both; P = Q, where nothing is lost.
 """
@@ -22,13 +22,11 @@ import pandas as pd
 from sims.common import BAR, dirichlet, finish, generator, panels
 from sims.kernel_laws import law_given_key, step
 from sims.report import Row, compare, mean_and_error
-from tradeoff.coupling import race_diagonal
-from tradeoff.decoders import GumbelMax
+from tradeoff.curves import PAPER_P, PAPER_Q, hu_end_point_strength
+from tradeoff.decoders import GumbelMax, race_diagonal
 from tradeoff.files import write_table
 from tradeoff.kernels import KeepEfficiency, KeepStrength
 from tradeoff.laws import entropy, kl_divergence, overlap
-from tradeoff.measures import hu_end_point_strength
-from tradeoff.paper import PAPER_P, PAPER_Q
 from tradeoff.plotting import COLORS
 
 __all__ = ["run"]

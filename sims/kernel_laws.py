@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sims.common import spread
-from tradeoff.decoders.gumbel import one_hot
+from tradeoff.decoders import one_hot
 from tradeoff.kernels import Method
 from tradeoff.laws import draft_acceptance, residual
 from tradeoff.randomness import SimulatedRandomness

@@ -25,13 +25,11 @@ from scipy.optimize import linprog
 from sims.common import dirichlet, finish, generator, panels, spread
 from sims.kernel_laws import step
 from sims.report import Row, compare, goodness_of_fit, mean_and_error
-from tradeoff.coupling import race_diagonal
-from tradeoff.decoders import GumbelMax, Identity, SynthID
+from tradeoff.curves import PAPER_P, PAPER_Q, sampling_efficiency
+from tradeoff.decoders import GumbelMax, Identity, SynthID, race_diagonal
 from tradeoff.files import write_table
 from tradeoff.kernels import Standard
 from tradeoff.laws import acceptance_probability, overlap, residual
-from tradeoff.measures import sampling_efficiency
-from tradeoff.paper import PAPER_P, PAPER_Q
 from tradeoff.plotting import COLORS
 
 __all__ = ["run", "speculative_kernel"]

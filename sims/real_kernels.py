@@ -18,6 +18,7 @@ from sims.common import spread
 from sims.kernel_laws import law_given_key, step
 from sims.report import Row, compare
 from sims.theorem_4_1 import label
+from tradeoff.curves import google_end_point_strength, hu_end_point_strength
 from tradeoff.decoders import GumbelMax, SynthID
 from tradeoff.kernels import (
     Algorithm1,
@@ -30,7 +31,6 @@ from tradeoff.kernels import (
     TwoKeys,
 )
 from tradeoff.laws import entropy, kl_divergence, overlap
-from tradeoff.measures import google_end_point_strength, hu_end_point_strength
 
 if TYPE_CHECKING:
     from tradeoff.llm.pairs import NextTokenPairs

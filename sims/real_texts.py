@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from tradeoff.curves import linear_strength
 from tradeoff.decoders import GumbelMax
 from tradeoff.detection.evidence import text_contexts
 from tradeoff.detection.model_aware import ModelAware
@@ -36,7 +37,6 @@ from tradeoff.llm.prompts import encode_prompts
 from tradeoff.llm.rows import GeneratedText
 from tradeoff.llm.sampling import Sampling
 from tradeoff.llm.text import builtin_prompts
-from tradeoff.pareto import linear_strength
 from tradeoff.randomness import open_uniform
 
 __all__ = ["GAMMA", "TEMPERATURES", "Decay", "EngineTexts", "engine_texts", "simulated_texts"]

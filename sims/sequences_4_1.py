@@ -27,8 +27,7 @@ import pandas as pd
 from sims.common import BAR, finish, generator, panels
 from sims.report import Row, compare, goodness_of_fit, mean_and_error
 from sims.theorem_4_1 import SharedCoin, label
-from tradeoff.decoders import Decoder, GumbelMax, SynthID
-from tradeoff.decoders.synthid import TournamentBits
+from tradeoff.decoders import Decoder, GumbelMax, SynthID, TournamentBits
 from tradeoff.files import write_table
 from tradeoff.kernels import Algorithm1, Method, OneRace, OneRaceTree, SingleKey
 from tradeoff.keyed import Key, KeyedPrf, Stream

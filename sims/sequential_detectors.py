@@ -51,9 +51,9 @@ from tradeoff.detection.transport_bets import TransportBets
 from tradeoff.files import write_table
 from tradeoff.keyed import Key, KeyedPrf, Stream
 from tradeoff.laws import categorical
+from tradeoff.optimal_transport import RandomScores, Scores, seeded_table
 from tradeoff.plotting import COLORS
 from tradeoff.randomness import open_uniform
-from tradeoff.scores import RandomScores, Scores, seeded_table
 
 __all__ = ["run"]
 

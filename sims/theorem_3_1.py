@@ -33,11 +33,11 @@ from scipy import special, stats
 
 from sims.common import BAR, dirichlet, finish, generator, panels
 from sims.report import Row, compare, mean_and_error
+from tradeoff.curves import linear_strength
 from tradeoff.decoders import GumbelMax
 from tradeoff.detection.model_aware import two_point_log_sf
 from tradeoff.files import write_table
 from tradeoff.laws import at, categorical
-from tradeoff.pareto import linear_strength
 from tradeoff.plotting import COLORS
 from tradeoff.randomness import open_uniform
 

@@ -24,11 +24,10 @@ from scipy import stats
 
 from sims.common import BAR, dirichlet, finish, generator, panels, spread
 from sims.report import Row, compare, mean_and_error
-from tradeoff.decoders import Decoder, GumbelMax, SynthID
-from tradeoff.decoders.gumbel import one_hot
+from tradeoff.curves import PAPER_P
+from tradeoff.decoders import Decoder, GumbelMax, SynthID, one_hot
 from tradeoff.files import write_table
 from tradeoff.laws import entropy, kl_divergence
-from tradeoff.paper import PAPER_P
 from tradeoff.plotting import COLORS
 
 __all__ = ["run"]

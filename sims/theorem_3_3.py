@@ -24,11 +24,10 @@ import pandas as pd
 
 from sims.common import BAR, dirichlet, finish, generator, panels, spread
 from sims.report import Row, compare, goodness_of_fit, mean_and_error
-from tradeoff.decoders import SynthID
-from tradeoff.decoders.synthid import SETTLED, TournamentBits
+from tradeoff.curves import PAPER_P, PAPER_Q
+from tradeoff.decoders import SETTLED, SynthID, TournamentBits
 from tradeoff.files import write_table
 from tradeoff.laws import categorical, entropy
-from tradeoff.paper import PAPER_P, PAPER_Q
 from tradeoff.plotting import COLORS
 from tradeoff.randomness import open_uniform
 

@@ -26,8 +26,8 @@ import pandas as pd
 from sims.common import BAR, PAIR_P, PAIR_Q, finish, generator, panels, spread
 from sims.kernel_laws import law_given_key, step
 from sims.report import Row, compare, goodness_of_fit, mean_and_error
-from tradeoff.coupling import race_diagonal
-from tradeoff.decoders import GumbelMax, SynthID
+from tradeoff.curves import google_end_point_strength, hu_end_point_strength
+from tradeoff.decoders import GumbelMax, SynthID, race_diagonal
 from tradeoff.files import write_table
 from tradeoff.kernels import (
     Algorithm1,
@@ -41,7 +41,6 @@ from tradeoff.kernels import (
 )
 from tradeoff.keyed import Stream
 from tradeoff.laws import draft_acceptance, entropy, kl_divergence, overlap, residual
-from tradeoff.measures import google_end_point_strength, hu_end_point_strength
 from tradeoff.plotting import COLORS
 from tradeoff.randomness import Randomness, SimulatedRandomness
 

@@ -37,24 +37,23 @@ from sims.kernel_laws import law_given_key, step
 from sims.report import Row, compare, goodness_of_fit, mean_and_error
 from tradeoff.decoders import (
     Completed,
+    Completion,
     Decoder,
     GumbelMax,
     SideInformation,
     SynthID,
+    TournamentBits,
     Transport,
     heavy_water,
     simplex_water,
 )
-from tradeoff.decoders.completed import Completion
-from tradeoff.decoders.synthid import TournamentBits
 from tradeoff.files import write_table
 from tradeoff.kernels import Algorithm1
 from tradeoff.keyed import Stream
 from tradeoff.laws import acceptance_probability, entropy, kl_divergence, overlap, residual
+from tradeoff.optimal_transport import Sinkhorn, seeded_table
 from tradeoff.plotting import COLORS
 from tradeoff.randomness import SimulatedRandomness
-from tradeoff.scores import seeded_table
-from tradeoff.transport import Sinkhorn
 
 __all__ = ["INNER", "race_score", "run"]
 

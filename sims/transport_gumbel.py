@@ -25,12 +25,11 @@ import pandas as pd
 
 from sims.common import BAR, finish, generator, panels
 from sims.report import Row, compare, goodness_of_fit, mean_and_error
-from tradeoff.detection_gaps import GUMBEL_DEVIATION
+from tradeoff.curves import PAPER_P
 from tradeoff.files import write_table
 from tradeoff.laws import entropy
-from tradeoff.paper import PAPER_P
+from tradeoff.optimal_transport import GUMBEL_DEVIATION, Exact, detection_gap
 from tradeoff.plotting import COLORS
-from tradeoff.transport import Exact, detection_gap
 
 __all__ = ["run"]
 

@@ -26,10 +26,9 @@ import pandas as pd
 from sims.common import finish, generator, panels
 from sims.report import Row, compare
 from tradeoff.decoders import SimplexScores
-from tradeoff.detection_gaps import simplex_gap, two_atom_gap, worst_pair_gap, zero_word_gap
 from tradeoff.files import write_table
+from tradeoff.optimal_transport import seeded_table, simplex_gap, two_atom_gap, worst_pair_gap, zero_word_gap
 from tradeoff.plotting import COLORS
-from tradeoff.scores import seeded_table
 
 __all__ = ["run"]
 

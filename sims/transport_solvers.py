@@ -32,9 +32,18 @@ from sims.report import Row, compare, mean_and_error
 from tradeoff.decoders import SimplexScores
 from tradeoff.files import write_table
 from tradeoff.laws import entropy
+from tradeoff.optimal_transport import (
+    Exact,
+    Plan,
+    RandomScores,
+    Scores,
+    Sinkhorn,
+    Solver,
+    detection_gap,
+    plan_strength,
+    seeded_table,
+)
 from tradeoff.plotting import COLORS
-from tradeoff.scores import RandomScores, Scores, seeded_table
-from tradeoff.transport import Exact, Plan, Sinkhorn, Solver, detection_gap, plan_strength
 
 __all__ = ["LAWS", "measured", "run"]
 

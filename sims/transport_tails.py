@@ -28,18 +28,18 @@ import pandas as pd
 from sims.common import BAR, finish, generator, panels
 from sims.report import Row, compare, mean_and_error
 from tradeoff.decoders import SimplexScores
-from tradeoff.detection_gaps import (
+from tradeoff.files import write_table
+from tradeoff.optimal_transport import (
     LAWS,
     binary_gap,
     crossing,
     estimated_gap,
     gumbel_sampling_gap,
+    seeded_table,
     simplex_gap,
     sorted_gap,
 )
-from tradeoff.files import write_table
 from tradeoff.plotting import COLORS
-from tradeoff.scores import seeded_table
 
 __all__ = ["run"]
 

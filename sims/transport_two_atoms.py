@@ -24,10 +24,16 @@ from scipy.optimize import linprog
 
 from sims.common import dirichlet, finish, generator, panels
 from sims.report import Row, compare
-from tradeoff.detection_gaps import equal_weight_gap, pair_frequencies, two_atom_gap, worst_pair_gap
 from tradeoff.files import write_table
+from tradeoff.optimal_transport import (
+    Exact,
+    detection_gap,
+    equal_weight_gap,
+    pair_frequencies,
+    two_atom_gap,
+    worst_pair_gap,
+)
 from tradeoff.plotting import COLORS
-from tradeoff.transport import Exact, detection_gap
 
 __all__ = ["run"]
 

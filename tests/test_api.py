@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import tradeoff as td
 from tests.support import ALPHA, P, Q
 from tradeoff.api import detect_all
+from tradeoff.curves.measures import watermark_strength
 from tradeoff.detection import Evidence, default_detector, register_detector
 from tradeoff.detection.json_texts import Broken
 from tradeoff.detection.sequential import Sequential
@@ -21,7 +22,6 @@ from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.philox import VllmPhilox
 from tradeoff.keyed.prf import Stream
 from tradeoff.keyed_randomness import KeyedRandomness
-from tradeoff.measures import watermark_strength
 from tradeoff.verdicts import Options, Outcome
 
 KEY, OTHER = td.Key(bytes(range(32))), td.Key(bytes(32))
@@ -259,7 +259,7 @@ def test_strength_and_efficiency_of_the_papers_pair():
 
 def test_efficiency_without_a_closed_form_is_simulated():
     """Keeping strength with SynthID: the sampling efficiency of the same decoder on both sides."""
-    from tradeoff.measures import sampling_efficiency
+    from tradeoff.curves.measures import sampling_efficiency
 
     found = td.efficiency(P, Q, "keep-strength", "synthid:3", seeds=40_000)
     expected = sampling_efficiency(P, Q, td.SynthID(3))

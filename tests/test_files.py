@@ -15,10 +15,10 @@ import pytest
 
 from tests.processes import at_work
 from tests.support import P, Q
-from tradeoff.classes import curve
+from tradeoff.curves.families import curve
+from tradeoff.curves.setting import Setting
 from tradeoff.errors import FileError
 from tradeoff.files import output_folder, read_distribution, remove_leftovers, replacing, write_table
-from tradeoff.setting import Setting
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.methods import SEEDS, SHORT_SYNTHID, SPECULATIVE, SYNTHID, TREE_P, TREE_Q, describe, spread
 from tests.support import ALPHA, P, Q, Z, assert_within, chi_square_p, pairs
+from tradeoff.curves.measures import google_end_point_strength, hu_end_point_strength, sampling_efficiency
 from tradeoff.decoders import GumbelMax, Identity, SynthID
 from tradeoff.decoders.gumbel import one_hot
 from tradeoff.kernels import (
@@ -30,11 +31,6 @@ from tradeoff.kernels import (
 )
 from tradeoff.keyed.prf import Stream
 from tradeoff.laws import acceptance_probability, categorical, entropy, excess, overlap
-from tradeoff.measures import (
-    google_end_point_strength,
-    hu_end_point_strength,
-    sampling_efficiency,
-)
 from tradeoff.randomness import SimulatedRandomness
 
 #: Methods whose token is a function of the key alone.

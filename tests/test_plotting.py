@@ -75,7 +75,7 @@ def test_a_figure_is_drawn_from_a_notebook(module: str, tmp_path: Path) -> None:
 )
 def test_who_else_draws_keeps_the_backend(before: str, backend: str, after: str | None) -> None:
     """The environment stays as it was, and so does a choice that was made before."""
-    asked = f"{before}import os, tradeoff.plane, matplotlib; print(os.environ['MPLBACKEND'])"
+    asked = f"{before}import os, tradeoff.curves.drawing, matplotlib; print(os.environ['MPLBACKEND'])"
     shown = "" if after is None else "; print(matplotlib.rcParams['backend'])"
     done = run("-c", asked + shown, backend=backend)
     assert done.returncode == 0, done.stderr

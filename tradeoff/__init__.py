@@ -32,17 +32,16 @@ if TYPE_CHECKING:
         tokens_needed,
         watch,
     )
+    from tradeoff.curves import Curve, Setting
     from tradeoff.decoders import Completed, GumbelMax, Identity, SynthID, heavy_water, simplex_water
     from tradeoff.detection import Evidence
     from tradeoff.errors import DistributionError, FileError, SolverError
     from tradeoff.estimate import Estimate
-    from tradeoff.frontier import Curve
     from tradeoff.kernels import METHODS, Method
     from tradeoff.keyed import Key, Stream
     from tradeoff.llm.models import load_pair
     from tradeoff.records import Record
     from tradeoff.scheme import Scheme
-    from tradeoff.setting import Setting
     from tradeoff.verdicts import Result
 
 __all__ = [

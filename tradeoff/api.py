@@ -27,16 +27,14 @@ from tradeoff.records import Record
 from tradeoff.scheme import Scheme, read_watermark
 
 if TYPE_CHECKING:
+    from tradeoff.curves import Curve, OperatingPoint, Setting
     from tradeoff.decoders import Decoder
     from tradeoff.detection import Detector
     from tradeoff.detection.json_texts import Broken, Text
     from tradeoff.detection.power import Forecast
-    from tradeoff.frontier import Curve
     from tradeoff.kernels import Method
     from tradeoff.llm.models import ModelPair
     from tradeoff.llm.runs import Texts
-    from tradeoff.pareto import OperatingPoint
-    from tradeoff.setting import Setting
     from tradeoff.verdicts import Options, Result
 
 __all__ = [
@@ -495,7 +493,7 @@ def strength(p: Any, watermark: str | Decoder, *, seeds: int | None = None, seed
         DistributionError: for what is no distribution.
         ValueError: for an unknown watermark.
     """
-    from tradeoff.measures import watermark_strength
+    from tradeoff.curves import watermark_strength
 
     return watermark_strength(p, _decoder(watermark), seeds=_seeds(seeds), rng=seed)
 
@@ -572,7 +570,7 @@ def curve(
         DistributionError: for what are no distributions of one length.
         ValueError: for an unknown class or watermark, or gammas outside [0, 1].
     """
-    from tradeoff import classes
+    from tradeoff.curves import families as classes
 
     return classes.curve(name, _setting(p, q, watermark, draft_watermark, seeds, seed), gamma)
 
@@ -591,7 +589,7 @@ def strongest(
         DistributionError: for what are no distributions of one length.
         ValueError: if no scheme is that efficient, or the watermark is not degenerate.
     """
-    from tradeoff import pareto
+    from tradeoff.curves import linear as pareto
 
     return pareto.strongest(_setting(p, q, watermark), efficiency)
 
@@ -611,7 +609,7 @@ def most_efficient(
         ValueError: if the requirement cannot be met, or the watermark is not degenerate.
         SolverError: if the solver fails.
     """
-    from tradeoff import pareto
+    from tradeoff.curves import linear as pareto
 
     return pareto.most_efficient(_setting(p, q, watermark), strength)
 
@@ -631,7 +629,7 @@ def _setting(
     seed: int | None = None,
 ) -> Setting:
     """Of laws and what goes with them; or a setting as it is, which holds all of that."""
-    from tradeoff.setting import Setting
+    from tradeoff.curves import Setting
 
     if isinstance(p, Setting):
         beside = {
@@ -655,7 +653,7 @@ def _setting(
 
 
 def _seeds(seeds: int | None) -> int:
-    from tradeoff.simulation import DEFAULT_SEEDS, check_seeds
+    from tradeoff.curves import DEFAULT_SEEDS, check_seeds
 
     if seeds is None:
         return DEFAULT_SEEDS

@@ -30,8 +30,7 @@ from enum import StrEnum
 from typing import ClassVar, NamedTuple, TypeVar, final
 
 from tradeoff._arrays import Array, namespace
-from tradeoff.coupling import race_diagonal
-from tradeoff.decoders import Decoder, GumbelMax, Identity, is_degenerate
+from tradeoff.decoders import Decoder, GumbelMax, Identity, is_degenerate, race_diagonal
 from tradeoff.extensions import load_extensions
 from tradeoff.keyed import Stream
 from tradeoff.laws import at, categorical, draft_acceptance, overlap, residual, uniform_of

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from tradeoff._arrays import Array, like, namespace
-from tradeoff.decoders import Decoder, GumbelMax
-from tradeoff.decoders.sources import TrueSource
+from tradeoff.decoders import Decoder, GumbelMax, TrueSource
 from tradeoff.keyed import Prf, Stream
+from tradeoff.optimal_transport import seeded_table
 from tradeoff.randomness import open_uniform
-from tradeoff.scores import seeded_table
 
 __all__ = ["KeyedRandomness"]
 

@@ -18,13 +18,13 @@ from rich.table import Table
 from scipy.optimize import minimize_scalar
 
 from figures.figure_1 import GAMMA, compute
-from tradeoff.classes import curve
-from tradeoff.coupling import race_coupling, race_diagonal
+from tradeoff.curves.example import PAPER_P, PAPER_Q
+from tradeoff.curves.families import curve
+from tradeoff.curves.setting import Setting
 from tradeoff.decoders import GumbelMax
+from tradeoff.decoders.races import race_coupling, race_diagonal
 from tradeoff.display.console import stdout
 from tradeoff.laws import acceptance_probability, entropy, excess, overlap, plogp
-from tradeoff.paper import PAPER_P, PAPER_Q
-from tradeoff.setting import Setting
 
 FAMILIES = ("linear", "hu", "google", "time-sharing")
 WANTED_ERROR = 1e-3

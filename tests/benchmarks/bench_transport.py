@@ -27,8 +27,8 @@ from tradeoff.display.console import stdout
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.keys import Key
 from tradeoff.laws import entropy
-from tradeoff.scores import RandomScores, Scores, remembered_rows
-from tradeoff.transport import Exact, Sinkhorn, Solver
+from tradeoff.optimal_transport.scores import RandomScores, Scores, remembered_rows
+from tradeoff.optimal_transport.solvers import Exact, Sinkhorn, Solver
 
 N = 50_000
 HEAD = 50

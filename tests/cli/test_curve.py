@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.support import P, Q
-from tradeoff.classes import CLASSES
 from tradeoff.cli import app
+from tradeoff.curves.families import CLASSES
 from tradeoff.decoders import GumbelMax, Identity, SynthID, Transport, parse_decoder
 
 runner = CliRunner()

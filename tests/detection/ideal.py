@@ -13,7 +13,7 @@ from tests.support import ALPHA
 from tradeoff.detection import Detector
 from tradeoff.detection.power import expected_score, score_variance
 from tradeoff.keyed.prf import Stream
-from tradeoff.scores import Scores
+from tradeoff.optimal_transport.scores import Scores
 
 
 class Given:

@@ -15,7 +15,7 @@ from tradeoff.keyed.keys import Key
 from tradeoff.keyed.philox import VllmPhilox
 from tradeoff.keyed.prf import PAD, Prf, Stream
 from tradeoff.llm.rows import ContextWindow
-from tradeoff.scores import RandomScores
+from tradeoff.optimal_transport.scores import RandomScores
 
 KEY = Key(b"the key of the evidence tests...")
 #: Few words and short contexts, so that contexts come back often.

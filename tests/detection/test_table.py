@@ -19,7 +19,7 @@ from tradeoff.detection import Evidence, detect
 from tradeoff.detection.table import RowSum, TableSum
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.prf import Stream
-from tradeoff.scores import RandomScores
+from tradeoff.optimal_transport.scores import RandomScores
 
 HEAVY = RandomScores("lognormal", 256)
 

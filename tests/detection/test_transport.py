@@ -28,10 +28,10 @@ from tradeoff.detection import Detector, Evidence, WeightedMeanBits, detect
 from tradeoff.detection.completed import CompletedSum
 from tradeoff.detection.simplex_water import SimplexSum
 from tradeoff.detection.transport import AuthorsTest, RankRatio
-from tradeoff.detection_gaps import simplex_gap
 from tradeoff.keyed.prf import Stream
-from tradeoff.scores import RandomScores, Scores, seeded_table
-from tradeoff.transport import Sinkhorn
+from tradeoff.optimal_transport.gaps import simplex_gap
+from tradeoff.optimal_transport.scores import RandomScores, Scores, seeded_table
+from tradeoff.optimal_transport.solvers import Sinkhorn
 
 ONE = (Stream.SHARED,)
 HEAVY = RandomScores("lognormal", 1024)

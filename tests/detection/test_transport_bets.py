@@ -37,8 +37,8 @@ from tradeoff.detection.transport import RankRatio, rank_log_bets
 from tradeoff.detection.transport_bets import TransportBets
 from tradeoff.kernels import Algorithm1, Basic, KeepEfficiency, TwoKeys
 from tradeoff.keyed.prf import Stream
-from tradeoff.scores import RandomScores, Scores, seeded_table
-from tradeoff.transport import Sinkhorn
+from tradeoff.optimal_transport.scores import RandomScores, Scores, seeded_table
+from tradeoff.optimal_transport.solvers import Sinkhorn
 
 TEXTS, TOKENS, ROUNDS = 20_000, 40, 4
 HEAVY, SIMPLEX = RandomScores("lognormal", 128), SimplexScores(4)

@@ -13,7 +13,7 @@ from tradeoff.detection.lattice import Statistic
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.keys import Key
 from tradeoff.keyed.prf import Stream
-from tradeoff.scores import Scores, seeded_table
+from tradeoff.optimal_transport.scores import Scores, seeded_table
 
 BOTH = (Stream.DRAFT, Stream.TARGET)
 STREAMS = (Stream.SHARED, *BOTH)

@@ -8,13 +8,13 @@ import pytest
 
 from figures.real_planes import GAMMA, _reduce, average_plane
 from tests.support import Z, assert_within
-from tradeoff.classes import curve
-from tradeoff.coupling import race_diagonal
+from tradeoff.curves.families import curve
+from tradeoff.curves.linear import LinearEfficiency, linear_strength
+from tradeoff.curves.measures import google_end_point_strength, hu_end_point_strength
+from tradeoff.curves.setting import Setting
 from tradeoff.decoders import SynthID
+from tradeoff.decoders.races import race_diagonal
 from tradeoff.laws import entropy, overlap
-from tradeoff.measures import google_end_point_strength, hu_end_point_strength
-from tradeoff.pareto import LinearEfficiency, linear_strength
-from tradeoff.setting import Setting
 
 
 @pytest.fixture(scope="module")

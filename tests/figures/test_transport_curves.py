@@ -11,11 +11,11 @@ from typer.testing import CliRunner
 from figures import transport_curves
 from figures.transport_curves import GROUPS, compute, curves_table
 from tests.support import P, Q, Z, assert_within
-from tradeoff.coupling import race_diagonal
+from tradeoff.curves.measures import google_end_point_strength, hu_end_point_strength
 from tradeoff.decoders import Completed
 from tradeoff.decoders.base import FiniteDecoder, shares_randomness
+from tradeoff.decoders.races import race_diagonal
 from tradeoff.laws import entropy, overlap
-from tradeoff.measures import google_end_point_strength, hu_end_point_strength
 
 GAMMA = np.array([0.0, 0.5, 1.0])
 SSE, MOST = float(overlap(P, Q)), float(entropy(P))

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from figures import transport_gaps
 from figures.references import Reference
-from tradeoff.transport import Exact, Sinkhorn
+from tradeoff.optimal_transport.solvers import Exact, Sinkhorn
 
 runner = CliRunner()
 app = typer.Typer()

@@ -13,11 +13,11 @@ from typer.testing import CliRunner
 
 from figures import transport_tilt
 from figures.transport_tilt import ALPHA, FAMILIES, compute, growth_of_classes, growth_of_stakes
+from tradeoff.curves.measures import watermark_strength
 from tradeoff.decoders import heavy_water, simplex_water
 from tradeoff.laws import entropy, kl_divergence
 from tradeoff.llm.pairs import NextTokenPairs, save_pairs
-from tradeoff.measures import watermark_strength
-from tradeoff.transport import Sinkhorn
+from tradeoff.optimal_transport.solvers import Sinkhorn
 
 N, TEXTS = 30, 3
 SMALL = tuple(

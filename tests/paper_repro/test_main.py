@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from figures import figure_1
 from paper_repro.__main__ import run
-from tradeoff.simulation import DEFAULT_SEEDS
+from tradeoff.curves.monte_carlo import DEFAULT_SEEDS
 
 runner = CliRunner()
 #: The built-in pair at the least size at which everything is detected.

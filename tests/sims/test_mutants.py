@@ -9,7 +9,9 @@ import pytest
 
 from sims.report import Row, judge
 from sims.statements import STATEMENTS, evaluate
-from tradeoff import coupling, draws, kernels, measures, race_tree
+from tradeoff import draws, kernels, race_tree
+from tradeoff.curves import measures
+from tradeoff.curves import pairs as coupling
 from tradeoff.decoders import synthid
 from tradeoff.kernels import Algorithm1, OneRace, TwoKeys
 from tradeoff.keyed.blake2 import KeyedPrf

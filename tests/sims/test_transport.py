@@ -17,11 +17,12 @@ from sims.common import FEWEST
 from sims.report import judge
 from sims.statements import STATEMENTS, evaluate
 from sims.transport_solvers import LAWS, measured
-from tradeoff import detection_gaps, transport
 from tradeoff.decoders import SimplexScores
-from tradeoff.detection_gaps import ScoreLaw, sorted_gap, two_atom_gap
-from tradeoff.scores import RandomScores
-from tradeoff.transport import Exact, Plan, Sinkhorn
+from tradeoff.optimal_transport import gaps as detection_gaps
+from tradeoff.optimal_transport import solvers as transport
+from tradeoff.optimal_transport.gaps import ScoreLaw, sorted_gap, two_atom_gap
+from tradeoff.optimal_transport.scores import RandomScores
+from tradeoff.optimal_transport.solvers import Exact, Plan, Sinkhorn
 
 SIZE = FEWEST
 Patch = Callable[[pytest.MonkeyPatch], None]

@@ -11,16 +11,20 @@ import typer
 from rich.table import Table
 
 from tradeoff.api import curve
-from tradeoff.classes import CLASSES
+from tradeoff.curves import (
+    CLASSES,
+    DEFAULT_SEEDS,
+    PAPER_P,
+    PAPER_Q,
+    Curve,
+    Setting,
+    google_end_point_strength,
+    hu_end_point_strength,
+)
 from tradeoff.decoders import parse_decoder, watermarks
 from tradeoff.display import exit_on_bad_input, print_written, require_stdout, stderr, stdout
 from tradeoff.files import output_folder, read_distribution, write_table
-from tradeoff.frontier import Curve
 from tradeoff.laws import entropy, overlap
-from tradeoff.measures import google_end_point_strength, hu_end_point_strength
-from tradeoff.paper import PAPER_P, PAPER_Q
-from tradeoff.setting import Setting
-from tradeoff.simulation import DEFAULT_SEEDS
 
 
 def curve_command(
@@ -121,7 +125,7 @@ def _table(curves: dict[str, Curve]) -> pd.DataFrame:
 
 def _plot(setting: Setting, curves: dict[str, Curve], path: Path) -> None:
     # Matplotlib takes half a second to import, which only those who plot should pay.
-    from tradeoff.plane import plot_curves
+    from tradeoff.curves import plot_curves
 
     output_folder(path.parent)
     plot_curves(setting, list(curves.values()), path)

@@ -7,78 +7,122 @@ from typing import TYPE_CHECKING
 from tradeoff._lazy import lazy
 
 if TYPE_CHECKING:
-    from tradeoff.classes import CLASSES, curve
-    from tradeoff.coupling import ExactPairs, SampledPairs, race_coupling, race_diagonal
-    from tradeoff.frontier import Curve, non_dominated
-    from tradeoff.measures import (
+    from tradeoff.curves.drawing import draw_curve, draw_points, plot_curves, style_axes
+    from tradeoff.curves.example import PAPER_P, PAPER_Q
+    from tradeoff.curves.families import CLASSES, curve, linear_parts
+    from tradeoff.curves.frontier import Curve, non_dominated
+    from tradeoff.curves.linear import (
+        LinearEfficiency,
+        OperatingPoint,
+        gamma_for_strength,
+        linear_efficiency,
+        linear_strength,
+        most_efficient,
+        strongest,
+    )
+    from tradeoff.curves.measures import (
         google_end_point_strength,
         hu_end_point_strength,
         sampling_efficiency,
         watermark_strength,
     )
-    from tradeoff.paper import PAPER_P, PAPER_Q
-    from tradeoff.pareto import OperatingPoint, linear_strength, most_efficient, strongest
-    from tradeoff.plane import plot_curves
-    from tradeoff.setting import Setting
-    from tradeoff.simulation import simulate
+    from tradeoff.curves.monte_carlo import DEFAULT_SEEDS, check_seeds, simulate
+    from tradeoff.curves.pairs import ExactPairs, SampledPairs, sample_pairs
+    from tradeoff.curves.setting import Setting
+    from tradeoff.curves.splicing import GoogleEntropy, HuEntropy, spliced_law
+    from tradeoff.decoders import race_coupling, race_diagonal
 
 __all__ = [
     "CLASSES",
+    "DEFAULT_SEEDS",
     "PAPER_P",
     "PAPER_Q",
     "Curve",
     "ExactPairs",
+    "GoogleEntropy",
+    "HuEntropy",
+    "LinearEfficiency",
     "OperatingPoint",
     "SampledPairs",
     "Setting",
+    "check_seeds",
     "curve",
+    "draw_curve",
+    "draw_points",
+    "gamma_for_strength",
     "google_end_point_strength",
     "hu_end_point_strength",
+    "linear_efficiency",
+    "linear_parts",
     "linear_strength",
     "most_efficient",
     "non_dominated",
     "plot_curves",
     "race_coupling",
     "race_diagonal",
+    "sample_pairs",
     "sampling_efficiency",
     "simulate",
+    "spliced_law",
     "strongest",
+    "style_axes",
     "watermark_strength",
 ]
 
 _HOMES = {
-    "classes": (
+    "curves.drawing": (
+        "draw_curve",
+        "draw_points",
+        "plot_curves",
+        "style_axes",
+    ),
+    "curves.example": (
+        "PAPER_P",
+        "PAPER_Q",
+    ),
+    "curves.families": (
         "CLASSES",
         "curve",
+        "linear_parts",
     ),
-    "coupling": (
-        "ExactPairs",
-        "SampledPairs",
-        "race_coupling",
-        "race_diagonal",
-    ),
-    "frontier": (
+    "curves.frontier": (
         "Curve",
         "non_dominated",
     ),
-    "measures": (
+    "curves.linear": (
+        "LinearEfficiency",
+        "OperatingPoint",
+        "gamma_for_strength",
+        "linear_efficiency",
+        "linear_strength",
+        "most_efficient",
+        "strongest",
+    ),
+    "curves.measures": (
         "google_end_point_strength",
         "hu_end_point_strength",
         "sampling_efficiency",
         "watermark_strength",
     ),
-    "paper": (
-        "PAPER_P",
-        "PAPER_Q",
+    "curves.monte_carlo": (
+        "DEFAULT_SEEDS",
+        "check_seeds",
+        "simulate",
     ),
-    "pareto": (
-        "OperatingPoint",
-        "linear_strength",
-        "most_efficient",
-        "strongest",
+    "curves.pairs": (
+        "ExactPairs",
+        "SampledPairs",
+        "sample_pairs",
     ),
-    "plane": ("plot_curves",),
-    "setting": ("Setting",),
-    "simulation": ("simulate",),
+    "curves.setting": ("Setting",),
+    "curves.splicing": (
+        "GoogleEntropy",
+        "HuEntropy",
+        "spliced_law",
+    ),
+    "decoders": (
+        "race_coupling",
+        "race_diagonal",
+    ),
 }
 __getattr__, __dir__, _known = lazy(__name__, _HOMES)

@@ -1,21 +1,34 @@
 """Watermark decoders S(P, zeta): one file per scheme, one protocol for all."""
 
-from tradeoff.decoders.base import BaseDecoder, Decoder, DegenerateDecoder, is_degenerate, shares_randomness
-from tradeoff.decoders.completed import Completed
-from tradeoff.decoders.gumbel import GumbelMax
+from tradeoff.decoders.base import (
+    BaseDecoder,
+    Decoder,
+    DegenerateDecoder,
+    FiniteDecoder,
+    draw_antithetic,
+    is_degenerate,
+    shares_randomness,
+)
+from tradeoff.decoders.completed import Completed, Completion
+from tradeoff.decoders.gumbel import GumbelMax, one_hot
 from tradeoff.decoders.heavywater import heavy_water
 from tradeoff.decoders.identity import Identity
 from tradeoff.decoders.names import decoder_name, parse_decoder, register_watermark, watermarks
+from tradeoff.decoders.races import race_coupling, race_diagonal, race_potential
 from tradeoff.decoders.simplexwater import SimplexScores, simplex_water
-from tradeoff.decoders.synthid import BitsDecoder, SynthID, TournamentBits
-from tradeoff.decoders.transport import SideInformation, Transport, TransportWarning
+from tradeoff.decoders.sources import TrueSource
+from tradeoff.decoders.synthid import SETTLED, BitsDecoder, SynthID, TournamentBits
+from tradeoff.decoders.transport import SideInformation, Transport, TransportWarning, tilted
 
 __all__ = [
+    "SETTLED",
     "BaseDecoder",
     "BitsDecoder",
     "Completed",
+    "Completion",
     "Decoder",
     "DegenerateDecoder",
+    "FiniteDecoder",
     "GumbelMax",
     "Identity",
     "SideInformation",
@@ -24,12 +37,19 @@ __all__ = [
     "TournamentBits",
     "Transport",
     "TransportWarning",
+    "TrueSource",
     "decoder_name",
+    "draw_antithetic",
     "heavy_water",
     "is_degenerate",
+    "one_hot",
     "parse_decoder",
+    "race_coupling",
+    "race_diagonal",
+    "race_potential",
     "register_watermark",
     "shares_randomness",
     "simplex_water",
+    "tilted",
     "watermarks",
 ]

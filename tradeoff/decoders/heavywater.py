@@ -6,7 +6,7 @@ from typing import Any
 
 from tradeoff.decoders.names import register_watermark
 from tradeoff.decoders.transport import SETTINGS, Transport, transport_of
-from tradeoff.scores import RandomScores
+from tradeoff.optimal_transport import RandomScores
 
 __all__ = ["heavy_water"]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from tradeoff._arrays import Array
 from tradeoff.keyed import Prf
-from tradeoff.scores import seeded_table
+from tradeoff.optimal_transport import seeded_table
 
 if TYPE_CHECKING:
     from tradeoff.decoders.base import Decoder

@@ -14,8 +14,16 @@ from tradeoff._arrays import Array, like, namespace, on_host, to_numpy
 from tradeoff.decoders.base import BaseDecoder
 from tradeoff.decoders.sources import Source
 from tradeoff.keyed import Kind, Prf
-from tradeoff.scores import Scores, remembered_rows, seeded_table
-from tradeoff.transport import Exact, Plan, Sinkhorn, Solver, written
+from tradeoff.optimal_transport import (
+    Exact,
+    Plan,
+    Scores,
+    Sinkhorn,
+    Solver,
+    remembered_rows,
+    seeded_table,
+    written,
+)
 
 __all__ = [
     "SETTINGS",

@@ -12,7 +12,7 @@ import numpy as np
 
 from tradeoff.detection.evidence import Evidence
 from tradeoff.keyed import Stream
-from tradeoff.scores import Scores
+from tradeoff.optimal_transport import Scores
 
 __all__ = [
     "Detector",

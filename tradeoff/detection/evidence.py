@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tradeoff.keyed import PAD, Prf, Stream
-from tradeoff.scores import Scores, remembered_rows
+from tradeoff.optimal_transport import Scores, remembered_rows
 
 __all__ = ["Evidence", "check_token_ids", "score_and_rank", "scored_positions", "text_contexts"]
 

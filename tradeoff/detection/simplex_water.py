@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from tradeoff.decoders.simplexwater import SimplexScores
+from tradeoff.decoders import SimplexScores
 from tradeoff.detection.detector import Readings, score_readings
 from tradeoff.detection.evidence import Evidence
 from tradeoff.detection.lattice import LatticeDetector, check_streams

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from scipy import special
 
-from tradeoff.decoders.simplexwater import SimplexScores
+from tradeoff.decoders import SimplexScores
 from tradeoff.detection.bets import StreamBets
 from tradeoff.detection.detector import Readings, score_readings
 from tradeoff.detection.evidence import Evidence

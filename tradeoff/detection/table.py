@@ -20,7 +20,7 @@ from scipy import fft, optimize
 from tradeoff.detection.detector import Exactness, Readings, score_readings
 from tradeoff.detection.evidence import Evidence
 from tradeoff.keyed import Stream
-from tradeoff.scores import Scores
+from tradeoff.optimal_transport import Scores
 
 __all__ = ["RowSum", "TableSum"]
 

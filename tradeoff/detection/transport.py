@@ -28,7 +28,7 @@ from tradeoff.detection.detector import Detector, Exactness, Readings, score_rea
 from tradeoff.detection.evidence import Evidence
 from tradeoff.detection.lattice import LatticeDetector, check_streams, log_ratio
 from tradeoff.keyed import Stream
-from tradeoff.scores import Scores
+from tradeoff.optimal_transport import Scores
 
 __all__ = ["AuthorsTest", "RankRatio", "detector_of_scores", "rank_log_bets"]
 

@@ -29,7 +29,7 @@ from tradeoff.detection.detector import Readings, score_readings
 from tradeoff.detection.evidence import Evidence
 from tradeoff.detection.transport import rank_log_bets
 from tradeoff.keyed import Stream
-from tradeoff.scores import Scores
+from tradeoff.optimal_transport import Scores
 
 __all__ = ["TransportBets", "bets_of_scores"]
 

@@ -9,16 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support import P, Q, Z, assert_within, pairs
-from tradeoff import splicing
-from tradeoff.classes import CLASSES, curve
-from tradeoff.coupling import race_coupling
+from tradeoff.curves import splicing
+from tradeoff.curves.families import CLASSES, curve
+from tradeoff.curves.linear import linear_strength
+from tradeoff.curves.measures import google_end_point_strength, hu_end_point_strength
+from tradeoff.curves.monte_carlo import simulate
+from tradeoff.curves.setting import Setting
 from tradeoff.decoders import GumbelMax, Identity, SynthID
+from tradeoff.decoders.races import race_coupling
 from tradeoff.errors import DistributionError
 from tradeoff.laws import acceptance_probability, entropy, excess, kl_divergence, overlap
-from tradeoff.measures import google_end_point_strength, hu_end_point_strength
-from tradeoff.pareto import linear_strength
-from tradeoff.setting import Setting
-from tradeoff.simulation import simulate
 
 INFINITE = SynthID(math.inf)
 GAMMA = np.array([0.0, 0.005, 0.3, 0.7, 1.0])
@@ -146,7 +146,7 @@ def test_the_race_sampled_like_any_decoder_gives_the_exact_curve(name):
     """The Monte Carlo path for pairs, on a law that is known (10 comparisons a class)."""
     exact = Setting(P, Q)
     sampled = Setting(P, Q, seeds=60_000, seed=1)
-    from tradeoff.coupling import sample_pairs
+    from tradeoff.curves.pairs import sample_pairs
 
     sample = sample_pairs(P, Q, GumbelMax(), GumbelMax(), seeds=60_000, rng=np.random.default_rng(1))
     sampled.__dict__["pairs"] = sample
@@ -302,7 +302,7 @@ def test_time_sharing_uses_gamma_on_both_sides_and_carries_errors():
 
 def test_theta_is_found_on_other_seeds_than_the_curve(monkeypatch):
     """An optimum evaluated on the seeds it was found on would be optimistic."""
-    from tradeoff import classes
+    from tradeoff.curves import families as classes
 
     states = []
 

@@ -3,7 +3,7 @@
 Strength (Definition 3.1) is E_zeta KL(P_zeta || P) = Ent(P) - E_zeta Ent(P_zeta); efficiency
 (Definition 2.1 with the speculative kernel, Lemma 3.1) is E_zeta sum min(P_zeta, Q_zeta).
 
-What has no closed form is estimated by `tradeoff.simulation`.
+What has no closed form is estimated by `tradeoff.curves.monte_carlo`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from tradeoff._arrays import to_numpy
-from tradeoff.coupling import ExactPairs
-from tradeoff.decoders import Decoder, GumbelMax, Identity, shares_randomness
+from tradeoff.curves.monte_carlo import DEFAULT_SEEDS, simulate
+from tradeoff.curves.pairs import exact_pairs
+from tradeoff.decoders import Decoder, Identity
 from tradeoff.estimate import Estimate
 from tradeoff.laws import (
     acceptance_probability,
@@ -27,27 +28,8 @@ from tradeoff.laws import (
     overlap,
     plogp,
 )
-from tradeoff.simulation import DEFAULT_SEEDS, simulate
 
-__all__ = [
-    "exact_pairs",
-    "google_end_point_strength",
-    "hu_end_point_strength",
-    "sampling_efficiency",
-    "watermark_strength",
-]
-
-
-def exact_pairs(p: np.ndarray, q: np.ndarray, target: Decoder, draft: Decoder) -> ExactPairs | None:
-    """The exact joint law of both draws where there is one: Gumbel-max on both sides, or any two
-    degenerate decoders that share no randomness. None otherwise."""
-    if not (target.degenerate and draft.degenerate):
-        return None
-    if not shares_randomness(target, draft):
-        return ExactPairs.independent(p, q)
-    if GumbelMax() == target == draft:
-        return ExactPairs.race(p, q)
-    return None
+__all__ = ["google_end_point_strength", "hu_end_point_strength", "sampling_efficiency", "watermark_strength"]
 
 
 def watermark_strength(

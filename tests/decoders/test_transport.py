@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from scipy import special
 
 from tests.support import ALPHA, P, Q, assert_within, chi_square_p, distributions
+from tradeoff.curves.measures import sampling_efficiency, watermark_strength
+from tradeoff.curves.monte_carlo import simulate
 from tradeoff.decoders import (
     Completed,
     GumbelMax,
@@ -28,10 +30,8 @@ from tradeoff.decoders import (
 )
 from tradeoff.decoders.transport import tilted
 from tradeoff.laws import entropy, overlap
-from tradeoff.measures import sampling_efficiency, watermark_strength
-from tradeoff.scores import RandomScores, seeded_table
-from tradeoff.simulation import simulate
-from tradeoff.transport import Exact, Sinkhorn, detection_gap
+from tradeoff.optimal_transport.scores import RandomScores, seeded_table
+from tradeoff.optimal_transport.solvers import Exact, Sinkhorn, detection_gap
 
 SOLVERS = [Exact(), Sinkhorn(), Sinkhorn(max_iterations=1)]
 

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import P, Q
-from tradeoff.classes import curve
+from tradeoff.curves.families import curve
+from tradeoff.curves.frontier import Curve, non_dominated, upper_hull
+from tradeoff.curves.setting import Setting
 from tradeoff.decoders import GumbelMax
-from tradeoff.frontier import Curve, non_dominated, upper_hull
-from tradeoff.setting import Setting
 
 points = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), min_size=1, max_size=15)
 

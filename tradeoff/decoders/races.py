@@ -1,4 +1,4 @@
-"""Exact joint law of two Gumbel-max draws from one race, and other joint laws of two degenerate draws.
+"""Exact joint law of two Gumbel-max draws from one race.
 
 One race E ~ Exp(1)^n is shared by the target P and the draft Q. With i = argmin E/P and j = argmin E/Q,
 
@@ -15,21 +15,11 @@ and one cumulative sum give all of pi. M is piecewise linear, so F has a closed 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from tradeoff._arrays import Array, device_of, namespace
-from tradeoff.decoders.base import DegenerateDecoder, draw_antithetic
 
-__all__ = [
-    "ExactPairs",
-    "SampledPairs",
-    "race_coupling",
-    "race_diagonal",
-    "race_potential",
-    "sample_pairs",
-]
+__all__ = ["race_coupling", "race_diagonal", "race_potential"]
 
 
 def race_potential(p: Array, q: Array) -> tuple[Array, Array]:
@@ -99,77 +89,3 @@ def race_coupling(p: Array, q: Array) -> Array:
     off = p[..., :, None] * q[..., None, :] * xp.where(gap > 0, gap, xp.zeros_like(gap))
     same = xp.eye(p.shape[-1], dtype=xp.bool, device=device_of(p))
     return xp.where(same, diagonal[..., :, None], off)
-
-
-@dataclass(frozen=True)
-class ExactPairs:
-    """Exact joint law of two degenerate draws, in O(n) numbers.
-
-    pi_ij = P_i Q_j (row_i - column_j)_+ for i != j. The race has row = column = F(r); two independent
-    draws have row = 1, column = 0.
-
-    Attributes:
-        diagonal: pi_ii, [n].
-        row, column: [n].
-    """
-
-    diagonal: np.ndarray
-    row: np.ndarray
-    column: np.ndarray
-
-    @classmethod
-    def race(cls, p: np.ndarray, q: np.ndarray) -> ExactPairs:
-        """One race shared by both draws (Gumbel-max on both sides)."""
-        diagonal, potential = race_potential(p, q)
-        return cls(diagonal, potential, potential)
-
-    @classmethod
-    def independent(cls, p: np.ndarray, q: np.ndarray) -> ExactPairs:
-        """Two draws that share no pseudorandomness."""
-        return cls(p * q, np.ones_like(p), np.zeros_like(q))
-
-
-@dataclass(frozen=True)
-class SampledPairs:
-    """A sample from the joint law of two degenerate draws, in antithetic pairs.
-
-    Attributes:
-        target, draft: token ids, [pairs, 2]; the two columns come from a seed and its antithesis.
-    """
-
-    target: np.ndarray
-    draft: np.ndarray
-
-    def frequencies(self, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """How often each of n tokens is drawn by both decoders, by the target's and by the draft's."""
-        same = self.target[self.target == self.draft]
-        counts = (np.bincount(ids.ravel(), minlength=n) for ids in (same, self.target, self.draft))
-        both, target, draft = (count / self.target.size for count in counts)
-        return both, target, draft
-
-
-def sample_pairs(
-    p: np.ndarray,
-    q: np.ndarray,
-    target: DegenerateDecoder,
-    draft: DegenerateDecoder,
-    *,
-    seeds: int,
-    rng: np.random.Generator,
-    batch_bytes: int = 1 << 26,
-) -> SampledPairs:
-    """Draw `seeds` pairs (argmax S(P, zeta), argmax S(Q, zeta)) with zeta shared.
-
-    Memory stays below a few times `batch_bytes` whatever the number of seeds.
-    """
-    n = p.shape[-1]
-    pairs = (seeds + 1) // 2
-    batch = max(1, batch_bytes // (8 * n))
-    chosen: list[tuple[np.ndarray, np.ndarray]] = []
-    for start in range(0, pairs, batch):
-        size = min(batch, pairs - start)
-        both = []
-        for zeta in draw_antithetic(target, rng, (size,), n):
-            both.append((target.token(p, zeta), draft.token(q, zeta)))
-        chosen.append((np.stack([i for i, _ in both], axis=-1), np.stack([j for _, j in both], axis=-1)))
-    return SampledPairs(np.concatenate([i for i, _ in chosen]), np.concatenate([j for _, j in chosen]))

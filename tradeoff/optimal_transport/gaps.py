@@ -1,8 +1,8 @@
 """The detection gap of optimal transport: closed forms, tail integrals, and where heavy tails win.
 
 Tsur et al., "HeavyWater and SimplexWater". D(P, f) = max E_pi f - E_{P x Unif} f over the couplings pi of
-P and Unif[k] (`tradeoff.transport`). Here it is for laws that are as predictable as the paper's worst case,
-and for scores of which there are infinitely many values of side information.
+P and Unif[k] (`tradeoff.optimal_transport.solvers`). Here it is for laws that are as predictable as the
+paper's worst case, and for scores of which there are infinitely many values of side information.
 
 Two atoms, lambda on the heavy token i and 1 - lambda on the light token j: the coupling gives the light
 token where Delta = f_j - f_i is largest, so that D is the mean of Delta over its upper 1 - lambda, less
@@ -32,7 +32,7 @@ from scipy import optimize, special
 
 from tradeoff.estimate import Estimate
 from tradeoff.laws import entropy
-from tradeoff.scores import SCORE_LAWS
+from tradeoff.optimal_transport.scores import SCORE_LAWS
 
 __all__ = [
     "GUMBEL_DEVIATION",
@@ -227,7 +227,7 @@ def _gumbel_excess(x: np.ndarray) -> np.ndarray:
     return np.where(v < 1e-4, v - v**2 / 4 + v**3 / 18, special.exp1(v) - x + np.euler_gamma)
 
 
-#: The four laws of `tradeoff.scores` with densities; binary scores have `binary_gap`.
+#: The four laws of `tradeoff.optimal_transport.scores` with densities; binary scores have `binary_gap`.
 LAWS: dict[str, ScoreLaw] = {
     "gaussian": ScoreLaw(
         "Gaussian",

@@ -10,17 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support import P, Q, Z, assert_within, distributions, pairs
-from tradeoff.coupling import race_coupling
-from tradeoff.decoders import GumbelMax, Identity, SynthID
-from tradeoff.errors import DistributionError
-from tradeoff.laws import acceptance_probability, binary_entropy, entropy, excess, overlap
-from tradeoff.measures import (
-    exact_pairs,
+from tradeoff.curves.measures import (
     google_end_point_strength,
     hu_end_point_strength,
     sampling_efficiency,
     watermark_strength,
 )
+from tradeoff.curves.pairs import exact_pairs
+from tradeoff.decoders import GumbelMax, Identity, SynthID
+from tradeoff.decoders.races import race_coupling
+from tradeoff.errors import DistributionError
+from tradeoff.laws import acceptance_probability, binary_entropy, entropy, excess, overlap
 
 INFINITE = SynthID(math.inf)
 

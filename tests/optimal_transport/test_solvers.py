@@ -13,8 +13,8 @@ from scipy.optimize import linprog
 from tests.support import distributions
 from tradeoff.decoders import SimplexScores
 from tradeoff.laws import entropy
-from tradeoff.scores import RandomScores, seeded_table
-from tradeoff.transport import Exact, Sinkhorn, detection_gap, plan_strength
+from tradeoff.optimal_transport.scores import RandomScores, seeded_table
+from tradeoff.optimal_transport.solvers import Exact, Sinkhorn, detection_gap, plan_strength
 
 SOLVERS = [Exact(), Sinkhorn(), Sinkhorn(max_iterations=1), Sinkhorn(0.005, max_iterations=50)]
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tradeoff.frontier import Curve
+from tradeoff.curves.frontier import Curve
+from tradeoff.curves.setting import Setting
 from tradeoff.laws import entropy, overlap
 from tradeoff.plotting import COLORS, Axes, new_figure, save_figure
-from tradeoff.setting import Setting
 
 __all__ = ["draw_curve", "draw_points", "plot_curves", "style_axes"]
 

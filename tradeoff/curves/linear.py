@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 from scipy.optimize import brentq
 
-from tradeoff.coupling import ExactPairs
+from tradeoff.curves.pairs import ExactPairs
+from tradeoff.curves.setting import Setting
 from tradeoff.errors import SolverError
 from tradeoff.laws import entropy, plogp
-from tradeoff.setting import Setting
 
 __all__ = [
     "LinearEfficiency",

@@ -8,12 +8,12 @@ from functools import cached_property
 import numpy as np
 
 from tradeoff._arrays import to_numpy
-from tradeoff.coupling import ExactPairs, SampledPairs, sample_pairs
+from tradeoff.curves.measures import sampling_efficiency
+from tradeoff.curves.monte_carlo import DEFAULT_SEEDS, check_seeds, pair_mean
+from tradeoff.curves.pairs import ExactPairs, SampledPairs, exact_pairs, sample_pairs
 from tradeoff.decoders import Decoder, GumbelMax, is_degenerate
 from tradeoff.estimate import Estimate
 from tradeoff.laws import acceptance_probability, distribution_pair, excess
-from tradeoff.measures import exact_pairs, sampling_efficiency
-from tradeoff.simulation import DEFAULT_SEEDS, check_seeds, pair_mean
 
 __all__ = ["Setting"]
 

@@ -8,11 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support import P, Q, pairs
-from tradeoff.coupling import race_coupling
-from tradeoff.decoders import SynthID
-from tradeoff.errors import SolverError
-from tradeoff.laws import entropy, overlap
-from tradeoff.pareto import (
+from tradeoff.curves.linear import (
     LinearEfficiency,
     gamma_for_strength,
     linear_efficiency,
@@ -20,7 +16,11 @@ from tradeoff.pareto import (
     most_efficient,
     strongest,
 )
-from tradeoff.setting import Setting
+from tradeoff.curves.setting import Setting
+from tradeoff.decoders import SynthID
+from tradeoff.decoders.races import race_coupling
+from tradeoff.errors import SolverError
+from tradeoff.laws import entropy, overlap
 
 
 @given(pairs(), st.floats(0, 1), st.floats(0, 1))

@@ -8,7 +8,7 @@ from scipy import stats
 
 from tests.support import ALPHA, assert_within, chi_square_p
 from tradeoff.decoders import SimplexScores
-from tradeoff.scores import SCORE_LAWS, RandomScores, seeded_table
+from tradeoff.optimal_transport.scores import SCORE_LAWS, RandomScores, seeded_table
 
 TABLE = seeded_table(0)
 FAMILIES = [SimplexScores(4), SimplexScores(3, 3), *(RandomScores(law, 64) for law in SCORE_LAWS)]

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, special, stats
 
+from tests.optimal_transport.test_solvers import programme
 from tests.support import assert_within, distributions
-from tests.test_transport import programme
 from tradeoff.decoders import SimplexScores
-from tradeoff.detection_gaps import (
+from tradeoff.laws import entropy
+from tradeoff.optimal_transport.gaps import (
     GUMBEL_DEVIATION,
     LAWS,
     binary_gap,
@@ -30,9 +31,8 @@ from tradeoff.detection_gaps import (
     worst_pair_gap,
     zero_word_gap,
 )
-from tradeoff.laws import entropy
-from tradeoff.scores import seeded_table
-from tradeoff.transport import Exact, detection_gap
+from tradeoff.optimal_transport.scores import seeded_table
+from tradeoff.optimal_transport.solvers import Exact, detection_gap
 
 LAMBDAS = (0.5, 0.6, 0.75, 0.9, 0.99)
 

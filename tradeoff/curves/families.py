@@ -10,7 +10,7 @@ E KL(P_zeta^gamma || P) for gamma from 0 to 1:
     time sharing     a pseudorandom coin picks (S(P), S(Q)) with probability gamma, else (P, Q)
 
 With degenerate decoders all of it depends on the pair (i, j) of drawn tokens only. For Gumbel-max the
-law of that pair is known (`tradeoff.coupling`), every curve is a finite sum, and all but the interior
+law of that pair is known (`tradeoff.curves.pairs`), every curve is a finite sum, and all but the interior
 of Hu's class cost O(n log n), so they are exact for full vocabularies. SynthID at m = infinity is
 evaluated on sampled pairs, and decoders that are not degenerate on sampled laws.
 """
@@ -22,15 +22,15 @@ from typing import Any
 
 import numpy as np
 
-from tradeoff.coupling import SampledPairs
+from tradeoff.curves.frontier import Curve
+from tradeoff.curves.linear import LinearEfficiency, linear_efficiency, linear_strength
+from tradeoff.curves.measures import watermark_strength
+from tradeoff.curves.monte_carlo import FEWEST_SEEDS, pair_mean, simulate
+from tradeoff.curves.pairs import SampledPairs
+from tradeoff.curves.setting import Setting
+from tradeoff.curves.splicing import GoogleEntropy, HuEntropy, SplicedEntropy, spliced_law
 from tradeoff.estimate import Estimate
-from tradeoff.frontier import Curve
 from tradeoff.laws import entropy, kl_divergence, overlap
-from tradeoff.measures import watermark_strength
-from tradeoff.pareto import LinearEfficiency, linear_efficiency, linear_strength
-from tradeoff.setting import Setting
-from tradeoff.simulation import FEWEST_SEEDS, pair_mean, simulate
-from tradeoff.splicing import GoogleEntropy, HuEntropy, SplicedEntropy, spliced_law
 
 __all__ = ["CLASSES", "Setting", "curve", "google", "hu", "linear", "linear_parts", "time_sharing"]
 

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from tests.support import P, Q, Z, assert_within
-from tradeoff.coupling import race_coupling, sample_pairs
+from tradeoff.curves.monte_carlo import ControlledMean, pair_mean, simulate
+from tradeoff.curves.pairs import sample_pairs
 from tradeoff.decoders import GumbelMax, SynthID
+from tradeoff.decoders.races import race_coupling
 from tradeoff.estimate import Estimate
 from tradeoff.laws import entropy, kl_divergence, overlap
-from tradeoff.simulation import ControlledMean, pair_mean, simulate
 
 
 def overlap_column(p_z, q_z, _):

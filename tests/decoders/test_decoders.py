@@ -23,7 +23,7 @@ from tradeoff.decoders import (
 )
 from tradeoff.decoders.synthid import TournamentBits
 from tradeoff.laws import entropy
-from tradeoff.transport import Sinkhorn
+from tradeoff.optimal_transport.solvers import Sinkhorn
 
 ALL = [
     Identity(),

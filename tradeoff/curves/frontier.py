@@ -55,7 +55,7 @@ class Curve:
 
     def plot(self) -> Figure:
         """The curve in the plane of efficiency and strength: its frontier in full, what it dominates pale."""
-        from tradeoff.plane import draw_curve, style_axes
+        from tradeoff.curves.drawing import draw_curve, style_axes
         from tradeoff.plotting import COLORS, new_figure
 
         figure, ((axes,),) = new_figure(size=(5.2, 4.2))

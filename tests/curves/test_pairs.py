@@ -9,15 +9,9 @@ from hypothesis import given, settings
 from scipy import integrate
 
 from tests.support import ALPHA, P, Q, Z, assert_within, chi_square_p, pairs
-from tradeoff.coupling import (
-    ExactPairs,
-    SampledPairs,
-    race_coupling,
-    race_diagonal,
-    race_potential,
-    sample_pairs,
-)
+from tradeoff.curves.pairs import ExactPairs, SampledPairs, sample_pairs
 from tradeoff.decoders import GumbelMax, SynthID
+from tradeoff.decoders.races import race_coupling, race_diagonal, race_potential
 
 
 @given(pairs())

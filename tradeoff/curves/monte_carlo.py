@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from tradeoff.coupling import SampledPairs
-from tradeoff.decoders import Decoder, shares_randomness
-from tradeoff.decoders.base import FiniteDecoder, draw_antithetic
+from tradeoff.curves.pairs import SampledPairs
+from tradeoff.decoders import Decoder, FiniteDecoder, draw_antithetic, shares_randomness
 from tradeoff.estimate import Estimate
 from tradeoff.laws import acceptance_probability, excess
 

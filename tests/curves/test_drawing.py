@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from tests.support import P, Q
-from tradeoff.classes import curve
+from tradeoff.curves.drawing import draw_curve, draw_points, plot_curves
+from tradeoff.curves.families import curve
+from tradeoff.curves.setting import Setting
 from tradeoff.errors import FileError
-from tradeoff.plane import draw_curve, draw_points, plot_curves
 from tradeoff.plotting import new_figure, save_figure
-from tradeoff.setting import Setting
 
 
 @pytest.fixture
