@@ -3,7 +3,7 @@
     python -m figures.anchored_figure_1           pdf, png and csv in figures/results
     python -m figures.anchored_figure_1 --check   every reference value, beside what is computed
 
-The convex programme for the best e-value against the worst target (`tradeoff.evalue_programme`), for two
+The convex programme for the best e-value against the worst target (`tradeoff.anchored.programme`), for two
 tokens and three anchors (p, 1-p), is stopped after 1, 2, ..., 30 interior-point iterations. It finds J*, the
 closed form, by itself after some fifteen; how fast depends on the version of the solver.
 """
@@ -18,9 +18,8 @@ import pandas as pd
 import typer
 
 from figures.references import Reference, print_references
+from tradeoff.anchored import anchored_growth, best_e_value
 from tradeoff.display import exit_on_bad_input, print_written, stdout
-from tradeoff.evalue_programme import best_e_value
-from tradeoff.evalues import anchored_growth
 from tradeoff.files import output_folder, write_table
 from tradeoff.plotting import COLORS, Figure, new_figure, save_figure
 

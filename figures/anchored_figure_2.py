@@ -6,7 +6,8 @@
 Two tokens with anchor (p, 1-p), e* for delta = 0.1, and the worst target: eps = delta/2 of the mass moved to
 the first token, so that (token, seed) is (0, 0), (1, 1) or (0, 1) with probability p, 1-p-eps and eps. Each
 simulated path serves all levels, which makes neighbouring points dependent. Full lines are Wald's identity
-with the limiting overshoot, computed from the law of the walk and not fitted (`tradeoff.first_passage`).
+with the limiting overshoot, computed from the law of the walk and not fitted
+(`tradeoff.anchored.first_passage`).
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ import typer
 
 from figures.anchored_figure_1 import ANCHORS
 from figures.references import Reference, print_references
+from tradeoff.anchored import Walk
 from tradeoff.display import exit_on_bad_input, print_written, stdout
 from tradeoff.files import output_folder, write_table
-from tradeoff.first_passage import Walk
 from tradeoff.plotting import COLORS, Figure, new_figure, save_figure
 
 __all__ = ["DELTA", "compute", "draw_anchored_figure_2", "main", "references", "worst_walk"]

@@ -24,15 +24,20 @@ import pandas as pd
 from sims.common import BAR, finish, generator, panels
 from sims.kernel_laws import step
 from sims.report import Row, compare, goodness_of_fit, mean_and_error
-from tradeoff.buckets import bucket_law, couple, seed_bucket
-from tradeoff.evalue_programme import maximal_coupling
-from tradeoff.evalues import growth_at, hedged_growth, log_anchored
+from tradeoff.anchored import (
+    bucket_law,
+    couple,
+    growth_at,
+    hedged_growth,
+    log_anchored,
+    maximal_coupling,
+    seed_bucket,
+)
 from tradeoff.files import write_table
-from tradeoff.kernels import KeepEfficiency
+from tradeoff.kernels import KeepEfficiency, open_uniform
 from tradeoff.keyed import Key, KeyedPrf
 from tradeoff.laws import total_variation
 from tradeoff.plotting import COLORS
-from tradeoff.randomness import open_uniform
 
 __all__ = ["run", "zipf_pair"]
 

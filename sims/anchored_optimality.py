@@ -25,16 +25,18 @@ import pandas as pd
 from sims.common import BAR, dirichlet, finish, generator, panels
 from sims.kernel_laws import step
 from sims.report import Row, compare, mean_and_error
-from tradeoff.curves import PAPER_P, PAPER_Q
-from tradeoff.evalue_programme import best_e_value, maximal_coupling, worst_case
-from tradeoff.evalues import (
+from tradeoff.anchored import (
     anchored_growth,
+    best_e_value,
     growth_at,
     hedged_growth,
     log_anchored,
     log_anchored_matrix,
     log_hedged,
+    maximal_coupling,
+    worst_case,
 )
+from tradeoff.curves import PAPER_P, PAPER_Q
 from tradeoff.files import write_table
 from tradeoff.kernels import KeepEfficiency
 from tradeoff.laws import total_variation

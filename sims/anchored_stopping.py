@@ -23,14 +23,12 @@ import pandas as pd
 from sims.common import BAR, finish, generator, panels
 from sims.kernel_laws import step
 from sims.report import Row, compare, mean_and_error
+from tradeoff.anchored import Walk, first_crossing, growth_at, log_anchored
 from tradeoff.curves import PAPER_P, PAPER_Q
-from tradeoff.evalues import growth_at, log_anchored
 from tradeoff.files import write_table
-from tradeoff.first_passage import Walk
 from tradeoff.kernels import KeepEfficiency
 from tradeoff.laws import total_variation
 from tradeoff.plotting import COLORS
-from tradeoff.supermartingales import first_crossing
 
 __all__ = ["run"]
 

@@ -28,8 +28,14 @@ from scipy import stats
 
 from sims.common import dirichlet, finish, generator, panels
 from sims.report import Row, compare, mean_and_error
-from tradeoff.buckets import bucket_law, seed_bucket
-from tradeoff.evalues import log_anchored, log_anchored_matrix, log_hedged, plug_in_eps
+from tradeoff.anchored import (
+    bucket_law,
+    log_anchored,
+    log_anchored_matrix,
+    log_hedged,
+    plug_in_eps,
+    seed_bucket,
+)
 from tradeoff.files import write_table
 from tradeoff.keyed import Key, KeyedPrf, Stream
 from tradeoff.plotting import COLORS

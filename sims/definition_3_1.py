@@ -25,9 +25,9 @@ from sims.report import Row, compare, mean_and_error
 from tradeoff.curves import PAPER_P
 from tradeoff.decoders import SynthID, TournamentBits
 from tradeoff.files import write_table
+from tradeoff.kernels import open_uniform
 from tradeoff.laws import categorical, entropy, kl_divergence
 from tradeoff.plotting import COLORS
-from tradeoff.randomness import open_uniform
 
 __all__ = ["all_tournaments", "run"]
 

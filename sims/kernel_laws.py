@@ -8,9 +8,8 @@ import numpy as np
 
 from sims.common import spread
 from tradeoff.decoders import one_hot
-from tradeoff.kernels import Method
+from tradeoff.kernels import Method, SimulatedRandomness
 from tradeoff.laws import draft_acceptance, residual
-from tradeoff.randomness import SimulatedRandomness
 
 __all__ = ["Draws", "law_given_key", "step"]
 

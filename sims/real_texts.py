@@ -23,9 +23,8 @@ from tradeoff.curves import linear_strength
 from tradeoff.decoders import GumbelMax
 from tradeoff.detection.evidence import text_contexts
 from tradeoff.detection.model_aware import ModelAware
-from tradeoff.kernels import Algorithm1, Method, OneRace, TwoKeys
+from tradeoff.kernels import Algorithm1, KeyedRandomness, Method, OneRace, TwoKeys, open_uniform
 from tradeoff.keyed import Key, KeyedPrf, Prf
-from tradeoff.keyed_randomness import KeyedRandomness
 from tradeoff.laws import categorical, entropy
 from tradeoff.llm.engine import Engine, EngineSettings
 from tradeoff.llm.forced import Replay, replay
@@ -37,7 +36,6 @@ from tradeoff.llm.prompts import encode_prompts
 from tradeoff.llm.rows import GeneratedText
 from tradeoff.llm.sampling import Sampling
 from tradeoff.llm.text import builtin_prompts
-from tradeoff.randomness import open_uniform
 
 __all__ = ["GAMMA", "TEMPERATURES", "Decay", "EngineTexts", "engine_texts", "simulated_texts"]
 

@@ -29,12 +29,11 @@ from sims.report import Row, compare, goodness_of_fit, mean_and_error
 from sims.theorem_4_1 import SharedCoin, label
 from tradeoff.decoders import Decoder, GumbelMax, SynthID, TournamentBits
 from tradeoff.files import write_table
-from tradeoff.kernels import Algorithm1, Method, OneRace, OneRaceTree, SingleKey
+from tradeoff.kernels import Algorithm1, Method, OneRace, OneRaceTree, SingleKey, open_uniform
 from tradeoff.keyed import Key, KeyedPrf, Stream
 from tradeoff.laws import at
 from tradeoff.llm.rows import ContextWindow
 from tradeoff.plotting import COLORS
-from tradeoff.randomness import open_uniform
 
 __all__ = ["run"]
 

@@ -49,11 +49,11 @@ from tradeoff.detection.simplex_water_bets import SimplexBets, value_log_bets
 from tradeoff.detection.transport import rank_log_bets
 from tradeoff.detection.transport_bets import TransportBets
 from tradeoff.files import write_table
+from tradeoff.kernels import open_uniform
 from tradeoff.keyed import Key, KeyedPrf, Stream
 from tradeoff.laws import categorical
 from tradeoff.optimal_transport import RandomScores, Scores, seeded_table
 from tradeoff.plotting import COLORS
-from tradeoff.randomness import open_uniform
 
 __all__ = ["run"]
 

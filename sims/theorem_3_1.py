@@ -37,9 +37,9 @@ from tradeoff.curves import linear_strength
 from tradeoff.decoders import GumbelMax
 from tradeoff.detection.model_aware import two_point_log_sf
 from tradeoff.files import write_table
+from tradeoff.kernels import open_uniform
 from tradeoff.laws import at, categorical
 from tradeoff.plotting import COLORS
-from tradeoff.randomness import open_uniform
 
 __all__ = ["run"]
 

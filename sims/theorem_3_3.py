@@ -27,9 +27,9 @@ from sims.report import Row, compare, goodness_of_fit, mean_and_error
 from tradeoff.curves import PAPER_P, PAPER_Q
 from tradeoff.decoders import SETTLED, SynthID, TournamentBits
 from tradeoff.files import write_table
+from tradeoff.kernels import open_uniform
 from tradeoff.laws import categorical, entropy
 from tradeoff.plotting import COLORS
-from tradeoff.randomness import open_uniform
 
 __all__ = ["run"]
 

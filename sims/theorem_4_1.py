@@ -36,13 +36,14 @@ from tradeoff.kernels import (
     Method,
     OneRace,
     OneRaceTree,
+    Randomness,
+    SimulatedRandomness,
     SingleKey,
     TwoKeys,
 )
 from tradeoff.keyed import Stream
 from tradeoff.laws import draft_acceptance, entropy, kl_divergence, overlap, residual
 from tradeoff.plotting import COLORS
-from tradeoff.randomness import Randomness, SimulatedRandomness
 
 __all__ = ["SharedCoin", "label", "run", "tree_efficiency"]
 

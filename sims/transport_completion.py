@@ -48,12 +48,11 @@ from tradeoff.decoders import (
     simplex_water,
 )
 from tradeoff.files import write_table
-from tradeoff.kernels import Algorithm1
+from tradeoff.kernels import Algorithm1, SimulatedRandomness
 from tradeoff.keyed import Stream
 from tradeoff.laws import acceptance_probability, entropy, kl_divergence, overlap, residual
 from tradeoff.optimal_transport import Sinkhorn, seeded_table
 from tradeoff.plotting import COLORS
-from tradeoff.randomness import SimulatedRandomness
 
 __all__ = ["INNER", "race_score", "run"]
 

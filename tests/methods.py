@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from tradeoff.decoders import Completed, GumbelMax, SynthID, heavy_water, simplex_water
-from tradeoff.kernels import (
+from tradeoff.kernels.methods import (
     Algorithm1,
     KeepEfficiency,
     KeepStrength,

@@ -17,11 +17,11 @@ from tradeoff.curves.measures import watermark_strength
 from tradeoff.detection import Evidence, default_detector, register_detector
 from tradeoff.detection.json_texts import Broken
 from tradeoff.detection.sequential import Sequential
-from tradeoff.kernels import METHODS, Algorithm1
+from tradeoff.kernels.keyed_randomness import KeyedRandomness
+from tradeoff.kernels.methods import METHODS, Algorithm1
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.philox import VllmPhilox
 from tradeoff.keyed.prf import Stream
-from tradeoff.keyed_randomness import KeyedRandomness
 from tradeoff.verdicts import Options, Outcome
 
 KEY, OTHER = td.Key(bytes(range(32))), td.Key(bytes(32))

@@ -11,12 +11,12 @@ from pathlib import Path
 import pandas as pd
 
 from figures.anchored_figure_2 import compute
+from tradeoff.anchored.e_values import anchored_growth
+from tradeoff.anchored.programme import best_e_value
 from tradeoff.curves.example import PAPER_P, PAPER_Q
 from tradeoff.curves.families import curve
 from tradeoff.curves.setting import Setting
 from tradeoff.decoders import SynthID, heavy_water
-from tradeoff.evalue_programme import best_e_value
-from tradeoff.evalues import anchored_growth
 from tradeoff.laws import entropy, overlap
 
 ROOT = Path(__file__).parents[1]

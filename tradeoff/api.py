@@ -320,7 +320,7 @@ def draw(
         DistributionError: for what is no distribution.
         ValueError: for a key that does not fit, or contexts that do not go with p.
     """
-    from tradeoff.keyed_randomness import KeyedRandomness
+    from tradeoff.kernels import KeyedRandomness
     from tradeoff.laws import distribution
 
     laws = np.asarray(distribution(p), float)
@@ -521,8 +521,8 @@ def efficiency(
         DistributionError: for what are no distributions of one length.
         ValueError: for an unknown method or watermark, or a method that drafts nothing.
     """
+    from tradeoff.kernels import SimulatedRandomness
     from tradeoff.laws import distribution_pair
-    from tradeoff.randomness import SimulatedRandomness
 
     p, q = (np.asarray(law, float) for law in distribution_pair(p, q))
     chosen = Scheme.of(method, watermark).method
@@ -570,9 +570,9 @@ def curve(
         DistributionError: for what are no distributions of one length.
         ValueError: for an unknown class or watermark, or gammas outside [0, 1].
     """
-    from tradeoff.curves import families as classes
+    from tradeoff import curves
 
-    return classes.curve(name, _setting(p, q, watermark, draft_watermark, seeds, seed), gamma)
+    return curves.curve(name, _setting(p, q, watermark, draft_watermark, seeds, seed), gamma)
 
 
 def strongest(
@@ -589,9 +589,9 @@ def strongest(
         DistributionError: for what are no distributions of one length.
         ValueError: if no scheme is that efficient, or the watermark is not degenerate.
     """
-    from tradeoff.curves import linear as pareto
+    from tradeoff import curves
 
-    return pareto.strongest(_setting(p, q, watermark), efficiency)
+    return curves.strongest(_setting(p, q, watermark), efficiency)
 
 
 def most_efficient(
@@ -609,9 +609,9 @@ def most_efficient(
         ValueError: if the requirement cannot be met, or the watermark is not degenerate.
         SolverError: if the solver fails.
     """
-    from tradeoff.curves import linear as pareto
+    from tradeoff import curves
 
-    return pareto.most_efficient(_setting(p, q, watermark), strength)
+    return curves.most_efficient(_setting(p, q, watermark), strength)
 
 
 #: Entropies in nats that no vocabulary has, and what rounding may add to a log-probability.

@@ -9,9 +9,8 @@ import numpy as np
 
 from tradeoff.decoders import Decoder
 from tradeoff.estimate import Estimate
-from tradeoff.kernels import Method
+from tradeoff.kernels import Method, SimulatedRandomness
 from tradeoff.laws import distribution, distribution_pair
-from tradeoff.randomness import SimulatedRandomness
 
 __all__ = ["check_decoder", "check_method"]
 

@@ -9,7 +9,16 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from tradeoff.decoders import Decoder, decoder_name, parse_decoder
-from tradeoff.kernels import METHODS, Coin, Detection, Method, OneRace, Standard, make_method, method_type
+from tradeoff.kernels import (
+    METHODS,
+    Coin,
+    Detection,
+    Method,
+    OneRace,
+    Standard,
+    make_method,
+    method_type,
+)
 from tradeoff.keyed import PRF_NAMES, Key, Kind, Prf, check_supplied, check_width, parse_prf, prf_type
 
 if TYPE_CHECKING:

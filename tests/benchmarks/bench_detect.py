@@ -13,7 +13,7 @@ from rich.table import Table
 from tests.benchmarks.bench_figure_1 import median_time
 from tradeoff.detection import Detector, Evidence, default_detector, detect
 from tradeoff.display.console import stdout
-from tradeoff.kernels import Algorithm1, OneRace
+from tradeoff.kernels.methods import Algorithm1, OneRace
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.keys import Key
 from tradeoff.keyed.philox import VllmPhilox

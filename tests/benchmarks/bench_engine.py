@@ -31,7 +31,7 @@ from rich.table import Table
 
 from tradeoff.decoders import parse_decoder
 from tradeoff.display.console import stdout
-from tradeoff.kernels import Method, OneRace, Standard, make_method
+from tradeoff.kernels.methods import Method, OneRace, Standard, make_method
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.keys import Key
 from tradeoff.llm.engine import Engine, EngineSettings

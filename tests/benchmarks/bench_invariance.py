@@ -15,7 +15,7 @@ from rich.progress import Progress
 
 from tradeoff.decoders import GumbelMax
 from tradeoff.display.console import stderr, stdout
-from tradeoff.kernels import make_method
+from tradeoff.kernels.methods import make_method
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.keys import Key
 from tradeoff.llm.engine import Engine, EngineSettings

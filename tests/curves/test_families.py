@@ -302,7 +302,7 @@ def test_time_sharing_uses_gamma_on_both_sides_and_carries_errors():
 
 def test_theta_is_found_on_other_seeds_than_the_curve(monkeypatch):
     """An optimum evaluated on the seeds it was found on would be optimistic."""
-    from tradeoff.curves import families as classes
+    from tradeoff.curves import families
 
     states = []
 
@@ -310,6 +310,6 @@ def test_theta_is_found_on_other_seeds_than_the_curve(monkeypatch):
         states.append(np.random.default_rng(rng).bit_generator.state["state"]["state"])
         return simulate(*arguments, rng=rng, **options)
 
-    monkeypatch.setattr(classes, "simulate", spy)
+    monkeypatch.setattr(families, "simulate", spy)
     curve("linear", Setting(P, Q, SynthID(3), SynthID(3), seeds=200, seed=5), [0.5])
     assert len(set(states)) == len(states) == 2

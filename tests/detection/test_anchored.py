@@ -14,6 +14,7 @@ from scipy import integrate, stats
 
 from tests.detection.ideal import Given
 from tests.support import ALPHA, P, Q, Z
+from tradeoff.anchored.e_values import growth_at
 from tradeoff.decoders import Completed, GumbelMax, SynthID, heavy_water
 from tradeoff.detection.anchored import (
     SHARES,
@@ -26,11 +27,18 @@ from tradeoff.detection.anchored import (
     missed_race_log_bets,
     race_after_miss,
 )
-from tradeoff.evalues import growth_at
-from tradeoff.kernels import Basic, KeepEfficiency, KeepStrength, Method, OneRace, TwoKeys, make_method
+from tradeoff.kernels.methods import (
+    Basic,
+    KeepEfficiency,
+    KeepStrength,
+    Method,
+    OneRace,
+    TwoKeys,
+    make_method,
+)
+from tradeoff.kernels.randomness import SimulatedRandomness
 from tradeoff.keyed.prf import Stream
 from tradeoff.laws import overlap
-from tradeoff.randomness import SimulatedRandomness
 
 N = len(P)
 TEXTS = 50_000

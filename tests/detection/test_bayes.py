@@ -25,12 +25,12 @@ from tradeoff.detection.bayes import (
     save_bayes,
 )
 from tradeoff.errors import FileError
-from tradeoff.kernels import Algorithm1, KeepStrength
+from tradeoff.kernels.methods import Algorithm1, KeepStrength
+from tradeoff.kernels.randomness import SimulatedRandomness
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.keys import Key
 from tradeoff.keyed.prf import Stream
 from tradeoff.laws import overlap
-from tradeoff.randomness import SimulatedRandomness
 
 ROUNDS, TOKENS = 8, 20
 MIXINGS = ["single", "layer", "token", "mlp", "oracle"]

@@ -26,13 +26,21 @@ from tradeoff.detection import (
 )
 from tradeoff.detection.calibration import rate
 from tradeoff.detection.gumbel import exponential_scores
-from tradeoff.kernels import Algorithm1, Basic, KeepStrength, Method, OneRace, SingleKey, TwoKeys
+from tradeoff.kernels.methods import (
+    Algorithm1,
+    Basic,
+    KeepStrength,
+    Method,
+    OneRace,
+    SingleKey,
+    TwoKeys,
+)
+from tradeoff.kernels.randomness import SimulatedRandomness
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.keys import Key
 from tradeoff.keyed.prf import Stream
 from tradeoff.laws import excess, overlap
 from tradeoff.llm.text import human_paragraphs
-from tradeoff.randomness import SimulatedRandomness
 
 TEXTS, TOKENS = 100_000, 10
 

@@ -14,6 +14,7 @@ from scipy import integrate, stats
 
 from tests.detection.ideal import Given, unmarked
 from tests.support import ALPHA, P
+from tradeoff.anchored.supermartingales import log_p_values
 from tradeoff.decoders import GumbelMax, SynthID
 from tradeoff.detection import Aaronson, Evidence, SumOfKeys, WeightedMeanBits
 from tradeoff.detection.bets import PROBABILITIES, Bets, RaceBets, StreamBets, TournamentBets, race_log_bets
@@ -31,7 +32,6 @@ from tradeoff.keyed.keys import Key
 from tradeoff.keyed.philox import VllmPhilox
 from tradeoff.keyed.prf import Stream
 from tradeoff.llm.text import human_paragraphs
-from tradeoff.supermartingales import log_p_values
 
 TEXTS, TOKENS, ROUNDS = 50_000, 60, 6
 BOTH = (Stream.DRAFT, Stream.TARGET)

@@ -35,7 +35,7 @@ from tradeoff.detection.simplex_water import SimplexSum
 from tradeoff.detection.simplex_water_bets import TILTS, SimplexBets, value_log_bets
 from tradeoff.detection.transport import RankRatio, rank_log_bets
 from tradeoff.detection.transport_bets import TransportBets
-from tradeoff.kernels import Algorithm1, Basic, KeepEfficiency, TwoKeys
+from tradeoff.kernels.methods import Algorithm1, Basic, KeepEfficiency, TwoKeys
 from tradeoff.keyed.prf import Stream
 from tradeoff.optimal_transport.scores import RandomScores, Scores, seeded_table
 from tradeoff.optimal_transport.solvers import Sinkhorn

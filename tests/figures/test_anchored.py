@@ -11,7 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from figures import anchored_figure_1, anchored_figure_2
-from tradeoff.evalues import anchored_growth
+from tradeoff.anchored.e_values import anchored_growth
 
 runner = CliRunner()
 

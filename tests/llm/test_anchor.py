@@ -15,7 +15,7 @@ from tests.support import ALPHA, Z, assert_within
 from tradeoff.decoders import Completed, GumbelMax, SynthID, heavy_water
 from tradeoff.detection.anchored import AnchorReading, DraftAware, race_after_miss
 from tradeoff.detection.evidence import Evidence
-from tradeoff.kernels import (
+from tradeoff.kernels.methods import (
     Algorithm1,
     Basic,
     KeepEfficiency,

@@ -24,7 +24,7 @@ from tradeoff.detection.choice import default_bets
 from tradeoff.detection.json_texts import Text
 from tradeoff.detection.sequential import Sequential
 from tradeoff.detection.texts import read_texts
-from tradeoff.kernels import METHODS, make_method
+from tradeoff.kernels.methods import METHODS, make_method
 from tradeoff.keyed.keys import Key
 from tradeoff.keyed.prf import Stream
 from tradeoff.verdicts import Examiner, Options

@@ -24,7 +24,7 @@ from tests.llm.texts import (
     some_prompts,
 )
 from tradeoff.decoders import Completed, GumbelMax, Identity, SynthID, heavy_water, simplex_water
-from tradeoff.kernels import (
+from tradeoff.kernels.methods import (
     Algorithm1,
     Basic,
     KeepEfficiency,

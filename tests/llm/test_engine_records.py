@@ -26,7 +26,7 @@ from tests.support import ALPHA
 from tradeoff.decoders import Completed, GumbelMax, SideInformation, Transport
 from tradeoff.decoders.completed import Completion
 from tradeoff.decoders.synthid import TournamentBits
-from tradeoff.kernels import (
+from tradeoff.kernels.methods import (
     Algorithm1,
     Basic,
     KeepEfficiency,

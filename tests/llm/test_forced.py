@@ -12,7 +12,7 @@ from tests.support import assert_within
 from tradeoff.decoders import GumbelMax, Identity, SynthID
 from tradeoff.detection.evidence import Evidence
 from tradeoff.detection.model_aware import ModelAware
-from tradeoff.kernels import (
+from tradeoff.kernels.methods import (
     Algorithm1,
     Basic,
     KeepEfficiency,

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from tests.llm.texts import CASES, PRF, MakePair, N, essence, generate, some_prompts
 from tradeoff.decoders import GumbelMax
-from tradeoff.kernels import Algorithm1, Basic, OneRace, OneRaceTree, Standard
+from tradeoff.kernels.methods import Algorithm1, Basic, OneRace, OneRaceTree, Standard
 from tradeoff.llm.engine import Engine, EngineSettings
 from tradeoff.llm.rows import Prompt
 

@@ -13,7 +13,8 @@ import torch
 
 from tests.support import ALPHA, chi_square_p
 from tradeoff.decoders import GumbelMax, Identity, SynthID
-from tradeoff.kernels import (
+from tradeoff.kernels.keyed_randomness import KeyedRandomness
+from tradeoff.kernels.methods import (
     Algorithm1,
     Basic,
     KeepEfficiency,
@@ -29,7 +30,6 @@ from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.keys import Key
 from tradeoff.keyed.philox import VllmPhilox
 from tradeoff.keyed.prf import Prf
-from tradeoff.keyed_randomness import KeyedRandomness
 from tradeoff.llm import engine
 from tradeoff.llm.engine import Engine, EngineSettings
 from tradeoff.llm.keyed import vocabulary_ids

@@ -10,7 +10,7 @@ import torch
 from transformers import BloomConfig, Lfm2Config, Lfm2ForCausalLM, LlamaConfig, MistralConfig, PreTrainedModel
 
 from tradeoff.decoders import Identity
-from tradeoff.kernels import OneRaceTree, Standard
+from tradeoff.kernels.methods import OneRaceTree, Standard
 from tradeoff.llm.huggingface import longest_context
 from tradeoff.llm.models import ModelPair
 from tradeoff.llm.rounds import Speculator

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tradeoff.decoders import Completed, GumbelMax, Identity, SynthID, heavy_water, simplex_water
-from tradeoff.kernels import (
+from tradeoff.kernels.methods import (
     Algorithm1,
     Basic,
     KeepEfficiency,

@@ -14,10 +14,11 @@ from sims import anchored_buckets, anchored_optimality, anchored_validity, seque
 from sims.anchored_buckets import zipf_pair
 from sims.report import judge
 from sims.statements import STATEMENTS, evaluate
-from tradeoff import buckets, draws, evalues
+from tradeoff import laws
+from tradeoff.anchored import buckets, e_values
+from tradeoff.anchored.e_values import growth_at
+from tradeoff.anchored.first_passage import Walk
 from tradeoff.detection import anchored, hits
-from tradeoff.evalues import growth_at
-from tradeoff.first_passage import Walk
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.laws import total_variation
 
@@ -26,7 +27,7 @@ Patch = Callable[[pytest.MonkeyPatch], None]
 
 
 def n_in_place_of_n_minus_1(patch: pytest.MonkeyPatch) -> None:
-    honest = evalues.log_anchored_matrix
+    honest = e_values.log_anchored_matrix
 
     def matrix(p0, eps):
         n = np.asarray(p0).shape[-1]
@@ -37,7 +38,7 @@ def n_in_place_of_n_minus_1(patch: pytest.MonkeyPatch) -> None:
 
 
 def match_pays_too_much(patch: pytest.MonkeyPatch) -> None:
-    honest = evalues.log_anchored
+    honest = e_values.log_anchored
     for module in (anchored_validity, anchored_optimality):
         patch.setattr(
             module, "log_anchored", lambda p0, match, n, eps: honest(p0, match, n, eps) + 0.5 * match
@@ -58,7 +59,7 @@ def passage_one_token_late(patch: pytest.MonkeyPatch) -> None:
 
 
 def residual_of_the_wrong_side(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(buckets, "residual", lambda p, q: draws.residual(q, p))
+    patch.setattr(buckets, "residual", lambda p, q: laws.residual(q, p))
 
 
 def token_without_its_bucket(patch: pytest.MonkeyPatch) -> None:

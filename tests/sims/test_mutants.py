@@ -9,11 +9,11 @@ import pytest
 
 from sims.report import Row, judge
 from sims.statements import STATEMENTS, evaluate
-from tradeoff import draws, kernels, race_tree
-from tradeoff.curves import measures
-from tradeoff.curves import pairs as coupling
+from tradeoff import laws
+from tradeoff.curves import measures, pairs
 from tradeoff.decoders import synthid
-from tradeoff.kernels import Algorithm1, OneRace, TwoKeys
+from tradeoff.kernels import methods, race_tree
+from tradeoff.kernels.methods import Algorithm1, OneRace, TwoKeys
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.prf import Stream
 from tradeoff.laws import draft_acceptance
@@ -36,17 +36,17 @@ def flipped_one_race(patch: pytest.MonkeyPatch) -> None:
 
 
 def ratio_upside_down(patch: pytest.MonkeyPatch) -> None:
-    for module in (kernels, race_tree):
+    for module in (methods, race_tree):
         patch.setattr(module, "draft_acceptance", lambda p, q, draft: draft_acceptance(q, p, draft))
 
 
 def unnormalised_residual(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(draws, "excess", lambda p, q, empty: np.maximum(p - q, 0))
+    patch.setattr(laws, "excess", lambda p, q, empty: np.maximum(p - q, 0))
 
 
 def residual_of_the_wrong_side(patch: pytest.MonkeyPatch) -> None:
-    honest = draws.excess
-    patch.setattr(draws, "excess", lambda p, q, empty: honest(q, p, empty=empty))
+    honest = laws.excess
+    patch.setattr(laws, "excess", lambda p, q, empty: honest(q, p, empty=empty))
 
 
 def coin_from_the_residuals_race(patch: pytest.MonkeyPatch) -> None:
@@ -85,7 +85,7 @@ def dropped_mask(patch: pytest.MonkeyPatch) -> None:
 
 def race_run_again(patch: pytest.MonkeyPatch) -> None:
     """The residual races the numbers that the draft was chosen by."""
-    patch.setattr(kernels, "_remainders", lambda race, q, draft: race)
+    patch.setattr(methods, "_remainders", lambda race, q, draft: race)
 
 
 def candidates_put_back(patch: pytest.MonkeyPatch) -> None:
@@ -105,8 +105,8 @@ def forgotten_coin_entropy(patch: pytest.MonkeyPatch) -> None:
 
 def diagonal_without_the_race(patch: pytest.MonkeyPatch) -> None:
     """Draft and target taken for independent."""
-    honest = coupling.race_potential
-    patch.setattr(coupling, "race_potential", lambda p, q: (p * q, honest(p, q)[1]))
+    honest = pairs.race_potential
+    patch.setattr(pairs, "race_potential", lambda p, q: (p * q, honest(p, q)[1]))
 
 
 MUTANTS: list[tuple[Patch, tuple[str, ...]]] = [

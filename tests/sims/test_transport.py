@@ -18,8 +18,7 @@ from sims.report import judge
 from sims.statements import STATEMENTS, evaluate
 from sims.transport_solvers import LAWS, measured
 from tradeoff.decoders import SimplexScores
-from tradeoff.optimal_transport import gaps as detection_gaps
-from tradeoff.optimal_transport import solvers as transport
+from tradeoff.optimal_transport import gaps, solvers
 from tradeoff.optimal_transport.gaps import ScoreLaw, sorted_gap, two_atom_gap
 from tradeoff.optimal_transport.scores import RandomScores
 from tradeoff.optimal_transport.solvers import Exact, Plan, Sinkhorn
@@ -34,7 +33,7 @@ def a_and_b_exchanged(patch: pytest.MonkeyPatch) -> None:
 
 
 def the_distance_alone(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(detection_gaps, "two_atom_gap", lambda lam, a, b: np.minimum(1 - lam, (a + b) / 2))
+    patch.setattr(gaps, "two_atom_gap", lambda lam, a, b: np.minimum(1 - lam, (a + b) / 2))
 
 
 def regularised_for_exact(patch: pytest.MonkeyPatch) -> None:
@@ -42,12 +41,12 @@ def regularised_for_exact(patch: pytest.MonkeyPatch) -> None:
 
 
 def the_lowest_scores(patch: pytest.MonkeyPatch) -> None:
-    honest = transport._cost
-    patch.setattr(transport, "_cost", lambda scores: honest(-scores))
+    honest = solvers._cost
+    patch.setattr(solvers, "_cost", lambda scores: honest(-scores))
 
 
 def plans_not_made_to_fit(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(transport, "_fitted", lambda p, pi, *rest: Plan(pi * pi.shape[-1], 0.0, *rest))
+    patch.setattr(solvers, "_fitted", lambda p, pi, *rest: Plan(pi * pi.shape[-1], 0.0, *rest))
 
 
 def null_mean_forgotten(patch: pytest.MonkeyPatch) -> None:
@@ -68,7 +67,7 @@ def quantile_of_another_mass(patch: pytest.MonkeyPatch) -> None:
 
 
 def tail_of_half_a_difference(patch: pytest.MonkeyPatch) -> None:
-    for module in (detection_gaps, transport_tails):
+    for module in (gaps, transport_tails):
         patch.setattr(module, "sorted_gap", lambda lam, heavy, light: sorted_gap(lam, light, heavy) / 2)
 
 

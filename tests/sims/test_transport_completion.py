@@ -15,10 +15,10 @@ from sims.statements import STATEMENTS, evaluate
 from sims.transport_completion import race_score
 from tests.support import Z
 from tradeoff.decoders import Completed, GumbelMax
-from tradeoff.kernels import Algorithm1
+from tradeoff.kernels.methods import Algorithm1
+from tradeoff.kernels.randomness import SimulatedRandomness
 from tradeoff.keyed.prf import Stream
 from tradeoff.laws import draft_acceptance
-from tradeoff.randomness import SimulatedRandomness
 
 Patch = Callable[[pytest.MonkeyPatch], None]
 

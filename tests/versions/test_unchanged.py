@@ -19,7 +19,7 @@ from tests.versions.comparison import changes
 from tests.versions.lock import ROOT
 from tests.versions.outputs import Code, Outputs
 from tradeoff.decoders import parse_decoder
-from tradeoff.kernels import METHODS, OneRace
+from tradeoff.kernels.methods import METHODS, OneRace
 from tradeoff.keyed.formats import PRF_NAMES
 
 APP = typer.Typer()

@@ -7,19 +7,21 @@ from typing import TYPE_CHECKING
 from tradeoff._lazy import lazy
 
 if TYPE_CHECKING:
-    from tradeoff.buckets import BucketDraw, bucket_law, couple, seed_bucket
-    from tradeoff.evalue_programme import MaxMin, WorstCase, best_e_value, maximal_coupling, worst_case
-    from tradeoff.evalues import (
+    from tradeoff.anchored.buckets import BucketDraw, bucket_law, couple, seed_bucket
+    from tradeoff.anchored.coupling import maximal_coupling
+    from tradeoff.anchored.e_values import (
         anchored_growth,
         growth_at,
         hedged_growth,
         log_anchored,
+        log_anchored_matrix,
         log_hedged,
         plug_in_eps,
         worst_case_eps,
     )
-    from tradeoff.first_passage import Walk
-    from tradeoff.supermartingales import EProcess, first_crossing, log_mixture, log_p_values
+    from tradeoff.anchored.first_passage import Walk
+    from tradeoff.anchored.programme import MaxMin, WorstCase, best_e_value, worst_case
+    from tradeoff.anchored.supermartingales import EProcess, first_crossing, log_mixture, log_p_values
 
 __all__ = [
     "BucketDraw",
@@ -35,6 +37,7 @@ __all__ = [
     "growth_at",
     "hedged_growth",
     "log_anchored",
+    "log_anchored_matrix",
     "log_hedged",
     "log_mixture",
     "log_p_values",
@@ -46,30 +49,31 @@ __all__ = [
 ]
 
 _HOMES = {
-    "buckets": (
+    "anchored.buckets": (
         "BucketDraw",
         "bucket_law",
         "couple",
         "seed_bucket",
     ),
-    "evalue_programme": (
-        "MaxMin",
-        "WorstCase",
-        "best_e_value",
-        "maximal_coupling",
-        "worst_case",
-    ),
-    "evalues": (
+    "anchored.coupling": ("maximal_coupling",),
+    "anchored.e_values": (
         "anchored_growth",
         "growth_at",
         "hedged_growth",
         "log_anchored",
+        "log_anchored_matrix",
         "log_hedged",
         "plug_in_eps",
         "worst_case_eps",
     ),
-    "first_passage": ("Walk",),
-    "supermartingales": (
+    "anchored.first_passage": ("Walk",),
+    "anchored.programme": (
+        "MaxMin",
+        "WorstCase",
+        "best_e_value",
+        "worst_case",
+    ),
+    "anchored.supermartingales": (
         "EProcess",
         "first_crossing",
         "log_mixture",

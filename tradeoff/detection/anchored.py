@@ -21,11 +21,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tradeoff.anchored import log_anchored
 from tradeoff.decoders import GumbelMax
 from tradeoff.detection.bets import keeping_prior, race_log_bets, with_keeping
 from tradeoff.detection.evidence import Evidence
 from tradeoff.detection.sequential import CONCENTRATION, SequentialResult, log_e_values, of_e_values
-from tradeoff.evalues import log_anchored
 from tradeoff.kernels import Method
 from tradeoff.keyed import Stream
 

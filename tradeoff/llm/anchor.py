@@ -10,9 +10,8 @@ import torch
 from tradeoff.decoders import is_degenerate
 from tradeoff.detection.anchored import AnchorReading, Seeds
 from tradeoff.detection.evidence import Evidence
-from tradeoff.kernels import Method
+from tradeoff.kernels import KeyedRandomness, Method
 from tradeoff.keyed import Kind, Prf, check_supplied
-from tradeoff.keyed_randomness import KeyedRandomness
 from tradeoff.llm.huggingface import PreTrainedModel, next_logits
 from tradeoff.llm.keyed import vocabulary_ids
 from tradeoff.llm.sampling import Sampling

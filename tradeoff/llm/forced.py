@@ -9,9 +9,8 @@ import numpy as np
 import torch
 
 from tradeoff.detection.evidence import Evidence
-from tradeoff.kernels import Method
+from tradeoff.kernels import KeyedRandomness, Method
 from tradeoff.keyed import Prf
-from tradeoff.keyed_randomness import KeyedRandomness
 from tradeoff.llm.huggingface import PreTrainedModel, next_logits
 from tradeoff.llm.keyed import vocabulary_ids
 from tradeoff.llm.models import ModelPair

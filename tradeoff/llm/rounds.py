@@ -9,9 +9,8 @@ from functools import cache, partial
 import numpy as np
 import torch
 
-from tradeoff.kernels import Method
+from tradeoff.kernels import KeyedRandomness, Method
 from tradeoff.keyed import Prf
-from tradeoff.keyed_randomness import KeyedRandomness
 from tradeoff.laws import entropy, overlap
 from tradeoff.llm.keyed import vocabulary_ids
 from tradeoff.llm.rows import Row, Step

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from tradeoff.decoders import Completed, GumbelMax, Identity, SynthID, heavy_water, simplex_water
+from tradeoff.kernels.keyed_randomness import KeyedRandomness
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.keys import Key
 from tradeoff.keyed.prf import Prf, Stream
-from tradeoff.keyed_randomness import KeyedRandomness
 from tradeoff.llm.keyed import vocabulary_ids
 
 N = 6

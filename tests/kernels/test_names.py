@@ -8,12 +8,9 @@ import pytest
 from tests.methods import SPECULATIVE, spread
 from tests.support import P, Q
 from tradeoff.decoders import GumbelMax, Identity, SynthID
-from tradeoff.kernels import (
-    METHODS,
-    make_method,
-)
+from tradeoff.kernels.methods import METHODS, make_method
+from tradeoff.kernels.randomness import SimulatedRandomness
 from tradeoff.keyed.prf import Stream
-from tradeoff.randomness import SimulatedRandomness
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import ALPHA, chi_square_p, pairs
-from tradeoff.buckets import bucket_law, couple, seed_bucket
+from tradeoff.anchored.buckets import bucket_law, couple, seed_bucket
+from tradeoff.anchored.e_values import log_anchored_matrix
 from tradeoff.errors import DistributionError
-from tradeoff.evalues import log_anchored_matrix
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.keys import Key
 from tradeoff.keyed.prf import Stream

@@ -32,10 +32,10 @@ from typing import ClassVar, NamedTuple, TypeVar, final
 from tradeoff._arrays import Array, namespace
 from tradeoff.decoders import Decoder, GumbelMax, Identity, is_degenerate, race_diagonal
 from tradeoff.extensions import load_extensions
+from tradeoff.kernels.race_tree import TreeVerdict, one_race_candidates, one_race_tree
+from tradeoff.kernels.randomness import Randomness
 from tradeoff.keyed import Stream
 from tradeoff.laws import at, categorical, draft_acceptance, overlap, residual, uniform_of
-from tradeoff.race_tree import TreeVerdict, one_race_candidates, one_race_tree
-from tradeoff.randomness import Randomness
 
 __all__ = [
     "METHODS",

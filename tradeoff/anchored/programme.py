@@ -34,11 +34,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tradeoff.anchored.coupling import maximal_coupling
+from tradeoff.anchored.e_values import log_anchored_matrix, worst_case_eps
 from tradeoff.errors import DistributionError, SolverError
-from tradeoff.evalues import log_anchored_matrix, worst_case_eps
 from tradeoff.laws import distribution
 
-__all__ = ["MaxMin", "WorstCase", "ball_vertices", "best_e_value", "maximal_coupling", "worst_case"]
+__all__ = ["MaxMin", "WorstCase", "ball_vertices", "best_e_value", "worst_case"]
 
 #: Tokens of the largest programme: the number of vertices doubles with each.
 _MOST_TOKENS = 8
@@ -223,18 +224,6 @@ def ball_vertices(p0: Any, eps: float) -> np.ndarray:
                     q[last] = max(p0[last] - left, 0.0)
                     found.setdefault(tuple(np.round(q, 14)), q)
     return np.array(list(found.values()))
-
-
-def maximal_coupling(q: np.ndarray, p0: np.ndarray) -> np.ndarray:
-    """The joint law of (v, S) that speculative sampling makes: [..., n], [..., n] -> [..., n, n].
-
-    Rows v, columns s: min(q, p0) on the diagonal, and (q - p0)_+ at v times (p0 - q)_+ at s, divided by
-    TV(q, p0).
-    """
-    more, less = np.maximum(q - p0, 0.0), np.maximum(p0 - q, 0.0)
-    moved = less.sum(axis=-1)[..., None, None]
-    both = np.minimum(q, p0)[..., None] * np.eye(p0.shape[-1])
-    return both + more[..., None] * less[..., None, :] / np.where(moved > 0, moved, 1.0)
 
 
 def worst_case(e: Any, p0: Any, delta: float) -> WorstCase:

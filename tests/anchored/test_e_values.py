@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 from scipy import optimize
 
 from tests.support import distributions
-from tradeoff import evalue_programme
-from tradeoff.errors import DistributionError, SolverError
-from tradeoff.evalue_programme import ball_vertices, best_e_value, maximal_coupling, worst_case
-from tradeoff.evalues import (
+from tradeoff.anchored import programme
+from tradeoff.anchored.coupling import maximal_coupling
+from tradeoff.anchored.e_values import (
     anchored_growth,
     growth_at,
     hedged_growth,
@@ -26,6 +25,8 @@ from tradeoff.evalues import (
     plug_in_eps,
     worst_case_eps,
 )
+from tradeoff.anchored.programme import ball_vertices, best_e_value, worst_case
+from tradeoff.errors import DistributionError, SolverError
 from tradeoff.laws import entropy, total_variation
 
 #: J* at delta = 0.01 and 0.1, computed independently of this library from the max-min programme.
@@ -315,8 +316,8 @@ def test_a_stopped_solver_is_believed_only_with_a_proof():
 
 def test_a_solver_that_is_wrong_is_not_believed(monkeypatch):
     """It says "optimal", and its multipliers do not prove it."""
-    wrong = evalue_programme._Attempt("optimal", 9, 0.0, np.ones((2, 2)))
-    monkeypatch.setattr(evalue_programme, "_solve", lambda *_: wrong)
+    wrong = programme._Attempt("optimal", 9, 0.0, np.ones((2, 2)))
+    monkeypatch.setattr(programme, "_solve", lambda *_: wrong)
     with pytest.raises(
         SolverError, match=r"n = 2, delta = 0\.1: .*nats from a proof; use an anchor with less"
     ):
@@ -388,8 +389,8 @@ def test_bad_input_is_named_with_a_remedy(call, error, words):
 
 def test_importing_needs_neither_a_solver_nor_torch():
     code = (
-        "import sys, tradeoff.evalues, tradeoff.supermartingales, tradeoff.buckets; "
-        "import tradeoff.evalue_programme; "
+        "import sys, tradeoff.anchored.e_values, tradeoff.anchored.supermartingales; "
+        "import tradeoff.anchored.buckets, tradeoff.anchored.programme; "
         "assert not {'cvxpy', 'torch'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

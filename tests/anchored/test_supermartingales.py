@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from tests.support import ALPHA, distributions
+from tradeoff.anchored.e_values import log_anchored, log_anchored_matrix, log_hedged, plug_in_eps
+from tradeoff.anchored.supermartingales import EProcess, first_crossing, log_mixture, log_p_values
 from tradeoff.errors import DistributionError
-from tradeoff.evalues import log_anchored, log_anchored_matrix, log_hedged, plug_in_eps
-from tradeoff.supermartingales import EProcess, first_crossing, log_mixture, log_p_values
 
 P0 = np.array([0.5, 0.3, 0.2])
 log_factors = st.lists(st.one_of(st.floats(-5, 5), st.just(-math.inf)), max_size=30)

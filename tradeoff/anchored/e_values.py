@@ -1,10 +1,10 @@
-"""E-values of anchored watermarks; `tradeoff.supermartingales` multiplies them.
+"""E-values of anchored watermarks; `tradeoff.anchored.supermartingales` multiplies them.
 
 Huang, Xu, Ramchandran, Jiao and Jordan, "Towards Anytime-Valid Statistical Watermarking" (Anchored
 E-Watermarking). An anchor law p0 over n tokens is known to generator and detector, the target law q to the
 generator alone. Both draw the seed token S ~ p0 from the key; the generator emits v by the maximal coupling
 of q and p0, so that v = S with probability 1 - TV(q, p0): speculative sampling with p0 as its draft
-(`tradeoff.kernels.KeepEfficiency`). Under the null hypothesis v is independent of S.
+(`tradeoff.kernels.methods.KeepEfficiency`). Under the null hypothesis v is independent of S.
 
 An e-value e(v, S) >= 0 has mean at most 1 under the null; its growth is E log e(v, S) under the watermark.
 For the targets with ||q - p0||_1 <= delta, that is TV(q, p0) <= eps = delta/2, the best worst case is
@@ -24,7 +24,7 @@ eps; the growth there, H(p0) - h(t) - t log(n-1), is Fano's lower bound on the m
 
 J* is the best worst case only where every min p0 > delta, which no vocabulary satisfies: there a mismatch
 costs log((n-1)/eps) nats, 12 for 32,000 tokens. Two remedies, both valid for every p0 and v: buckets
-(`tradeoff.buckets`; n is then the number of buckets), and
+(`tradeoff.anchored.buckets`; n is then the number of buckets), and
 
     e(v, s) = (1 - eps) 1{v = s} / p0(s) + eps                                       (`log_hedged`),
 
@@ -127,7 +127,7 @@ def anchored_growth(p0: Any, delta: float) -> np.ndarray:
     """J*: the growth of e* against the worst target with ||q - p0||_1 <= delta, [..., n] -> [...].
 
     It is the value of the game where min p0 > delta (Theorem 4.1); elsewhere e* still grows at this rate
-    at least, and another e-value may do better (`tradeoff.evalue_programme`).
+    at least, and another e-value may do better (`tradeoff.anchored.programme`).
 
     Raises:
         DistributionError, ValueError: for a bad p0 or delta.

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import assert_within, distributions
-from tradeoff.evalues import anchored_growth, growth_at
-from tradeoff.first_passage import Walk
+from tradeoff.anchored.e_values import anchored_growth, growth_at
+from tradeoff.anchored.first_passage import Walk
 from tradeoff.laws import total_variation
 
 

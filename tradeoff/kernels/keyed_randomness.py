@@ -10,9 +10,9 @@ import numpy as np
 
 from tradeoff._arrays import Array, like, namespace
 from tradeoff.decoders import Decoder, GumbelMax, TrueSource
+from tradeoff.kernels.randomness import open_uniform
 from tradeoff.keyed import Prf, Stream
 from tradeoff.optimal_transport import seeded_table
-from tradeoff.randomness import open_uniform
 
 __all__ = ["KeyedRandomness"]
 

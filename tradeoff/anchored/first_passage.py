@@ -29,8 +29,8 @@ from typing import Any
 
 import numpy as np
 
-from tradeoff.evalue_programme import maximal_coupling
-from tradeoff.evalues import log_anchored_matrix
+from tradeoff.anchored.coupling import maximal_coupling
+from tradeoff.anchored.e_values import log_anchored_matrix
 
 __all__ = ["Walk"]
 

@@ -11,11 +11,9 @@ from hypothesis import strategies as st
 
 from tests.methods import SEEDS, TREE_P, TREE_Q, spread
 from tests.support import ALPHA, P, Q, assert_within, chi_square_p, pairs
-from tradeoff.kernels import (
-    OneRaceTree,
-)
-from tradeoff.race_tree import one_race_candidates, one_race_tree
-from tradeoff.randomness import SimulatedRandomness
+from tradeoff.kernels.methods import OneRaceTree
+from tradeoff.kernels.race_tree import one_race_candidates, one_race_tree
+from tradeoff.kernels.randomness import SimulatedRandomness
 
 
 def tree_efficiency(p: np.ndarray, q: np.ndarray, width: int) -> float:

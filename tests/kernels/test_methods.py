@@ -17,7 +17,7 @@ from tests.support import ALPHA, P, Q, Z, assert_within, chi_square_p, pairs
 from tradeoff.curves.measures import google_end_point_strength, hu_end_point_strength, sampling_efficiency
 from tradeoff.decoders import GumbelMax, Identity, SynthID
 from tradeoff.decoders.gumbel import one_hot
-from tradeoff.kernels import (
+from tradeoff.kernels.methods import (
     Algorithm1,
     Basic,
     KeepEfficiency,
@@ -29,9 +29,9 @@ from tradeoff.kernels import (
     Standard,
     TwoKeys,
 )
+from tradeoff.kernels.randomness import SimulatedRandomness
 from tradeoff.keyed.prf import Stream
 from tradeoff.laws import acceptance_probability, categorical, entropy, excess, overlap
-from tradeoff.randomness import SimulatedRandomness
 
 #: Methods whose token is a function of the key alone.
 DETERMINISTIC: list[Method] = [

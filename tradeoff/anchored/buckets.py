@@ -1,9 +1,9 @@
 """Anchored watermarks on buckets: a keyed hash of the vocabulary to m values, and its coupling.
 
-A mismatch of token and seed costs e* about log((n-1)/eps) nats (`tradeoff.evalues`), which is more than all
-matches bring where n is a vocabulary. With h: {0..n-1} -> {0..m-1} the same game is played for the m values
-of h: the seed is a bucket of law p0_h, the mass of p0 in each bucket; the bucket of the token is coupled with
-it maximally, and the token is drawn from q within its bucket. Then
+A mismatch of token and seed costs e* about log((n-1)/eps) nats (`tradeoff.anchored.e_values`), which is more
+than all matches bring where n is a vocabulary. With h: {0..n-1} -> {0..m-1} the same game is played for the m
+values of h: the seed is a bucket of law p0_h, the mass of p0 in each bucket; the bucket of the token is
+coupled with it maximally, and the token is drawn from q within its bucket. Then
 
     P(token = v) = q_h(h(v)) q(v) / q_h(h(v)) = q(v):
 
