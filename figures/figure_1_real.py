@@ -57,7 +57,7 @@ def draw_real_figure(
 
     Args:
         out: folder for everything that is written.
-        target, draft: as for `tradeoff.llm.models.load_pair`.
+        target, draft: as for `tradeoff.llm.load_pair`.
         positions: how many, a multiple of 4; half in the target's own samples, half in human prose.
         seeds: Monte Carlo seeds a position for SynthID.
         seed: of the texts, the positions and the Monte Carlo.

@@ -18,7 +18,7 @@ import pandas as pd
 
 from paper_repro.claims import Claim
 from paper_repro.sequential import BETTING, FIXED, SequentialTrial
-from tradeoff.detection.choice import default_detector
+from tradeoff.detection import default_detector
 
 __all__ = ["REFERENCE", "watermark_claims", "watermark_table"]
 

@@ -24,22 +24,24 @@ from tradeoff.detection import (
     Aaronson,
     ArsPrior,
     ArsTau,
+    AuthorsTest,
     Detector,
     Evidence,
     LikelihoodRatio,
     MeanBits,
+    Mixing,
     Oracle,
     RacePrior,
     SumOfKeys,
     WeightedMeanBits,
+    default_detector,
+    fit_bayes,
     fit_tau,
+    power,
+    rate,
+    roc,
+    scored_rounds,
 )
-from tradeoff.detection.bayes import Mixing, fit_bayes
-from tradeoff.detection.calibration import rate, roc
-from tradeoff.detection.choice import default_detector
-from tradeoff.detection.power import power
-from tradeoff.detection.synthid import scored_rounds
-from tradeoff.detection.transport import AuthorsTest
 from tradeoff.kernels import Coin, Method, make_method
 from tradeoff.keyed import Prf, Stream
 from tradeoff.records import Record

@@ -43,7 +43,7 @@ from paper_repro.robustness import edit_table
 from paper_repro.sections import sections
 from paper_repro.sequential import SequentialTrial, sequential_table, sequential_trials, share_table
 from paper_repro.side_by_side import generate_side_by_side, worthwhile
-from tradeoff.detection.anchored import AnchorReading
+from tradeoff.detection import AnchorReading
 from tradeoff.display import Words, exit_on_bad_input, print_written, stderr, stdout
 from tradeoff.files import output_folder, write_table
 from tradeoff.keyed import KeyedPrf

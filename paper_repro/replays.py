@@ -14,9 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 
 from paper_repro.detection import FPR, CellEvidence
 from paper_repro.presets import LENGTHS
-from tradeoff.detection.anchored import AnchorReading, Seeds
-from tradeoff.detection.calibration import rate
-from tradeoff.detection.model_aware import ModelAware
+from tradeoff.detection import AnchorReading, ModelAware, Seeds, rate
 from tradeoff.display import Words, stderr
 from tradeoff.errors import FileError
 from tradeoff.files import replacing

@@ -10,10 +10,7 @@ import numpy as np
 import pandas as pd
 
 from paper_repro.detection import FPR, CellEvidence, Fold, Limits
-from tradeoff.detection import Evidence
-from tradeoff.detection.calibration import rate
-from tradeoff.detection.detector import Exactness
-from tradeoff.detection.edits import delete, insert, paste_into, substitute, truncate
+from tradeoff.detection import Evidence, Exactness, delete, insert, paste_into, rate, substitute, truncate
 from tradeoff.keyed import Prf
 
 __all__ = ["EDITS", "edit_table"]

@@ -20,12 +20,20 @@ from scipy import stats
 
 from paper_repro.detection import CellEvidence, Fold, Limits
 from paper_repro.replays import BUCKETS
-from tradeoff.detection import Detector, Evidence
-from tradeoff.detection.anchored import Anchored, AnchorReading, DraftAware, fit_eps, race_after_miss
-from tradeoff.detection.choice import default_bets
-from tradeoff.detection.hits import SeedHits
-from tradeoff.detection.sequential import Sequential, SequentialResult
-from tradeoff.detection.transport import LatticeDetector
+from tradeoff.detection import (
+    Anchored,
+    AnchorReading,
+    Detector,
+    DraftAware,
+    Evidence,
+    LatticeDetector,
+    SeedHits,
+    Sequential,
+    SequentialResult,
+    default_bets,
+    fit_eps,
+    race_after_miss,
+)
 
 __all__ = ["ALPHAS", "SequentialTrial", "sequential_table", "sequential_trials", "share_table"]
 

@@ -7,7 +7,7 @@ Assumptions: P != Q, an unbiased degenerate decoder (Gumbel-max here), a truly r
 
 Prediction: keep-strength has strength Ent(P) and misses 1 - TV by 1 - TV - sum_i pi_ii, with pi the race
 coupling (`tradeoff.curves.pairs`); keep-efficiency accepts 1 - TV and misses Ent(P) by
-sum_j Q_j h(a_j) + TV Ent((P-Q)_+), a = min(1, P/Q) (`tradeoff.curves.measures.hu_end_point_strength`).
+sum_j Q_j h(a_j) + TV Ent((P-Q)_+), a = min(1, P/Q) (`tradeoff.curves.hu_end_point_strength`).
 
 Controls: the claims that either kernel reaches both; P = Q, where nothing is lost.
 """

@@ -21,8 +21,7 @@ import torch
 
 from tradeoff.curves import linear_strength
 from tradeoff.decoders import GumbelMax
-from tradeoff.detection.evidence import text_contexts
-from tradeoff.detection.model_aware import ModelAware
+from tradeoff.detection import ModelAware, text_contexts
 from tradeoff.kernels import Algorithm1, KeyedRandomness, Method, OneRace, TwoKeys, open_uniform
 from tradeoff.keyed import Key, KeyedPrf, Prf
 from tradeoff.laws import categorical, entropy

@@ -1,7 +1,7 @@
 """The sequential detectors of the library: no stopping rule convicts more than alpha of other texts.
 
-Statement: every bet of `tradeoff.detection.bets`, and those with the draft model, has mean 1 without a
-watermark, for every text; the stakes on them depend on the past alone. So the wealth is a test
+Statement: every bet of `tradeoff.detection.bets.stream_bets`, and those with the draft model, has mean 1
+without a watermark, for every text; the stakes on them depend on the past alone. So the wealth is a test
 supermartingale (Anchored E-Watermarking, Theorem 2.4), and a text is called watermarked at any time with
 probability at most alpha.
 
@@ -31,23 +31,30 @@ from scipy import integrate, special
 from sims.common import BAR, finish, generator, panels
 from sims.report import Row, compare
 from tradeoff.decoders import GumbelMax, SimplexScores
-from tradeoff.detection.anchored import AnchorReading, DraftAware, Seeds, hit_log_bets
-from tradeoff.detection.bets import (
+from tradeoff.detection import (
     PROBABILITIES,
+    AnchorReading,
     Bets,
+    CompletedBets,
+    DraftAware,
+    Evidence,
     RaceBets,
+    SeedHits,
+    Seeds,
+    SimplexBets,
     TournamentBets,
+    TransportBets,
+    exponential_scores,
+    hit_log_bets,
+    log_e_values,
     race_log_bets,
+    rank_log_bets,
+    score_and_rank,
+    scored_positions,
+    text_contexts,
     tournament_log_bets,
+    value_log_bets,
 )
-from tradeoff.detection.completed_bets import CompletedBets
-from tradeoff.detection.evidence import Evidence, score_and_rank, scored_positions, text_contexts
-from tradeoff.detection.gumbel import exponential_scores
-from tradeoff.detection.hits import SeedHits
-from tradeoff.detection.sequential import log_e_values
-from tradeoff.detection.simplex_water_bets import SimplexBets, value_log_bets
-from tradeoff.detection.transport import rank_log_bets
-from tradeoff.detection.transport_bets import TransportBets
 from tradeoff.files import write_table
 from tradeoff.kernels import open_uniform
 from tradeoff.keyed import Key, KeyedPrf, Stream

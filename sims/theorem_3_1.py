@@ -13,8 +13,8 @@ n tokens. Half of all texts reach p <= alpha at the n where n D + 1/2 log(2 pi n
 any at half of log(1/alpha) / D. Null texts exceed log(1/alpha) with probability at most alpha.
 
 P-values: L_n is drawn under H1 and weighted by exp(-L_n) (exponential tilting), all in logarithms, since p
-falls below 1e-1000; `tradeoff.detection.model_aware` does so for a given text and is held against an exact
-binomial tail.
+falls below 1e-1000; `tradeoff.detection.with_models.model_aware` does so for a given text and is held against
+an exact binomial tail.
 
 Controls: ratios computed under the wrong null (the average of all P_t); dependent ratios (a text that says
 every token four times, scored as if independent).
@@ -35,7 +35,7 @@ from sims.common import BAR, dirichlet, finish, generator, panels
 from sims.report import Row, compare, mean_and_error
 from tradeoff.curves import linear_strength
 from tradeoff.decoders import GumbelMax
-from tradeoff.detection.model_aware import two_point_log_sf
+from tradeoff.detection import two_point_log_sf
 from tradeoff.files import write_table
 from tradeoff.kernels import open_uniform
 from tradeoff.laws import at, categorical

@@ -219,7 +219,7 @@ def test_put_back_as_three_files_of_another_package_it_is_what_it_was(without):
     for file, name in zip(SIMPLEX_WATER, ("decoder", "detector", "simplex_water_bets"), strict=True):
         text = (ROOT / "tradeoff" / file).read_text(encoding="utf-8")
         text = text.replace("tradeoff.decoders.simplexwater", "simplex_extension.decoder")
-        text = text.replace("tradeoff.detection.simplex_water", "simplex_extension.detector")
+        text = text.replace("tradeoff.detection.fixed.simplexwater", "simplex_extension.detector")
         (extension / f"{name}.py").write_text(text)
     code = """
 is_on_curves("simplexwater:4")

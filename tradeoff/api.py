@@ -29,9 +29,7 @@ from tradeoff.scheme import Scheme, read_watermark
 if TYPE_CHECKING:
     from tradeoff.curves import Curve, OperatingPoint, Setting
     from tradeoff.decoders import Decoder
-    from tradeoff.detection import Detector
-    from tradeoff.detection.json_texts import Broken, Text
-    from tradeoff.detection.power import Forecast
+    from tradeoff.detection import Broken, Detector, Forecast, Text
     from tradeoff.kernels import Method
     from tradeoff.llm.models import ModelPair
     from tradeoff.llm.runs import Texts
@@ -117,7 +115,7 @@ def detect_all(
     """`detect` for many texts, one after the other, as they come.
 
     Args:
-        texts: as for `detect`, or those of `tradeoff.detection.texts.read_texts`.
+        texts: as for `detect`, or those of `tradeoff.detection.read_texts`.
         options: what is known of them all, or their scheme.
         key: that of generation, or a function that gives the one for a pseudorandom function by its name; if
             left out, the one in the environment.
@@ -130,7 +128,7 @@ def detect_all(
     Raises:
         ValueError, FileError: for what is wrong with the options or the key, before any text is read.
     """
-    from tradeoff.detection.json_texts import Broken, Text
+    from tradeoff.detection import Broken, Text
     from tradeoff.verdicts import Examiner, Options
 
     told = Options.of(options) if isinstance(options, Scheme) else options
@@ -200,7 +198,7 @@ def watch(
         ValueError: for a key that is missing or does not fit, a scheme without a watermark, an alpha outside
             (0, 1), or what are no token ids.
     """
-    from tradeoff.detection.sequential import Sequential
+    from tradeoff.detection import Sequential
 
     function = _checked(scheme).function(_key_for(key)(scheme.prf))
     stream = Sequential(scheme.bets()).stream(function, alpha)
@@ -232,8 +230,7 @@ def forecast(
     Raises:
         ValueError: for another scheme, neither or both of log_p and entropy, or numbers that can be none.
     """
-    from tradeoff.detection.gumbel import Aaronson
-    from tradeoff.detection.power import Forecast, probabilities_of_entropy
+    from tradeoff.detection import Aaronson, Forecast, probabilities_of_entropy
 
     told = _checked(scheme).method.detection
     drawn = {told.drafted, told.replaced, told.bonus} if scheme.method.drafts else {told.bonus}
@@ -673,8 +670,7 @@ def _checked(scheme: Scheme) -> Scheme:
 
 def _as_text(given: Any, name: str) -> Text:
     """What was given to be judged, under a name for messages."""
-    from tradeoff.detection.evidence import check_token_ids
-    from tradeoff.detection.json_texts import Claims, Text
+    from tradeoff.detection import Claims, Text, check_token_ids
 
     if isinstance(given, Text):
         return given

@@ -22,8 +22,7 @@ from tradeoff.kernels import (
 from tradeoff.keyed import PRF_NAMES, Key, Kind, Prf, check_supplied, check_width, parse_prf, prf_type
 
 if TYPE_CHECKING:
-    from tradeoff.detection.bets import Bets
-    from tradeoff.detection.detector import Detector
+    from tradeoff.detection import Bets, Detector
 
 __all__ = ["CONTEXT_WIDTH", "Scheme", "Sight", "read_watermark"]
 

@@ -11,7 +11,7 @@ from scipy import stats
 
 from tests.support import ALPHA
 from tradeoff.detection import Detector
-from tradeoff.detection.power import expected_score, score_variance
+from tradeoff.detection.forecast import expected_score, score_variance
 from tradeoff.keyed.prf import Stream
 from tradeoff.optimal_transport.scores import Scores
 

@@ -17,7 +17,9 @@ from tests.support import ALPHA, P
 from tradeoff.anchored.supermartingales import log_p_values
 from tradeoff.decoders import GumbelMax, SynthID
 from tradeoff.detection import Aaronson, Evidence, SumOfKeys, WeightedMeanBits
-from tradeoff.detection.bets import PROBABILITIES, Bets, RaceBets, StreamBets, TournamentBets, race_log_bets
+from tradeoff.detection.bets.gumbel import PROBABILITIES, RaceBets, race_log_bets
+from tradeoff.detection.bets.stream_bets import Bets, StreamBets
+from tradeoff.detection.bets.synthid import TournamentBets
 from tradeoff.detection.sequential import (
     OverTime,
     Sequential,

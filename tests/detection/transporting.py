@@ -8,8 +8,9 @@ from tests.detection.ideal import Given
 from tradeoff.decoders import Completed, SideInformation, SimplexScores, Transport
 from tradeoff.decoders.completed import Completion
 from tradeoff.detection import RankRatio, SimplexBets, SimplexSum, TransportBets, WeightedMeanBits
-from tradeoff.detection.bets import StreamBets, TournamentBets
-from tradeoff.detection.lattice import Statistic
+from tradeoff.detection.bets.stream_bets import StreamBets
+from tradeoff.detection.bets.synthid import TournamentBets
+from tradeoff.detection.fixed.lattice import Statistic
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.keys import Key
 from tradeoff.keyed.prf import Stream

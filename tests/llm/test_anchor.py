@@ -13,8 +13,8 @@ from scipy import stats
 from tests.llm.texts import PRF, MakePair, N, generate, some_prompts
 from tests.support import ALPHA, Z, assert_within
 from tradeoff.decoders import Completed, GumbelMax, SynthID, heavy_water
-from tradeoff.detection.anchored import AnchorReading, DraftAware, race_after_miss
 from tradeoff.detection.evidence import Evidence
+from tradeoff.detection.with_models.draft_aware import AnchorReading, DraftAware, race_after_miss
 from tradeoff.kernels.methods import (
     Algorithm1,
     Basic,

@@ -348,7 +348,7 @@ def test_tokenizer_of_a_gguf_file(tiny_gguf: Path) -> None:
 @pytest.fixture
 def fitted(folder: Path) -> Path:
     """A detector of two streams, fitted to two texts for one epoch: it only has to be read."""
-    from tradeoff.detection.bayes import Training, fit_bayes, save_bayes
+    from tradeoff.detection.fixed.bayes import Training, fit_bayes, save_bayes
 
     evidence = [Evidence(marked_ids(40, seed), PRF) for seed in (0, 1)]
     path = folder / "bayes.safetensors"

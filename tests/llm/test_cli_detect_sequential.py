@@ -19,7 +19,8 @@ from tests.cli.detecting import PRF, detect, findings, flat, lines, marked, othe
 from tests.llm.test_cli_detect import folder, marked_ids, run, spelled  # noqa: F401
 from tradeoff.decoders import GumbelMax, Identity, SynthID
 from tradeoff.detection import Evidence
-from tradeoff.detection.bets import RaceBets, TournamentBets
+from tradeoff.detection.bets.gumbel import RaceBets
+from tradeoff.detection.bets.synthid import TournamentBets
 from tradeoff.detection.choice import default_bets
 from tradeoff.detection.json_texts import Text
 from tradeoff.detection.sequential import Sequential

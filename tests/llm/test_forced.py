@@ -11,7 +11,7 @@ import pytest
 from tests.support import assert_within
 from tradeoff.decoders import GumbelMax, Identity, SynthID
 from tradeoff.detection.evidence import Evidence
-from tradeoff.detection.model_aware import ModelAware
+from tradeoff.detection.with_models.model_aware import ModelAware
 from tradeoff.kernels.methods import (
     Algorithm1,
     Basic,

@@ -18,8 +18,8 @@ from paper_repro.presets import Cell, PromptSet
 from paper_repro.sequential import SequentialTrial, share_table
 from tradeoff.decoders import Completed, SynthID, heavy_water, simplex_water
 from tradeoff.detection.choice import default_bets, default_detector
+from tradeoff.detection.fixed.transport import AuthorsTest
 from tradeoff.detection.sequential import Sequential
-from tradeoff.detection.transport import AuthorsTest
 from tradeoff.kernels.methods import Algorithm1, Basic, Method
 
 PROMPTS = [PromptSet(name="a", source="builtin:question"), PromptSet(name="b", source="builtin:continuation")]

@@ -22,11 +22,11 @@ from paper_repro.sequential import (
 )
 from tests.detection.ideal import Given
 from tradeoff.detection import Aaronson, ArsPrior, Evidence, Oracle
-from tradeoff.detection.anchored import Anchored, AnchorReading, Seeds, fit_eps
-from tradeoff.detection.bets import RaceBets
+from tradeoff.detection.bets.gumbel import RaceBets
 from tradeoff.detection.detector import Exactness
-from tradeoff.detection.hits import SeedHits
 from tradeoff.detection.sequential import OverTime, Sequential
+from tradeoff.detection.with_models.draft_aware import Anchored, AnchorReading, Seeds, fit_eps
+from tradeoff.detection.with_models.hits import SeedHits
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.keys import Key
 from tradeoff.keyed.prf import Stream

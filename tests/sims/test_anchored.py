@@ -18,7 +18,8 @@ from tradeoff import laws
 from tradeoff.anchored import buckets, e_values
 from tradeoff.anchored.e_values import growth_at
 from tradeoff.anchored.first_passage import Walk
-from tradeoff.detection import anchored, hits
+from tradeoff.detection.with_models import draft_aware as anchored
+from tradeoff.detection.with_models import hits
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.laws import total_variation
 

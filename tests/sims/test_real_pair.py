@@ -26,7 +26,7 @@ from tests.sims.test_mutants import (
     truly_random_coin,
 )
 from tests.tiny import VOCABULARY
-from tradeoff.detection.model_aware import ModelAware
+from tradeoff.detection.with_models.model_aware import ModelAware
 from tradeoff.llm import models
 from tradeoff.llm.builtin import ModelDownloadError
 from tradeoff.llm.models import ModelPair, skip_layers

@@ -4,7 +4,7 @@ Huang, Xu, Ramchandran, Jiao and Jordan, "Towards Anytime-Valid Statistical Wate
 E-Watermarking). An anchor law p0 over n tokens is known to generator and detector, the target law q to the
 generator alone. Both draw the seed token S ~ p0 from the key; the generator emits v by the maximal coupling
 of q and p0, so that v = S with probability 1 - TV(q, p0): speculative sampling with p0 as its draft
-(`tradeoff.kernels.methods.KeepEfficiency`). Under the null hypothesis v is independent of S.
+(`tradeoff.kernels.KeepEfficiency`). Under the null hypothesis v is independent of S.
 
 An e-value e(v, S) >= 0 has mean at most 1 under the null; its growth is E log e(v, S) under the watermark.
 For the targets with ||q - p0||_1 <= delta, that is TV(q, p0) <= eps = delta/2, the best worst case is

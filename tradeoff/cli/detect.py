@@ -16,13 +16,15 @@ from rich.text import Text as Styled
 from tradeoff.api import detect_all
 from tradeoff.cli.key import read_key
 from tradeoff.decoders import watermarks
-from tradeoff.detection.json_texts import Broken
-from tradeoff.detection.page import EvidencePage
-from tradeoff.detection.texts import IN_FOLDERS, STDIN, read_texts
-from tradeoff.detection.views import (
+from tradeoff.detection import (
+    IN_FOLDERS,
+    STDIN,
+    Broken,
+    EvidencePage,
     Shown,
     legend,
     plain_view,
+    read_texts,
     shown_tokens,
     terminal_view,
     unscored_tokens,

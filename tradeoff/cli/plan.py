@@ -10,8 +10,7 @@ import typer
 from rich.table import Table
 
 from tradeoff.api import forecast
-from tradeoff.detection.power import Forecast
-from tradeoff.detection.texts import read_texts
+from tradeoff.detection import Forecast, read_texts
 from tradeoff.display import exit_on_bad_input, print_warning, require_stdout, stdin, stdout
 from tradeoff.errors import FileError
 from tradeoff.keyed import check_width

@@ -1,18 +1,33 @@
 """Detection: from token ids and a key to a verdict, with error rates one can rely on."""
 
-from tradeoff.detection.bets import RaceBets, StreamBets, TournamentBets
+from tradeoff.detection.bets.completed import CompletedBets
+from tradeoff.detection.bets.gumbel import PROBABILITIES, RaceBets, race_log_bets
+from tradeoff.detection.bets.simplexwater import SimplexBets, value_log_bets
+from tradeoff.detection.bets.stream_bets import Bets, StreamBets
+from tradeoff.detection.bets.synthid import TournamentBets, tournament_log_bets
+from tradeoff.detection.bets.tilts import ScoreBets
+from tradeoff.detection.bets.transport import TransportBets
+from tradeoff.detection.calibration import rate, roc
 from tradeoff.detection.choice import (
     bets_of,
     default_bets,
     default_detector,
+    detector_called,
     detector_of,
     register_detector,
 )
-from tradeoff.detection.completed import CompletedSum
-from tradeoff.detection.completed_bets import CompletedBets
 from tradeoff.detection.detector import Detector, Exactness, Readings, Score, detect
-from tradeoff.detection.evidence import Evidence
-from tradeoff.detection.gumbel import (
+from tradeoff.detection.edits import delete, insert, paste_into, substitute, truncate
+from tradeoff.detection.evidence import (
+    Evidence,
+    check_token_ids,
+    score_and_rank,
+    scored_positions,
+    text_contexts,
+)
+from tradeoff.detection.fixed.bayes import BayesDetector, Mixing, fit_bayes, load_bayes
+from tradeoff.detection.fixed.completed import CompletedSum
+from tradeoff.detection.fixed.gumbel import (
     Aaronson,
     ArsPrior,
     ArsTau,
@@ -20,47 +35,118 @@ from tradeoff.detection.gumbel import (
     Oracle,
     RacePrior,
     SumOfKeys,
+    exponential_scores,
     fit_tau,
 )
-from tradeoff.detection.lattice import LatticeDetector
-from tradeoff.detection.sequential import Sequential
-from tradeoff.detection.simplex_water import SimplexSum
-from tradeoff.detection.simplex_water_bets import SimplexBets
-from tradeoff.detection.synthid import MeanBits, WeightedMeanBits
-from tradeoff.detection.transport import RankRatio
-from tradeoff.detection.transport_bets import TransportBets
+from tradeoff.detection.fixed.row_sums import TableSum
+from tradeoff.detection.fixed.simplexwater import SimplexSum
+from tradeoff.detection.fixed.synthid import MeanBits, WeightedMeanBits, scored_rounds
+from tradeoff.detection.fixed.transport import AuthorsTest, LatticeDetector, RankRatio, rank_log_bets
+from tradeoff.detection.forecast import Forecast, power, probabilities_of_entropy
+from tradeoff.detection.json_texts import Broken, Claims, Text
+from tradeoff.detection.page import EvidencePage
+from tradeoff.detection.sequential import Sequential, SequentialResult, log_e_values, of_e_values
+from tradeoff.detection.texts import IN_FOLDERS, STDIN, read_texts
+from tradeoff.detection.views import Shown, legend, plain_view, shown_tokens, terminal_view, unscored_tokens
+from tradeoff.detection.with_models.draft_aware import (
+    Anchored,
+    AnchorReading,
+    DraftAware,
+    Seeds,
+    fit_eps,
+    hit_log_bets,
+    race_after_miss,
+)
+from tradeoff.detection.with_models.hits import SeedHits
+from tradeoff.detection.with_models.model_aware import ModelAware, two_point_log_sf
 
 __all__ = [
+    "IN_FOLDERS",
+    "PROBABILITIES",
+    "STDIN",
     "Aaronson",
+    "AnchorReading",
+    "Anchored",
     "ArsPrior",
     "ArsTau",
+    "AuthorsTest",
+    "BayesDetector",
+    "Bets",
+    "Broken",
+    "Claims",
     "CompletedBets",
     "CompletedSum",
     "Detector",
+    "DraftAware",
     "Evidence",
+    "EvidencePage",
     "Exactness",
+    "Forecast",
     "LatticeDetector",
     "LikelihoodRatio",
     "MeanBits",
+    "Mixing",
+    "ModelAware",
     "Oracle",
     "RaceBets",
     "RacePrior",
     "RankRatio",
     "Readings",
     "Score",
+    "ScoreBets",
+    "SeedHits",
+    "Seeds",
     "Sequential",
+    "SequentialResult",
+    "Shown",
     "SimplexBets",
     "SimplexSum",
     "StreamBets",
     "SumOfKeys",
+    "TableSum",
+    "Text",
     "TournamentBets",
     "TransportBets",
     "WeightedMeanBits",
     "bets_of",
+    "check_token_ids",
     "default_bets",
     "default_detector",
+    "delete",
     "detect",
+    "detector_called",
     "detector_of",
+    "exponential_scores",
+    "fit_bayes",
+    "fit_eps",
     "fit_tau",
+    "hit_log_bets",
+    "insert",
+    "legend",
+    "load_bayes",
+    "log_e_values",
+    "of_e_values",
+    "paste_into",
+    "plain_view",
+    "power",
+    "probabilities_of_entropy",
+    "race_after_miss",
+    "race_log_bets",
+    "rank_log_bets",
+    "rate",
+    "read_texts",
     "register_detector",
+    "roc",
+    "score_and_rank",
+    "scored_positions",
+    "scored_rounds",
+    "shown_tokens",
+    "substitute",
+    "terminal_view",
+    "text_contexts",
+    "tournament_log_bets",
+    "truncate",
+    "two_point_log_sf",
+    "unscored_tokens",
+    "value_log_bets",
 ]

@@ -11,7 +11,7 @@ from tradeoff.extensions import load_extensions
 from tradeoff.keyed import Stream
 
 if TYPE_CHECKING:
-    from tradeoff.detection.bets import Bets
+    from tradeoff.detection.bets.stream_bets import Bets
     from tradeoff.detection.detector import Detector
     from tradeoff.kernels import Method
 

@@ -22,7 +22,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 
 from tradeoff.anchored import log_p_values
-from tradeoff.detection.bets import Bets
+from tradeoff.detection.bets.stream_bets import Bets
 from tradeoff.detection.detector import Detector, Exactness, Readings
 from tradeoff.detection.evidence import Evidence, check_token_ids
 from tradeoff.keyed import Prf, Stream

@@ -3,17 +3,21 @@
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.formats import PRF_NAMES, parse_prf, prf_type
 from tradeoff.keyed.keys import Key, KeyFormatError, read_key_file
-from tradeoff.keyed.prf import PAD, Kind, Prf, Stream, check_supplied, check_width
+from tradeoff.keyed.philox import VllmPhilox
+from tradeoff.keyed.prf import DEFAULT_PRF, PAD, BasePrf, Kind, Prf, Stream, check_supplied, check_width
 
 __all__ = [
+    "DEFAULT_PRF",
     "PAD",
     "PRF_NAMES",
+    "BasePrf",
     "Key",
     "KeyFormatError",
     "KeyedPrf",
     "Kind",
     "Prf",
     "Stream",
+    "VllmPhilox",
     "check_supplied",
     "check_width",
     "parse_prf",

@@ -8,8 +8,7 @@ import numpy as np
 import torch
 
 from tradeoff.decoders import is_degenerate
-from tradeoff.detection.anchored import AnchorReading, Seeds
-from tradeoff.detection.evidence import Evidence
+from tradeoff.detection import AnchorReading, Evidence, Seeds
 from tradeoff.kernels import KeyedRandomness, Method
 from tradeoff.keyed import Kind, Prf, check_supplied
 from tradeoff.llm.huggingface import PreTrainedModel, next_logits

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from tradeoff.detection.evidence import Evidence
+from tradeoff.detection import Evidence
 from tradeoff.kernels import KeyedRandomness, Method
 from tradeoff.keyed import Prf
 from tradeoff.llm.huggingface import PreTrainedModel, next_logits

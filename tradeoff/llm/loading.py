@@ -53,7 +53,7 @@ def load_model(
     """(name, model, tokenizer) of one side of a pair, in evaluation mode and without gradients.
 
     `role` is the argument that error messages name; `spec` and `revision` are as for
-    `tradeoff.llm.models.load_pair`.
+    `tradeoff.llm.load_pair`.
 
     Raises ModelUnavailableError if it is not there, cannot be read, or cannot compute logits at chosen
     positions.

@@ -11,10 +11,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tradeoff.decoders import Decoder, parse_decoder, watermarks
-from tradeoff.detection import Detector, Evidence, Score, detect
-from tradeoff.detection.choice import detector_called
-from tradeoff.detection.json_texts import Claims, Text
-from tradeoff.detection.sequential import Sequential, of_e_values
+from tradeoff.detection import (
+    Claims,
+    Detector,
+    Evidence,
+    Score,
+    Sequential,
+    Text,
+    detect,
+    detector_called,
+    of_e_values,
+)
 from tradeoff.display import INSTALL_LLM
 from tradeoff.errors import FileError
 from tradeoff.kernels import METHODS, Method, OneRace, Standard
@@ -24,7 +31,7 @@ from tradeoff.verdicts.result import Reading, Result
 from tradeoff.verdicts.spelling import Speller, numbers
 
 if TYPE_CHECKING:
-    from tradeoff.detection.bayes import BayesDetector
+    from tradeoff.detection import BayesDetector
 
 __all__ = ["Examiner", "Options"]
 
@@ -474,7 +481,7 @@ def _is_file(detector: str | Path) -> bool:
 
 def _fitted(path: Path) -> BayesDetector:
     # Needs PyTorch, which nothing else here does.
-    from tradeoff.detection.bayes import load_bayes
+    from tradeoff.detection import load_bayes
 
     return load_bayes(path)
 

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from tradeoff.detection.evidence import scored_positions, text_contexts
-from tradeoff.detection.json_texts import Broken, Text
+from tradeoff.detection import Broken, Text, scored_positions, text_contexts
 from tradeoff.display import shown
 from tradeoff.errors import FileError
 from tradeoff.keyed import PRF_NAMES, check_width, prf_type
@@ -24,7 +23,7 @@ def measured_profiles(
     """Of every text: log-probabilities of the tokens that count [k], and its length.
 
     Args:
-        texts: as from `tradeoff.detection.texts.read_texts`, with token ids and log_p.
+        texts: as from `tradeoff.detection.read_texts`, with token ids and log_p.
         width: tokens before a position that seed it; the record's, or 4, if None.
 
     Raises:

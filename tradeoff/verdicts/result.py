@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tradeoff.detection import Detector, Evidence, Score
-from tradeoff.detection.json_texts import Text
-from tradeoff.detection.sequential import of_e_values
+from tradeoff.detection import Detector, Evidence, Score, Text, of_e_values
 from tradeoff.keyed import Prf
 from tradeoff.scheme import Scheme
 

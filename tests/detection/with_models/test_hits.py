@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from tests.support import ALPHA
-from tradeoff.detection.anchored import AnchorReading, Seeds
-from tradeoff.detection.hits import SeedHits, weighted_hits_log_sf
+from tradeoff.detection.with_models.draft_aware import AnchorReading, Seeds
+from tradeoff.detection.with_models.hits import SeedHits, weighted_hits_log_sf
 
 N = 1000
 TEXTS = 5_000

@@ -12,8 +12,8 @@ from tradeoff.decoders import Completed
 from tradeoff.detection.choice import detector_of
 from tradeoff.detection.detector import Readings, uniform_readings
 from tradeoff.detection.evidence import Evidence
-from tradeoff.detection.lattice import SILENT, LatticeDetector, Statistic, log_ratio
-from tradeoff.detection.transport import rank_log_bets
+from tradeoff.detection.fixed.lattice import SILENT, LatticeDetector, Statistic, log_ratio
+from tradeoff.detection.fixed.transport import rank_log_bets
 from tradeoff.keyed import Stream
 
 __all__ = ["CompletedSum"]

@@ -3,7 +3,7 @@
 Without a watermark the side information s of a token is uniform on k values and independent of the text, of
 the key's table of scores and of the s of other tokens: every context counts once. So the rank of f(v, s) in
 the row of v is uniform on k values, whatever the row. Scores of ranks thus have one law for every text and
-every key, which sums of f have not: for those see `tradeoff.detection.table`.
+every key, which sums of f have not: for those see `tradeoff.detection.fixed.row_sums`.
 
 Score laws of ranks are nearly free of the table, and of the law that it was drawn from: with k = 1,024 and
 transport to log-normal or gamma scores, the rank of a token of probability p is close to u^(1/p - 1) / p, the
@@ -22,11 +22,11 @@ import numpy as np
 from scipy import special
 
 from tradeoff.decoders import Transport
-from tradeoff.detection.bets import race_log_bets
+from tradeoff.detection.bets.gumbel import race_log_bets
 from tradeoff.detection.choice import detector_of
 from tradeoff.detection.detector import Detector, Exactness, Readings, score_readings
 from tradeoff.detection.evidence import Evidence
-from tradeoff.detection.lattice import LatticeDetector, check_streams, log_ratio
+from tradeoff.detection.fixed.lattice import LatticeDetector, check_streams, log_ratio
 from tradeoff.keyed import Stream
 from tradeoff.optimal_transport import Scores
 

@@ -23,7 +23,8 @@ import numpy as np
 
 from tradeoff.anchored import log_anchored
 from tradeoff.decoders import GumbelMax
-from tradeoff.detection.bets import keeping_prior, race_log_bets, with_keeping
+from tradeoff.detection.bets.gumbel import race_log_bets
+from tradeoff.detection.bets.stream_bets import keeping_prior, with_keeping
 from tradeoff.detection.evidence import Evidence
 from tradeoff.detection.sequential import CONCENTRATION, SequentialResult, log_e_values, of_e_values
 from tradeoff.kernels import Method
@@ -153,11 +154,11 @@ def fit_eps(training: Sequence[AnchorReading], values: int) -> float:
 class DraftAware:
     """Betting on hits, and after a miss on the race of the token.
 
-    Bets on hits foresee them with probability p0(v)^c. After a miss the two-key methods have drawn v in
-    the target's race, which the seed does not depend on: bets are those of `tradeoff.detection.bets`. Under
-    one Gumbel-max race, E = -log U of a token that lost the anchor's race has the density
-    (exp(-E) - exp(-E/p)) / (1 - p) with p = p0(v), and (exp(-E/q) - exp(-E/p)) / (q - p) if v won another
-    race with probability q > p: one bet for every q between p and 1.
+    Bets on hits foresee them with probability p0(v)^c. After a miss the two-key methods have drawn v in the
+    target's race, which the seed does not depend on: bets are those of `tradeoff.detection.bets.stream_bets`.
+    Under one Gumbel-max race, E = -log U of a token that lost the anchor's race has the density (exp(-E) -
+    exp(-E/p)) / (1 - p) with p = p0(v), and (exp(-E/q) - exp(-E/p)) / (q - p) if v won another race with
+    probability q > p: one bet for every q between p and 1.
 
     Args:
         values: vocabulary size.

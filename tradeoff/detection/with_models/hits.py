@@ -1,7 +1,7 @@
 """A fixed-length test that owns the draft model: how many tokens are the seeds that the key drew?
 
 As SEAL and its kin do, it compares the tokens of a text with those that the draft model would have proposed
-under the key (`tradeoff.detection.anchored.AnchorReading`). Without a watermark the seed hits token v with
+under the key (`tradeoff.detection.AnchorReading`). Without a watermark the seed hits token v with
 probability p0(v), independently given the past and whatever v is, so the law of any weighted number of hits
 is known exactly given the text.
 
@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tradeoff.detection.anchored import AnchorReading, check_masses
 from tradeoff.detection.sequential import SequentialResult, bonferroni
+from tradeoff.detection.with_models.draft_aware import AnchorReading, check_masses
 
 __all__ = ["SeedHits", "weighted_hits_log_sf"]
 

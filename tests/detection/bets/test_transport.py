@@ -26,15 +26,17 @@ from tests.detection.transporting import (
 from tests.support import ALPHA
 from tradeoff.decoders import Completed, SimplexScores, heavy_water, parse_decoder, simplex_water
 from tradeoff.detection import Evidence, default_detector
-from tradeoff.detection.bets import Bets, StreamBets, race_log_bets, tournament_log_bets
+from tradeoff.detection.bets.completed import CompletedBets
+from tradeoff.detection.bets.gumbel import race_log_bets
+from tradeoff.detection.bets.simplexwater import TILTS, SimplexBets, value_log_bets
+from tradeoff.detection.bets.stream_bets import Bets, StreamBets
+from tradeoff.detection.bets.synthid import tournament_log_bets
+from tradeoff.detection.bets.transport import TransportBets
 from tradeoff.detection.choice import default_bets
-from tradeoff.detection.completed import CompletedSum
-from tradeoff.detection.completed_bets import CompletedBets
+from tradeoff.detection.fixed.completed import CompletedSum
+from tradeoff.detection.fixed.simplexwater import SimplexSum
+from tradeoff.detection.fixed.transport import RankRatio, rank_log_bets
 from tradeoff.detection.sequential import Sequential, log_e_values
-from tradeoff.detection.simplex_water import SimplexSum
-from tradeoff.detection.simplex_water_bets import TILTS, SimplexBets, value_log_bets
-from tradeoff.detection.transport import RankRatio, rank_log_bets
-from tradeoff.detection.transport_bets import TransportBets
 from tradeoff.kernels.methods import Algorithm1, Basic, KeepEfficiency, TwoKeys
 from tradeoff.keyed.prf import Stream
 from tradeoff.optimal_transport.scores import RandomScores, Scores, seeded_table

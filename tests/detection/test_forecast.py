@@ -10,7 +10,7 @@ import pytest
 from scipy import integrate, special
 
 from tests.support import Z, assert_within
-from tradeoff.detection.power import (
+from tradeoff.detection.forecast import (
     Forecast,
     expected_score,
     power,

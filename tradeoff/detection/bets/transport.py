@@ -23,11 +23,12 @@ from typing import ClassVar
 import numpy as np
 
 from tradeoff.decoders import Transport
-from tradeoff.detection.bets import PROBABILITIES, Bets, StreamBets
+from tradeoff.detection.bets.gumbel import PROBABILITIES
+from tradeoff.detection.bets.stream_bets import Bets, StreamBets
 from tradeoff.detection.choice import bets_of
 from tradeoff.detection.detector import Readings, score_readings
 from tradeoff.detection.evidence import Evidence
-from tradeoff.detection.transport import rank_log_bets
+from tradeoff.detection.fixed.transport import rank_log_bets
 from tradeoff.keyed import Stream
 from tradeoff.optimal_transport import Scores
 

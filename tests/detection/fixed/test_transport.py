@@ -25,9 +25,9 @@ from tests.detection.transporting import (
 from tests.support import ALPHA, assert_within
 from tradeoff.decoders import Completed, SimplexScores, heavy_water, simplex_water
 from tradeoff.detection import Detector, Evidence, WeightedMeanBits, detect
-from tradeoff.detection.completed import CompletedSum
-from tradeoff.detection.simplex_water import SimplexSum
-from tradeoff.detection.transport import AuthorsTest, RankRatio
+from tradeoff.detection.fixed.completed import CompletedSum
+from tradeoff.detection.fixed.simplexwater import SimplexSum
+from tradeoff.detection.fixed.transport import AuthorsTest, RankRatio
 from tradeoff.keyed.prf import Stream
 from tradeoff.optimal_transport.gaps import simplex_gap
 from tradeoff.optimal_transport.scores import RandomScores, Scores, seeded_table

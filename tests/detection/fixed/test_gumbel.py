@@ -25,7 +25,7 @@ from tradeoff.detection import (
     detect,
 )
 from tradeoff.detection.calibration import rate
-from tradeoff.detection.gumbel import exponential_scores
+from tradeoff.detection.fixed.gumbel import exponential_scores
 from tradeoff.kernels.methods import (
     Algorithm1,
     Basic,

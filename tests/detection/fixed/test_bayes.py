@@ -16,14 +16,7 @@ from tests.detection.ideal import Given, assert_null_law, true_positives, unmark
 from tests.support import P, Q, Z
 from tradeoff.decoders import SynthID
 from tradeoff.detection import Evidence, MeanBits, detect
-from tradeoff.detection.bayes import (
-    BayesDetector,
-    Training,
-    _Model,
-    fit_bayes,
-    load_bayes,
-    save_bayes,
-)
+from tradeoff.detection.fixed.bayes import BayesDetector, Training, _Model, fit_bayes, load_bayes, save_bayes
 from tradeoff.errors import FileError
 from tradeoff.kernels.methods import Algorithm1, KeepStrength
 from tradeoff.kernels.randomness import SimulatedRandomness

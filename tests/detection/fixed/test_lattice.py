@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tradeoff.detection import LatticeDetector, detect
-from tradeoff.detection.bets import ScoreBets
+from tradeoff.detection.bets.tilts import ScoreBets
 from tradeoff.detection.evidence import Evidence
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.keys import Key

@@ -15,8 +15,8 @@ import numpy as np
 from tradeoff.decoders import SimplexScores
 from tradeoff.detection.detector import Readings, score_readings
 from tradeoff.detection.evidence import Evidence
-from tradeoff.detection.lattice import LatticeDetector, check_streams
-from tradeoff.detection.transport import detector_of_scores
+from tradeoff.detection.fixed.lattice import LatticeDetector, check_streams
+from tradeoff.detection.fixed.transport import detector_of_scores
 from tradeoff.keyed import Stream
 
 __all__ = ["SimplexSum", "composition"]

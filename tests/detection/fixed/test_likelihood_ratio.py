@@ -20,7 +20,7 @@ from tradeoff.detection import (
     RacePrior,
     SumOfKeys,
 )
-from tradeoff.detection.power import expected_score
+from tradeoff.detection.forecast import expected_score
 from tradeoff.keyed.prf import Stream
 
 

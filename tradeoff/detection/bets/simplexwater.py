@@ -10,11 +10,11 @@ import numpy as np
 from scipy import special
 
 from tradeoff.decoders import SimplexScores
-from tradeoff.detection.bets import StreamBets
+from tradeoff.detection.bets.stream_bets import StreamBets
+from tradeoff.detection.bets.transport import bets_of_scores
 from tradeoff.detection.detector import Readings, score_readings
 from tradeoff.detection.evidence import Evidence
-from tradeoff.detection.simplex_water import composition
-from tradeoff.detection.transport_bets import bets_of_scores
+from tradeoff.detection.fixed.simplexwater import composition
 from tradeoff.keyed import Stream
 
 __all__ = ["TILTS", "SimplexBets", "value_log_bets"]

@@ -8,7 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from tradeoff.decoders import Completed
-from tradeoff.detection.bets import PROBABILITIES, StreamBets, keeping_prior, race_log_bets
+from tradeoff.detection.bets.gumbel import PROBABILITIES, race_log_bets
+from tradeoff.detection.bets.stream_bets import StreamBets, keeping_prior
 from tradeoff.detection.choice import bets_of
 from tradeoff.detection.detector import Readings, uniform_readings
 from tradeoff.detection.evidence import Evidence

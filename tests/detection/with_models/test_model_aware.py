@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from tests.support import ALPHA, Z
-from tradeoff.detection.model_aware import ModelAware, two_point_log_sf
 from tradeoff.detection.tails import binomial_log_sf
+from tradeoff.detection.with_models.model_aware import ModelAware, two_point_log_sf
 
 
 def enumerated(p: np.ndarray, high: np.ndarray, low: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -16,7 +16,7 @@ from tests.detection.ideal import Given
 from tests.support import ALPHA, P, Q, Z
 from tradeoff.anchored.e_values import growth_at
 from tradeoff.decoders import Completed, GumbelMax, SynthID, heavy_water
-from tradeoff.detection.anchored import (
+from tradeoff.detection.with_models.draft_aware import (
     SHARES,
     Anchored,
     AnchorReading,

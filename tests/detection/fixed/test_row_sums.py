@@ -16,7 +16,7 @@ from tests.detection.transporting import BOTH, phrases, random_key, written
 from tests.support import ALPHA
 from tradeoff.decoders import heavy_water
 from tradeoff.detection import Evidence, detect
-from tradeoff.detection.table import RowSum, TableSum
+from tradeoff.detection.fixed.row_sums import RowSum, TableSum
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.prf import Stream
 from tradeoff.optimal_transport.scores import RandomScores

@@ -1,0 +1,1 @@
+"""Detectors of complete texts: statistics whose law without a watermark is known."""

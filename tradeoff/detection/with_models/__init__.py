@@ -1,0 +1,1 @@
+"""Detectors that need the models at hand, not the key alone."""
