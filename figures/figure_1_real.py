@@ -27,7 +27,7 @@ from tradeoff.plotting import COLORS, Figure, new_figure, save_figure
 from tradeoff.workers import worker_pool
 
 if TYPE_CHECKING:
-    from tradeoff.llm.pairs import NextTokenPairs
+    from tradeoff.llm import NextTokenPairs
 
 __all__ = ["draw_real_figure", "main"]
 
@@ -127,8 +127,7 @@ def _pairs(
     path: Path, target: str, draft: str, positions: int, seed: int, redraw: bool, progress: Progress
 ) -> NextTokenPairs:
     # PyTorch and Transformers take seconds to import, which a worker process should not pay.
-    from tradeoff.llm.models import load_pair
-    from tradeoff.llm.pairs import collect_pairs, load_pairs, pair_settings, save_pairs
+    from tradeoff.llm import collect_pairs, load_pair, load_pairs, pair_settings, save_pairs
 
     if redraw:
         return load_pairs(path)

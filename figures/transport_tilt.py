@@ -279,7 +279,7 @@ def draw_transport_tilt(
             "another file by --pairs"
         )
     # PyTorch takes seconds to import.
-    from tradeoff.llm.pairs import load_pairs
+    from tradeoff.llm import load_pairs
 
     saved = load_pairs(pairs)
     there = np.unique(saved.text)

@@ -44,7 +44,7 @@ from tradeoff.detection import (
 )
 from tradeoff.kernels import Coin, Method, make_method
 from tradeoff.keyed import Prf, Stream
-from tradeoff.records import Record
+from tradeoff.texts import Record
 
 __all__ = [
     "FPR",

@@ -47,9 +47,8 @@ from tradeoff.detection import AnchorReading
 from tradeoff.display import Words, exit_on_bad_input, print_written, stderr, stdout
 from tradeoff.files import output_folder, write_table
 from tradeoff.keyed import KeyedPrf
-from tradeoff.llm.models import ModelPair, load_pair
-from tradeoff.llm.prompts import encode_prompts
-from tradeoff.llm.rows import Prompt
+from tradeoff.llm import ModelPair, encode_prompts, load_pair
+from tradeoff.texts import Prompt
 
 __all__ = ["run_experiment"]
 

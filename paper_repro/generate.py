@@ -26,8 +26,10 @@ from tradeoff.display import exit_on_bad_input, print_note, print_written, stdou
 from tradeoff.files import output_folder, write_table
 from tradeoff.kernels import make_method
 from tradeoff.keyed import Key, KeyedPrf
-from tradeoff.llm.engine import EngineSettings
-from tradeoff.llm.measurements import (
+from tradeoff.llm import EngineSettings, ModelPair, Sampling, encode_prompts, generate_texts, load_pair
+from tradeoff.texts import (
+    Prompt,
+    Record,
     aatps,
     acceptance,
     distinct_texts,
@@ -36,12 +38,6 @@ from tradeoff.llm.measurements import (
     paired_log_perplexity,
     per_token_time,
 )
-from tradeoff.llm.models import ModelPair, load_pair
-from tradeoff.llm.prompts import encode_prompts
-from tradeoff.llm.rows import Prompt
-from tradeoff.llm.runs import generate_texts
-from tradeoff.llm.sampling import Sampling
-from tradeoff.records import Record
 
 RESULTS = Path("paper_repro/results/texts")
 

@@ -11,8 +11,7 @@ import numpy as np
 from tradeoff.detection import Evidence
 from tradeoff.errors import FileError
 from tradeoff.keyed import Key, KeyedPrf
-from tradeoff.llm.prompts import read_prompts
-from tradeoff.llm.text import human_paragraphs
+from tradeoff.texts import human_paragraphs, read_prompts
 
 __all__ = ["human_chunks", "null_evidence"]
 

@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, mode
 from tradeoff.decoders import parse_decoder
 from tradeoff.errors import FileError
 from tradeoff.kernels import make_method
-from tradeoff.llm.prompts import read_prompts
-from tradeoff.llm.sampling import Sampling
+from tradeoff.llm import Sampling
+from tradeoff.texts import read_prompts
 
 __all__ = ["LENGTHS", "Arm", "Cell", "Preset", "PromptSet", "counted_tokens", "load_preset", "preset_names"]
 

@@ -19,12 +19,8 @@ from tradeoff.display import Words, stderr
 from tradeoff.errors import FileError
 from tradeoff.files import replacing
 from tradeoff.keyed import KeyedPrf, Prf
-from tradeoff.llm.anchor import read_anchor
-from tradeoff.llm.forced import replay
-from tradeoff.llm.models import ModelPair
-from tradeoff.llm.rows import Prompt
-from tradeoff.llm.sampling import Sampling
-from tradeoff.records import Record
+from tradeoff.llm import ModelPair, Sampling, read_anchor, replay
+from tradeoff.texts import Prompt, Record
 
 __all__ = ["BUCKETS", "anchor_texts", "model_aware_table", "replay_texts"]
 

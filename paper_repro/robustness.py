@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from paper_repro.detection import FPR, CellEvidence, Fold, Limits
-from tradeoff.detection import Evidence, Exactness, delete, insert, paste_into, rate, substitute, truncate
+from tradeoff.detection import Evidence, Exactness, rate
 from tradeoff.keyed import Prf
+from tradeoff.texts import delete, insert, paste_into, substitute, truncate
 
 __all__ = ["EDITS", "edit_table"]
 

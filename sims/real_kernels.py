@@ -33,7 +33,7 @@ from tradeoff.kernels import (
 from tradeoff.laws import entropy, kl_divergence, overlap
 
 if TYPE_CHECKING:
-    from tradeoff.llm.pairs import NextTokenPairs
+    from tradeoff.llm import NextTokenPairs
 
 __all__ = ["KEPT", "SYNTHID", "TEMPERATURE", "kernel_rows"]
 

@@ -39,7 +39,7 @@ from tradeoff.plotting import COLORS, Axes
 
 if TYPE_CHECKING:
     from sims.real_texts import Decay, EngineTexts
-    from tradeoff.llm.models import ModelPair
+    from tradeoff.llm import ModelPair
 
 __all__ = ["check", "run"]
 
@@ -54,7 +54,7 @@ def run(size: int, seed: int, out: Path) -> list[Row]:
         NotEvaluatedError: if there is no PyTorch here, or the model is not to be had.
     """
     try:
-        from tradeoff.llm.models import ModelUnavailableError, load_pair
+        from tradeoff.llm import ModelUnavailableError, load_pair
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("tradeoff"):
             raise
@@ -76,7 +76,7 @@ def check(models: ModelPair, size: int, seed: int, out: Path) -> list[Row]:
         out: existing folder.
     """
     from sims.real_texts import engine_texts, simulated_texts
-    from tradeoff.llm.pairs import collect_pairs
+    from tradeoff.llm import collect_pairs
 
     pairs = collect_pairs(models, positions=4 * _between(4, size // 8_000, 50), seed=seed)
     seeds = _between(32, size // 8_000, 48)

@@ -25,16 +25,19 @@ from tradeoff.detection import ModelAware, text_contexts
 from tradeoff.kernels import Algorithm1, KeyedRandomness, Method, OneRace, TwoKeys, open_uniform
 from tradeoff.keyed import Key, KeyedPrf, Prf
 from tradeoff.laws import categorical, entropy
-from tradeoff.llm.engine import Engine, EngineSettings
-from tradeoff.llm.forced import Replay, replay
-from tradeoff.llm.keyed import vocabulary_ids
-from tradeoff.llm.measurements import Acceptance
-from tradeoff.llm.models import ModelPair
-from tradeoff.llm.pairs import NextTokenPairs
-from tradeoff.llm.prompts import encode_prompts
-from tradeoff.llm.rows import GeneratedText
-from tradeoff.llm.sampling import Sampling
-from tradeoff.llm.text import builtin_prompts
+from tradeoff.llm import (
+    Engine,
+    EngineSettings,
+    GeneratedText,
+    ModelPair,
+    NextTokenPairs,
+    Replay,
+    Sampling,
+    encode_prompts,
+    replay,
+    vocabulary_ids,
+)
+from tradeoff.texts import Acceptance, builtin_prompts
 
 __all__ = ["GAMMA", "TEMPERATURES", "Decay", "EngineTexts", "engine_texts", "simulated_texts"]
 
@@ -125,7 +128,7 @@ def simulated_texts(
 
     Which positions a text has, and its temperature, is drawn beforehand: the predictions are conditional on
     it. Every text has contexts of its own, so that all draws are independent. Kernels, keyed numbers and
-    test are those of the engine and of `tradeoff.llm.forced`.
+    test are those of the engine and of `tradeoff.llm.replay`.
 
     Args:
         pairs: next-token pairs.

@@ -32,7 +32,7 @@ from tradeoff.files import write_table
 from tradeoff.kernels import Algorithm1, Method, OneRace, OneRaceTree, SingleKey, open_uniform
 from tradeoff.keyed import Key, KeyedPrf, Stream
 from tradeoff.laws import at
-from tradeoff.llm.rows import ContextWindow
+from tradeoff.llm import ContextWindow
 from tradeoff.plotting import COLORS
 
 __all__ = ["run"]

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from tests.versions.lock import differences, installed, locked
 
 if TYPE_CHECKING:
-    from tradeoff.llm.models import ModelPair
+    from tradeoff.llm.models.pair import ModelPair
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Before torch is imported: one thread a worker, or they wait for each other.
@@ -56,8 +56,8 @@ def pytest_report_header() -> str:
 @pytest.fixture(scope="session")
 def builtin_pair() -> ModelPair:
     """The real built-in pair: a download of 93 MB and some 25 s the first time on a machine."""
-    from tradeoff.llm.builtin import ModelDownloadError
-    from tradeoff.llm.models import load_pair
+    from tradeoff.llm.models.builtin import ModelDownloadError
+    from tradeoff.llm.models.pair import load_pair
 
     try:
         return load_pair(progress=False)

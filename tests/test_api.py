@@ -11,17 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tradeoff as td
-from tests.support import ALPHA, P, Q
+from tests.helpers.support import ALPHA, P, Q
 from tradeoff.api import detect_all
 from tradeoff.curves.measures import watermark_strength
 from tradeoff.detection import Evidence, default_detector, register_detector
-from tradeoff.detection.json_texts import Broken
 from tradeoff.detection.sequential import Sequential
 from tradeoff.kernels.keyed_randomness import KeyedRandomness
 from tradeoff.kernels.methods import METHODS, Algorithm1
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.philox import VllmPhilox
 from tradeoff.keyed.prf import Stream
+from tradeoff.texts.json_texts import Broken
 from tradeoff.verdicts import Options, Outcome
 
 KEY, OTHER = td.Key(bytes(range(32))), td.Key(bytes(32))

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.processes import at_work
-from tests.support import P, Q
+from tests.helpers.processes import at_work
+from tests.helpers.support import P, Q
 from tradeoff.curves.families import curve
 from tradeoff.curves.setting import Setting
 from tradeoff.errors import FileError

@@ -15,7 +15,7 @@ from tests.versions.lock import ROOT
 @pytest.mark.parametrize("kills", [100, pytest.param(1_000, marks=pytest.mark.slow)])
 def test_kills_at_random_moments(tmp_path: Path, kills: int) -> None:
     """Acknowledged texts are there, once; lines, tables and pages are whole; the next writer tidies up."""
-    command = [sys.executable, "-m", "tests.killing", str(tmp_path), str(kills), "0"]
+    command = [sys.executable, "-m", "tests.helpers.killing", str(tmp_path), str(kills), "0"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)

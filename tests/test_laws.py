@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from tests.support import P, Q, distributions, pairs
+from tests.helpers.support import P, Q, distributions, pairs
 from tradeoff.errors import DistributionError
 from tradeoff.laws import (
     NoExcessError,

@@ -12,7 +12,7 @@ from typing import BinaryIO
 import filelock
 import pytest
 
-from tests.processes import at_work
+from tests.helpers.processes import at_work
 from tradeoff import locks
 from tradeoff.locks import give_up, hold, lock, remove_abandoned, workplace
 

@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from tradeoff.estimate import Estimate
     from tradeoff.kernels import METHODS, Method
     from tradeoff.keyed import Key, Stream
-    from tradeoff.llm.models import load_pair
-    from tradeoff.records import Record
+    from tradeoff.llm import load_pair
     from tradeoff.scheme import Scheme
+    from tradeoff.texts import Record
     from tradeoff.verdicts import Result
 
 __all__ = [
@@ -110,9 +110,9 @@ _HOMES = {
     "estimate": ("Estimate",),
     "kernels": ("METHODS", "Method"),
     "keyed": ("Key", "Stream"),
-    "llm.models": ("load_pair",),
-    "records": ("Record",),
+    "llm": ("load_pair",),
     "scheme": ("Scheme",),
+    "texts": ("Record",),
     "verdicts": ("Result",),
 }
 __getattr__, __dir__, _known = lazy(

@@ -23,16 +23,16 @@ import numpy as np
 
 from tradeoff.estimate import Estimate
 from tradeoff.keyed import PAD, Key, prf_type
-from tradeoff.records import Record
 from tradeoff.scheme import Scheme, read_watermark
+from tradeoff.texts import Record
 
 if TYPE_CHECKING:
     from tradeoff.curves import Curve, OperatingPoint, Setting
     from tradeoff.decoders import Decoder
-    from tradeoff.detection import Broken, Detector, Forecast, Text
+    from tradeoff.detection import Detector, Forecast
     from tradeoff.kernels import Method
-    from tradeoff.llm.models import ModelPair
-    from tradeoff.llm.runs import Texts
+    from tradeoff.llm import ModelPair, Texts
+    from tradeoff.texts import Broken, Text
     from tradeoff.verdicts import Options, Result
 
 __all__ = [
@@ -128,7 +128,7 @@ def detect_all(
     Raises:
         ValueError, FileError: for what is wrong with the options or the key, before any text is read.
     """
-    from tradeoff.detection import Broken, Text
+    from tradeoff.texts import Broken, Text
     from tradeoff.verdicts import Examiner, Options
 
     told = Options.of(options) if isinstance(options, Scheme) else options
@@ -419,13 +419,15 @@ def generate(
     for name, count in (("tokens", tokens), ("batch", batch), ("lookahead", lookahead), ("seed", seed)):
         if not _is_whole(count):
             raise ValueError(f"{name}={count!r} must be a whole number")
-    from tradeoff.llm.engine import EngineSettings
-    from tradeoff.llm.huggingface import has_chat_format
-    from tradeoff.llm.models import load_pair
-    from tradeoff.llm.prompts import encode_prompts, named_prompts
-    from tradeoff.llm.records import check_output
-    from tradeoff.llm.runs import generate_texts
-    from tradeoff.llm.sampling import Sampling
+    from tradeoff.llm import (
+        EngineSettings,
+        Sampling,
+        encode_prompts,
+        generate_texts,
+        has_chat_format,
+        load_pair,
+    )
+    from tradeoff.texts import check_output, named_prompts
 
     tell = note or _warn
     settings = EngineSettings(
@@ -670,7 +672,8 @@ def _checked(scheme: Scheme) -> Scheme:
 
 def _as_text(given: Any, name: str) -> Text:
     """What was given to be judged, under a name for messages."""
-    from tradeoff.detection import Claims, Text, check_token_ids
+    from tradeoff.detection import check_token_ids
+    from tradeoff.texts import Claims, Text
 
     if isinstance(given, Text):
         return given

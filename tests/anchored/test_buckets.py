@@ -12,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support import ALPHA, chi_square_p, pairs
+from tests.helpers.support import ALPHA, chi_square_p, pairs
 from tradeoff.anchored.buckets import bucket_law, couple, seed_bucket
 from tradeoff.anchored.e_values import log_anchored_matrix
 from tradeoff.errors import DistributionError

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize
 
-from tests.support import distributions
+from tests.helpers.support import distributions
 from tradeoff.anchored import programme
 from tradeoff.anchored.coupling import maximal_coupling
 from tradeoff.anchored.e_values import (

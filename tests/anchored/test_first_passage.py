@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support import assert_within, distributions
+from tests.helpers.support import assert_within, distributions
 from tradeoff.anchored.e_values import anchored_growth, growth_at
 from tradeoff.anchored.first_passage import Walk
 from tradeoff.laws import total_variation

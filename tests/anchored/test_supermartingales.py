@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from tests.support import ALPHA, distributions
+from tests.helpers.support import ALPHA, distributions
 from tradeoff.anchored.e_values import log_anchored, log_anchored_matrix, log_hedged, plug_in_eps
 from tradeoff.anchored.supermartingales import EProcess, first_crossing, log_mixture, log_p_values
 from tradeoff.errors import DistributionError

@@ -19,11 +19,11 @@ import torch
 import typer
 from rich.table import Table
 
-from paper_repro.distil import mean_overlap
-from paper_repro.fit_jump import held_out_texts
 from tradeoff.display.console import exit_on_bad_input, stderr, stdout
-from tradeoff.llm.huggingface import PreTrainedModel, growing_cache, next_logits
-from tradeoff.llm.models import ModelPair, load_pair
+from tradeoff.llm.fitting.distil import mean_overlap
+from tradeoff.llm.fitting.fit_jump import held_out_texts
+from tradeoff.llm.models.huggingface import PreTrainedModel, growing_cache, next_logits
+from tradeoff.llm.models.pair import ModelPair, load_pair
 
 TEMPERATURES = (1.0, 0.7, 0.5)
 DTYPES = ("float32", "bfloat16")

@@ -34,12 +34,13 @@ from tradeoff.display.console import stdout
 from tradeoff.kernels.methods import Method, OneRace, Standard, make_method
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.keys import Key
-from tradeoff.llm.engine import Engine, EngineSettings
-from tradeoff.llm.models import ModelPair, load_pair
-from tradeoff.llm.prompts import encode_prompts
-from tradeoff.llm.rounds import Speculator
-from tradeoff.llm.rows import GeneratedText, Prompt, Row
-from tradeoff.llm.text import builtin_prompts
+from tradeoff.llm.encoding import encode_prompts
+from tradeoff.llm.generation.engine import Engine, EngineSettings
+from tradeoff.llm.generation.rounds import Speculator
+from tradeoff.llm.generation.rows import GeneratedText, Row
+from tradeoff.llm.models.pair import ModelPair, load_pair
+from tradeoff.texts.corpus import builtin_prompts
+from tradeoff.texts.prompts import Prompt
 
 LOOKAHEAD = 3
 WIDE = 16

@@ -18,10 +18,10 @@ from tradeoff.display.console import stderr, stdout
 from tradeoff.kernels.methods import make_method
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.keys import Key
-from tradeoff.llm.engine import Engine, EngineSettings
-from tradeoff.llm.models import load_pair
-from tradeoff.llm.prompts import encode_prompts
-from tradeoff.llm.text import builtin_prompts
+from tradeoff.llm.encoding import encode_prompts
+from tradeoff.llm.generation.engine import Engine, EngineSettings
+from tradeoff.llm.models.pair import load_pair
+from tradeoff.texts.corpus import builtin_prompts
 
 
 def main(

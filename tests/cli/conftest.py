@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.detecting import KEY
+from tests.helpers.detecting import KEY
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from tests.support import P, Q
+from tests.helpers.support import P, Q
 from tradeoff.cli import app
 from tradeoff.curves.families import CLASSES
 from tradeoff.decoders import GumbelMax, Identity, SynthID, Transport, parse_decoder

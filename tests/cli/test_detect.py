@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.detecting import (
+from tests.helpers.detecting import (
     KEY,
     PRF,
     detect,

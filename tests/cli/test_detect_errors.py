@@ -8,15 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.detecting import (
-    KEY,
-    detect,
-    findings,
-    flat,
-    lines,
-    marked,
-    other,
-)
+from tests.helpers.detecting import KEY, detect, findings, flat, lines, marked, other
 
 
 @pytest.mark.parametrize(

@@ -10,18 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.detecting import (
-    detect,
-    findings,
-    flat,
-    lines,
-    marked,
-    other,
-)
-from tradeoff.detection.json_texts import Broken, Text
-from tradeoff.detection.texts import _BLOCK, read_texts
+from tests.helpers.detecting import detect, findings, flat, lines, marked, other
 from tradeoff.errors import FileError
 from tradeoff.files import replacing
+from tradeoff.texts.json_texts import Broken, Text
+from tradeoff.texts.reading import _BLOCK, read_texts
 
 
 def test_folder_is_read_in_order_and_recursively(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,7 +216,7 @@ def test_json_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path.write_bytes(json.dumps(text).encode() + b'\n{"text": "\xff"}\n')
     assert "x.json is not UTF-8: byte" in flat(detect(folder, path).stderr)
     # Too large to be held: JSON lines only.
-    monkeypatch.setattr("tradeoff.detection.json_texts._WHOLE", 20)
+    monkeypatch.setattr("tradeoff.texts.json_texts._WHOLE", 20)
     path.write_text(f"{json.dumps(text)}\n{json.dumps(text)}\n")
     assert len(findings(detect(folder, path, "--json"))) == 2
     path.write_text(json.dumps([text, text]))

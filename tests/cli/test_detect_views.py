@@ -12,17 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.cli.detecting import (
-    PRF,
-    detect,
-    findings,
-    flat,
-    lines,
-    marked,
-    other,
-    without_tokenizer,
-)
-from tests.pages import read_page
+from tests.helpers.detecting import PRF, detect, findings, flat, lines, marked, other, without_tokenizer
+from tests.helpers.pages import read_page
 from tradeoff.detection import Aaronson, Evidence
 from tradeoff.keyed.prf import Stream
 
@@ -160,7 +151,9 @@ def test_page_is_whole_for_a_reader_who_stops_early(options: list[str], folder: 
     texts = [{"id": f"text {i}", "token_ids": marked(300, seed=i)} for i in range(40)]
     path, html = lines(folder / "x.jsonl", *texts), folder / "page.html"
     # Without a tokenizer, as in `without_tokenizer`.
-    script = "import sys; sys.modules['tradeoff.llm.loading'] = None; from tradeoff.cli import main; main()"
+    script = (
+        "import sys; sys.modules['tradeoff.llm.models.loading'] = None; from tradeoff.cli import main; main()"
+    )
     command = [sys.executable, "-c", script, "detect", str(path), "--key-file", str(folder / "key")]
     command += ["--tokens", *options]
     statuses = []

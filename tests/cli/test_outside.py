@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.detecting import KEY, detect, flat, lines, marked, other, runner
+from tests.helpers.detecting import KEY, detect, flat, lines, marked, other, runner
 from tradeoff.cli import app
 from tradeoff.keyed.philox import VllmPhilox
 

@@ -10,7 +10,7 @@ import pytest
 from scipy import special, stats
 from typer.testing import CliRunner
 
-from tests.support import ALPHA
+from tests.helpers.support import ALPHA
 from tradeoff.cli import app
 
 runner = CliRunner()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.support import P, Q
+from tests.helpers.support import P, Q
 from tradeoff.curves.drawing import draw_curve, draw_points, plot_curves
 from tradeoff.curves.families import curve
 from tradeoff.curves.setting import Setting

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support import P, Q, Z, assert_within, pairs
+from tests.helpers.support import P, Q, Z, assert_within, pairs
 from tradeoff.curves import splicing
 from tradeoff.curves.families import CLASSES, curve
 from tradeoff.curves.linear import linear_strength

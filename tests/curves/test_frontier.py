@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support import P, Q
+from tests.helpers.support import P, Q
 from tradeoff.curves.families import curve
 from tradeoff.curves.frontier import Curve, non_dominated, upper_hull
 from tradeoff.curves.setting import Setting

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support import P, Q, pairs
+from tests.helpers.support import P, Q, pairs
 from tradeoff.curves.linear import (
     LinearEfficiency,
     gamma_for_strength,

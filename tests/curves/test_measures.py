@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support import P, Q, Z, assert_within, distributions, pairs
+from tests.helpers.support import P, Q, Z, assert_within, distributions, pairs
 from tradeoff.curves.measures import (
     google_end_point_strength,
     hu_end_point_strength,

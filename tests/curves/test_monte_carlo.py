@@ -6,7 +6,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from tests.support import P, Q, Z, assert_within
+from tests.helpers.support import P, Q, Z, assert_within
 from tradeoff.curves.monte_carlo import ControlledMean, pair_mean, simulate
 from tradeoff.curves.pairs import sample_pairs
 from tradeoff.decoders import GumbelMax, SynthID

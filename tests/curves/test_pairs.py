@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from scipy import integrate
 
-from tests.support import ALPHA, P, Q, Z, assert_within, chi_square_p, pairs
+from tests.helpers.support import ALPHA, P, Q, Z, assert_within, chi_square_p, pairs
 from tradeoff.curves.pairs import ExactPairs, SampledPairs, sample_pairs
 from tradeoff.decoders import GumbelMax, SynthID
 from tradeoff.decoders.races import race_coupling, race_diagonal, race_potential

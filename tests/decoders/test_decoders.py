@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support import ALPHA, P, Z, chi_square_p, distributions
+from tests.helpers.support import ALPHA, P, Z, chi_square_p, distributions
 from tradeoff.decoders import (
     Completed,
     Decoder,

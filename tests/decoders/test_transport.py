@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special
 
-from tests.support import ALPHA, P, Q, assert_within, chi_square_p, distributions
+from tests.helpers.support import ALPHA, P, Q, assert_within, chi_square_p, distributions
 from tradeoff.curves.measures import sampling_efficiency, watermark_strength
 from tradeoff.curves.monte_carlo import simulate
 from tradeoff.decoders import (

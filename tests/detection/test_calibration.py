@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from tests.support import ALPHA
+from tests.helpers.support import ALPHA
 from tradeoff.detection.calibration import null_threshold, rate, roc
 
 scores = st.lists(st.integers(0, 6).map(float), min_size=1, max_size=12)

@@ -14,7 +14,7 @@ from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.keys import Key
 from tradeoff.keyed.philox import VllmPhilox
 from tradeoff.keyed.prf import PAD, Prf, Stream
-from tradeoff.llm.rows import ContextWindow
+from tradeoff.llm.generation.rows import ContextWindow
 from tradeoff.optimal_transport.scores import RandomScores
 
 KEY = Key(b"the key of the evidence tests...")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import integrate, special
 
-from tests.support import Z, assert_within
+from tests.helpers.support import Z, assert_within
 from tradeoff.detection.forecast import (
     Forecast,
     expected_score,

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from tests.detection.ideal import Given, unmarked
-from tests.support import ALPHA, P
+from tests.helpers.ideal import Given, unmarked
+from tests.helpers.support import ALPHA, P
 from tradeoff.anchored.supermartingales import log_p_values
 from tradeoff.decoders import GumbelMax, SynthID
 from tradeoff.detection import Aaronson, Evidence, SumOfKeys, WeightedMeanBits
@@ -33,7 +33,7 @@ from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.keys import Key
 from tradeoff.keyed.philox import VllmPhilox
 from tradeoff.keyed.prf import Stream
-from tradeoff.llm.text import human_paragraphs
+from tradeoff.texts.corpus import human_paragraphs
 
 TEXTS, TOKENS, ROUNDS = 50_000, 60, 6
 BOTH = (Stream.DRAFT, Stream.TARGET)

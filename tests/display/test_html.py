@@ -9,7 +9,7 @@ import pytest
 from jinja2 import UndefinedError
 from markupsafe import Markup
 
-from tests.pages import HOSTILE, Page
+from tests.helpers.pages import HOSTILE, Page
 from tradeoff.display.characters import visible
 from tradeoff.display.html import environment, parts
 

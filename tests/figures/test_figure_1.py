@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from figures import figure_1
 from figures.references import Reference, _sampled, published_curves, references
-from tests.support import P, Q
+from tests.helpers.support import P, Q
 from tradeoff.curves.families import curve
 from tradeoff.curves.setting import Setting
 from tradeoff.estimate import Estimate

@@ -5,8 +5,8 @@ import pytest
 
 from figures import figure_1_real
 from tradeoff.errors import FileError
-from tradeoff.llm import models
-from tradeoff.llm.pairs import NextTokenPairs, load_pairs, save_pairs
+from tradeoff.llm.models import pair as models
+from tradeoff.llm.readback.next_token import NextTokenPairs, load_pairs, save_pairs
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 from figures import figure_1
 from figures.panels import draw_planes, planes_table
-from tests.support import P, Q
+from tests.helpers.support import P, Q
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from figures.real_planes import GAMMA, _reduce, average_plane
-from tests.support import Z, assert_within
+from tests.helpers.support import Z, assert_within
 from tradeoff.curves.families import curve
 from tradeoff.curves.linear import LinearEfficiency, linear_strength
 from tradeoff.curves.measures import google_end_point_strength, hu_end_point_strength

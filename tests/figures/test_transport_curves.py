@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from figures import transport_curves
 from figures.transport_curves import GROUPS, compute, curves_table
-from tests.support import P, Q, Z, assert_within
+from tests.helpers.support import P, Q, Z, assert_within
 from tradeoff.curves.measures import google_end_point_strength, hu_end_point_strength
 from tradeoff.decoders import Completed
 from tradeoff.decoders.base import FiniteDecoder, shares_randomness

@@ -16,7 +16,7 @@ from figures.transport_tilt import ALPHA, FAMILIES, compute, growth_of_classes, 
 from tradeoff.curves.measures import watermark_strength
 from tradeoff.decoders import heavy_water, simplex_water
 from tradeoff.laws import entropy, kl_divergence
-from tradeoff.llm.pairs import NextTokenPairs, save_pairs
+from tradeoff.llm.readback.next_token import NextTokenPairs, save_pairs
 from tradeoff.optimal_transport.solvers import Sinkhorn
 
 N, TEXTS = 30, 3

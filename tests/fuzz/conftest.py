@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.tiny import make_llama, make_tokenizer, tiny_folder
+from tests.helpers.tiny import make_llama, make_tokenizer, tiny_folder
 
 __all__ = ["make_llama", "make_tokenizer", "tiny_folder"]

@@ -20,13 +20,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import Result
 
-from tests import recorded
-from tests.cli.detecting import KEY, marked, runner
 from tests.fuzz.damage import damaged, damaged_json, encoded, fuzzed, hostile
+from tests.helpers import recorded
+from tests.helpers.detecting import KEY, marked, runner
 from tradeoff.cli import app
 from tradeoff.errors import FileError
-from tradeoff.llm.prompts import encode_prompts, read_prompts
-from tradeoff.llm.records import RecordFile, read_records
+from tradeoff.llm.encoding import encode_prompts
+from tradeoff.texts.prompts import read_prompts
+from tradeoff.texts.record_files import RecordFile, read_records
 
 #: What every line on standard error begins with.
 PREFIXES = ("error: ", "warning: ", "note: ", "loading tokenizer ")

@@ -14,7 +14,7 @@ from tradeoff.kernels.keyed_randomness import KeyedRandomness
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.keys import Key
 from tradeoff.keyed.prf import Prf, Stream
-from tradeoff.llm.keyed import vocabulary_ids
+from tradeoff.llm.generation.vocabulary import vocabulary_ids
 
 N = 6
 PRF = KeyedPrf(Key(b"0123456789abcdef"), 2)

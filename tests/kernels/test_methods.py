@@ -12,8 +12,8 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tests.methods import SEEDS, SHORT_SYNTHID, SPECULATIVE, SYNTHID, TREE_P, TREE_Q, describe, spread
-from tests.support import ALPHA, P, Q, Z, assert_within, chi_square_p, pairs
+from tests.helpers.methods import SEEDS, SHORT_SYNTHID, SPECULATIVE, SYNTHID, TREE_P, TREE_Q, describe, spread
+from tests.helpers.support import ALPHA, P, Q, Z, assert_within, chi_square_p, pairs
 from tradeoff.curves.measures import google_end_point_strength, hu_end_point_strength, sampling_efficiency
 from tradeoff.decoders import GumbelMax, Identity, SynthID
 from tradeoff.decoders.gumbel import one_hot

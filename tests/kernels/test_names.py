@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.methods import SPECULATIVE, spread
-from tests.support import P, Q
+from tests.helpers.methods import SPECULATIVE, spread
+from tests.helpers.support import P, Q
 from tradeoff.decoders import GumbelMax, Identity, SynthID
 from tradeoff.kernels.methods import METHODS, make_method
 from tradeoff.kernels.randomness import SimulatedRandomness

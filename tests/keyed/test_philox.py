@@ -13,7 +13,7 @@ import pytest
 import torch
 from scipy import stats
 
-from tests.support import ALPHA, chi_square_p
+from tests.helpers.support import ALPHA, chi_square_p
 from tradeoff.detection import Aaronson, Evidence, detect
 from tradeoff.keyed.bits import expand
 from tradeoff.keyed.philox import VllmPhilox, philox4x32

@@ -13,7 +13,7 @@ import pytest
 import torch
 from scipy import stats
 
-from tests.support import ALPHA, Z, chi_square_p
+from tests.helpers.support import ALPHA, Z, chi_square_p
 from tradeoff.keyed.bits import expand, mix, open_unit
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.formats import PRF_NAMES, parse_prf

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
+from tests.helpers.support import ALPHA, chi_square_p
 from tests.keyed.test_prf import plain_bits, plain_keys
-from tests.support import ALPHA, chi_square_p
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.keys import Key
 from tradeoff.keyed.prf import Stream

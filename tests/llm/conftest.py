@@ -10,7 +10,7 @@ import gguf
 import numpy as np
 import pytest
 
-from tests.tiny import (
+from tests.helpers.tiny import (
     HIDDEN,
     LAYERS,
     MERGES,
@@ -21,7 +21,7 @@ from tests.tiny import (
     make_tokenizer,
     tiny_folder,
 )
-from tradeoff.llm import builtin
+from tradeoff.llm.models import builtin
 
 __all__ = ["make_llama", "make_pair", "make_tokenizer", "tiny_folder"]
 

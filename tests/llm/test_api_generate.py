@@ -9,7 +9,7 @@ import pytest
 import tradeoff as td
 from tradeoff.decoders import simplex_water
 from tradeoff.keyed.philox import VllmPhilox
-from tradeoff.llm.models import ModelPair
+from tradeoff.llm.models.pair import ModelPair
 
 KEY = td.Key(bytes(range(32)))
 PROMPTS = ["the sea", "a hill at night", "then"]

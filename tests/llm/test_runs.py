@@ -19,10 +19,10 @@ from tradeoff.decoders import GumbelMax
 from tradeoff.kernels.methods import Algorithm1, OneRace, TwoKeys
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.keys import Key
-from tradeoff.llm.engine import Engine, EngineSettings
-from tradeoff.llm.records import read_records
-from tradeoff.llm.rows import Prompt
+from tradeoff.llm.generation.engine import Engine, EngineSettings
 from tradeoff.llm.runs import generate_texts
+from tradeoff.texts.prompts import Prompt
+from tradeoff.texts.record_files import read_records
 
 PRF = KeyedPrf(Key(bytes(range(32))))
 PROMPTS = [Prompt(f"p{k}", f"prompt {k}", (*range(1, 3 + k % 5), k % 7)) for k in range(14)]

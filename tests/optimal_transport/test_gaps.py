@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, special, stats
 
+from tests.helpers.support import assert_within, distributions
 from tests.optimal_transport.test_solvers import programme
-from tests.support import assert_within, distributions
 from tradeoff.decoders import SimplexScores
 from tradeoff.laws import entropy
 from tradeoff.optimal_transport.gaps import (

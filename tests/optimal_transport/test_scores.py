@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tests.support import ALPHA, assert_within, chi_square_p
+from tests.helpers.support import ALPHA, assert_within, chi_square_p
 from tradeoff.decoders import SimplexScores
 from tradeoff.optimal_transport.scores import SCORE_LAWS, RandomScores, seeded_table
 

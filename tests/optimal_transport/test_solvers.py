@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from tests.support import distributions
+from tests.helpers.support import distributions
 from tradeoff.decoders import SimplexScores
 from tradeoff.laws import entropy
 from tradeoff.optimal_transport.scores import RandomScores, seeded_table

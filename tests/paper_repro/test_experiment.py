@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from paper_repro import experiment
 from paper_repro.presets import Cell, PromptSet, load_preset
-from tests.support import ALPHA
-from tradeoff.llm import engine
+from tests.helpers.support import ALPHA
+from tradeoff.llm.generation import engine
 
 runner = CliRunner()
 PRESET = """

@@ -9,7 +9,7 @@ import pytest
 
 from paper_repro.presets import Preset, PromptSet, counted_tokens, load_preset, preset_names
 from tradeoff.errors import FileError
-from tradeoff.llm.text import builtin_prompts
+from tradeoff.texts.corpus import builtin_prompts
 
 SMALLEST = """
 title = "t"

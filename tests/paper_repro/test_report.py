@@ -11,7 +11,7 @@ import pytest
 from jinja2 import UndefinedError
 
 from paper_repro.report import Section, write_report
-from tests.pages import HOSTILE, SHOWN, read_page
+from tests.helpers.pages import HOSTILE, SHOWN, read_page
 from tradeoff.display.html import environment
 from tradeoff.errors import FileError
 

@@ -20,7 +20,7 @@ from paper_repro.sequential import (
     sequential_trials,
     share_table,
 )
-from tests.detection.ideal import Given
+from tests.helpers.ideal import Given
 from tradeoff.detection import Aaronson, ArsPrior, Evidence, Oracle
 from tradeoff.detection.bets.gumbel import RaceBets
 from tradeoff.detection.detector import Exactness

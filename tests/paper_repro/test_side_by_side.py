@@ -12,7 +12,7 @@ from paper_repro import side_by_side
 from paper_repro.generate import generate_cells
 from paper_repro.presets import Preset, load_preset
 from paper_repro.side_by_side import generate_side_by_side, worthwhile
-from tradeoff.llm.models import load_pair
+from tradeoff.llm.models.pair import load_pair
 
 PRESET = """
 title = "tiny"

@@ -1,5 +1,5 @@
 """Tiny models, for the statement that runs models."""
 
-from tests.tiny import make_pair, make_tokenizer
+from tests.helpers.tiny import make_pair, make_tokenizer
 
 __all__ = ["make_pair", "make_tokenizer"]

@@ -17,7 +17,7 @@ from tradeoff.kernels.methods import Algorithm1, OneRace, TwoKeys
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.prf import Stream
 from tradeoff.laws import draft_acceptance
-from tradeoff.llm.rows import ContextWindow
+from tradeoff.llm.generation.rows import ContextWindow
 
 SIZE = 10_000
 Patch = Callable[[pytest.MonkeyPatch], None]

@@ -17,6 +17,7 @@ from sims.__main__ import app
 from sims.real_pair import check
 from sims.real_texts import Decay
 from sims.report import judge
+from tests.helpers.tiny import VOCABULARY
 from tests.sims.test_mutants import (
     Patch,
     diagonal_without_the_race,
@@ -25,11 +26,10 @@ from tests.sims.test_mutants import (
     ratio_upside_down,
     truly_random_coin,
 )
-from tests.tiny import VOCABULARY
 from tradeoff.detection.with_models.model_aware import ModelAware
-from tradeoff.llm import models
-from tradeoff.llm.builtin import ModelDownloadError
-from tradeoff.llm.models import ModelPair, skip_layers
+from tradeoff.llm.models import pair as models
+from tradeoff.llm.models.builtin import ModelDownloadError
+from tradeoff.llm.models.pair import ModelPair, skip_layers
 
 SIZE = 5_000
 

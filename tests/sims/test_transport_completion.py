@@ -13,7 +13,7 @@ from sims.common import FEWEST
 from sims.report import judge
 from sims.statements import STATEMENTS, evaluate
 from sims.transport_completion import race_score
-from tests.support import Z
+from tests.helpers.support import Z
 from tradeoff.decoders import Completed, GumbelMax
 from tradeoff.kernels.methods import Algorithm1
 from tradeoff.kernels.randomness import SimulatedRandomness

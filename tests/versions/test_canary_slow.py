@@ -47,10 +47,10 @@ def repackaged(name: str, version: str, before: str, after: str, folder: Path) -
 def test_a_breaking_release_is_named(tmp_path: Path) -> None:
     """Red, with exit status 1, for what the release broke; tests that do not touch it pass."""
     repackaged("transformers", "5.99.0", "get_text_config", "get_words_config", tmp_path)
-    result = run_canary(tmp_path, "tests/llm/test_slots.py", "tests/test_laws.py")
+    result = run_canary(tmp_path, "tests/llm/generation/test_slots.py", "tests/test_laws.py")
     assert result.returncode == 1, result.stdout + result.stderr
     assert f"transformers {locked()['transformers']} -> 5.99.0" in result.stdout
-    assert "broken by transformers 5.99.0:\n  tests/llm/test_slots.py::" in result.stdout
+    assert "broken by transformers 5.99.0:\n  tests/llm/generation/test_slots.py::" in result.stdout
     assert "has no attribute 'get_text_config'" in result.stdout
     assert "canary: red, broken by transformers 5.99.0 " in result.stdout
     assert "test_simplex" not in result.stdout
@@ -59,9 +59,11 @@ def test_a_breaking_release_is_named(tmp_path: Path) -> None:
 def test_a_release_that_cannot_be_imported_is_named(tmp_path: Path) -> None:
     """The same where not even the fixtures load, so that no test begins."""
     repackaged("transformers", "5.99.0", "DynamicLayer", "GrowingLayer", tmp_path)
-    result = run_canary(tmp_path, "tests/llm/test_slots.py")
+    result = run_canary(tmp_path, "tests/llm/generation/test_slots.py")
     assert result.returncode == 1, result.stdout + result.stderr
-    assert "broken by transformers 5.99.0:\n  tests/llm/test_slots.py: ImportError" in result.stdout
+    assert (
+        "broken by transformers 5.99.0:\n  tests/llm/generation/test_slots.py: ImportError" in result.stdout
+    )
     assert "canary: red, broken by transformers 5.99.0 " in result.stdout
 
 

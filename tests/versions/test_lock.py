@@ -95,7 +95,7 @@ def test_warnings_are_errors_only_under_the_lock() -> None:
     # Recording keeps the filters as they are, and the words out of the run's own summary.
     with warnings.catch_warnings(record=True):
         assert not is_error(DeprecationWarning, "torch.nn.modules")
-        for module in ("tradeoff.llm.slots", "tests.llm", "sims"):
+        for module in ("tradeoff.llm.generation.slots", "tests.llm", "sims"):
             assert is_error(DeprecationWarning, module) == under_lock
         assert is_error(FutureWarning, "torch.nn.modules.module") == under_lock
         assert is_error(RuntimeWarning, "tradeoff.laws") == under_lock

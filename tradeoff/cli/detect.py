@@ -16,19 +16,6 @@ from rich.text import Text as Styled
 from tradeoff.api import detect_all
 from tradeoff.cli.key import read_key
 from tradeoff.decoders import watermarks
-from tradeoff.detection import (
-    IN_FOLDERS,
-    STDIN,
-    Broken,
-    EvidencePage,
-    Shown,
-    legend,
-    plain_view,
-    read_texts,
-    shown_tokens,
-    terminal_view,
-    unscored_tokens,
-)
 from tradeoff.display import (
     Reader,
     exit_on_bad_input,
@@ -45,8 +32,20 @@ from tradeoff.display import (
 from tradeoff.errors import FileError
 from tradeoff.kernels import METHODS
 from tradeoff.keyed import PRF_NAMES
-from tradeoff.verdicts import Options, Outcome, Result
-from tradeoff.verdicts.spelling import numbers
+from tradeoff.texts import IN_FOLDERS, STDIN, Broken, read_texts
+from tradeoff.verdicts import (
+    EvidencePage,
+    Options,
+    Outcome,
+    Result,
+    Shown,
+    legend,
+    numbers,
+    plain_view,
+    shown_tokens,
+    terminal_view,
+    unscored_tokens,
+)
 
 __all__ = ["detect_command"]
 

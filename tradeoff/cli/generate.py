@@ -18,7 +18,7 @@ from tradeoff.keyed import PRF_NAMES
 from tradeoff.scheme import Scheme
 
 if TYPE_CHECKING:
-    from tradeoff.llm.runs import Texts
+    from tradeoff.llm import Texts
 
 __all__ = ["generate_command"]
 
@@ -135,15 +135,8 @@ def generate_command(
 
 
 def _print_summary(texts: Texts) -> None:
-    from tradeoff.llm.measurements import (
-        aatps,
-        acceptance,
-        distinct_texts,
-        interval,
-        log_perplexity,
-        per_token_time,
-    )
-    from tradeoff.llm.sampling import Sampling
+    from tradeoff.llm import Sampling
+    from tradeoff.texts import aatps, acceptance, distinct_texts, interval, log_perplexity, per_token_time
 
     out, records = stdout(), texts.records
     run = records[0].run

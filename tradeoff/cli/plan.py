@@ -10,12 +10,13 @@ import typer
 from rich.table import Table
 
 from tradeoff.api import forecast
-from tradeoff.detection import Forecast, read_texts
+from tradeoff.detection import Forecast
 from tradeoff.display import exit_on_bad_input, print_warning, require_stdout, stdin, stdout
 from tradeoff.errors import FileError
 from tradeoff.keyed import check_width
 from tradeoff.scheme import Scheme
-from tradeoff.verdicts.profiles import REMEDY, measured_profiles
+from tradeoff.texts import read_texts
+from tradeoff.verdicts import REMEDY, measured_profiles
 
 __all__ = ["plan_command"]
 

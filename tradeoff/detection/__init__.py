@@ -17,7 +17,6 @@ from tradeoff.detection.choice import (
     register_detector,
 )
 from tradeoff.detection.detector import Detector, Exactness, Readings, Score, detect
-from tradeoff.detection.edits import delete, insert, paste_into, substitute, truncate
 from tradeoff.detection.evidence import (
     Evidence,
     check_token_ids,
@@ -43,11 +42,7 @@ from tradeoff.detection.fixed.simplexwater import SimplexSum
 from tradeoff.detection.fixed.synthid import MeanBits, WeightedMeanBits, scored_rounds
 from tradeoff.detection.fixed.transport import AuthorsTest, LatticeDetector, RankRatio, rank_log_bets
 from tradeoff.detection.forecast import Forecast, power, probabilities_of_entropy
-from tradeoff.detection.json_texts import Broken, Claims, Text
-from tradeoff.detection.page import EvidencePage
 from tradeoff.detection.sequential import Sequential, SequentialResult, log_e_values, of_e_values
-from tradeoff.detection.texts import IN_FOLDERS, STDIN, read_texts
-from tradeoff.detection.views import Shown, legend, plain_view, shown_tokens, terminal_view, unscored_tokens
 from tradeoff.detection.with_models.draft_aware import (
     Anchored,
     AnchorReading,
@@ -61,9 +56,7 @@ from tradeoff.detection.with_models.hits import SeedHits
 from tradeoff.detection.with_models.model_aware import ModelAware, two_point_log_sf
 
 __all__ = [
-    "IN_FOLDERS",
     "PROBABILITIES",
-    "STDIN",
     "Aaronson",
     "AnchorReading",
     "Anchored",
@@ -72,14 +65,11 @@ __all__ = [
     "AuthorsTest",
     "BayesDetector",
     "Bets",
-    "Broken",
-    "Claims",
     "CompletedBets",
     "CompletedSum",
     "Detector",
     "DraftAware",
     "Evidence",
-    "EvidencePage",
     "Exactness",
     "Forecast",
     "LatticeDetector",
@@ -98,13 +88,11 @@ __all__ = [
     "Seeds",
     "Sequential",
     "SequentialResult",
-    "Shown",
     "SimplexBets",
     "SimplexSum",
     "StreamBets",
     "SumOfKeys",
     "TableSum",
-    "Text",
     "TournamentBets",
     "TransportBets",
     "WeightedMeanBits",
@@ -112,7 +100,6 @@ __all__ = [
     "check_token_ids",
     "default_bets",
     "default_detector",
-    "delete",
     "detect",
     "detector_called",
     "detector_of",
@@ -121,32 +108,22 @@ __all__ = [
     "fit_eps",
     "fit_tau",
     "hit_log_bets",
-    "insert",
-    "legend",
     "load_bayes",
     "log_e_values",
     "of_e_values",
-    "paste_into",
-    "plain_view",
     "power",
     "probabilities_of_entropy",
     "race_after_miss",
     "race_log_bets",
     "rank_log_bets",
     "rate",
-    "read_texts",
     "register_detector",
     "roc",
     "score_and_rank",
     "scored_positions",
     "scored_rounds",
-    "shown_tokens",
-    "substitute",
-    "terminal_view",
     "text_contexts",
     "tournament_log_bets",
-    "truncate",
     "two_point_log_sf",
-    "unscored_tokens",
     "value_log_bets",
 ]

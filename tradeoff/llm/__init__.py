@@ -10,36 +10,95 @@ from typing import TYPE_CHECKING
 from tradeoff._lazy import lazy
 
 if TYPE_CHECKING:
-    from tradeoff.llm.engine import Engine, EngineSettings
-    from tradeoff.llm.models import ModelPair, load_pair
-    from tradeoff.llm.prompts import encode_prompts, read_prompts
-    from tradeoff.llm.records import RecordFile, read_records
-    from tradeoff.llm.rows import GeneratedText, Prompt
-    from tradeoff.llm.runs import Texts
+    from tradeoff.llm.encoding import encode_prompts
+    from tradeoff.llm.generation.engine import Engine, EngineSettings
+    from tradeoff.llm.generation.rows import ContextWindow, GeneratedText
+    from tradeoff.llm.generation.vocabulary import vocabulary_ids
+    from tradeoff.llm.models.huggingface import has_chat_format
+    from tradeoff.llm.models.loading import load_tokenizer
+    from tradeoff.llm.models.pair import ModelPair, ModelUnavailableError, load_pair
+    from tradeoff.llm.readback.anchor import read_anchor
+    from tradeoff.llm.readback.next_token import (
+        NextTokenPairs,
+        collect_pairs,
+        load_pairs,
+        pair_settings,
+        save_pairs,
+    )
+    from tradeoff.llm.readback.replay import Replay, replay
+    from tradeoff.llm.runs import Texts, generate_texts
     from tradeoff.llm.sampling import Sampling
+    from tradeoff.texts import Prompt, RecordFile, read_prompts, read_records
 
 __all__ = [
+    "ContextWindow",
     "Engine",
     "EngineSettings",
     "GeneratedText",
     "ModelPair",
+    "ModelUnavailableError",
+    "NextTokenPairs",
     "Prompt",
     "RecordFile",
+    "Replay",
     "Sampling",
     "Texts",
+    "collect_pairs",
     "encode_prompts",
+    "generate_texts",
+    "has_chat_format",
     "load_pair",
+    "load_pairs",
+    "load_tokenizer",
+    "pair_settings",
+    "read_anchor",
     "read_prompts",
     "read_records",
+    "replay",
+    "save_pairs",
+    "vocabulary_ids",
 ]
 
 _HOMES = {
-    "llm.engine": ("Engine", "EngineSettings"),
-    "llm.models": ("ModelPair", "load_pair"),
-    "llm.prompts": ("encode_prompts", "read_prompts"),
-    "llm.records": ("RecordFile", "read_records"),
-    "llm.rows": ("GeneratedText", "Prompt"),
-    "llm.runs": ("Texts",),
+    "llm.encoding": ("encode_prompts",),
+    "llm.generation.engine": (
+        "Engine",
+        "EngineSettings",
+    ),
+    "llm.generation.rows": (
+        "ContextWindow",
+        "GeneratedText",
+    ),
+    "llm.generation.vocabulary": ("vocabulary_ids",),
+    "llm.models.huggingface": ("has_chat_format",),
+    "llm.models.loading": ("load_tokenizer",),
+    "llm.models.pair": (
+        "ModelPair",
+        "ModelUnavailableError",
+        "load_pair",
+    ),
+    "llm.readback.anchor": ("read_anchor",),
+    "llm.readback.next_token": (
+        "NextTokenPairs",
+        "collect_pairs",
+        "load_pairs",
+        "pair_settings",
+        "save_pairs",
+    ),
+    "llm.readback.replay": (
+        "Replay",
+        "replay",
+    ),
+    "llm.runs": (
+        "Texts",
+        "generate_texts",
+    ),
     "llm.sampling": ("Sampling",),
+    "texts": (
+        "Prompt",
+        "RecordFile",
+        "read_prompts",
+        "read_records",
+    ),
 }
 __getattr__, __dir__, _known = lazy(__name__, _HOMES)

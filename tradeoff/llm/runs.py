@@ -11,16 +11,13 @@ from typing import overload
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from tradeoff.decoders import decoder_name
 from tradeoff.display import Words, print_warning, stderr, table
-from tradeoff.llm.engine import Engine, EngineSettings
-from tradeoff.llm.measurements import counted_steps
-from tradeoff.llm.models import ModelPair, weights_fingerprint
-from tradeoff.llm.records import RecordFile, text_record
-from tradeoff.llm.rows import Prompt
-from tradeoff.records import Record, Run
+from tradeoff.llm.generation.engine import Engine, EngineSettings
+from tradeoff.llm.models.pair import ModelPair
+from tradeoff.llm.run_records import run_settings, text_record
+from tradeoff.texts import Prompt, Record, RecordFile, Run, counted_steps
 
-__all__ = ["Texts", "generate_texts", "run_settings"]
+__all__ = ["Texts", "generate_texts"]
 
 #: Where sums of other lengths round so differently that another token may be drawn.
 _ROUNDED_BY_BATCH = (torch.bfloat16, torch.float16)
@@ -86,36 +83,6 @@ class _Held:
 
     def finish(self, prompts: Sequence[Prompt]) -> None:
         pass
-
-
-def run_settings(pair: ModelPair, settings: EngineSettings) -> Run:
-    """Everything that determines the text of a prompt, as it stands in every record.
-
-    The key appears as its fingerprint only.
-    """
-    method, prf = settings.method, settings.prf if settings.marked else None
-    models = [pair.target, pair.draft] if settings.drafts else [pair.target]
-    return Run(
-        method=method.name,
-        watermark=decoder_name(method.decoder),
-        width=method.width,
-        lookahead=settings.lookahead if settings.drafts else 0,
-        prf=prf.name if prf else None,
-        context_width=prf.context_width if prf else None,
-        key=prf.fingerprint if prf else None,
-        temperature=settings.sampling.temperature,
-        top_k=settings.sampling.top_k,
-        top_p=settings.sampling.top_p,
-        max_tokens=settings.max_tokens,
-        ignore_eos=settings.ignore_eos,
-        seed=settings.seed,
-        target=pair.target_name,
-        draft=pair.draft_name if settings.drafts else None,
-        vocabulary=pair.vocabulary_size,
-        dtype=str(pair.dtype).removeprefix("torch."),
-        weights=tuple(map(weights_fingerprint, models)),
-        measured=settings.measure,
-    )
 
 
 def generate_texts(

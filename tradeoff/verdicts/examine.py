@@ -11,22 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tradeoff.decoders import Decoder, parse_decoder, watermarks
-from tradeoff.detection import (
-    Claims,
-    Detector,
-    Evidence,
-    Score,
-    Sequential,
-    Text,
-    detect,
-    detector_called,
-    of_e_values,
-)
+from tradeoff.detection import Detector, Evidence, Score, Sequential, detect, detector_called, of_e_values
 from tradeoff.display import INSTALL_LLM
 from tradeoff.errors import FileError
 from tradeoff.kernels import METHODS, Method, OneRace, Standard
 from tradeoff.keyed import Key, KeyFormatError, Prf, check_width, prf_type
 from tradeoff.scheme import Scheme, Sight, read_watermark
+from tradeoff.texts import Claims, Text
 from tradeoff.verdicts.result import Reading, Result
 from tradeoff.verdicts.spelling import Speller, numbers
 
@@ -418,7 +409,7 @@ class Examiner:
         """(tokenizer, ""), or (None, why there is none): asked for once, as a download takes its time."""
         try:
             # Only texts without token ids, and views, pay for importing Transformers.
-            from tradeoff.llm.loading import load_tokenizer
+            from tradeoff.llm import load_tokenizer
 
             return load_tokenizer(self._tokenizer_name), ""
         except ModuleNotFoundError as error:

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from tradeoff.detection import Broken, Text, scored_positions, text_contexts
+from tradeoff.detection import scored_positions, text_contexts
 from tradeoff.display import shown
 from tradeoff.errors import FileError
 from tradeoff.keyed import PRF_NAMES, check_width, prf_type
 from tradeoff.scheme import CONTEXT_WIDTH
+from tradeoff.texts import Broken, Text
 
 __all__ = ["REMEDY", "measured_profiles"]
 
@@ -51,7 +52,7 @@ def _measured(text: Text) -> tuple[np.ndarray, np.ndarray]:
             + REMEDY
         )
     # Needs pydantic, which the command without texts does not.
-    from tradeoff._record_model import fault_of_log_p
+    from tradeoff.texts import fault_of_log_p
 
     if fault := fault_of_log_p(log_p):
         raise FileError(

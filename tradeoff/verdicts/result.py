@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tradeoff.detection import Detector, Evidence, Score, Text, of_e_values
+from tradeoff.detection import Detector, Evidence, Score, of_e_values
 from tradeoff.keyed import Prf
 from tradeoff.scheme import Scheme
+from tradeoff.texts import Text
 
 if TYPE_CHECKING:
     from tradeoff.plotting import Figure

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tests.detection.ideal import Given
-from tests.detection.transporting import (
+from tests.helpers.ideal import Given
+from tests.helpers.support import ALPHA
+from tests.helpers.transporting import (
     BOTH,
     STREAMS,
     marked_numbers,
@@ -23,7 +24,6 @@ from tests.detection.transporting import (
     true_mean,
     written,
 )
-from tests.support import ALPHA
 from tradeoff.decoders import Completed, SimplexScores, heavy_water, parse_decoder, simplex_water
 from tradeoff.detection import Evidence, default_detector
 from tradeoff.detection.bets.completed import CompletedBets

@@ -12,8 +12,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.detection.ideal import Given, assert_null_law, true_positives, unmarked
-from tests.support import P, Q, Z
+from tests.helpers.ideal import Given, assert_null_law, true_positives, unmarked
+from tests.helpers.support import P, Q, Z
 from tradeoff.decoders import SynthID
 from tradeoff.detection import Evidence, MeanBits, detect
 from tradeoff.detection.fixed.bayes import BayesDetector, Training, _Model, fit_bayes, load_bayes, save_bayes

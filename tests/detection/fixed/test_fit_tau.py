@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.detection.ideal import Given
+from tests.helpers.ideal import Given
 from tradeoff.detection import fit_tau
 from tradeoff.keyed.prf import Stream
 

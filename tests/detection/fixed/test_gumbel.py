@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from tests.detection.detectors import EXACT, ORACLE, PRIOR, every_detector, label
-from tests.detection.ideal import Given, assert_null_law, assert_uniform, moments, unmarked
-from tests.support import ALPHA, P, Q, assert_within
+from tests.helpers.detectors import EXACT, ORACLE, PRIOR, every_detector, label
+from tests.helpers.ideal import Given, assert_null_law, assert_uniform, moments, unmarked
+from tests.helpers.support import ALPHA, P, Q, assert_within
 from tradeoff.decoders import GumbelMax
 from tradeoff.detection import (
     Aaronson,
@@ -40,7 +40,7 @@ from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.keys import Key
 from tradeoff.keyed.prf import Stream
 from tradeoff.laws import excess, overlap
-from tradeoff.llm.text import human_paragraphs
+from tradeoff.texts.corpus import human_paragraphs
 
 TEXTS, TOKENS = 100_000, 10
 

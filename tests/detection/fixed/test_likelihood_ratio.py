@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy import integrate, special
 
-from tests.detection.detectors import PRIOR
-from tests.detection.ideal import Given, moments, true_positives
-from tests.support import Z
+from tests.helpers.detectors import PRIOR
+from tests.helpers.ideal import Given, moments, true_positives
+from tests.helpers.support import Z
 from tradeoff.detection import (
     Aaronson,
     ArsPrior,

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from tests.detection.ideal import Given
-from tests.detection.transporting import BOTH, phrases, random_key, written
-from tests.support import ALPHA
+from tests.helpers.ideal import Given
+from tests.helpers.support import ALPHA
+from tests.helpers.transporting import BOTH, phrases, random_key, written
 from tradeoff.decoders import heavy_water
 from tradeoff.detection import Evidence, detect
 from tradeoff.detection.fixed.row_sums import RowSum, TableSum

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tests.detection.ideal import Given, unmarked
-from tests.support import ALPHA, P, assert_within
+from tests.helpers.ideal import Given, unmarked
+from tests.helpers.support import ALPHA, P, assert_within
 from tradeoff.decoders import SynthID
 from tradeoff.detection import Evidence, MeanBits, WeightedMeanBits, detect
 from tradeoff.keyed.blake2 import KeyedPrf

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from tests.detection.ideal import Given, assert_null_law, true_positives
-from tests.detection.transporting import (
+from tests.helpers.ideal import Given, assert_null_law, true_positives
+from tests.helpers.support import ALPHA, assert_within
+from tests.helpers.transporting import (
     BOTH,
     marked_numbers,
     null_numbers,
@@ -22,7 +23,6 @@ from tests.detection.transporting import (
     true_mean,
     written,
 )
-from tests.support import ALPHA, assert_within
 from tradeoff.decoders import Completed, SimplexScores, heavy_water, simplex_water
 from tradeoff.detection import Detector, Evidence, WeightedMeanBits, detect
 from tradeoff.detection.fixed.completed import CompletedSum

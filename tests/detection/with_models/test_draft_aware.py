@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from tests.detection.ideal import Given
-from tests.support import ALPHA, P, Q, Z
+from tests.helpers.ideal import Given
+from tests.helpers.support import ALPHA, P, Q, Z
 from tradeoff.anchored.e_values import growth_at
 from tradeoff.decoders import Completed, GumbelMax, SynthID, heavy_water
 from tradeoff.detection.with_models.draft_aware import (

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from tests.support import ALPHA
+from tests.helpers.support import ALPHA
 from tradeoff.detection.with_models.draft_aware import AnchorReading, Seeds
 from tradeoff.detection.with_models.hits import SeedHits, weighted_hits_log_sf
 

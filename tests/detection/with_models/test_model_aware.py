@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from tests.support import ALPHA, Z
+from tests.helpers.support import ALPHA, Z
 from tradeoff.detection.tails import binomial_log_sf
 from tradeoff.detection.with_models.model_aware import ModelAware, two_point_log_sf
 

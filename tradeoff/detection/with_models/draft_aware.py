@@ -2,8 +2,8 @@
 
 Text of every watermarked speculative kernel is anchored text (Huang, Xu, Ramchandran, Jiao and Jordan,
 "Towards Anytime-Valid Statistical Watermarking"): its draft token is the seed S ~ p0 that the key determines,
-and verification is a coupling of seed and token. `tradeoff.llm.anchor` reads a text back through the draft
-model; the tests here work on what it finds.
+and verification is a coupling of seed and token. `tradeoff.llm.readback.anchor` reads a text back through the
+draft model; the tests here work on what it finds.
 
 - `Anchored`: the paper's e*, on tokens or on buckets of tokens.
 - `DraftAware`: bets on whether the token v is the seed, given p0(v), and after a miss on the race that v may

@@ -95,7 +95,7 @@ def two_point_log_sf(
 
 @dataclass(frozen=True)
 class ModelAware:
-    """The test, given hits and probabilities (`tradeoff.llm.forced.replay` computes them).
+    """The test, given hits and probabilities (`tradeoff.llm.replay` computes them).
 
     Args:
         epsilon: allowance in (0, 1): a guess of the share of tokens that the key does not explain.

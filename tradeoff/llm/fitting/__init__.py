@@ -1,0 +1,1 @@
+"""Fits the `jump` draft of the built-in target."""

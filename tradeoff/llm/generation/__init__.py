@@ -1,0 +1,1 @@
+"""The batched engine: draft, verify, go on."""

@@ -1,0 +1,314 @@
+"""Watermarked speculative decoding of many texts at once, on any draft/target pair.
+
+Each round drafts K tokens per text, verifies all of them in one pass of the target, emits what the method
+accepts plus one more token, and goes on: every text advances by its own count. Finished texts leave the
+batch and new prompts take their slots. The text of a prompt depends on the prompt, the key
+and the settings (method, seed, lookahead, sampling) only, not on the batch.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from tradeoff.kernels import Coin, Method
+from tradeoff.keyed import Kind, Prf, check_supplied
+from tradeoff.llm.generation.rounds import Speculator
+from tradeoff.llm.generation.rows import ContextWindow, GeneratedText, Row, TrueRandomness
+from tradeoff.llm.generation.slots import Feeder
+from tradeoff.llm.models.huggingface import end_token_ids, longest_context
+from tradeoff.llm.models.pair import ModelPair
+from tradeoff.llm.models.probe import findings
+from tradeoff.llm.sampling import Sampling
+from tradeoff.texts import Prompt
+
+__all__ = ["Engine", "EngineSettings"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSettings:
+    """How texts are generated.
+
+    Args:
+        method: kernel and watermark.
+        prf: keyed pseudorandom function; None for methods without a watermark.
+        sampling: temperature, top-k and top-p, for both models.
+        lookahead: K, draft tokens a step; at least 1 (ignored by `basic`, which drafts nothing). A step
+            drafts no more than some text of the batch still wants.
+        max_tokens: longest text.
+        seed: of the true randomness.
+        ignore_eos: go on to max_tokens, whatever the model says.
+        measure: keep 1 - TV, entropy and expected acceptance of every position.
+
+    Raises:
+        ValueError: for values out of range, more candidates a level than tokens that top-k keeps, or a
+            watermark without a key.
+    """
+
+    method: Method
+    prf: Prf | None
+    sampling: Sampling = field(default_factory=Sampling)
+    lookahead: int = 3
+    max_tokens: int = 200
+    seed: int = 0
+    ignore_eos: bool = False
+    measure: bool = False
+
+    def __post_init__(self) -> None:
+        if self.drafts and self.lookahead < 1:
+            raise ValueError(
+                f"lookahead={self.lookahead} must be at least 1 draft token a step; "
+                "for no speculation use the method basic"
+            )
+        if self.max_tokens < 1:
+            raise ValueError(f"max_tokens={self.max_tokens} must be at least 1")
+        if not 0 <= self.seed < 1 << 63:
+            raise ValueError(f"seed={self.seed} must be in 0 .. 2^63 - 1")
+        if 0 < self.sampling.top_k < self.method.width:
+            raise ValueError(
+                f"width={self.method.width} candidates a level are more than the tokens that top_k="
+                f"{self.sampling.top_k} keeps; pass at most {self.sampling.top_k}"
+            )
+        if self.prf is None and self.marked:
+            raise ValueError(
+                f"method {self.method.name} with {self.method.decoder.name} needs a key: pass prf"
+            )
+        if self.prf is not None and self.marked:
+            coin = {Kind.COIN} if self.method.detection.coin is Coin.KEYED else set()
+            check_supplied(self.prf, self.method.decoder.needs | coin)
+
+    @property
+    def drafts(self) -> bool:
+        """Whether there is any speculation."""
+        return self.method.drafts
+
+    @property
+    def marked(self) -> bool:
+        """Whether anything is watermarked."""
+        return self.method.decoder.marks
+
+    @property
+    def seeded(self) -> bool:
+        """Whether every text depends on the seed; else it does only behind a context that occurs again."""
+        if self.prf is None or not self.marked or not self.prf.pads_contexts:
+            return True
+        return not self.method.determined
+
+
+class Engine:
+    """Generates texts with one pair of models and one method.
+
+    Args:
+        pair: draft, target and tokenizer.
+        settings: how.
+        batch: texts at a time, at least 1. It is halved, with a message, if the device runs out of memory.
+        report: called with a line for the user when something noteworthy happens.
+        probe: whether models that are not known to be drawn from rightly are checked first (see
+            `tradeoff.llm.models.probe`); without it the texts may be drawn from another law, and nothing
+            tells.
+
+    Raises:
+        ValueError: for a batch below 1, more candidates a level than the vocabulary has tokens, models whose
+            caches cannot be rolled back, and models that were found to be drawn from wrongly in the way that
+            is asked for.
+    """
+
+    def __init__(
+        self,
+        pair: ModelPair,
+        settings: EngineSettings,
+        batch: int = 1,
+        report: Callable[[str], None] = lambda _: None,
+        probe: bool = True,
+    ):
+        if batch < 1:
+            raise ValueError(f"batch={batch} must be at least 1 text")
+        if settings.method.width > pair.vocabulary_size:
+            raise ValueError(
+                f"width={settings.method.width} candidates a level are more than the {pair.vocabulary_size} "
+                f"tokens of the vocabulary; pass at most {pair.vocabulary_size}"
+            )
+        self.pair, self.settings, self.batch = pair, settings, batch
+        self._report = report
+        self._k = settings.lookahead if settings.drafts else 0
+        self._prf = settings.prf if settings.marked else None
+        self._eos = frozenset() if settings.ignore_eos else _eos_ids(pair)
+        self._rows: list[Row] = []
+        self._open()
+        self._limit = self._checked_models() if probe else None
+
+    def _checked_models(self) -> int | None:
+        """Positions up to which the models are drawn from rightly; raises ValueError if in no way."""
+        names = (self.pair.target_name, self.pair.draft_name)
+        limits = []
+        for name, feeder in zip(names, self._feeders, strict=False):
+            found = findings(feeder.model, self._report)
+            found.check(name, batch=self.batch, drafts=self._k > 0, width=self.settings.method.width)
+            limits.append(found.limit)
+        return min((limit for limit in limits if limit is not None), default=None)
+
+    def _open(self) -> None:
+        """Empty slots for `batch` texts."""
+        n, settings = self.pair.vocabulary_size, self.settings
+        target = Feeder(self.pair.target, self.batch, n)
+        draft = Feeder(self.pair.draft, self.batch, n) if self._k else None
+        self._feeders = [target] if draft is None else [target, draft]
+        self._speculator = Speculator(
+            method=settings.method,
+            prf=self._prf,
+            sampling=settings.sampling,
+            target=target,
+            draft=draft,
+            lookahead=self._k,
+            vocabulary=n,
+            measure=settings.measure,
+        )
+        self._rows = []
+
+    def check(self, prompts: Sequence[Prompt]) -> None:
+        """Raise ValueError, naming the prompt, for one that is empty, of another tokenizer, or too long for
+        the context window."""
+        longest = self.settings.max_tokens
+        # The candidates beside the drafts lie behind the longest text; what is drafted itself is part of it.
+        beside = min(self._k, longest) * (self.settings.method.width - 1)
+        limits = [self._limit, *(longest_context(f.model) for f in self._feeders)]
+        limit = min((limit for limit in limits if limit), default=None)
+        for prompt in prompts:
+            if not prompt.token_ids:
+                raise ValueError(f"prompt {prompt.id!r} has no tokens; give it at least one word")
+            if not all(0 <= token < self.pair.vocabulary_size for token in prompt.token_ids):
+                raise ValueError(
+                    f"prompt {prompt.id!r} has token ids outside 0 .. {self.pair.vocabulary_size - 1}; "
+                    "encode it with the tokenizer of this pair"
+                )
+            needed = len(prompt.token_ids) + longest + beside
+            if limit is not None and needed > limit:
+                tree = f" and {beside} other candidates of a tree" if beside else ""
+                raise ValueError(
+                    f"prompt {prompt.id!r} has {len(prompt.token_ids)} tokens; with max_tokens={longest}"
+                    f"{tree} that is {needed}, beyond the context window of {limit}; shorten the prompt or "
+                    "lower max_tokens"
+                )
+
+    def warm_up(self, prompt: Prompt) -> None:
+        """Run a few rounds on `prompt` and discard them, so that timings start warm (raises as `check`)."""
+        self.check([prompt])
+        self._rows = []
+        self._admit(deque([prompt]))
+        for _ in range(3):
+            if self._rows[0].finish is None:
+                self._speculator.round(self._rows)
+        self._rows = []
+
+    def generate(self, prompts: Sequence[Prompt]) -> Iterator[GeneratedText]:
+        """One text for every prompt, in the order in which they are finished. One call at a time.
+
+        Raises:
+            ValueError: for prompts that are empty or do not fit the context window, before anything runs.
+            RuntimeError: if the device runs out of memory with a single text.
+        """
+        self.check(prompts)
+        queue = deque(prompts)
+        self._rows = []
+        while queue or self._rows:
+            failure = None
+            try:
+                self._admit(queue)
+                self._speculator.round(self._rows)
+            except (RuntimeError, MemoryError) as error:
+                if not _out_of_memory(error):
+                    raise
+                failure = str(error)
+            if failure is not None:
+                # Not while the exception is alive: its traceback holds what ran out of memory.
+                self._retreat(queue, failure)
+                continue
+            # As a list: the caller's time between two texts is not theirs.
+            yield from list(self._retire())
+
+    def _retreat(self, queue: deque[Prompt], failure: str) -> None:
+        """Start the texts in progress again, half as many at a time: they come out the same."""
+        if self.batch == 1:
+            raise RuntimeError(
+                "the device runs out of memory with a single text; lower max_tokens or lookahead, "
+                f"or use a smaller dtype ({failure})"
+            )
+        queue.extendleft(row.prompt for row in reversed(self._rows))
+        self.batch //= 2
+        self._report(f"out of memory: going on with {self.batch} texts at a time")
+        self._open()
+        if self.pair.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    @torch.inference_mode()
+    def _admit(self, queue: deque[Prompt]) -> None:
+        """Fill free slots with new prompts, all but the last token of each."""
+        first = len(self._rows)
+        prf = self._prf
+        while queue and len(self._rows) < self.batch:
+            prompt = queue.popleft()
+            self._rows.append(
+                Row(
+                    prompt,
+                    TrueRandomness(self.settings.seed, prompt),
+                    ContextWindow(prf.context_width, prf.pads_contexts)
+                    if prf
+                    else ContextWindow(1, marked=False),
+                    self.settings.max_tokens,
+                    self._eos,
+                    self._now(),
+                )
+            )
+        new = self._rows[first:]
+        counts = [len(row.prompt.token_ids) - 1 for row in new]
+        longest = max(counts, default=0)
+        # Short prompts are filled up on the right, where later tokens overwrite the filling.
+        tokens = np.zeros((len(new), longest), dtype=np.int64)
+        for row, line, count in zip(new, tokens, counts, strict=True):
+            line[:count] = row.prompt.token_ids[:-1]
+        where = np.broadcast_to(np.arange(longest), tokens.shape).copy()
+        for feeder in self._feeders:
+            feeder.filled[first : len(self._rows)] = counts
+            if longest > 0:
+                feeder.logits(first, tokens, where, 1)
+
+    def _now(self) -> float:
+        """Wall time, after all that was asked of the device is done."""
+        if self.pair.device.type == "cuda":
+            torch.cuda.synchronize(self.pair.device)
+        return time.perf_counter()
+
+    def _retire(self) -> Iterator[GeneratedText]:
+        """Take finished rows out; the last row moves into each gap."""
+        for slot in reversed(range(len(self._rows))):
+            row = self._rows[slot]
+            if row.finish is None:
+                continue
+            last = self._rows.pop()
+            if last is not row:
+                self._rows[slot] = last
+                for feeder in self._feeders:
+                    feeder.move(len(self._rows), slot)
+            yield row.result(self._now() - row.started, self.settings.measure)
+
+
+def _eos_ids(pair: ModelPair) -> frozenset[int]:
+    """End-of-text tokens of the target, or of the tokenizer if the target names none."""
+    named = end_token_ids(pair.target)
+    if named is not None:
+        return named
+    own = pair.tokenizer.eos_token_id
+    return frozenset() if own is None else frozenset([own])
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """NumPy and CUDA's allocator have a class for it; cuBLAS and PyTorch on the CPU only have messages."""
+    messages = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
+        text in str(error) for text in messages
+    )

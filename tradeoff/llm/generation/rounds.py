@@ -1,0 +1,288 @@
+"""One round of speculative decoding for a batch of rows: draft, verify in one pass, emit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+
+import numpy as np
+import torch
+
+from tradeoff.kernels import KeyedRandomness, Method
+from tradeoff.keyed import Prf
+from tradeoff.laws import entropy, overlap
+from tradeoff.llm.generation.rows import Row, Step
+from tradeoff.llm.generation.slots import Feeder
+from tradeoff.llm.generation.vocabulary import vocabulary_ids
+from tradeoff.llm.sampling import Sampling
+
+__all__ = ["Speculator"]
+
+#: Matrix products of 2 or 3 rows are slower than of 4 on CPUs (in bfloat16 by a factor of 2), so where one
+#: token is not enough, this many are fed.
+_FEWEST_FED = 4
+
+
+@dataclass
+class _Level:
+    """One position of the look-ahead, for all rows: draft law, candidates, randomness."""
+
+    law: torch.Tensor
+    candidates: torch.Tensor
+    randomness: KeyedRandomness
+
+    @property
+    def draft(self) -> torch.Tensor:
+        return self.candidates[:, 0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speculator:
+    """Runs rounds.
+
+    Args:
+        method: kernel and watermark.
+        prf: keyed pseudorandom function, or None.
+        sampling: from logits to laws, for both models.
+        target, draft: the models and their slots; without a draft a round emits one token of the target.
+        lookahead: K, 0 without a draft; no more is drafted than the row that wants most tokens can use.
+        vocabulary: number of tokens n.
+        measure: whether to compute entropies, overlaps and expected acceptance.
+    """
+
+    method: Method
+    prf: Prf | None
+    sampling: Sampling
+    target: Feeder
+    draft: Feeder | None
+    lookahead: int
+    vocabulary: int
+    measure: bool
+
+    @torch.inference_mode()
+    def round(self, rows: Sequence[Row]) -> None:
+        """One step of every row: rows[b] has slot b in both models."""
+        levels = self._draft_levels(rows)
+        depth = len(levels)
+        candidates = _host([level.candidates for level in levels], len(rows), self.method.width)
+        drafts = candidates[:, :, 0]
+        contexts, masked = _contexts(rows, drafts)
+        logits = self._target_logits(rows, candidates)
+        main = logits[:, : depth + 1]
+        p = self.sampling.probabilities(main)
+        accepted = [
+            self.method.accepts(p[:, k], level.law, level.draft, level.randomness)
+            for k, level in enumerate(levels)
+        ]
+        count = (
+            torch.stack(accepted, 1).cumprod(1).sum(1).cpu().numpy() if levels else np.zeros(len(rows), int)
+        )
+        last, rank = self._last_tokens(rows, p, levels, count, contexts, masked)
+        emitted = np.concatenate([drafts, last[:, None]], axis=1)
+        emitted[np.arange(len(rows)), count] = last
+        log_p = self._log_probabilities(p, main, emitted)
+        measured = self._measures(p, levels)
+        for b, row in enumerate(rows):
+            a = int(count[b])
+            step = Step(
+                tokens=[int(token) for token in emitted[b, : a + 1]],
+                sources="d" * a + ("b" if a == depth else "r" if rank[b] < 0 else "d"),
+                contexts=[context.tobytes() for context in contexts[b, : a + 1]],
+                masked=masked[b, : a + 1].tolist(),
+                accepted=a,
+                log_p=log_p[0][b, : a + 1].tolist(),
+                log_p_model=log_p[1][b, : a + 1].tolist(),
+                entropy=measured["entropy"][b, : a + 1].tolist(),
+                overlap=_padded(measured["overlap"][b, : a + 1], a + 1),
+                efficiency=_padded(measured["efficiency"][b, : a + 1], a + 1),
+            )
+            if rank[b] >= 0:
+                node = depth + 1 + a * (self.method.width - 1) + int(rank[b])
+                step = self._after_sibling(row, b, step, logits[b : b + 1, node : node + 1])
+            length = row.length
+            row.emit(step)
+            self.target.filled[b] = length + a
+            if self.draft is not None:
+                self.draft.filled[b] = length + min(a, depth - 1)
+
+    def _draft_levels(self, rows: Sequence[Row]) -> list[_Level]:
+        """Draft the look-ahead, one level at a time."""
+        levels: list[_Level] = []
+        if self.draft is None:
+            return levels
+        drafts = np.zeros((len(rows), 0), dtype=np.int64)
+        for level in range(min(self.lookahead, max(row.wanted for row in rows))):
+            if level == 0:
+                tokens, where = _unfed(rows, self.draft.filled)
+            else:
+                tokens, where = drafts[:, -1:], _places(rows, level)[:, -1:]
+            logits = self.draft.logits(0, tokens, where, 1)
+            law = self.sampling.probabilities(logits[:, 0])
+            contexts, masked = _contexts(rows, drafts)
+            randomness = self._randomness(rows, level, contexts[:, level], masked[:, level])
+            candidates = self.method.candidates(law, randomness)
+            levels.append(_Level(law, candidates, randomness))
+            drafts = np.concatenate([drafts, candidates[:, :1].cpu().numpy()], axis=1)
+        return levels
+
+    def _target_logits(self, rows: Sequence[Row], candidates: np.ndarray) -> torch.Tensor:
+        """Logits after the last token, after every draft, and after every other candidate of a tree.
+
+        Returns [rows, 1 + k + k (width - 1), n] for k levels; the other candidates in order of level, then
+        rank.
+        """
+        k, others = candidates.shape[1], self.method.width - 1
+        places = _places(rows, k)
+        old, old_where = _unfed(rows, self.target.filled)
+        tokens = np.concatenate([old, candidates[:, :, 0]], axis=1)
+        where = np.concatenate([old_where, places], axis=1)
+        if others == 0:
+            return self.target.logits(0, tokens, where, k + 1)
+        # Side branches lie behind the main branch; each sees the text, the main branch before it, itself.
+        level = np.repeat(np.arange(k), others)
+        slots = np.concatenate([where, places[:, -1:] + 1 + np.arange(k * others)], axis=1)
+        reads = np.arange(int(slots.max()) + 1) <= where[..., None]
+        branch = (np.arange(reads.shape[-1]) < places[:, level, None]) | (
+            np.arange(reads.shape[-1]) == slots[:, -k * others :, None]
+        )
+        return self.target.logits(
+            0,
+            np.concatenate([tokens, candidates[:, :, 1:].reshape(len(rows), -1)], axis=1),
+            np.concatenate([where, places[:, level]], axis=1),
+            1 + k + k * others,
+            slots=slots,
+            reads=np.concatenate([reads, branch], axis=1),
+        )
+
+    def _last_tokens(
+        self,
+        rows: Sequence[Row],
+        p: torch.Tensor,
+        levels: list[_Level],
+        count: np.ndarray,
+        contexts: np.ndarray,
+        masked: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The token after the accepted drafts, and which other candidate of a tree it is (-1 if none)."""
+        last, rank = np.zeros(len(rows), dtype=np.int64), np.full(len(rows), -1)
+        for k in np.unique(count).tolist():
+            here = np.flatnonzero(count == k)
+            index = torch.from_numpy(here).to(p.device)
+            law = p[:, k] if len(here) == len(rows) else p[index, k]
+            if k == len(levels):
+                randomness = self._randomness(
+                    [rows[int(b)] for b in here], k, contexts[here, k], masked[here, k]
+                )
+                last[here] = self.method.bonus(law, randomness).cpu().numpy()
+                continue
+            level = levels[k]
+            draft_law = level.law if len(here) == len(rows) else level.law[index]
+            randomness = level.randomness.take(here)
+            verdict = self.method.after_rejection(law, draft_law, level.draft[index], randomness)
+            last[here] = verdict.token.cpu().numpy()
+            chosen = verdict.rank.cpu().numpy()
+            rank[here] = np.where(chosen < self.method.width, chosen - 1, -1)
+        return last, rank
+
+    def _after_sibling(self, row: Row, b: int, step: Step, logits: torch.Tensor) -> Step:
+        """Another candidate of a tree was accepted: one more token from the target behind it."""
+        p = self.sampling.probabilities(logits)
+        contexts, masked = _contexts([row], np.array([step.tokens]))
+        randomness = self._randomness([row], len(step.tokens), contexts[:, -1], masked[:, -1])
+        token = self.method.bonus(p[:, 0], randomness).cpu().numpy()
+        log_p, log_p_model = self._log_probabilities(p, logits, token[:, None])
+        return Step(
+            tokens=[*step.tokens, int(token[0])],
+            sources=step.sources + "b",
+            contexts=[*step.contexts, contexts[0, -1].tobytes()],
+            masked=[*step.masked, bool(masked[0, -1])],
+            accepted=step.accepted + 1,
+            log_p=[*step.log_p, float(log_p[0, 0])],
+            log_p_model=[*step.log_p_model, float(log_p_model[0, 0])],
+            entropy=[*step.entropy, *(entropy(p)[0].tolist() if self.measure else [])],
+            overlap=[*step.overlap, *([None] if self.measure else [])],
+            efficiency=[*step.efficiency, *([None] if self.measure else [])],
+        )
+
+    def _randomness(
+        self, rows: Sequence[Row], ahead: int, contexts: np.ndarray, masked: np.ndarray
+    ) -> KeyedRandomness:
+        """Random numbers of the positions that lie `ahead` tokens behind the texts."""
+        sources = [cache(partial(row.randomness.at, len(row.tokens) + ahead)) for row in rows]
+        device = self.target.model.device
+        return KeyedRandomness(self.prf, contexts, masked, sources, vocabulary_ids(self.vocabulary, device))
+
+    def _log_probabilities(
+        self, p: torch.Tensor, logits: torch.Tensor, tokens: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """log P(token) as sampled, and at temperature 1 with nothing cut: [rows, m] each."""
+        index = torch.from_numpy(tokens).to(p.device)[..., None]
+        sampled = torch.log(torch.gather(p, -1, index)[..., 0]).cpu().numpy()
+        if self.sampling.plain:
+            return sampled, sampled
+        logits = logits if logits.dtype == torch.float64 else logits.float()
+        plain = torch.gather(logits, -1, index)[..., 0] - torch.logsumexp(logits, dim=-1)
+        return sampled, plain.double().cpu().numpy()
+
+    def _measures(self, p: torch.Tensor, levels: list[_Level]) -> dict[str, np.ndarray]:
+        """Entropy [rows, K+1], overlap and expected acceptance [rows, K]; empty unless asked for."""
+        none = np.zeros((len(p), 0))
+        if not self.measure:
+            return {"entropy": none, "overlap": none, "efficiency": none}
+        overlaps, efficiencies = [], []
+        for k, level in enumerate(levels):
+            expected = self.method.efficiency(p[:, k], level.law)
+            overlaps.append(overlap(p[:, k], level.law))
+            efficiencies.append(torch.full_like(overlaps[-1], torch.nan) if expected is None else expected)
+        return {
+            "entropy": entropy(p).cpu().numpy(),
+            "overlap": torch.stack(overlaps, 1).cpu().numpy() if levels else none,
+            "efficiency": torch.stack(efficiencies, 1).cpu().numpy() if levels else none,
+        }
+
+
+def _padded(values: np.ndarray, count: int) -> list[float | None]:
+    """The values, None where there is none, and None for the bonus token that follows them."""
+    return [None if np.isnan(v) else float(v) for v in values] + [None] * (count - len(values))
+
+
+def _host(levels: list[torch.Tensor], rows: int, width: int) -> np.ndarray:
+    """Candidates of all levels: [rows, K, width]."""
+    if not levels:
+        return np.zeros((rows, 0, width), dtype=np.int64)
+    return torch.stack(levels, dim=1).cpu().numpy()
+
+
+def _lengths(rows: Sequence[Row]) -> np.ndarray:
+    return np.array([row.length for row in rows])
+
+
+def _places(rows: Sequence[Row], count: int) -> np.ndarray:
+    """Positions of the next `count` tokens, [rows, count].
+
+    A row that wants fewer than its neighbours stays at the last position of its longest text: what is drafted
+    there is never used, and reaches beyond no context window.
+    """
+    ends = np.array([row.length + row.wanted for row in rows])
+    return np.minimum(_lengths(rows)[:, None] + np.arange(count), ends[:, None] - 1)
+
+
+def _unfed(rows: Sequence[Row], filled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Tokens that a model has not seen yet, and their positions: [rows, m] each.
+
+    m is what the row that lags most needs, or a little more; the others are fed their last tokens once
+    more, which writes the same entries again.
+    """
+    lengths = _lengths(rows)
+    m = int((lengths - filled[: len(rows)]).max())
+    if 1 < m < _FEWEST_FED:
+        m = _FEWEST_FED
+    tokens = np.array([row.last(m) for row in rows], dtype=np.int64)
+    return tokens, np.maximum(lengths[:, None] - m + np.arange(m), 0)
+
+
+def _contexts(rows: Sequence[Row], drafts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Contexts [rows, m + 1, width] of the next positions if drafts [rows, m] are emitted, and masks."""
+    contexts = np.stack([row.window.ahead(line) for row, line in zip(rows, drafts, strict=True)])
+    return contexts, np.array([row.window.masked(c) for row, c in zip(rows, contexts, strict=True)])

@@ -1,0 +1,206 @@
+"""One text while it is being generated: tokens, used contexts, its own randomness, what each step did."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tradeoff.keyed import PAD
+from tradeoff.texts import Prompt
+
+__all__ = ["ContextWindow", "GeneratedText", "Row", "Step", "TrueRandomness"]
+
+
+@dataclass(frozen=True)
+class GeneratedText:
+    """One finished text and how it came about.
+
+    Attributes:
+        prompt: what it continues.
+        token_ids: generated tokens, the end-of-text token included if it came.
+        finish: "eos" or "length".
+        accepted: accepted draft tokens of every step, also behind an end of text that came within it, but no
+            more than the text wanted: K, and at most the tokens that were left of its longest length.
+        sources: one letter a token: d (accepted draft), r (replacement of a rejected one), b (bonus, or no
+            speculation).
+        unmarked: tokens sampled with true randomness because their context had occurred before or was too
+            short, or because there is no watermark.
+        log_p: log P(token) under the target as it was sampled from (temperature, top-k, top-p), a token.
+        log_p_model: the same at temperature 1 with nothing cut.
+        seconds: wall time from admission to the last token (the whole batch shares the machine).
+        entropy: Ent(P) at every token, if asked for.
+        overlap: 1 - TV(Q, P) wherever a draft was verified, None at bonus tokens; if asked for.
+        efficiency: expected acceptance of the method there, None also where it has no formula; if asked for.
+    """
+
+    prompt: Prompt
+    token_ids: list[int]
+    finish: str
+    accepted: list[int]
+    sources: str
+    unmarked: int
+    log_p: list[float]
+    log_p_model: list[float]
+    seconds: float
+    entropy: list[float] | None = None
+    overlap: list[float | None] | None = None
+    efficiency: list[float | None] | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step adds to a row; sequences run over the emitted tokens."""
+
+    tokens: Sequence[int]
+    sources: str
+    contexts: Sequence[bytes]
+    masked: Sequence[bool]
+    accepted: int
+    log_p: Sequence[float]
+    log_p_model: Sequence[float]
+    entropy: Sequence[float] = ()
+    overlap: Sequence[float | None] = ()
+    efficiency: Sequence[float | None] = ()
+
+
+class TrueRandomness:
+    """The true randomness of one text, position by position: a function of (seed, prompt tokens) alone.
+
+    A position that was looked ahead at and thrown away has the same numbers again when the text gets there;
+    nothing that was emitted depends on them. So how far a step looks ahead does not move what is drawn later,
+    and a text of fewer tokens is the beginning of a longer one.
+
+    Args:
+        seed: of the run.
+        prompt: what the text continues.
+    """
+
+    def __init__(self, seed: int, prompt: Prompt):
+        data = np.array([seed, *prompt.token_ids], dtype=np.int64).tobytes()
+        self._hash = hashlib.blake2b(data, digest_size=32, person=b"tradeoff prompt")
+
+    def at(self, position: int) -> np.random.Generator:
+        """A new generator, at its beginning, for the generated token number `position`, from 0."""
+        whole = self._hash.copy()
+        whole.update(position.to_bytes(8, "little"))
+        return np.random.Generator(np.random.PCG64(np.frombuffer(whole.digest(), dtype=np.uint32)))
+
+
+class ContextWindow:
+    """Contexts of consecutive positions, and whether each may carry a watermark.
+
+    A context that was used before in the text is not used again (repeated-context masking), and neither is
+    one with fewer generated tokens than its width, unless the pseudorandom function pads contexts. Positions
+    further ahead count as used only if what lies before them in the look-ahead is emitted, which is why they
+    are committed one by one.
+
+    Args:
+        width: tokens of a context.
+        pads: whether contexts with fewer generated tokens may be used.
+        marked: False if there is no watermark at all.
+    """
+
+    def __init__(self, width: int, pads: bool = False, *, marked: bool = True):
+        self._width, self._pads, self._marked = width, pads, marked
+        self._tail = [PAD] * width
+        self._generated = 0
+        self._used: set[bytes] = set()
+
+    def ahead(self, drafts: Sequence[int]) -> np.ndarray:
+        """Contexts of the next positions if `drafts` are emitted: [len(drafts) + 1, width]."""
+        window = np.array([*self._tail, *drafts], dtype=np.int64)
+        return np.lib.stride_tricks.sliding_window_view(window, self._width)
+
+    def masked(self, contexts: np.ndarray) -> list[bool]:
+        """Whether each of the next positions, in order, goes without a watermark."""
+        seen: set[bytes] = set()
+        flags = []
+        for offset, context in enumerate(contexts):
+            key = context.tobytes()
+            short = not self._pads and self._generated + offset < self._width
+            flags.append(not self._marked or short or key in self._used or key in seen)
+            seen.add(key)
+        return flags
+
+    def commit(self, tokens: Sequence[int], contexts: Sequence[bytes]) -> None:
+        """Emit `tokens`, drawn under `contexts`."""
+        self._used.update(contexts)
+        self._tail = [*self._tail, *tokens][-self._width :]
+        self._generated += len(tokens)
+
+
+@dataclass
+class Row:
+    """A text in progress. Its place in the batch says which slot holds its key/value entries."""
+
+    prompt: Prompt
+    randomness: TrueRandomness
+    window: ContextWindow
+    limit: int
+    eos: frozenset[int]
+    started: float
+    tokens: list[int] = field(default_factory=list)
+    finish: str | None = None
+    _steps: list[Step] = field(default_factory=list)
+    _kept: list[int] = field(default_factory=list)
+    _accepted: list[int] = field(default_factory=list)
+
+    @property
+    def wanted(self) -> int:
+        """Tokens up to the longest text."""
+        return self.limit - len(self.tokens)
+
+    @property
+    def length(self) -> int:
+        """Positions so far, prompt included."""
+        return len(self.prompt.token_ids) + len(self.tokens)
+
+    def last(self, count: int) -> list[int]:
+        """The last `count` token ids, prompt included; the first one repeated if there are too few."""
+        if count <= len(self.tokens):
+            return self.tokens[-count:]
+        ids = [*self.prompt.token_ids, *self.tokens]
+        return [ids[0]] * (count - len(ids)) + ids[-count:]
+
+    def emit(self, step: Step) -> None:
+        """Append what a step emitted, up to the end of the text."""
+        # A neighbour that wants more tokens has the whole batch draft more than this text wants.
+        self._accepted.append(min(step.accepted, self.wanted))
+        kept = 0
+        for token in step.tokens:
+            self.tokens.append(token)
+            kept += 1
+            if token in self.eos:
+                self.finish = "eos"
+            elif len(self.tokens) == self.limit:
+                self.finish = "length"
+            if self.finish:
+                break
+        self.window.commit(step.tokens[:kept], step.contexts[:kept])
+        self._steps.append(step)
+        self._kept.append(kept)
+
+    def result(self, seconds: float, measured: bool) -> GeneratedText:
+        """The finished text."""
+
+        def joined(name: str) -> list:
+            pairs = zip(self._steps, self._kept, strict=True)
+            return [value for step, kept in pairs for value in getattr(step, name)[:kept]]
+
+        return GeneratedText(
+            prompt=self.prompt,
+            token_ids=self.tokens,
+            finish=self.finish or "length",
+            accepted=self._accepted,
+            sources="".join(joined("sources")),
+            unmarked=sum(joined("masked")),
+            log_p=joined("log_p"),
+            log_p_model=joined("log_p_model"),
+            seconds=seconds,
+            entropy=joined("entropy") if measured else None,
+            overlap=joined("overlap") if measured else None,
+            efficiency=joined("efficiency") if measured else None,
+        )

@@ -1,0 +1,207 @@
+"""A key/value cache of slots: every row of a batch advances by its own count, and rolls back for free.
+
+A row's entries lie at their positions in the text. Accepting or rejecting tokens only changes how much
+of a row counts as filled; what lies beyond is overwritten by the next pass and masked until then. So
+nothing is copied, except when a finished row leaves: the last row then moves into its slot.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from tradeoff.llm.generation.skinny import skinny_maps, skinny_products
+from tradeoff.llm.models.huggingface import (
+    CacheLayer,
+    LayeredCache,
+    PreTrainedModel,
+    attention_mask,
+    attention_name,
+    masks_rows,
+    next_logits,
+    text_config,
+    unrollable_layers,
+)
+
+__all__ = ["Feeder", "SlotCache"]
+
+#: Slots grow by this many positions at a time.
+_GRAIN = 64
+
+
+class _SlotLayer(CacheLayer):
+    """Keys and values of one layer, [slots, heads, capacity, size]; `SlotCache` says where to write."""
+
+    # None until the first pass shows their shape; every method below runs after that or asks first.
+    keys: Any
+    values: Any
+
+    def __init__(self, cache: SlotCache):
+        super().__init__()
+        self._cache = cache
+
+    @property
+    def length(self) -> int:
+        return self._cache.length
+
+    @property
+    def capacity(self) -> int:
+        return self._cache.capacity
+
+    def write(self, keys: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Write the new entries and return all that the pass may read, `[rows, heads, length, size]`."""
+        if not self.is_initialized:
+            self.keys, self.values = self._empty(keys), self._empty(values)
+            self.device = keys.device
+            self.is_initialized = True
+        elif self.keys.shape[2] < self._cache.capacity or self.keys.shape[0] < self._cache.slots:
+            self._grow(keys, values)
+        cache = self._cache
+        rows = slice(cache.first, cache.first + keys.shape[0])
+        held_keys, held_values = self.keys[rows], self.values[rows]
+        if cache.start is not None:
+            here = slice(cache.start, cache.start + keys.shape[2])
+            held_keys[:, :, here], held_values[:, :, here] = keys, values
+        else:
+            held_keys[cache.row_index, :, cache.positions] = keys.transpose(1, 2)
+            held_values[cache.row_index, :, cache.positions] = values.transpose(1, 2)
+        return held_keys[:, :, : cache.length], held_values[:, :, : cache.length]
+
+    def _empty(self, like: torch.Tensor) -> torch.Tensor:
+        # Zeros, not garbage: a masked entry still enters 0 * value, and 0 * NaN is NaN.
+        shape = (self._cache.slots, like.shape[1], self._cache.capacity, like.shape[3])
+        return torch.zeros(shape, dtype=like.dtype, device=like.device)
+
+    def _grow(self, keys: torch.Tensor, values: torch.Tensor) -> None:
+        for name, states in (("keys", keys), ("values", values)):
+            old, new = getattr(self, name), self._empty(states)
+            new[: old.shape[0], :, : old.shape[2]] = old
+            setattr(self, name, new)
+
+    def move(self, source: int, target: int, length: int) -> None:
+        """Copy the first `length` entries of one slot into another."""
+        if self.is_initialized:
+            self.keys[target, :, :length] = self.keys[source, :, :length]
+            self.values[target, :, :length] = self.values[source, :, :length]
+
+
+class SlotCache(LayeredCache):
+    """The slots of all layers of one model; as many as are in use, with room for the longest row.
+
+    Args:
+        layers: number of layers.
+    """
+
+    def __init__(self, layers: int):
+        self._slot_layers = [_SlotLayer(self) for _ in range(layers)]
+        super().__init__(self._slot_layers)
+        self.slots, self.capacity = 0, 0
+        self.first, self.length = 0, 0
+        self.start: int | None = None
+        self.row_index: torch.Tensor | None = None
+        self.positions: torch.Tensor | None = None
+
+    def point(self, first: int, positions: np.ndarray, length: int, device: torch.device) -> None:
+        """Say where the next pass writes and how far it reads.
+
+        Args:
+            first: its first slot; the rows of the pass are consecutive slots.
+            positions: where each new entry goes, [rows, tokens].
+            length: number of positions read.
+            device: of the model.
+        """
+        self.slots = max(self.slots, first + len(positions))
+        if length > self.capacity:
+            self.capacity = -(-length // _GRAIN) * _GRAIN
+        self.first, self.length = first, length
+        # Rows in step (a single row always is) are written as one block.
+        in_step = (positions == positions[0, 0] + np.arange(positions.shape[1])).all()
+        self.start = int(positions[0, 0]) if in_step else None
+        if not in_step:
+            self.row_index = torch.arange(len(positions), device=device)[:, None]
+            self.positions = torch.from_numpy(positions).to(device)
+
+    def move(self, source: int, target: int, length: int) -> None:
+        """Copy the first `length` entries of slot `source` into slot `target`, in every layer."""
+        for layer in self._slot_layers:
+            layer.move(source, target, length)
+
+
+class Feeder:
+    """One model, its slots, and how many positions of every slot are filled.
+
+    Args:
+        model: a decoder-only model whose cache is a plain key/value cache in every layer.
+        slots: rows that can be held at once.
+        vocabulary: tokens to keep of the logits; columns beyond are padding.
+
+    Raises:
+        ValueError: for models with state that cannot be rolled back (recurrent or linear attention), and
+            attention kernels that take no mask for every row.
+    """
+
+    def __init__(self, model: PreTrainedModel, slots: int, vocabulary: int):
+        unfit = unrollable_layers(model)
+        if unfit:
+            raise ValueError(
+                f"{type(model).__name__} keeps state that cannot be rolled back ({', '.join(unfit)}); "
+                "speculative decoding here needs key/value caches in every layer"
+            )
+        if not masks_rows(model):
+            raise ValueError(
+                f"{type(model).__name__} uses the attention {attention_name(model)!r}, which takes no mask "
+                'for every row; load it with attn_implementation="sdpa" or "eager"'
+            )
+        self.model, self.vocabulary = model, vocabulary
+        self._skinny = skinny_maps(model)
+        self.cache = SlotCache(text_config(model).num_hidden_layers)
+        self.filled = np.zeros(slots, dtype=np.int64)
+
+    @torch.inference_mode()
+    def logits(
+        self,
+        first: int,
+        tokens: np.ndarray,
+        where: np.ndarray,
+        keep: int,
+        *,
+        slots: np.ndarray | None = None,
+        reads: np.ndarray | None = None,
+    ) -> torch.Tensor:
+        """Run new tokens of consecutive rows through the model.
+
+        Args:
+            first: slot of the first row.
+            tokens: ids [rows, m].
+            where: positions of the tokens in their texts, [rows, m].
+            keep: of how many last tokens logits are wanted.
+            slots: where their entries go, [rows, m], if not at their positions (side branches of a tree).
+            reads: which entries each token attends to, [rows, m, length], if not all up to its own position.
+
+        Returns:
+            [rows, keep, vocabulary], in the dtype of the model.
+        """
+        device = self.model.device
+        slots = where if slots is None else slots
+        length = int(slots.max()) + 1
+        self.cache.point(first, slots, length, device)
+        if reads is None:
+            reads = np.arange(length) <= where[..., None]
+        with skinny_products(self._skinny):
+            logits = next_logits(
+                self.model,
+                torch.from_numpy(tokens).to(device),
+                keep,
+                cache=self.cache,
+                positions=torch.from_numpy(where).to(device),
+                mask=attention_mask(self.model, torch.from_numpy(reads).to(device)),
+            )
+        return logits[..., : self.vocabulary]
+
+    @torch.inference_mode()
+    def move(self, source: int, target: int) -> None:
+        """Move a row into another slot."""
+        self.cache.move(source, target, int(self.filled[source]))
+        self.filled[target] = self.filled[source]

@@ -1,0 +1,292 @@
+"""Draft/target pairs of causal language models for speculative decoding.
+
+A pair is one target, one draft and the tokenizer that both agree on. Either model is the built-in
+one, a local folder, a GGUF file or a Hugging Face id; a draft can also be the target with some of
+its layers left out, which costs no memory. Weights are read from safetensors or GGUF only, never
+from pickles, and code that comes with a model is never run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from tradeoff.display import stderr
+from tradeoff.llm.models.builtin import ModelDownloadError, ModelUnavailableError
+from tradeoff.llm.models.huggingface import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    next_logits,
+    output_projection,
+)
+from tradeoff.llm.models.jump import jump_draft
+from tradeoff.llm.models.layer_skip import parse_skip, skip_layers
+from tradeoff.llm.models.loading import BUILTIN, load_model
+
+__all__ = [
+    "BUILTIN_DRAFT_SKIPPED_LAYERS",
+    "ModelDownloadError",
+    "ModelPair",
+    "ModelUnavailableError",
+    "TokenizerMismatchError",
+    "check_tokenizers",
+    "load_pair",
+    "logits_at",
+    "skip_layers",
+    "weights_fingerprint",
+]
+
+#: The layers (of 30) that the built-in draft leaves out of the built-in target: about 0.57 of mean
+#: overlap remains at temperature 1.0, a realistic acceptance rate for a draft that is not distilled.
+BUILTIN_DRAFT_SKIPPED_LAYERS = (14, 16, 17, 18, 26)
+_JUMP = "jump"
+_DTYPES = {
+    "float64": torch.float64,
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+_PROBES = (
+    "The quick brown fox jumps over the lazy dog.",
+    "  Two spaces,\ta tab,\n\na blank line and trailing space ",
+    "In 2024, 3.14159 x 1,000,000 = ?",
+    "naïve café — “quotes”, Ελληνικά, 漢字, 🙂",
+    "def f(x):\n    return {'a': [x, None]}",
+)
+
+
+class TokenizerMismatchError(ValueError):
+    """Draft and target number their tokens differently, so no acceptance rule can compare them."""
+
+
+@dataclass(frozen=True, eq=False)
+class ModelPair:
+    """A draft and a target in evaluation mode, on one device, in one dtype, with their tokenizer.
+
+    `vocabulary_size` is the number n of tokens both can predict; columns of either model's logits
+    beyond it are padding and belong to no token.
+    """
+
+    draft: PreTrainedModel
+    target: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    draft_name: str
+    target_name: str
+    device: torch.device
+    dtype: torch.dtype
+    vocabulary_size: int
+
+    def describe(self) -> str:
+        """One line: both names and parameter counts, device, dtype and vocabulary size."""
+        held = {p.data_ptr() for p in self.target.parameters()}
+        size = _size(self.draft)
+        own = sum(p.numel() for p in self.draft.parameters() if p.data_ptr() not in held)
+        shared = ", sharing the weights of the target" if own < size else ""
+        except_for = f" except {_millions(own)} of its own" if 0 < own < size else ""
+        return (
+            f"target {self.target_name} ({_millions(_size(self.target))} parameters), "
+            f"draft {self.draft_name} ({_millions(size)} parameters{shared}{except_for}), "
+            f"{self.device}, {str(self.dtype).removeprefix('torch.')}, "
+            f"vocabulary {self.vocabulary_size}"
+        )
+
+
+def load_pair(
+    target: str | Path = BUILTIN,
+    draft: str | Path = BUILTIN,
+    *,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    target_revision: str | None = None,
+    draft_revision: str | None = None,
+    progress: bool = True,
+) -> ModelPair:
+    """Load a draft and a target that share a tokenizer, ready for inference.
+
+    `target` and `draft` are each "builtin" (SmolLM2-135M-Instruct), a local folder with
+    safetensors, the path of a .gguf file, or a Hugging Face id (`target_revision`, `draft_revision`
+    name its branch, tag or commit). `draft="skip:14,16"` is the target without those layers,
+    counted from 0, and shares its weights; "builtin" for both is the built-in target and its
+    layer-skip draft. `draft="jump"` is the fast draft of the built-in target: 4 of its 30 layers, on
+    its weights, and a map fitted in place of the others (`tradeoff.llm.models.jump`). A folder that is
+    itself called "builtin" or "jump" is "./builtin" or "./jump".
+
+    `device` defaults to cuda where there is one, else cpu; `dtype` to bfloat16 on cuda, else
+    float32. With `progress`, each step and the finished pair are shown on standard error.
+
+    Raises ModelUnavailableError if a model is not there or cannot be read, TokenizerMismatchError
+    if the tokenizers differ, and ValueError for a device, dtype or layer that does not exist, or
+    draft="jump" of another target than the built-in one.
+    """
+    if draft == _JUMP and target != BUILTIN:
+        raise ValueError(
+            f"draft='jump' was fitted for target='builtin' and does not fit target={str(target)!r}; use a "
+            "layer-skip draft of that target, such as draft='skip:1,3'"
+        )
+    chosen_device = _choose_device(device)
+    chosen_dtype = _choose_dtype(dtype, chosen_device)
+    skipped = _skipped_layers(target, draft)
+
+    target_name, target_model, tokenizer = load_model(
+        "target", target, target_revision, chosen_device, chosen_dtype, progress
+    )
+    if draft == _JUMP:
+        draft_model = jump_draft(target_model)
+        draft_name = f"{target_name} jump (layers 0,1,28,29 + fitted map)"
+    elif skipped is not None:
+        draft_model = skip_layers(target_model, skipped)
+        draft_name = f"{target_name} without layers {','.join(map(str, skipped))}"
+    else:
+        draft_name, draft_model, draft_tokenizer = load_model(
+            "draft", draft, draft_revision, chosen_device, chosen_dtype, progress
+        )
+        check_tokenizers(tokenizer, draft_tokenizer)
+
+    pair = ModelPair(
+        draft=draft_model,
+        target=target_model,
+        tokenizer=tokenizer,
+        draft_name=draft_name,
+        target_name=target_name,
+        device=chosen_device,
+        dtype=chosen_dtype,
+        vocabulary_size=min(len(tokenizer), _logits_width(target_model), _logits_width(draft_model)),
+    )
+    if progress:
+        stderr().print(pair.describe(), soft_wrap=True)
+    return pair
+
+
+@torch.no_grad()
+def logits_at(
+    model: PreTrainedModel,
+    ids: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    positions: torch.Tensor,
+    vocab: int | None = None,
+) -> torch.Tensor:
+    """Next-token logits at chosen positions of right-padded texts, in float32.
+
+    `ids: [B, T]` token ids; `attention_mask: [B, T]`, 1 on text and 0 on padding (None: no
+    padding); `positions: [B, K]` indices into T, so that result [b, k] predicts the token after
+    ids[b, positions[b, k]]; `vocab` cuts padded columns off. Returns `[B, K, vocab]` on the model's
+    device.
+
+    The output projection is applied to the chosen positions alone: memory grows with K, not with T.
+    Raises ValueError for shapes that do not fit, left padding, or positions outside a text.
+    """
+    device = model.device
+    ids, positions = ids.to(device), positions.to(device)
+    if ids.ndim != 2 or positions.ndim != 2 or ids.shape[0] != positions.shape[0]:
+        raise ValueError(
+            f"ids {list(ids.shape)} and positions {list(positions.shape)} must be [B, T] and "
+            "[B, K] with one B; add a batch axis to a single text"
+        )
+    lengths = torch.full_like(ids[:, :1], ids.shape[1])
+    if attention_mask is not None:
+        mask = attention_mask.to(device).bool()
+        if mask.shape != ids.shape:
+            raise ValueError(
+                f"attention_mask {list(mask.shape)} must have the shape of ids, {list(ids.shape)}"
+            )
+        if (mask[:, 1:] & ~mask[:, :-1]).any():
+            raise ValueError("attention_mask has text after padding; pad on the right")
+        lengths = mask.sum(dim=1, keepdim=True)
+    if ((positions < 0) | (positions >= lengths)).any():
+        raise ValueError(
+            f"positions {positions.tolist()} must lie inside the texts, whose lengths are "
+            f"{lengths.flatten().tolist()}; count from 0 and leave padding out"
+        )
+    # The mask is not passed on: causal attention never looks right, where all the padding is.
+    return next_logits(model, ids, positions)[..., :vocab].float()
+
+
+def check_tokenizers(target: PreTrainedTokenizerBase, draft: PreTrainedTokenizerBase) -> None:
+    """Raise TokenizerMismatchError unless both agree, id by id and on a few probe texts."""
+    target_tokens = {index: token for token, index in target.get_vocab().items()}
+    draft_tokens = {index: token for token, index in draft.get_vocab().items()}
+    remedy = (
+        "use a draft of the target's own model family, or a layer-skip draft of the target such as "
+        "draft='skip:1,3'"
+    )
+    differing = sorted(
+        index
+        for index in target_tokens.keys() | draft_tokens.keys()
+        if target_tokens.get(index) != draft_tokens.get(index)
+    )
+    if differing:
+        shown = ", ".join(
+            f"{i}: target {target_tokens.get(i)!r}, draft {draft_tokens.get(i)!r}" for i in differing[:5]
+        )
+        raise TokenizerMismatchError(
+            f"draft and target tokenizers differ at {len(differing)} ids ({shown}); {remedy}"
+        )
+    for probe in _PROBES:
+        by_target, by_draft = target(probe)["input_ids"], draft(probe)["input_ids"]
+        if by_target != by_draft:
+            raise TokenizerMismatchError(
+                f"draft and target tokenizers have one vocabulary but split {probe!r} differently: "
+                f"target {by_target}, draft {by_draft}; {remedy}"
+            )
+
+
+def weights_fingerprint(model: torch.nn.Module) -> str:
+    """Of the first numbers of every tensor: tells models apart that were saved under one path."""
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        digest.update(f"{name} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.flatten()[:64].float().cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _skipped_layers(target: str | Path, draft: str | Path) -> tuple[int, ...] | None:
+    """The layers that `draft` leaves out of the target; None if it is a model of its own."""
+    if draft == BUILTIN and target == BUILTIN:
+        return BUILTIN_DRAFT_SKIPPED_LAYERS
+    return parse_skip(draft) if isinstance(draft, str) else None
+
+
+def _choose_device(device: str | torch.device | None) -> torch.device:
+    if device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"device={device!r} is not a device; use 'cpu', 'cuda' or 'mps'") from error
+    available = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available() and (chosen.index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not available.get(chosen.type, False):
+        raise ValueError(
+            f"device={str(device)!r} is not available here; leave it out to choose automatically, "
+            "or use 'cpu'"
+        )
+    return chosen
+
+
+def _choose_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype:
+    if dtype is None:
+        # On a CPU float32 costs little and is exact enough to compare with theory: bfloat16 alone
+        # moves the next-token distributions of a small model by about 2% in total variation.
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    chosen = _DTYPES.get(dtype) if isinstance(dtype, str) else dtype
+    if chosen is None or chosen not in _DTYPES.values():
+        raise ValueError(f"dtype={str(dtype)!r} is not supported; use one of {', '.join(_DTYPES)}")
+    return chosen
+
+
+def _logits_width(model: PreTrainedModel) -> int:
+    return int(output_projection(model).weight.shape[0])
+
+
+def _size(model: PreTrainedModel) -> int:
+    return sum(p.numel() for p in model.parameters())
+
+
+def _millions(parameters: int) -> str:
+    return f"{parameters / 1e6:.1f}M"

@@ -1,0 +1,297 @@
+"""Texts of JSON: one object, a list of them, or JSON lines; and what each says of the run that wrote it."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from tradeoff.display import shown
+from tradeoff.errors import FileError
+
+__all__ = ["Broken", "Claims", "Text", "not_utf8", "texts_of_json", "texts_of_lines"]
+
+#: The largest .json file that is read as one JSON value.
+_WHOLE = 64 << 20
+_MOST_ID = (1 << 63) - 1
+_REMEDY = 'write {"id": "a-1", "text": "..."} on every line, or pass a .txt file'
+_BOM = codecs.BOM_UTF8
+#: Bytes of JSON in which token ids are looked for.
+_LONG = 1 << 16
+#: A list of token ids under its name, as JSON is usually written. Possessive: nothing is kept for going back.
+_TOKEN_IDS = re.compile(
+    rb'(?<!\\)"token_ids": ?(\[(?:0|[1-9]\d{0,17})(?:, ?(?:0|[1-9]\d{0,17}))*+\])', re.ASCII
+)
+_STAND_IN = b'"\\u0000token_ids"'
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What a record says of the run that wrote it (`tradeoff.texts.Run`); None where it says nothing."""
+
+    method: str | None = None
+    watermark: str | None = None
+    prf: str | None = None
+    context_width: int | None = None
+    key: str | None = None
+    vocabulary: int | None = None
+
+
+@dataclass(frozen=True)
+class Text:
+    """One text to examine.
+
+    Attributes:
+        id: its name: the record's, else the line's number; of plain text the file's name.
+        source: the file it comes from, or "-".
+        place: the same with the line, for messages.
+        token_ids: its tokens, if they are known.
+        pieces: its words, in pieces that can be tokenised one by one; None if only tokens are known. Those
+            of plain text come straight from the file: use them before the next text is asked for.
+        claims: what the record says of its run.
+        log_p: log-probabilities of its tokens, as the record has them, unchecked.
+    """
+
+    id: str
+    source: str
+    place: str
+    token_ids: Sequence[int] | np.ndarray | None
+    pieces: Iterable[str] | None
+    claims: Claims = Claims()
+    log_p: Any = None
+
+    @property
+    def label(self) -> str:
+        """Its name among texts of other files: the file, and the id where that says more."""
+        return self.source if self.place == self.source else f"{self.source}: {self.id}"
+
+
+@dataclass(frozen=True)
+class Broken:
+    """Stands where a text cannot be read.
+
+    Attributes:
+        source: the file it would come from, or "-".
+        message: what is wrong, where, and the remedy.
+    """
+
+    source: str
+    message: str
+
+
+#: The value of a line or item to be: its number, its place, and what JSON it holds.
+_Value = tuple[int, str, Any]
+
+
+def texts_of_json(
+    chunks: Iterable[bytes], source: str, warn: Callable[[str], None]
+) -> Iterator[Text | Broken]:
+    """Texts of a .json file: of one object, of the items of one list, or of JSON lines.
+
+    Args:
+        chunks: its bytes, piece by piece.
+        source: its name, for messages.
+        warn: called with what is left out: values without a text, and a broken last line.
+
+    Raises:
+        FileError: if it is not JSON; of JSON lines each such line is Broken instead.
+    """
+    return _texts(_json_values(chunks, source, warn), source, warn)
+
+
+def texts_of_lines(
+    chunks: Iterable[bytes], source: str, warn: Callable[[str], None]
+) -> Iterator[Text | Broken]:
+    """Texts of JSON lines, each as soon as its line is there; arguments as for `texts_of_json`."""
+    return _texts(_line_values(chunks, source, warn), source, warn)
+
+
+def _json_values(
+    chunks: Iterable[bytes], source: str, warn: Callable[[str], None]
+) -> Iterator[_Value | Broken]:
+    """The values of a .json file: the items of one list, one object, or JSON lines."""
+    chunks, held, size = iter(chunks), [], 0
+    for chunk in chunks:
+        held.append(chunk)
+        size += len(chunk)
+        if size > _WHOLE:
+            break
+    content = b"".join(held)
+    values = None
+    if size <= _WHOLE and content.removeprefix(_BOM).strip():
+        try:
+            whole = _loaded(content.removeprefix(_BOM))
+        except (UnicodeDecodeError, RecursionError):
+            # The line with the fault is named below.
+            pass
+        except json.JSONDecodeError as error:
+            # A first value, and something after it: that is what JSON lines are.
+            if error.msg != "Extra data":
+                raise FileError(f"{source} is not JSON ({error}); {_REMEDY}") from error
+        else:
+            values = whole if isinstance(whole, list) else [whole]
+    if values is None:
+        held = [content]
+        del content
+        yield from _line_values(_handed_over(held, chunks), source, warn)
+    else:
+        yield from ((number, f"{source} item {number}", value) for number, value in enumerate(values, 1))
+
+
+def _handed_over(held: list[bytes], chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """What was read already, of which no second reference is kept, and what follows."""
+    yield held.pop()
+    yield from chunks
+
+
+def _line_values(
+    chunks: Iterable[bytes], source: str, warn: Callable[[str], None]
+) -> Iterator[_Value | Broken]:
+    offset = 0
+    for number, (line, whole) in enumerate(_lines(chunks), 1):
+        place = f"{source} line {number}"
+        start, offset = offset, offset + len(line) + 1
+        if number == 1 and line.startswith(_BOM):
+            line, start = line.removeprefix(_BOM), len(_BOM)
+        if not line.strip():
+            continue
+        try:
+            value = _loaded(line)
+        except UnicodeDecodeError as error:
+            if whole or error.end < len(line):
+                yield Broken(source, str(not_utf8(source, start + error.start)))
+            else:
+                warn(f"{place} breaks off (no newline ends it) and is left out")
+        except (ValueError, RecursionError) as error:
+            if whole:
+                yield Broken(source, f"{place} is not JSON ({error}); {_REMEDY}")
+            else:
+                warn(f"{place} breaks off (no newline ends it) and is left out")
+        else:
+            # A long line is no longer in memory while its text is judged.
+            line, kept = b"", [value]
+            del value
+            yield number, place, kept.pop()
+
+
+def _texts(
+    values: Iterable[_Value | Broken], source: str, warn: Callable[[str], None]
+) -> Iterator[Text | Broken]:
+    """Texts of JSON values; those without any are passed over, as other JSON lines may lie beside texts."""
+    passed: list[str] = []
+    for value in values:
+        if isinstance(value, Broken):
+            yield value
+            continue
+        number, place, record = value
+        del value
+        if not isinstance(record, dict) or (record.get("text") is None and record.get("token_ids") is None):
+            passed.append(place)
+            continue
+        try:
+            text = _of_record(record, number, source, place)
+        except FileError as error:
+            yield Broken(source, str(error))
+        else:
+            del record
+            yield text
+    if passed:
+        more = f" (nor have {len(passed) - 1} others)" if len(passed) > 1 else ""
+        warn(f'{passed[0]} has neither "text" nor "token_ids"{more} and is left out; {_REMEDY}')
+
+
+def _lines(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
+    """(line, whether a newline ended it)."""
+    parts: list[bytes] = []
+    for chunk in chunks:
+        *ended, rest = chunk.split(b"\n")
+        del chunk
+        for end in ended:
+            parts.append(end)
+            yield _joined(parts), True
+        parts.append(rest)
+    if any(parts):
+        yield _joined(parts), False
+
+
+def _joined(parts: list[bytes]) -> bytes:
+    """The parts as one; none is kept."""
+    line = b"".join(parts)
+    parts.clear()
+    return line
+
+
+def _loaded(content: bytes) -> Any:
+    """A JSON value; one long list of token ids in it is an array, which takes a fifth of the memory.
+
+    Raises:
+        UnicodeDecodeError, ValueError, RecursionError: for what is none.
+    """
+    found = _TOKEN_IDS.search(content) if len(content) >= _LONG else None
+    if found is not None and not _TOKEN_IDS.search(content, found.end()) and _STAND_IN not in content:
+        start, end = found.span(1)
+        # Where anything is unusual, the whole is read once more, so that errors name its own places.
+        with suppress(ValueError, RecursionError):
+            value = json.loads((content[:start] + _STAND_IN + content[end:]).decode("utf-8"))
+            # At most 18 digits, so that 64 bits hold every id.
+            ids = np.fromstring(content[start + 1 : end - 1], dtype=np.int64, sep=",")
+            if isinstance(value, dict) and value.get("token_ids") == json.loads(_STAND_IN):
+                return value | {"token_ids": ids}
+    return json.loads(content.decode("utf-8"))
+
+
+def _of_record(record: dict[str, Any], number: int, source: str, place: str) -> Text:
+    words, ids, name = record.get("text"), record.get("token_ids"), record.get("id")
+    if words is not None and not (isinstance(words, str) and _is_unicode(words)):
+        raise FileError(
+            f'{place}: "text" must be a string of whole characters, got {shown(words)}; {_REMEDY}'
+        )
+    if ids is not None and not isinstance(ids, list | np.ndarray):
+        raise FileError(f'{place}: "token_ids" must be a list of integers >= 0, got {shown(ids)}')
+    for value in ids if isinstance(ids, list) else ():
+        if type(value) is not int or not 0 <= value <= _MOST_ID:
+            raise FileError(
+                f'{place}: "token_ids" hold {shown(value)}; they must be integers >= 0 (drop padding first)'
+            )
+    if name is None:
+        name = str(number)
+    if isinstance(name, bool) or not isinstance(name, str | int) or not _is_unicode(str(name)):
+        raise FileError(f'{place}: "id" must be text or a whole number, got {shown(name)}')
+    pieces = None if words is None else [words] if words else []
+    return Text(str(name), source, place, ids, pieces, _claims(record.get("run"), place), record.get("log_p"))
+
+
+def _claims(run: Any, place: str) -> Claims:
+    if run is None:
+        return Claims()
+    if not isinstance(run, dict):
+        raise FileError(f'{place}: "run" must be an object as `tradeoff generate` writes it; remove it')
+    # Needs pydantic, which texts without a record do not.
+    from tradeoff.texts._record_model import fault_of_claims
+
+    told = {each.name: run[each.name] for each in fields(Claims) if run.get(each.name) is not None}
+    if fault := fault_of_claims(told):
+        raise FileError(f'{place}: "run" has {fault}; repair or remove "run"')
+    return Claims(**told)
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it can be encoded: JSON can spell half a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def not_utf8(source: str, offset: int) -> FileError:
+    return FileError(
+        f"{source} is not UTF-8: byte {offset} (counted from 0) does not fit; convert it, for example with "
+        "`iconv -f latin1 -t utf8`"
+    )

@@ -1,0 +1,235 @@
+"""Texts to examine, one at a time: plain text, JSON and JSON lines, folders of them, and standard input.
+
+Memory is bounded by the longest line of JSON lines, by a .json file of at most 64 MiB, and by about 1 MiB of
+plain text: a text is read while it is tokenised. Its tokens are kept until it is judged, about 50 bytes for
+each; those of texts before it are not.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+import itertools
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from tradeoff.errors import FileError
+from tradeoff.files import marked
+from tradeoff.locks import is_workplace
+from tradeoff.texts.json_texts import Broken, Text, not_utf8, texts_of_json, texts_of_lines
+
+__all__ = ["IN_FOLDERS", "STDIN", "read_texts"]
+
+#: The source that is standard input.
+STDIN = "-"
+_JSON_LINES = (".jsonl", ".ndjson", ".json")
+#: What is read of folders.
+IN_FOLDERS = (".txt", ".md", ".jsonl")
+#: Bytes read at a time, and characters of plain text in a piece.
+_BLOCK = 1 << 20
+#: How standard input begins if it is one JSON value that JSON lines could not hold.
+_WHOLE_JSON = re.compile(rb"\[\s*\{|\{[ \t\r]*\n")
+#: How binary files begin: PNG, JPEG, PDF, ZIP and all that is packed as it, gzip. Others are told by a NUL.
+_BINARY = (b"\x89PNG", b"\xff\xd8\xff", b"%PDF-", b"PK\x03\x04", b"\x1f\x8b")
+_SNIFFED = 8192
+#: Where a text can be cut with the least effect on its tokens: before a single blank, with which the next
+#: word's token begins, and after a single line end, with which a token ends.
+_SEAM = re.compile(r"(?<=\S)[ \n](?=\S)")
+#: Of text that is read as it comes, so many characters without a seam are cut where tokens of words do not
+#: go on, whatever the tokenizer: Chinese has no blanks, and others may have several at a time.
+_PATIENCE = 200
+#: Read backwards. Before punctuation after a word, as no token of punctuation begins with a letter. After a
+#: full stop that follows a vowel sign, which tokenizers take for punctuation too. Before white space of any
+#: length, but not before a line end after punctuation, which may be one token.
+_STOP = re.compile(
+    r"(?<=[.,:;!?)\]}。，、：；！？）」』》।॥၊။])(?=\w)"
+    r"|(?<=[^\W_])(?=[।॥၊။][^\s\w])"
+    r"|(?<=[^\S\n])(?=\S)"
+    r"|(?<=\n)(?=\w)"
+)
+
+
+def read_texts(
+    sources: Sequence[str], stdin: BinaryIO, warn: Callable[[str], None], *, eager: bool = False
+) -> Iterator[Text | Broken]:
+    """The texts of all sources, in order; what cannot be read does not keep the others from being read.
+
+    A .jsonl, .ndjson or .json file holds JSON lines: objects with `text` or `token_ids`, perhaps `id` and
+    `run`; a .json file may also be one such object, or a list of them. Any other file is one plain text in
+    UTF-8, and a folder all its .txt, .md and .jsonl files, sorted. Standard input ("-") is read as a .json
+    file if it begins with "[{", or with "{" on a line of its own; else as JSON lines if with "{". Malformed
+    plain text is met only while its pieces are read, and raises FileError there.
+
+    Args:
+        sources: files, folders or "-".
+        stdin: standard input, in binary.
+        warn: called with what is left out: the broken last line of a file that is still being written, lines
+            without a text, and empty sources among others.
+        eager: give pieces of plain text as they come, up to the last single blank or line end, instead of
+            waiting for 1 MiB; up to the last punctuation or other white space where neither has come for 200
+            characters.
+
+    Raises:
+        FileError: if "-" is named twice.
+    """
+    if sources.count(STDIN) > 1:
+        raise FileError("source - is named twice; standard input can be read once")
+    return _read(sources, stdin, warn, eager)
+
+
+def _read(
+    sources: Sequence[str], stdin: BinaryIO, warn: Callable[[str], None], eager: bool
+) -> Iterator[Text | Broken]:
+    missing = [source for source in sources if source != STDIN and not Path(source).exists()]
+    # Before anything is read: texts may take their time.
+    for source in missing:
+        yield Broken(
+            source,
+            f"source {source} does not exist; pass a text file, a JSON-lines file, a folder, or - for "
+            "standard input",
+        )
+    listed = [(source, _files(source)) for source in sources if source not in missing]
+    alone = len(missing) + sum(max(1, len(files)) for _, files in listed) == 1
+    nothing = not missing
+    for source, files in listed:
+        if not files and not alone:
+            warn(f"{source} holds no text and is left out")
+        for name, path in files:
+            empty = True
+            texts = _of_stdin(stdin, warn, eager) if source == STDIN else _of_file(name, path, warn, eager)
+            for text in _guarded(texts, str(path)):
+                empty = nothing = False
+                yield text
+            if empty and not alone:
+                warn(f"{path} holds no text and is left out")
+    if nothing:
+        named = ", ".join(sources)
+        yield Broken(
+            named,
+            f"source {named} holds no text; pass a text file, a JSON-lines file, a folder with "
+            f"{', '.join(IN_FOLDERS)} files, or - for standard input",
+        )
+
+
+def _guarded(texts: Iterator[Text | Broken], source: str) -> Iterator[Text | Broken]:
+    try:
+        yield from texts
+    except FileError as error:
+        yield Broken(source, str(error))
+
+
+def _files(source: str) -> list[tuple[str, Path]]:
+    """(name, path) of every file of a source."""
+    path = Path(source)
+    if source == STDIN or not path.is_dir():
+        return [(path.name, path)]
+    inside = []
+    for folder, folders, names in os.walk(path):
+        # What is being written there, or was when its writer was killed, is in another file or will be.
+        folders[:] = [name for name in folders if not is_workplace(Path(folder, name))]
+        inside += [p for p in (Path(folder, name) for name in names) if p.suffix.lower() in IN_FOLDERS]
+    return [(str(p.relative_to(path)), p) for p in sorted(inside) if p.is_file()]
+
+
+def _of_file(name: str, path: Path, warn: Callable[[str], None], eager: bool) -> Iterator[Text | Broken]:
+    try:
+        stream = path.open("rb")
+    except OSError as error:
+        raise FileError(
+            f"source {path} cannot be read ({error.strerror or error}); check its permissions"
+        ) from error
+    with stream:
+        source, suffix = str(path), path.suffix.lower()
+        chunks = _chunks(stream, source)
+        if suffix == ".json":
+            yield from texts_of_json(chunks, source, warn)
+        elif suffix in _JSON_LINES:
+            yield from texts_of_lines(chunks, source, warn)
+        else:
+            yield from _plain_text(chunks, source, name, eager)
+
+
+def _of_stdin(stdin: BinaryIO, warn: Callable[[str], None], eager: bool) -> Iterator[Text | Broken]:
+    chunks = _chunks(stdin, STDIN)
+    held: list[bytes] = []
+    start = b""
+    for chunk in chunks:
+        start = (start + (chunk if held else chunk.removeprefix(codecs.BOM_UTF8))).lstrip()
+        held.append(chunk)
+        if start.strip() not in (b"", b"[", b"{"):
+            break
+    chunks = itertools.chain(held, chunks)
+    if _WHOLE_JSON.match(start):
+        yield from texts_of_json(chunks, STDIN, warn)
+    elif start.startswith(b"{"):
+        yield from texts_of_lines(chunks, STDIN, warn)
+    else:
+        yield from _plain_text(chunks, STDIN, STDIN, eager)
+
+
+def _chunks(stream: Any, source: str) -> Iterator[bytes]:
+    """What there is, as it comes: lines of a pipe are not waited for any longer than they take."""
+    sniffed = False
+    try:
+        while chunk := stream.read1(_BLOCK):
+            if not sniffed:
+                _refuse_binary(chunk[:_SNIFFED], source)
+                sniffed = True
+            yield chunk
+    except OSError as error:
+        raise FileError(f"source {source} cannot be read ({error.strerror or error}); try again") from error
+
+
+def _refuse_binary(start: bytes, source: str) -> None:
+    encoding = marked(start)[1]
+    if encoding != "utf-8":
+        # "utf-16-le" is "utf-16" with its mark.
+        name = encoding.removesuffix("-le").removesuffix("-be")
+        raise FileError(f"{source} is {name.upper()}; convert it with `iconv -f {name} -t utf8`")
+    if b"\0" in start or start.startswith(_BINARY):
+        raise FileError(f"{source} is not a text file; pass the text in it as UTF-8, or as JSON lines")
+
+
+def _plain_text(chunks: Iterable[bytes], source: str, name: str, eager: bool) -> Iterator[Text]:
+    pieces = _pieces(chunks, source, eager)
+    for first in pieces:
+        yield Text(name, source, source, None, itertools.chain([first], pieces))
+        return
+
+
+def _pieces(chunks: Iterable[bytes], source: str, eager: bool) -> Iterator[str]:
+    """The characters in pieces of about 1 MiB, or as they come, cut at seams; line ends of any system are
+    newlines."""
+    # A byte-order mark is no part of the text.
+    utf8 = codecs.getincrementaldecoder("utf-8-sig")()
+    decoder = io.IncrementalNewlineDecoder(utf8, translate=True)
+    # Of what is held, so many characters at the start have been searched and hold no seam.
+    held, searched, fed = "", 0, 0
+    for chunk, final in itertools.chain(((chunk, False) for chunk in chunks), [(b"", True)]):
+        fed += len(chunk)
+        try:
+            held += decoder.decode(chunk, final)
+        except UnicodeDecodeError as error:
+            raise not_utf8(source, fed - len(error.object) + error.start) from error
+        while held and (eager or len(held) >= _BLOCK):
+            block = min(_BLOCK, len(held))
+            # The pattern reads the same backwards, and its last match is the first one from the end.
+            seam = _SEAM.search(held[searched:block][::-1])
+            if seam is not None:
+                cut = block - (seam.end() if seam[0] == " " else seam.start())
+            elif block == _BLOCK:
+                cut = block
+            else:
+                # A seam needs a character on either side, of which the second may be the next to come.
+                searched = max(block - 2, 0)
+                stop = _STOP.search(held[-_PATIENCE:][::-1]) if block >= _PATIENCE else None
+                if stop is None:
+                    break
+                cut = block - stop.start()
+            yield held[:cut]
+            held, searched = held[cut:], 0
+    if held:
+        yield held

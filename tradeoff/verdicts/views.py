@@ -1,0 +1,139 @@
+"""What every token of a text says, for people: shades by rarity in a terminal, else columns.
+
+A token's shade is the probability of a score at least as large without a watermark, so that shades mean the
+same for every detector.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import rich.text
+from rich.cells import cell_len
+
+from tradeoff.detection import Detector, Evidence, Score
+from tradeoff.display import visible
+
+__all__ = [
+    "SHADES",
+    "Shown",
+    "legend",
+    "plain_view",
+    "shade_name",
+    "shown_tokens",
+    "terminal_view",
+    "unscored_tokens",
+]
+
+#: Shade k >= 1 is a score that has at most this probability without a watermark; shade 0 is any other.
+_RARITIES = (0.5, 0.2, 0.05, 0.01)
+#: Every shade, the deeper the rarer; None is a token that does not count.
+SHADES = (None, *range(len(_RARITIES) + 1))
+#: One hue from pale to deep, with its own ink: told apart by lightness, on light and dark backgrounds.
+_STYLES = ("", "black on #d6e6f4", "black on #9ecae1", "black on #56a0ce", "bold white on #08519c")
+_UNSCORED = "dim"
+#: Stands before a newline, which ends a line as well.
+_NEWLINE = "␊"
+
+
+class Shown(NamedTuple):
+    """One token as it is shown: its words, its shade (None if it does not count), and what it says."""
+
+    word: str
+    shade: int | None
+    note: str
+
+
+def shown_tokens(
+    detector: Detector, evidence: Evidence, result: Score, words: Sequence[str]
+) -> Iterator[Shown]:
+    """Every token of a text, in order.
+
+    Args:
+        detector: that scored it.
+        evidence: of the text.
+        result: the detector's.
+        words: [n] the tokens of the whole text, spelled.
+    """
+    shades = _shades(detector, result.contributions)
+    readings = detector.readings(evidence)
+    scored = dict(zip(result.index.tolist(), range(len(result.index)), strict=True))
+    for position, word in enumerate(words):
+        k = scored.get(position)
+        if k is None:
+            yield Shown(word, None, shade_name(None))
+        else:
+            yield Shown(word, int(shades[k]), f"score {result.contributions[k]:.2f}, {readings.of(k)}")
+
+
+def unscored_tokens(words: Sequence[str]) -> Iterator[Shown]:
+    """Every token of a text in which nothing was looked for."""
+    return (Shown(word, None, shade_name(None)) for word in words)
+
+
+def shade_name(shade: int | None) -> str:
+    """What a shade means; tokens too near the start, or whose context occurred before, are not scored."""
+    if shade is None:
+        return "not scored"
+    if shade == 0:
+        return "no evidence"
+    return f"1 in {round(1 / _RARITIES[shade - 1])} without a watermark"
+
+
+def legend() -> rich.text.Text:
+    """One line that explains the shades of `terminal_view`."""
+    parts = [(shade_name(shade), _style(shade)) for shade in SHADES]
+    return rich.text.Text("  ").join(rich.text.Text(f" {name} ", style) for name, style in parts)
+
+
+def terminal_view(tokens: Iterator[Shown]) -> rich.text.Text:
+    """The tokens, shaded; what a terminal would obey or not show are escapes."""
+    text = rich.text.Text()
+    for word, shade, _ in tokens:
+        text.append(visible(word, keep="\n").replace("\n", f"{_NEWLINE}\n"), _style(shade))
+    return text
+
+
+def plain_view(
+    words: Sequence[str], detector: Detector | None = None, result: Score | None = None
+) -> Iterator[str]:
+    """The tokens as columns, one line each, for files and for terminals without colour.
+
+    Args:
+        words: [n] the tokens of the whole text, spelled; shown as JSON strings, blanks and all.
+        detector, result: what scored the text, and how; None if nothing was looked for.
+
+    Yields:
+        A head, then of every token its position, itself, its score, and N where one token of N scores as
+        much without a watermark.
+    """
+    spelled = [visible(json.dumps(word, ensure_ascii=False)) for word in words]
+    width = max(map(cell_len, ["token", *spelled]))
+    scores: dict[int, float] = {}
+    if detector is not None and result is not None:
+        scores = dict(zip(result.index.tolist(), result.contributions.tolist(), strict=True))
+        log_p = cache(lambda score: detector.log_p(score, 1))
+    yield f"position  token{' ' * (width - 5)}     score  one in"
+    for position, word in enumerate(spelled):
+        start = f"{position:>8}  {word}{' ' * (width - cell_len(word))}"
+        if position in scores:
+            # A simulated law ends somewhere, beyond which nothing was as rare.
+            rarity = math.exp(min(-log_p(scores[position]), 700.0))
+            yield f"{start}  {scores[position]:>8.2f}  {rarity:>6.3g}"
+        else:
+            yield f"{start}  not scored"
+
+
+def _style(shade: int | None) -> str:
+    return _UNSCORED if shade is None else _STYLES[shade]
+
+
+def _shades(detector: Detector, scores: np.ndarray) -> np.ndarray:
+    """[t] of 0 to 4."""
+    edges = np.array([detector.threshold(1, rarity) for rarity in _RARITIES])
+    return (scores[:, None] >= edges).sum(axis=-1)
