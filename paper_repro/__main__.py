@@ -18,8 +18,8 @@ from typing import Annotated
 
 import typer
 
-from figures.figure_1 import draw_figure_1
-from figures.figure_1_real import (
+from figures.curves.figure_1 import draw_figure_1
+from figures.curves.figure_1_real import (
     DraftOption,
     PositionsOption,
     SeedsOption,
@@ -27,7 +27,7 @@ from figures.figure_1_real import (
     check_sizes,
     draw_real_figure,
 )
-from figures.references import check_references
+from figures.curves.references import check_references
 from paper_repro.experiment import run_experiment
 from paper_repro.presets import load_preset, preset_names
 from tradeoff.display import exit_on_bad_input, stdout

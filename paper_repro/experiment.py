@@ -18,12 +18,18 @@ import pandas as pd
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress
 
-from figures.detection import draw_detection_figures
-from figures.sequential import draw_sequential_figure
-from figures.watermarks import draw_watermark_figure
-from paper_repro.claims import Claim, claims
-from paper_repro.compare import watermark_claims, watermark_table
-from paper_repro.detection import (
+from figures.experiment.rates import draw_detection_figures
+from figures.experiment.shares import draw_sequential_figure
+from figures.experiment.watermarks import draw_watermark_figure
+from paper_repro.generate import CellTexts, experiment_key, generate_cells, print_table, tabulate
+from paper_repro.nulls import human_chunks, null_evidence
+from paper_repro.presets import Cell, Preset, PromptSet, load_preset, preset_names
+from paper_repro.report.claims import Claim, claims
+from paper_repro.report.compare import watermark_claims, watermark_table
+from paper_repro.report.page import write_report
+from paper_repro.report.sections import sections
+from paper_repro.side_by_side import generate_side_by_side, worthwhile
+from paper_repro.trials.fixed import (
     CellEvidence,
     Fold,
     Trial,
@@ -34,15 +40,9 @@ from paper_repro.detection import (
     tpr_table,
     try_detectors,
 )
-from paper_repro.generate import CellTexts, experiment_key, generate_cells, print_table, tabulate
-from paper_repro.nulls import human_chunks, null_evidence
-from paper_repro.presets import Cell, Preset, PromptSet, load_preset, preset_names
-from paper_repro.replays import anchor_texts, model_aware_table, replay_texts
-from paper_repro.report import write_report
-from paper_repro.robustness import edit_table
-from paper_repro.sections import sections
-from paper_repro.sequential import SequentialTrial, sequential_table, sequential_trials, share_table
-from paper_repro.side_by_side import generate_side_by_side, worthwhile
+from paper_repro.trials.replays import anchor_texts, model_aware_table, replay_texts
+from paper_repro.trials.robustness import edit_table
+from paper_repro.trials.sequential import SequentialTrial, sequential_table, sequential_trials, share_table
 from tradeoff.detection import AnchorReading
 from tradeoff.display import Words, exit_on_bad_input, print_written, stderr, stdout
 from tradeoff.files import output_folder, write_table

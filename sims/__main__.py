@@ -17,8 +17,9 @@ import typer
 from rich.progress import BarColumn, Progress, TimeElapsedColumn
 
 from sims.evaluation import Found, evaluated
-from sims.report import LEVEL, Row, judge, print_table, write_summary
+from sims.report import LEVEL, judge, print_table, write_summary
 from sims.statements import STATEMENTS, chosen
+from sims.tools.rows import Row
 from tradeoff.display import Words, exit_on_bad_input, print_written, stderr, stdout
 from tradeoff.files import output_folder
 

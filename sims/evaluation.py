@@ -8,8 +8,8 @@ from concurrent.futures import as_completed
 from pathlib import Path
 from typing import NamedTuple
 
-from sims.report import NotEvaluatedError, Row
 from sims.statements import Statement, evaluate
+from sims.tools.rows import NotEvaluatedError, Row
 from tradeoff.workers import worker_pool
 
 __all__ = ["Found", "evaluated"]

@@ -8,31 +8,31 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sims import (
-    anchored_buckets,
-    anchored_optimality,
-    anchored_stopping,
-    anchored_validity,
+from sims.anchored import buckets as anchored_buckets
+from sims.anchored import detectors as sequential_detectors
+from sims.anchored import optimality as anchored_optimality
+from sims.anchored import stopping as anchored_stopping
+from sims.anchored import validity as anchored_validity
+from sims.real_pair import statement as real_pair
+from sims.tools.common import FEWEST
+from sims.tools.rows import NotEvaluatedError, Row
+from sims.trade_off import (
     curves_3_2,
     definition_3_1,
     impossibility,
     lemma_3_1,
-    real_pair,
     sequences_4_1,
-    sequential_detectors,
     theorem_3_1,
     theorem_3_2,
     theorem_3_3,
     theorem_4_1,
-    transport_completion,
-    transport_gumbel,
-    transport_minimax,
-    transport_solvers,
-    transport_tails,
-    transport_two_atoms,
 )
-from sims.common import FEWEST
-from sims.report import NotEvaluatedError, Row
+from sims.transport import completion as transport_completion
+from sims.transport import gumbel as transport_gumbel
+from sims.transport import minimax as transport_minimax
+from sims.transport import solvers as transport_solvers
+from sims.transport import tails as transport_tails
+from sims.transport import two_atoms as transport_two_atoms
 from tradeoff.errors import FileError
 
 __all__ = ["STATEMENTS", "Statement", "chosen", "evaluate"]

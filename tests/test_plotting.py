@@ -56,9 +56,9 @@ def test_a_command_draws_under_every_backend(backend: str, tmp_path: Path) -> No
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("module", ["figures.figure_1", "figures.anchored_figure_1"])
+@pytest.mark.parametrize("module", ["figures.curves.figure_1", "figures.anchored.growth"])
 def test_a_figure_is_drawn_from_a_notebook(module: str, tmp_path: Path) -> None:
-    options = ["--seeds", "4"] if module == "figures.figure_1" else []
+    options = ["--seeds", "4"] if module == "figures.curves.figure_1" else []
     done = run("-m", module, "--out", str(tmp_path), *options, backend=INLINE)
     assert done.returncode == 0, done.stderr
     assert [path.read_bytes()[:4] for path in tmp_path.glob("*.png")] == [b"\x89PNG"]

@@ -17,7 +17,7 @@ import numpy as np
 from rich.table import Table
 from scipy.optimize import minimize_scalar
 
-from figures.figure_1 import GAMMA, compute
+from figures.curves.figure_1 import GAMMA, compute
 from tradeoff.curves.example import PAPER_P, PAPER_Q
 from tradeoff.curves.families import curve
 from tradeoff.curves.setting import Setting

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from figures.anchored_figure_2 import compute
+from figures.anchored.stopping import compute
 from tradeoff.anchored.e_values import anchored_growth
 from tradeoff.anchored.programme import best_e_value
 from tradeoff.curves.example import PAPER_P, PAPER_Q

@@ -10,7 +10,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from figures import anchored_figure_1, anchored_figure_2
+from figures.anchored import growth as anchored_figure_1
+from figures.anchored import stopping as anchored_figure_2
 from tradeoff.anchored.e_values import anchored_growth
 
 runner = CliRunner()

@@ -9,8 +9,9 @@ import pytest
 from scipy import integrate, optimize
 from typer.testing import CliRunner
 
-from figures import figure_1
-from figures.references import Reference, _sampled, published_curves, references
+from figures.curves import figure_1
+from figures.curves.references import _sampled, published_curves, references
+from figures.reference import Reference
 from tests.helpers.support import P, Q
 from tradeoff.curves.families import curve
 from tradeoff.curves.setting import Setting
@@ -174,7 +175,7 @@ def test_sampled_references_allow_four_standard_errors():
 @pytest.mark.parametrize(("off", "status"), [(0.0, 0), (1.0, 1)])
 def test_check_exits_1_when_a_reference_is_missed(monkeypatch, off, status):
     monkeypatch.setattr(
-        "figures.references.references", lambda **_: [Reference("one value", 1.0 + off, 1.0, 1e-9)]
+        "figures.curves.references.references", lambda **_: [Reference("one value", 1.0 + off, 1.0, 1e-9)]
     )
     result = runner.invoke(app(), ["--check"])
     assert result.exit_code == status

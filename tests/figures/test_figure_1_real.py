@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from figures import figure_1_real
+from figures.curves import figure_1_real
 from tradeoff.errors import FileError
 from tradeoff.llm.models import pair as models
 from tradeoff.llm.readback.next_token import NextTokenPairs, load_pairs, save_pairs

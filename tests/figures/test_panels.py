@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from figures import figure_1
-from figures.panels import draw_planes, planes_table
+from figures.curves import figure_1
+from figures.curves.panels import draw_planes
 from tests.helpers.support import P, Q
+from tradeoff.curves.planes import planes_table
 
 
 @pytest.fixture(scope="module")

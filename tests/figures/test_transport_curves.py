@@ -8,8 +8,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from figures import transport_curves
-from figures.transport_curves import GROUPS, compute, curves_table
+from figures.curves import transport_curves
+from figures.curves.transport_curves import GROUPS, compute, curves_table
 from tests.helpers.support import P, Q, Z, assert_within
 from tradeoff.curves.measures import google_end_point_strength, hu_end_point_strength
 from tradeoff.decoders import Completed

@@ -8,8 +8,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from figures import transport_gaps
-from figures.references import Reference
+from figures.reference import Reference
+from figures.transport import gaps as transport_gaps
 from tradeoff.optimal_transport.solvers import Exact, Sinkhorn
 
 runner = CliRunner()

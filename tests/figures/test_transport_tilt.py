@@ -11,10 +11,11 @@ import typer
 from scipy import optimize
 from typer.testing import CliRunner
 
-from figures import transport_tilt
-from figures.transport_tilt import ALPHA, FAMILIES, compute, growth_of_classes, growth_of_stakes
+from figures.transport import tilt as transport_tilt
+from figures.transport.tilt import ALPHA, FAMILIES, compute
 from tradeoff.curves.measures import watermark_strength
 from tradeoff.decoders import heavy_water, simplex_water
+from tradeoff.detection.growth import growth_of_classes, growth_of_stakes
 from tradeoff.laws import entropy, kl_divergence
 from tradeoff.llm.readback.next_token import NextTokenPairs, save_pairs
 from tradeoff.optimal_transport.solvers import Sinkhorn
@@ -146,5 +147,5 @@ def test_files(tmp_path, monkeypatch) -> None:
 def test_missing_pairs_name_the_command_that_makes_them(tmp_path) -> None:
     result = CliRunner().invoke(app(), ["--pairs", str(tmp_path / "none.npz"), "--out", str(tmp_path)])
     assert result.exit_code == 2
-    assert "python -m figures.figure_1_real" in result.output
+    assert "python -m figures.curves.figure_1_real" in result.output
     assert "Traceback" not in result.output

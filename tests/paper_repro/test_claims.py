@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from paper_repro.claims import claims
-from paper_repro.detection import Trial, roc_table, tpr_table
 from paper_repro.presets import Cell, PromptSet
+from paper_repro.report.claims import claims
+from paper_repro.trials.fixed import Trial, roc_table, tpr_table
 
 LENGTHS = (10, 20)
 CELL = Cell(PromptSet(name="a", source="builtin:question"), "algorithm-1", "gumbel", 0.5, 3, 125, 200, True)

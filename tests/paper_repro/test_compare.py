@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from figures.names import method_name, watermark_name
-from figures.watermarks import draw_watermark_figure, draw_watermarks
-from paper_repro.compare import watermark_claims, watermark_table
-from paper_repro.detection import CellEvidence, fit_detectors
+from figures.experiment.names import method_name, watermark_name
+from figures.experiment.watermarks import draw_watermark_figure, draw_watermarks
 from paper_repro.presets import Cell, PromptSet
-from paper_repro.sequential import SequentialTrial, share_table
+from paper_repro.report.compare import watermark_claims, watermark_table
+from paper_repro.trials.fixed import CellEvidence, fit_detectors
+from paper_repro.trials.sequential import SequentialTrial, share_table
 from tradeoff.decoders import Completed, SynthID, heavy_water, simplex_water
 from tradeoff.detection.choice import default_bets, default_detector
 from tradeoff.detection.fixed.transport import AuthorsTest

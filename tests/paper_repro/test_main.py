@@ -7,7 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from figures import figure_1
+from figures.curves import figure_1
 from paper_repro.__main__ import run
 from tradeoff.curves.monte_carlo import DEFAULT_SEEDS
 

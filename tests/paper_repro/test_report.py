@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from jinja2 import UndefinedError
 
-from paper_repro.report import Section, write_report
+from paper_repro.report.page import Section, write_report
 from tests.helpers.pages import HOSTILE, SHOWN, read_page
 from tradeoff.display.html import environment
 from tradeoff.errors import FileError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from paper_repro.sections import _detection_table
+from paper_repro.report.sections import _detection_table
 
 
 def test_arms_of_different_lengths_stand_in_one_table() -> None:

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from figures.sequential import draw_sequential_figure, draw_shares
-from paper_repro.detection import CellEvidence, Fold
+from figures.experiment.shares import draw_sequential_figure, draw_shares
 from paper_repro.presets import Cell, PromptSet
-from paper_repro.replays import BUCKETS
-from paper_repro.sequential import (
+from paper_repro.trials.fixed import CellEvidence, Fold
+from paper_repro.trials.replays import BUCKETS
+from paper_repro.trials.sequential import (
     ALPHAS,
     SequentialTrial,
     sequential_table,

@@ -10,8 +10,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from sims import anchored_buckets, anchored_optimality, anchored_validity, sequential_detectors
-from sims.anchored_buckets import zipf_pair
+from sims.anchored import buckets as anchored_buckets
+from sims.anchored import detectors as sequential_detectors
+from sims.anchored import optimality as anchored_optimality
+from sims.anchored import validity as anchored_validity
+from sims.anchored.buckets import zipf_pair
 from sims.report import judge
 from sims.statements import STATEMENTS, evaluate
 from tradeoff import laws

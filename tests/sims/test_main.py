@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 from sims import statements
 from sims.__main__ import QUICK_SIZE, app
-from sims.report import compare
 from sims.statements import STATEMENTS, evaluate
+from sims.tools.rows import compare
 
 runner = CliRunner()
 

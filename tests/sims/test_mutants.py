@@ -7,8 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from sims.report import Row, judge
+from sims.report import judge
 from sims.statements import STATEMENTS, evaluate
+from sims.tools.rows import Row
 from tradeoff import laws
 from tradeoff.curves import measures, pairs
 from tradeoff.decoders import synthid

@@ -14,8 +14,8 @@ import pytest
 from typer.testing import CliRunner
 
 from sims.__main__ import app
-from sims.real_pair import check
-from sims.real_texts import Decay
+from sims.real_pair.statement import check
+from sims.real_pair.texts import Decay
 from sims.report import judge
 from tests.helpers.tiny import VOCABULARY
 from tests.sims.test_mutants import (

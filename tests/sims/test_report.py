@@ -10,16 +10,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from sims.report import (
-    LEVEL,
-    Row,
-    compare,
-    goodness_of_fit,
-    judge,
-    mean_and_error,
-    print_table,
-    write_summary,
-)
+from sims.report import LEVEL, judge, print_table, write_summary
+from sims.tools.rows import Row, compare, goodness_of_fit, mean_and_error
 from tradeoff.display.console import stderr
 
 

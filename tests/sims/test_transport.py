@@ -12,11 +12,13 @@ import pandas as pd
 import pytest
 from scipy import special
 
-from sims import transport_minimax, transport_tails, transport_two_atoms
-from sims.common import FEWEST
 from sims.report import judge
 from sims.statements import STATEMENTS, evaluate
-from sims.transport_solvers import LAWS, measured
+from sims.tools.common import FEWEST
+from sims.transport import minimax as transport_minimax
+from sims.transport import tails as transport_tails
+from sims.transport import two_atoms as transport_two_atoms
+from sims.transport.solvers import LAWS, measured
 from tradeoff.decoders import SimplexScores
 from tradeoff.optimal_transport import gaps, solvers
 from tradeoff.optimal_transport.gaps import ScoreLaw, sorted_gap, two_atom_gap

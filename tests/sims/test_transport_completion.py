@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from scipy import integrate
 
-from sims import transport_completion
-from sims.common import FEWEST
 from sims.report import judge
 from sims.statements import STATEMENTS, evaluate
-from sims.transport_completion import race_score
+from sims.tools.common import FEWEST
+from sims.transport import completion as transport_completion
+from sims.transport.completion import race_score
 from tests.helpers.support import Z
 from tradeoff.decoders import Completed, GumbelMax
 from tradeoff.kernels.methods import Algorithm1

@@ -21,7 +21,7 @@ _CHECKOUT = (
     "pyproject.toml",
     "README.md",
     "LICENSE",
-    "figures/figure_1.py",
+    "figures/curves/figure_1.py",
     "paper_repro/presets/quick.toml",
     "paper_repro/templates/report.css",
     "paper_repro/templates/report.html",

@@ -17,7 +17,14 @@ from tests.versions.lock import ROOT
 WHEEL = ("tradeoff/data/prompts.jsonl", "tradeoff/data/families.json", "tradeoff/data/jump.safetensors")
 WHEEL += ("tradeoff/templates/evidence.css", "tradeoff/templates/evidence.html", "tradeoff/cli/__main__.py")
 WHEEL += ("tradeoff-1.dist-info/METADATA",)
-SOURCE = (".ci/run", "constraints.txt", "pyproject.toml", "README.md", "LICENSE", "figures/figure_1.py")
+SOURCE = (
+    ".ci/run",
+    "constraints.txt",
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+    "figures/curves/figure_1.py",
+)
 SOURCE += ("paper_repro/presets/quick.toml", "sims/__main__.py", "tests/conftest.py")
 SOURCE += ("paper_repro/templates/report.css", "paper_repro/templates/report.html")
 SOURCE += ("tradeoff/data/prompts.jsonl", "tradeoff/templates/evidence.html")
@@ -45,7 +52,7 @@ def test_archives_as_they_should_be(tmp_path: Path) -> None:
     assert complaints(source(tmp_path, SOURCE), SOURCE) == []
 
 
-@pytest.mark.parametrize("extra", ["figures/figure_1.py", "tests/conftest.py", "stray.py"])
+@pytest.mark.parametrize("extra", ["figures/curves/figure_1.py", "tests/conftest.py", "stray.py"])
 def test_a_wheel_puts_nothing_beside_its_package(tmp_path: Path, extra: str) -> None:
     (said,) = complaints(wheel(tmp_path, [*WHEEL, extra]), [extra])
     assert said.endswith(f"holds {extra.split('/')[0]}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tradeoff._lazy import lazy
 
 if TYPE_CHECKING:
+    from tradeoff.curves.averaged import AveragedPlane, average_plane, check_paired_seeds
     from tradeoff.curves.drawing import draw_curve, draw_points, plot_curves, style_axes
     from tradeoff.curves.example import PAPER_P, PAPER_Q
     from tradeoff.curves.families import CLASSES, curve, linear_parts
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     )
     from tradeoff.curves.monte_carlo import DEFAULT_SEEDS, check_seeds, simulate
     from tradeoff.curves.pairs import ExactPairs, SampledPairs, sample_pairs
+    from tradeoff.curves.planes import Planes, planes_table
     from tradeoff.curves.setting import Setting
     from tradeoff.curves.splicing import GoogleEntropy, HuEntropy, spliced_law
     from tradeoff.decoders import race_coupling, race_diagonal
@@ -37,14 +39,18 @@ __all__ = [
     "DEFAULT_SEEDS",
     "PAPER_P",
     "PAPER_Q",
+    "AveragedPlane",
     "Curve",
     "ExactPairs",
     "GoogleEntropy",
     "HuEntropy",
     "LinearEfficiency",
     "OperatingPoint",
+    "Planes",
     "SampledPairs",
     "Setting",
+    "average_plane",
+    "check_paired_seeds",
     "check_seeds",
     "curve",
     "draw_curve",
@@ -57,6 +63,7 @@ __all__ = [
     "linear_strength",
     "most_efficient",
     "non_dominated",
+    "planes_table",
     "plot_curves",
     "race_coupling",
     "race_diagonal",
@@ -70,6 +77,11 @@ __all__ = [
 ]
 
 _HOMES = {
+    "curves.averaged": (
+        "AveragedPlane",
+        "average_plane",
+        "check_paired_seeds",
+    ),
     "curves.drawing": (
         "draw_curve",
         "draw_points",
@@ -113,6 +125,10 @@ _HOMES = {
         "ExactPairs",
         "SampledPairs",
         "sample_pairs",
+    ),
+    "curves.planes": (
+        "Planes",
+        "planes_table",
     ),
     "curves.setting": ("Setting",),
     "curves.splicing": (

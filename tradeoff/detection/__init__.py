@@ -42,6 +42,7 @@ from tradeoff.detection.fixed.simplexwater import SimplexSum
 from tradeoff.detection.fixed.synthid import MeanBits, WeightedMeanBits, scored_rounds
 from tradeoff.detection.fixed.transport import AuthorsTest, LatticeDetector, RankRatio, rank_log_bets
 from tradeoff.detection.forecast import Forecast, power, probabilities_of_entropy
+from tradeoff.detection.growth import growth_of_classes, growth_of_stakes
 from tradeoff.detection.sequential import Sequential, SequentialResult, log_e_values, of_e_values
 from tradeoff.detection.with_models.draft_aware import (
     Anchored,
@@ -107,6 +108,8 @@ __all__ = [
     "fit_bayes",
     "fit_eps",
     "fit_tau",
+    "growth_of_classes",
+    "growth_of_stakes",
     "hit_log_bets",
     "load_bayes",
     "log_e_values",

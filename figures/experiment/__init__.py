@@ -1,0 +1,1 @@
+"""Figures of the detection experiment, from its tables."""

@@ -1,0 +1,83 @@
+"""Watermarks compared: share of texts detected by bets, by the number of tokens read.
+
+python -m figures.experiment.watermarks paper_repro/results/transport
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import typer
+
+from figures.experiment.names import method_name, watermark_name
+from figures.experiment.shares import Style, read_shares, share_panels
+from tradeoff.display import exit_on_bad_input, print_written, stdout
+from tradeoff.plotting import COLORS, Figure, save_figure
+
+__all__ = ["draw_watermark_figure", "draw_watermarks"]
+
+_ALPHA = 0.01
+_STYLES = {
+    "gumbel": ("black", "-"),
+    "synthid": ("sky", "-"),
+    "simplexwater": ("green", "-"),
+    "heavywater:lognormal": ("vermilion", "-"),
+    "heavywater:gamma": ("orange", "-"),
+}
+
+
+def draw_watermarks(table: pd.DataFrame, alpha: float = _ALPHA) -> Figure:
+    """Share of texts detected by bets at level `alpha`: without speculation above, with it below.
+
+    Args:
+        table: of `paper_repro.trials.sequential.share_table`.
+        alpha: one of its levels.
+    """
+    part = table[(table["alpha"] == alpha) & (table["kind"] == "betting")]
+    plain, speculative = part[part["method"] == "basic"], part[part["method"] != "basic"]
+    groups = [(f"no speculation, T = {t:g}", group) for t, group in plain.groupby("temperature")]
+    groups += [(f"speculation, T = {t:g}", group) for t, group in speculative.groupby("temperature")]
+    panels = []
+    for title, group in groups:
+        curves = group.groupby(["method", "watermark"], sort=False)
+        styled = [(_style(str(method), str(mark)), curve) for (method, mark), curve in curves]
+        panels.append((title, styled))
+    return share_panels(panels, f"Detected by bets so far, with error at most {alpha:g} at any time")
+
+
+def draw_watermark_figure(folder: Path) -> list[Path]:
+    """watermarks.png beside the table in `folder`; nothing if it holds fewer than two watermarks.
+
+    Raises:
+        FileError: if the table is missing or is none.
+    """
+    table = read_shares(folder)
+    if table.empty or table["watermark"].nunique() < 2:
+        return []
+    save_figure(draw_watermarks(table), [folder / "watermarks.png"])
+    return [folder / "watermarks.png"]
+
+
+def _style(method: str, watermark: str) -> Style:
+    """Colour, line and label; with speculation lines are broken where nothing was completed."""
+    completed = watermark.startswith("completed:")
+    kind = watermark.removeprefix("completed:")
+    color, line = next((style for name, style in _STYLES.items() if kind.startswith(name)), ("grey", "-"))
+    if "sinkhorn" in kind:
+        line = ":"
+    if method == "basic":
+        return COLORS[color], line, watermark_name(watermark)
+    line = "-." if completed else "--"
+    return COLORS[color], line, f"{watermark_name(watermark)}, {method_name(method)}"
+
+
+def main(folder: Annotated[Path, typer.Argument(help="Folder with sequential_shares.csv.")]) -> None:
+    """Draw the picture again from the table of a run."""
+    with exit_on_bad_input():
+        print_written(stdout(), draw_watermark_figure(folder))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,1 @@
+"""The report of an experiment: its page, its sections, the papers' claims."""

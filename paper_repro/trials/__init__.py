@@ -1,0 +1,1 @@
+"""Trials of detectors on generated texts."""

@@ -1,0 +1,1 @@
+"""The second paper: e-values that may be stopped at any time."""

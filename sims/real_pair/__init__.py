@@ -1,0 +1,1 @@
+"""The first paper on a real pair of models."""

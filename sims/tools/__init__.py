@@ -1,0 +1,1 @@
+"""What the statements share: rows and verdicts, settings, laws of kernels."""

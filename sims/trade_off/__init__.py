@@ -1,0 +1,1 @@
+"""The first paper: the trade-off and its end."""

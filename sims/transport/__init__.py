@@ -1,0 +1,1 @@
+"""The third paper: watermarks by optimal transport."""

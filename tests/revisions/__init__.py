@@ -1,0 +1,1 @@
+"""The present code against that of another revision."""
