@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tradeoff import _moved
 from tradeoff._lazy import lazy
 
 if TYPE_CHECKING:
@@ -120,3 +121,4 @@ __getattr__, __dir__, _known = lazy(
     _HOMES,
     ("anchored", "curves", "decoders", "detection", "kernels", "llm", "optimal_transport"),
 )
+_moved.install()

@@ -1,7 +1,7 @@
 """Figure 1 of "Anchored E-Watermarking": the solver's objective by iteration, against J*.
 
-    python -m figures.anchored.growth           pdf, png and csv in figures/results
-    python -m figures.anchored.growth --check   every reference value, beside what is computed
+    python -m figures anchored_figure_1           pdf, png and csv in figures/results
+    python -m figures anchored_figure_1 --check   every reference value, beside what is computed
 
 The convex programme for the best e-value against the worst target (`tradeoff.anchored.programme`), for two
 tokens and three anchors (p, 1-p), is stopped after 1, 2, ..., 30 interior-point iterations. It finds J*, the
@@ -23,7 +23,7 @@ from tradeoff.display import exit_on_bad_input, print_written, stdout
 from tradeoff.files import output_folder, write_table
 from tradeoff.plotting import COLORS, Figure, new_figure, save_figure
 
-__all__ = ["ANCHORS", "DELTA", "compute", "draw_anchored_figure_1", "main", "references"]
+__all__ = ["ANCHORS", "DELTA", "compute", "draw", "draw_anchored_figure_1", "references"]
 
 RESULTS = Path("figures/results")
 #: Probability of the first of two tokens, and how its anchor is drawn.
@@ -130,12 +130,3 @@ def draw(
         if check:
             raise typer.Exit(0 if print_references(stdout(), references()) else 1)
         print_written(stdout(), draw_anchored_figure_1(out))
-
-
-def main() -> None:
-    """Entry point."""
-    typer.run(draw)
-
-
-if __name__ == "__main__":
-    main()

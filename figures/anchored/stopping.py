@@ -1,7 +1,7 @@
 """Figure 2 of "Anchored E-Watermarking": tokens to detect, E[tau] / log(1/alpha), against alpha.
 
-    python -m figures.anchored.stopping           pdf, png and csv in figures/results
-    python -m figures.anchored.stopping --check   every reference value, beside what is computed
+    python -m figures anchored_figure_2           pdf, png and csv in figures/results
+    python -m figures anchored_figure_2 --check   every reference value, beside what is computed
 
 Two tokens with anchor (p, 1-p), e* for delta = 0.1, and the worst target: eps = delta/2 of the mass moved to
 the first token, so that (token, seed) is (0, 0), (1, 1) or (0, 1) with probability p, 1-p-eps and eps. Each
@@ -27,7 +27,7 @@ from tradeoff.display import exit_on_bad_input, print_written, stdout
 from tradeoff.files import output_folder, write_table
 from tradeoff.plotting import COLORS, Figure, new_figure, save_figure
 
-__all__ = ["DELTA", "compute", "draw_anchored_figure_2", "main", "references", "worst_walk"]
+__all__ = ["DELTA", "compute", "draw", "draw_anchored_figure_2", "references", "worst_walk"]
 
 RESULTS = Path("figures/results")
 DELTA = 0.1
@@ -176,12 +176,3 @@ def draw(
         if check:
             raise typer.Exit(0 if print_references(stdout(), references(paths, seed)) else 1)
         print_written(stdout(), draw_anchored_figure_2(out, paths=paths, seed=seed))
-
-
-def main() -> None:
-    """Entry point."""
-    typer.run(draw)
-
-
-if __name__ == "__main__":
-    main()

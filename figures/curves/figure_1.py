@@ -1,8 +1,8 @@
 """Figure 1: trade-off curves of watermark strength against sampling efficiency, on the paper's P and Q.
 
-    python -m figures.curves.figure_1                  pdf, png and csv in figures/results
-    python -m figures.curves.figure_1 --as-published   with what the published figure shows, dotted
-    python -m figures.curves.figure_1 --check          every reference value, beside what is computed
+    python -m figures figure_1                  pdf, png and csv in figures/results
+    python -m figures figure_1 --as-published   with what the published figure shows, dotted
+    python -m figures figure_1 --check          every reference value, beside what is computed
 
 The Gumbel-max curves are exact. SynthID is simulated; its standard errors are in the csv.
 
@@ -32,7 +32,7 @@ from tradeoff.files import output_folder, write_table
 from tradeoff.laws import entropy, overlap
 from tradeoff.plotting import COLORS, Axes, save_figure
 
-__all__ = ["compute", "draw_figure_1", "main"]
+__all__ = ["compute", "draw", "draw_figure_1"]
 
 RESULTS = Path("figures/results")
 GAMMA = np.linspace(0, 1, 41)
@@ -162,12 +162,3 @@ def draw(
         if check:
             raise typer.Exit(0 if check_references(stdout(), seeds=seeds, seed=seed) else 1)
         print_written(stdout(), draw_figure_1(out, seeds=seeds, seed=seed, as_published=as_published))
-
-
-def main() -> None:
-    """Entry point."""
-    typer.run(draw)
-
-
-if __name__ == "__main__":
-    main()

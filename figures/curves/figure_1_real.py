@@ -1,8 +1,8 @@
 """Figure 1 on a real draft/target pair: next-token distributions over the whole vocabulary.
 
-    python -m figures.curves.figure_1_real                       the built-in pair, 200 positions
-    python -m figures.curves.figure_1_real --target T --draft D  another pair
-    python -m figures.curves.figure_1_real --redraw              from the saved pairs, without the model
+    python -m figures figure_1_real                       the built-in pair, 200 positions
+    python -m figures figure_1_real --target T --draft D  another pair
+    python -m figures figure_1_real --redraw              from the saved pairs, without the model
 
 Writes to figures/results: figure_1_real (averaged planes) and figure_1_real_positions (the spread over
 positions) as pdf and png, both tables as csv, and next_token_pairs.npz with the full rows.
@@ -29,7 +29,7 @@ from tradeoff.workers import worker_pool
 if TYPE_CHECKING:
     from tradeoff.llm import NextTokenPairs
 
-__all__ = ["draw_real_figure", "main"]
+__all__ = ["draw", "draw_real_figure"]
 
 RESULTS = Path("figures/results")
 TEMPERATURES = (1.0, 0.7, 0.5)
@@ -269,12 +269,3 @@ def draw(
             redraw=redraw,
         )
         print_written(stdout(), written)
-
-
-def main() -> None:
-    """Entry point."""
-    typer.run(draw)
-
-
-if __name__ == "__main__":
-    main()

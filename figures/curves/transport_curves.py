@@ -1,6 +1,6 @@
 """Trade-off curves of transport watermarks and of completed ones, on the paper's P and Q.
 
-    python -m figures.curves.transport_curves      pdf, png and csv in figures/results
+    python -m figures transport_curves      pdf, png and csv in figures/results
 
 Every class of `tradeoff.curves.families`, in four groups:
 
@@ -48,7 +48,7 @@ from tradeoff.laws import entropy, overlap
 from tradeoff.optimal_transport import Sinkhorn
 from tradeoff.plotting import COLORS, Figure, Line2D, new_figure, save_figure
 
-__all__ = ["GROUPS", "Pair", "compute", "curves_table", "draw_transport_curves", "main"]
+__all__ = ["GROUPS", "Pair", "compute", "curves_table", "draw", "draw_transport_curves"]
 
 RESULTS = Path("figures/results")
 GAMMA = np.linspace(0, 1, 21)
@@ -259,12 +259,3 @@ def draw(
     """Draw trade-off curves of transport watermarks and completed ones."""
     with exit_on_bad_input():
         print_written(stdout(), draw_transport_curves(out, seeds=seeds, seed=seed))
-
-
-def main() -> None:
-    """Entry point."""
-    typer.run(draw)
-
-
-if __name__ == "__main__":
-    main()

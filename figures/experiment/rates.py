@@ -1,6 +1,6 @@
 """Figures 2 to 7 of the paper and their companions, from the tables of the detection experiment.
 
-python -m figures.experiment.rates paper_repro/results/small
+python -m figures rates paper_repro/results/small
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tradeoff.display import exit_on_bad_input, print_written, stdout
 from tradeoff.errors import FileError
 from tradeoff.plotting import COLORS, Axes, Figure, new_figure, save_figure
 
-__all__ = ["draw_detection_figures", "draw_edits", "draw_power", "draw_roc", "draw_steps", "draw_tpr"]
+__all__ = ["draw", "draw_detection_figures", "draw_edits", "draw_power", "draw_roc", "draw_steps", "draw_tpr"]
 
 #: Colour and line of (method, detector); the same in all figures.
 _STYLES: dict[tuple[str, str], tuple[str, str, str]] = {
@@ -320,7 +320,3 @@ def draw(
     """Draw the figures of the detection experiment again from its tables."""
     with exit_on_bad_input():
         print_written(stdout(), draw_detection_figures(folder))
-
-
-if __name__ == "__main__":
-    typer.run(draw)

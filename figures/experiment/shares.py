@@ -1,6 +1,6 @@
 """Sequential detection: share of texts detected by the number of tokens read, from an experiment's tables.
 
-python -m figures.experiment.shares paper_repro/results/sequential
+python -m figures shares paper_repro/results/sequential
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tradeoff.display import exit_on_bad_input, print_written, stdout
 from tradeoff.errors import FileError
 from tradeoff.plotting import COLORS, Figure, Line2D, new_figure, save_figure
 
-__all__ = ["Style", "draw_sequential_figure", "draw_shares", "read_shares", "share_panels"]
+__all__ = ["Style", "draw", "draw_sequential_figure", "draw_shares", "read_shares", "share_panels"]
 
 #: Colour, line and label.
 Style = tuple[str, str, str]
@@ -126,11 +126,7 @@ def _style(test: str, kind: str) -> Style:
     return COLORS["black"], ":" if test == "mean of bits" else "-", f"{test}, {kind}"
 
 
-def main(folder: Annotated[Path, typer.Argument(help="Folder with sequential_shares.csv.")]) -> None:
+def draw(folder: Annotated[Path, typer.Argument(help="Folder with sequential_shares.csv.")]) -> None:
     """Draw the picture again from the table of a run."""
     with exit_on_bad_input():
         print_written(stdout(), draw_sequential_figure(folder))
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -1,6 +1,6 @@
 """Watermarks compared: share of texts detected by bets, by the number of tokens read.
 
-python -m figures.experiment.watermarks paper_repro/results/transport
+python -m figures watermarks paper_repro/results/transport
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from figures.experiment.shares import Style, read_shares, share_panels
 from tradeoff.display import exit_on_bad_input, print_written, stdout
 from tradeoff.plotting import COLORS, Figure, save_figure
 
-__all__ = ["draw_watermark_figure", "draw_watermarks"]
+__all__ = ["draw", "draw_watermark_figure", "draw_watermarks"]
 
 _ALPHA = 0.01
 _STYLES = {
@@ -73,11 +73,7 @@ def _style(method: str, watermark: str) -> Style:
     return COLORS[color], line, f"{watermark_name(watermark)}, {method_name(method)}"
 
 
-def main(folder: Annotated[Path, typer.Argument(help="Folder with sequential_shares.csv.")]) -> None:
+def draw(folder: Annotated[Path, typer.Argument(help="Folder with sequential_shares.csv.")]) -> None:
     """Draw the picture again from the table of a run."""
     with exit_on_bad_input():
         print_written(stdout(), draw_watermark_figure(folder))
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -1,7 +1,7 @@
 """Detection gaps of optimal-transport watermarks: which score is best in text of which predictability.
 
-    python -m figures.transport.gaps           pdf, png and csv of both figures in figures/results
-    python -m figures.transport.gaps --check   every reference value, beside what is computed
+    python -m figures transport_gaps           pdf, png and csv of both figures in figures/results
+    python -m figures transport_gaps --check   every reference value, beside what is computed
 
 Two tokens of mass lambda and 1 - lambda, the worst law as predictable as that, and side information of
 infinitely many values (`tradeoff.optimal_transport.gaps`): transport_gaps is the gap D against lambda, in
@@ -46,7 +46,7 @@ from tradeoff.optimal_transport import (
 )
 from tradeoff.plotting import COLORS, Axes, Figure, new_figure, save_figure
 
-__all__ = ["CROSSINGS", "GAPS", "compute", "compute_tails", "draw_transport_gaps", "main", "references"]
+__all__ = ["CROSSINGS", "GAPS", "compute", "compute_tails", "draw", "draw_transport_gaps", "references"]
 
 RESULTS = Path("figures/results")
 DEFAULT_DRAWS = 1_000_000
@@ -334,12 +334,3 @@ def draw(
         if check:
             raise typer.Exit(0 if print_references(stdout(), references(draws, seed)) else 1)
         print_written(stdout(), draw_transport_gaps(out))
-
-
-def main() -> None:
-    """Entry point."""
-    typer.run(draw)
-
-
-if __name__ == "__main__":
-    main()

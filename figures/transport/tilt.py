@@ -1,8 +1,8 @@
 """Detection against distortion: what a tilt buys SimplexWater and HeavyWater at positions of real text.
 
-    python -m figures.transport.tilt     pdf, png and csv in figures/results
+    python -m figures transport_tilt     pdf, png and csv in figures/results
 
-Next-token laws are those that `python -m figures.curves.figure_1_real` has saved, one position a text, cut to their
+Next-token laws are those that `python -m figures figure_1_real` has saved, one position a text, cut to their
 50 most probable tokens for every watermark alike. `tilt` multiplies the laws given s by exp(tilt f): tokens
 score higher, and their mean law leaves P. It acts on what a plan leaves to chance, hence on Sinkhorn's soft
 laws; exact plans, Gumbel-max and SynthID stand beside them without distortion.
@@ -43,7 +43,7 @@ from tradeoff.laws import entropy, kl_divergence
 from tradeoff.optimal_transport import Sinkhorn, seeded_table
 from tradeoff.plotting import COLORS, Axes, Figure, LogLocator, NullFormatter, new_figure, save_figure
 
-__all__ = ["ALPHA", "compute", "draw_transport_tilt", "main"]
+__all__ = ["ALPHA", "compute", "draw", "draw_transport_tilt"]
 
 RESULTS = Path("figures/results")
 PAIRS = RESULTS / "next_token_pairs.npz"
@@ -235,7 +235,7 @@ def draw_transport_tilt(
     """
     if not pairs.exists():
         raise FileError(
-            f"{pairs} does not exist; python -m figures.curves.figure_1_real makes it in figures/results, or name "
+            f"{pairs} does not exist; python -m figures figure_1_real makes it in figures/results, or name "
             "another file by --pairs"
         )
     # PyTorch takes seconds to import.
@@ -342,12 +342,3 @@ def draw(
     with exit_on_bad_input():
         written = draw_transport_tilt(out, pairs=pairs, texts=texts, seeds=seeds, seed=seed)
         print_written(stdout(), written)
-
-
-def main() -> None:
-    """Entry point."""
-    typer.run(draw)
-
-
-if __name__ == "__main__":
-    main()

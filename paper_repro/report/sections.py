@@ -121,7 +121,7 @@ def sections(
             for cell in preset.cells()
         ]
     )
-    drawn = "python -m figures.experiment.rates FOLDER draws the pictures again from the tables."
+    drawn = "python -m figures rates FOLDER draws the pictures again from the tables."
     return [
         Section(
             "Claims",
@@ -203,7 +203,7 @@ def sections(
                 "Medians with 95% intervals; 'fewer' is the reduction of the median against the best test by "
                 "Bonferroni on the same texts.",
                 _overlaps(speed),
-                "python -m figures.experiment.shares FOLDER draws the picture again from the tables.",
+                "python -m figures shares FOLDER draws the picture again from the tables.",
             ],
             [("Tokens to detection, prompts pooled", _sequential_rows(tables["sequential"]))],
             pictured("sequential"),
@@ -217,7 +217,7 @@ def sections(
                 "lengths counts at which a look does not find the text. Means, where a text that is not "
                 "detected counts as detected at its end; 'fewer' is 1 less the ratio of means to Gumbel-max "
                 "without speculation at the same temperature, with a 95% interval.",
-                "python -m figures.experiment.watermarks FOLDER draws the picture again from the tables.",
+                "python -m figures watermarks FOLDER draws the picture again from the tables.",
             ],
             [("By watermark, prompts pooled", _watermark_rows(tables["watermarks"]))],
             pictured("watermarks"),

@@ -3,7 +3,7 @@
 Statements: Lemma 3.1 and Theorem 4.1 (acceptance 1 - TV, strength up to Ent(P)), and Theorem 3.1 (the
 p-value falls with the mean strength of the text), where P and Q are not made up but those of the built-in
 target and its layer-skip draft, over the whole vocabulary of 49,152 tokens, at positions of the target's own
-texts and of human prose (those of `python -m figures.curves.figure_1_real`).
+texts and of human prose (those of `python -m figures figure_1_real`).
 
 Assumptions: those of the statements; the positions are given, and all error bars are conditional on them.
 

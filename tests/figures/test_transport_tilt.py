@@ -147,5 +147,5 @@ def test_files(tmp_path, monkeypatch) -> None:
 def test_missing_pairs_name_the_command_that_makes_them(tmp_path) -> None:
     result = CliRunner().invoke(app(), ["--pairs", str(tmp_path / "none.npz"), "--out", str(tmp_path)])
     assert result.exit_code == 2
-    assert "python -m figures.curves.figure_1_real" in result.output
+    assert "python -m figures figure_1_real" in result.output
     assert "Traceback" not in result.output
