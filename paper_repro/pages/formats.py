@@ -1,0 +1,42 @@
+"""Numbers and tables as Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+__all__ = ["between", "markdown_table", "number", "percent", "plus_minus"]
+
+
+def number(value: float, digits: int) -> str:
+    """With so many digits behind the point, a true minus sign, and a dash for what is not finite."""
+    return "–" if not math.isfinite(value) else f"{value:.{digits}f}".replace("-", "−")
+
+
+def percent(value: float, digits: int = 0) -> str:
+    """A share in hundredths."""
+    return f"{number(100 * value, digits)}%"
+
+
+def plus_minus(value: float, error: float, digits: int) -> str:
+    """An estimate and its standard error."""
+    return f"{number(value, digits)} ± {number(error, digits)}"
+
+
+def between(value: float, low: float, high: float, digits: int) -> str:
+    """An estimate and the ends of its interval."""
+    return f"{number(value, digits)} ({number(low, digits)} to {number(high, digits)})"
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown; vertical bars in cells are escaped.
+
+    Raises:
+        ValueError: for a row of another length than the heading's.
+    """
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for row in rows:
+        if len(row) != len(head):
+            raise ValueError(f"row {row} has {len(row)} cells; the heading has {len(head)}")
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
+    return "\n".join(lines)
