@@ -26,8 +26,8 @@ class Command:
     """`python -m MODULE ARGUMENTS`.
 
     Attributes:
-        modules: names of the module; of one that has moved the old name too. A checkout is asked for the
-            first that it has.
+        modules: names of the module, `MODULE:WORD` where a word comes before the arguments; of one that has
+            moved the old name too. A checkout is asked for the first that it has.
         arguments: as in a shell, all paths relative to the folder of the step.
         into: file for standard output; it goes to the log if this is empty.
     """
@@ -113,20 +113,23 @@ to the next village for more – “quickly,” they were told, though it was se
 """
 
 
-#: The modules of figures that write tables, by the names of their steps; of one that has moved `NEW|OLD`.
+#: The figures that write tables, by the names of their steps; where a command has moved `NEW|OLD`.
 _FIGURES = {
-    "figure_1": "figures.curves.figure_1",
-    "figure_1_real": "figures.curves.figure_1_real",
-    "transport_curves": "figures.curves.transport_curves",
-    "transport_gaps": "figures.transport.gaps",
-    "transport_tilt": "figures.transport.tilt",
-    "anchored_figure_1": "figures.anchored.growth",
-    "anchored_figure_2": "figures.anchored.stopping",
+    name: f"figures:{name}|figures.{name}"
+    for name in (
+        "figure_1",
+        "figure_1_real",
+        "transport_curves",
+        "transport_gaps",
+        "transport_tilt",
+        "anchored_figure_1",
+        "anchored_figure_2",
+    )
 }
 
 
 def _command(line: str, into: str = "") -> Command:
-    """From a line for a shell, without `python -m`; `NEW|OLD` names a module that has moved."""
+    """From a line for a shell, without `python -m`; `NEW|OLD` names a command that has moved."""
     modules, *arguments = line.split()
     return Command(tuple(modules.split("|")), tuple(arguments), into)
 

@@ -84,8 +84,9 @@ class Code:
         Returns:
             Why it failed; empty if it did not.
         """
-        module = next(filter(self._has, command.modules), command.modules[0])
-        words = [sys.executable, "-P", "-c", _RUN, str(self.root), module, *command.arguments]
+        module, *before = next(filter(self._has, command.modules), command.modules[0]).split(":")
+        arguments = [*before, *command.arguments]
+        words = [sys.executable, "-P", "-c", _RUN, str(self.root), module, *arguments]
         variables = {name: value for name, value in os.environ.items() if name not in _LEFT_OUT}
         variables |= ENVIRONMENT | {"PYTHONPATH": str(self.root)}
         with (folder / command.into).open("wb") if command.into else nullcontext(log) as into:
@@ -103,10 +104,10 @@ class Code:
                     process.kill()
                     process.wait()
                 raise
-        return "" if status == 0 else f"{' '.join([module, *command.arguments])} ended with status {status}"
+        return "" if status == 0 else f"{' '.join([module, *arguments])} ended with status {status}"
 
     def _has(self, module: str) -> bool:
-        place = self.root / module.replace(".", "/")
+        place = self.root / module.partition(":")[0].replace(".", "/")
         return place.with_name(place.name + ".py").exists() or (place / "__main__.py").exists()
 
 

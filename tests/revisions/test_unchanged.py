@@ -291,6 +291,22 @@ def test_a_module_that_has_moved(world: World, tmp_path: Path) -> None:
     assert world.runs() == ["one.csv", "one.csv"]
 
 
+def test_a_command_that_has_become_a_word_of_another(world: World, tmp_path: Path) -> None:
+    """`python -m rooms it` for `python -m work`; what both write is told by the same arguments."""
+    (world.root / "tradeoff/rooms.py").write_text(
+        "import runpy, sys\nassert sys.argv.pop(1) == 'it'\n"
+        "runpy.run_module('tradeoff.work', run_name='__main__')\n"
+    )
+    step = world.steps["part/one"]
+    moved = replace(
+        step, commands=(replace(step.commands[0], modules=("tradeoff.rooms:it", "tradeoff.work")),)
+    )
+    old, new = world.outputs(tmp_path / "old"), world.outputs(tmp_path / "new")
+    assert (old.made(step).failed, new.made(moved).failed) == ("", "")
+    assert changes(old.files(step), new.files(moved)) == []
+    assert old.made(step).asked == new.made(moved).asked
+
+
 def test_the_code_must_lie_in_the_checkout(world: World, tmp_path: Path) -> None:
     (world.root / "tradeoff").rename(tmp_path / "elsewhere")
     (world.root / "tradeoff").symlink_to(tmp_path / "elsewhere")
