@@ -5,12 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-__all__ = ["between", "markdown_table", "number", "percent", "plus_minus"]
+__all__ = ["at_most", "between", "markdown_table", "number", "percent", "plus_minus"]
 
 
 def number(value: float, digits: int) -> str:
     """With so many digits behind the point, a true minus sign, and a dash for what is not finite."""
     return "–" if not math.isfinite(value) else f"{value:.{digits}f}".replace("-", "−")
+
+
+def at_most(value: float, digits: int) -> str:
+    """A bound on what was found: rounded up, so that it stays one."""
+    scale = 10.0**digits
+    # Not from 0.07 to 0.08, because 100 times 0.07 is more than 7.
+    return number(math.ceil(value * scale - 1e-9) / scale, digits)
 
 
 def percent(value: float, digits: int = 0) -> str:

@@ -1,0 +1,165 @@
+"""What pages quote: committed tables, reports and summaries, and checks of what is said about them."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+__all__ = [
+    "Claim",
+    "claim",
+    "claims",
+    "experiment_table",
+    "one_row",
+    "require",
+    "said",
+    "statement_table",
+    "summary_note",
+]
+
+_ROOT = Path(__file__).parents[2]
+_EXPERIMENTS = _ROOT / "paper_repro" / "results"
+_STATEMENTS = _ROOT / "sims" / "results"
+_CLAIM = re.compile(
+    r"(?P<seen>seen|not seen): (?P<words>.+) \(difference (?:of mean TPR )?(?P<value>[+-][\d.]+).*"
+    r"95% interval (?P<low>[+-][\d.]+) to (?P<high>[+-][\d.]+)(?:; (?P<remark>.*))?\)"
+)
+
+
+class Claim(NamedTuple):
+    """A line under the heading "Claims" of a report.
+
+    Attributes:
+        words: what is claimed, and of which texts.
+        seen: whether the run shows it.
+        value, low, high: the difference that decides, and its 95% interval.
+        digits: behind the point of these three, as the report has them.
+        remark: why it was not seen; empty if it was.
+    """
+
+    words: str
+    seen: bool
+    value: float
+    low: float
+    high: float
+    digits: int
+    remark: str
+
+
+def require(holds: object, sentence: str) -> None:
+    """Let a page be written only while what it says is so.
+
+    Args:
+        holds: whether the tables say so.
+        sentence: of the page that would become false.
+
+    Raises:
+        ValueError: if they do not.
+    """
+    if not holds:
+        raise ValueError(f"the tables do not say any more that {sentence}; mend the page's template")
+
+
+def experiment_table(run: str, name: str) -> pd.DataFrame:
+    """The table `paper_repro/results/RUN/NAME.csv`."""
+    return pd.read_csv(_EXPERIMENTS / run / f"{name}.csv")
+
+
+def statement_table(name: str) -> pd.DataFrame:
+    """The table `sims/results/NAME.csv`."""
+    return pd.read_csv(_STATEMENTS / f"{name}.csv")
+
+
+def summary_note() -> str:
+    """The line of `sims/results/summary.md` on sizes, seed and level."""
+    return (_STATEMENTS / "summary.md").read_text(encoding="utf-8").split("\n\n")[1]
+
+
+def one_row(table: pd.DataFrame, **where: object) -> pd.Series:
+    """The one row of a table with those values.
+
+    Raises:
+        ValueError: if there is none, or more than one.
+    """
+    found = table
+    for column, value in where.items():
+        found = found[found[column] == value]
+    if len(found) != 1:
+        raise ValueError(f"{len(found)} rows have {where}; a page quotes one")
+    return found.iloc[0]
+
+
+def said(run: str, pattern: str) -> re.Match[str]:
+    """Where the paragraphs of a run's report say something, as a regular expression.
+
+    Raises:
+        ValueError: if they do not, or more than once.
+    """
+    found = [match for text in _Lines.of(run).paragraphs for match in re.finditer(pattern, text)]
+    if len(found) != 1:
+        raise ValueError(f"the report of {run} says {pattern!r} {len(found)} times; a page quotes one")
+    return found[0]
+
+
+def claims(run: str) -> list[Claim]:
+    """What the report of a run says of the papers' claims: paired differences stand in no other file.
+
+    Raises:
+        ValueError: for a line of another form.
+    """
+    found = []
+    for line in _Lines.of(run).items:
+        match = _CLAIM.fullmatch(line)
+        if match is None:
+            raise ValueError(f"the report of {run} has a claim of another form: {line!r}")
+        value, low, high = (float(match[name]) for name in ("value", "low", "high"))
+        digits = len(match["value"].partition(".")[2])
+        seen, remark = match["seen"] == "seen", match["remark"] or ""
+        found.append(Claim(match["words"], seen, value, low, high, digits, remark))
+    return found
+
+
+def claim(run: str, start: str) -> Claim:
+    """The one claim that starts with those words.
+
+    Raises:
+        ValueError: if there is none, or more than one.
+    """
+    found = [one for one in claims(run) if one.words.startswith(start)]
+    if len(found) != 1:
+        raise ValueError(f"{len(found)} claims of {run} start with {start!r}; a page quotes one")
+    return found[0]
+
+
+class _Lines(HTMLParser):
+    """Paragraphs and list items of a report."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.paragraphs: list[str] = []
+        self.items: list[str] = []
+        self._open: list[str] | None = None
+
+    @classmethod
+    def of(cls, run: str) -> _Lines:
+        lines = cls()
+        lines.feed((_EXPERIMENTS / run / "report.html").read_text(encoding="utf-8"))
+        return lines
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        if tag in ("p", "li"):
+            self._open = []
+
+    def handle_data(self, data: str) -> None:
+        if self._open is not None:
+            self._open.append(data)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("p", "li") and self._open is not None:
+            lines = self.paragraphs if tag == "p" else self.items
+            lines.append("".join(self._open))
+            self._open = None
