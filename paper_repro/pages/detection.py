@@ -1,0 +1,264 @@
+"""How much of each watermark is found: preset `small`."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import NamedTuple
+
+import pandas as pd
+
+from paper_repro.pages.formats import at_most, between, markdown_table, number, percent, plus_minus
+from paper_repro.pages.tables import Claim, claim, claims, experiment_table, one_row, require, said
+
+__all__ = ["values"]
+
+_RUN = "small"
+#: The report does not say when, on what and with which versions.
+_MEASURED = "2026-11-22 (Python 3.11, PyTorch 2.13.0, Transformers 5.23.0, 2 cores)"
+#: What a page on "1%" and "0.02" is about.
+_FPR, _ALPHA = 0.01, 0.02
+_SHOWN = (50, 100)
+_SETTING = re.compile(r", [\w:]+, temperature [\d.]+, K = \d+$")
+
+
+class _Row(NamedTuple):
+    """A scheme with a detector; `verdict` where `tradeoff detect --sequential` reads it."""
+
+    shown: str
+    method: str
+    watermark: str
+    detector: str
+    fitted: str
+    verdict: bool = False
+
+
+_GUMBEL = (
+    _Row("**`one-race`**, Aaronson", "one-race", "gumbel", "Aaronson", "no", True),
+    _Row("`single-key`, Aaronson", "single-key", "gumbel", "Aaronson", "no", True),
+    _Row("`algorithm-1`, likelihood ratio", "algorithm-1", "gumbel", "likelihood ratio, two keys", "yes"),
+    _Row("`algorithm-1`, sum of both keys", "algorithm-1", "gumbel", "sum of both keys", "no", True),
+    _Row("`algorithm-1`, Ars-τ (the paper)", "algorithm-1", "gumbel", "Ars-τ", "yes"),
+    _Row("`algorithm-1`, Ars-Prior (the paper)", "algorithm-1", "gumbel", "Ars-Prior", "yes"),
+    _Row("`algorithm-1`, oracle (a bound)", "algorithm-1", "gumbel", "oracle", ""),
+    _Row("no speculation, Aaronson", "basic", "gumbel", "Aaronson", "no", True),
+)
+_SYNTHID = (
+    _Row("`algorithm-1`, Bayes-MLP (the paper)", "algorithm-1", "synthid:30", "Bayes-MLP", "yes"),
+    _Row(
+        "`algorithm-1`, Bayes-Prior, per-token mixture",
+        "algorithm-1",
+        "synthid:30",
+        "Bayes-Prior (per token)",
+        "yes",
+    ),
+    _Row(
+        "`algorithm-1`, Bayes-Prior, per-layer mixture",
+        "algorithm-1",
+        "synthid:30",
+        "Bayes-Prior (per layer)",
+        "yes",
+    ),
+    _Row(
+        "`algorithm-1`, weighted mean of bits",
+        "algorithm-1",
+        "synthid:30",
+        "weighted mean of bits",
+        "no",
+        True,
+    ),
+    _Row("`algorithm-1`, oracle (a bound)", "algorithm-1", "synthid:30", "oracle", ""),
+)
+#: In the words of the page.
+_EDITS = {
+    "substitution": "tokens replaced",
+    "insertion": "tokens inserted",
+    "deletion": "tokens deleted",
+    "truncation": "the end cut off",
+    "pasted into human text": "pasted into human text, in place of the end",
+    "tokenised again": "words tokenised again",
+    "lower case": "all in lower case",
+}
+
+
+def values() -> dict[str, object]:
+    """What the template needs.
+
+    Raises:
+        ValueError: if a table lacks a row, or a sentence of the page has become false.
+    """
+    tpr, speed = experiment_table(_RUN, "tpr"), experiment_table(_RUN, "speed")
+    pooled = tpr[tpr["prompts"] == "both"]
+    longest = pooled["tokens"].max()
+    ours = one_row(pooled, method="one-race", detector="Aaronson", tokens=longest)
+    steps = speed[(speed["method"] == "one-race") & (speed["lookahead"] == ours["lookahead"])]
+    synthid = one_row(pooled, watermark="synthid:30", detector="oracle", tokens=longest)
+    return {
+        "measured": _MEASURED,
+        "texts": int(ours["texts"]),
+        "tokens": int(longest),
+        "lookahead": int(ours["lookahead"]),
+        "temperature": f"{ours['temperature']:g}",
+        "synthid_temperature": f"{synthid['temperature']:g}",
+        "entropy": number((steps["logppl"] - steps["excess_surprise"]).mean(), 1),
+        "first_tokens": said(_RUN, r"over the first (\d+) tokens of every text")[1],
+        "alpha": f"{_ALPHA:g}",
+        "gumbel": _schemes(_GUMBEL, pooled, speed),
+        "synthid": _schemes(_SYNTHID, pooled, speed),
+        "lengths": _lengths(pooled),
+        **_hot(),
+        **_deployed(pooled),
+        **_milliseconds(speed),
+        **_planned(),
+        **_false_positives(pooled, ours),
+        **_edits(),
+        **_claims(),
+    }
+
+
+def _schemes(rows: tuple[_Row, ...], tpr: pd.DataFrame, speed: pd.DataFrame) -> str:
+    verdicts = experiment_table(_RUN, "sequential")
+    head = ["scheme and detector", "fitted?", "tokens a step"]
+    head += [*(f"TPR, {tokens} tokens" for tokens in _SHOWN), "to a verdict"]
+    shown = []
+    for row in rows:
+        scheme = {"method": row.method, "watermark": row.watermark}
+        cells = [row.shown, row.fitted, _tokens_a_step(speed, **scheme)]
+        for tokens in _SHOWN:
+            found = one_row(tpr, **scheme, detector=row.detector, tokens=tokens)
+            cells.append(between(found["tpr"], found["tpr_low"], found["tpr_high"], 2))
+        verdict = ""
+        if row.verdict:
+            read = one_row(verdicts, **scheme, kind="betting", alpha=_ALPHA)
+            verdict = between(read["median"], read["median_low"], read["median_high"], 0)
+        shown.append([*cells, verdict])
+    return markdown_table(head, shown)
+
+
+def _tokens_a_step(speed: pd.DataFrame, method: str, watermark: str) -> str:
+    if method == "basic":
+        return "1"
+    rows = speed[(speed["method"] == method) & (speed["watermark"] == watermark) & (speed["lookahead"] == 3)]
+    require(rows["texts"].nunique() == 1, "both sets of prompts have as many texts")
+    return plus_minus(rows["aatps"].mean(), math.hypot(*rows["aatps_error"]) / len(rows), 2)
+
+
+def _lengths(tpr: pd.DataFrame) -> str:
+    rows = [row for row in (*_GUMBEL, *_SYNTHID) if row.verdict]
+    lengths = sorted(tpr["tokens"].unique())
+    shown = []
+    for row in rows:
+        where = {"method": row.method, "watermark": row.watermark, "detector": row.detector}
+        found = [one_row(tpr, **where, tokens=tokens)["tpr"] for tokens in lengths]
+        name = row.shown if row.watermark == "gumbel" else f"SynthID, {row.shown}"
+        shown.append([name, *(percent(share) for share in found)])
+    return markdown_table(["scheme and detector", *(f"{tokens}" for tokens in lengths)], shown)
+
+
+def _hot() -> dict[str, object]:
+    """Tokens to a verdict at temperature 1, of the run that has it."""
+    read = one_row(
+        experiment_table("sequential", "sequential"),
+        method="one-race",
+        temperature=1.0,
+        kind="betting",
+        alpha=_ALPHA,
+    )
+    return {"hot_tokens": number(read["median"], 0)}
+
+
+def _deployed(tpr: pd.DataFrame) -> dict[str, object]:
+    """What is said for one race, and for SynthID."""
+    standard = claim(_RUN, "AATPS of one-race equals that of standard speculative sampling")
+    require(standard.seen, "one race accepts as many drafts as standard speculative sampling")
+    oracle = claim(_RUN, "one race with the plain Aaronson test reaches the oracle of Algorithm 1")
+    require(oracle.seen, "one race detects as much as Algorithm 1 with the oracle")
+    ars = claim(_RUN, "one-race with Aaronson detects more than algorithm-1 with Ars-τ")
+    require(ars.seen, "one race gains over Ars-τ")
+    prior = claim(_RUN, "Ars-τ detects more than Ars-Prior")
+    require(prior.seen, "Ars-τ is the better of the paper's two detectors")
+    best = {"watermark": "synthid:30", "tokens": _SHOWN[0]}
+    mixture = one_row(tpr, **best, detector="Bayes-Prior (per token)")["tpr"]
+    mean = one_row(tpr, **best, detector="weighted mean of bits")["tpr"]
+    require(mixture > mean, "a Bayesian detector with the per-token mixture finds more than the mean of bits")
+    return {"standard": _interval(standard), "oracle": _interval(oracle), "ars": _interval(ars)}
+
+
+def _milliseconds(speed: pd.DataFrame) -> dict[str, object]:
+    """Wall time of a token, one text at a time, with and without speculation."""
+    gumbel = speed[(speed["watermark"] == "gumbel") & speed["lookahead"].isin([0, 3])]
+    ours, basic = (gumbel[gumbel["method"] == method]["ptt_ms"].mean() for method in ("one-race", "basic"))
+    require(ours > basic, "speculation is slower than none on the built-in pair")
+    return {"ptt": number(ours, 0), "ptt_basic": number(basic, 0)}
+
+
+def _planned() -> dict[str, object]:
+    power = experiment_table(_RUN, "power")
+    return {"planning_error": at_most((power["predicted"] - power["measured"]).abs().max(), 2)}
+
+
+def _false_positives(tpr: pd.DataFrame, ours: pd.Series) -> dict[str, object]:
+    """FPR on human text, at the full length."""
+    require(ours["fpr_low"] <= _FPR <= ours["fpr_high"], "the measured FPR agrees with the nominal one")
+    all_rows = tpr[tpr["tokens"] == ours["tokens"]]
+    passages = said(_RUN, r"measured on (\d+) passages of human text under (\d+) random keys")
+    return {
+        "fpr": percent(ours["fpr"], 2),
+        "fpr_low": percent(ours["fpr_low"], 2),
+        "fpr_high": percent(ours["fpr_high"], 2),
+        "fpr_least": percent(all_rows["fpr"].min(), 2),
+        "fpr_most": percent(all_rows["fpr"].max(), 2),
+        "passages": passages[1],
+        "keys": f"{int(passages[2]):,}",
+    }
+
+
+def _edits() -> dict[str, object]:
+    table = experiment_table(_RUN, "edits")
+    ours = table[(table["method"] == "one-race") & (table["detector"] == "Aaronson")]
+    shown = []
+    for edit, words in _EDITS.items():
+        part = ours[ours["edit"] == edit]
+        require(len(part), f"texts were tried with {words}")
+        whole = len(part) == 1 and part["share"].iloc[0] == 1
+        found = [
+            percent(row["tpr"]) if whole else f"{percent(row['tpr'])} after {percent(row['share'])}"
+            for _, row in part.iterrows()
+        ]
+        shown.append([words, ", ".join(found)])
+    most = one_row(ours, edit="substitution", share=0.3)
+    require(most["tpr"] < 0.15, "little is left after three tokens in ten were replaced")
+    return {
+        "unedited": percent(one_row(ours, edit="none")["tpr"]),
+        "edits": markdown_table(["edit", "found, after which share of the text was changed"], shown),
+    }
+
+
+def _claims() -> dict[str, object]:
+    found = claims(_RUN)
+    rows = [
+        [_SETTING.sub("", one.words), _interval(one), "yes" if one.seen else f"**no**: {one.remark}"]
+        for one in found
+    ]
+    surprise = [one for one in found if one.words.startswith("LOGPPL unchanged")]
+    require(all(one.seen for one in surprise), "no scheme changes LOGPPL")
+    mixture = claim(_RUN, "Bayes-Prior (per token) detects more than Bayes-Prior (per layer)")
+    network = claim(_RUN, "Bayes-MLP detects more than Bayes-Prior (per token)")
+    both = claim(_RUN, "Bayes-MLP detects more than Bayes-Prior (per layer)")
+    require(both.seen and not network.seen, "Bayes-MLP is above Bayes-Prior per layer, not per token")
+    require(mixture.value > both.value / 2, "most of that gain is the mixture")
+    plain = claim(_RUN, "sum of both keys detects more than Ars-τ")
+    require(plain.seen, "the plain sum of both keys detects more than Ars-τ")
+    return {
+        "claims": markdown_table(["claim", "difference, with its 95% interval", "seen?"], rows),
+        "surprise": at_most(max(max(abs(one.low), abs(one.high)) for one in surprise), 3),
+        "mixture": _interval(mixture),
+        "network": _interval(network),
+        "both": _interval(both),
+        "plain": _interval(plain),
+    }
+
+
+def _interval(one: Claim) -> str:
+    value, low, high = (f"{x:+.{one.digits}f}".replace("-", "−") for x in (one.value, one.low, one.high))
+    return f"{value} ({low} to {high})"
