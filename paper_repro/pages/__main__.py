@@ -24,6 +24,7 @@ __all__ = ["PAGES", "rendered"]
 #: Names of modules, templates and pages.
 PAGES: tuple[str, ...] = (
     "detection",
+    "stopping",
 )
 _ROOT = Path(__file__).parents[2]
 _TEMPLATES = _ROOT / "paper_repro" / "templates" / "pages"
