@@ -25,6 +25,7 @@ __all__ = ["PAGES", "rendered"]
 PAGES: tuple[str, ...] = (
     "detection",
     "stopping",
+    "statements",
 )
 _ROOT = Path(__file__).parents[2]
 _TEMPLATES = _ROOT / "paper_repro" / "templates" / "pages"
