@@ -1,4 +1,4 @@
-"""A key in a folder of its own."""
+"""A key in a folder of its own, and tiny models."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.detecting import KEY
+from tests.helpers.tiny import make_llama, make_pair, make_tokenizer, tiny_folder, tiny_gguf
+
+__all__ = ["make_llama", "make_pair", "make_tokenizer", "tiny_folder", "tiny_gguf"]
 
 
 @pytest.fixture
