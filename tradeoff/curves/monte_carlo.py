@@ -28,6 +28,7 @@ __all__ = [
     "simulate",
 ]
 
+#: Monte Carlo seeds where the caller names no other number.
 DEFAULT_SEEDS = 200_000
 #: Vocabularies up to this size use every token probability as a control variate; larger ones a few sums.
 FULL_CONTROLS = 64

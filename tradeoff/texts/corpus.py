@@ -14,6 +14,7 @@ from typing import Literal, get_args
 
 __all__ = ["PromptKind", "builtin_prompts", "human_paragraphs"]
 
+#: What a built-in prompt is: a question to answer, or prose to go on with.
 PromptKind = Literal["question", "continuation"]
 
 _BLANK_LINES = re.compile(r"\n[ \t]*\n")

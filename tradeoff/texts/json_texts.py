@@ -291,6 +291,7 @@ def _is_unicode(text: str) -> bool:
 
 
 def not_utf8(source: str, offset: int) -> FileError:
+    """The error of a file that is not UTF-8: what it is called, and the first byte that does not fit."""
     return FileError(
         f"{source} is not UTF-8: byte {offset} (counted from 0) does not fit; convert it, for example with "
         "`iconv -f latin1 -t utf8`"

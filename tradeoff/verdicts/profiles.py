@@ -15,6 +15,7 @@ from tradeoff.texts import Broken, Text
 
 __all__ = ["REMEDY", "measured_profiles"]
 
+#: What a plan can be made of where texts hold no profiles.
 REMEDY = "generate with `tradeoff generate --measure`, or give --entropy"
 
 
