@@ -17,7 +17,10 @@ _PACKAGE = "tradeoff"
 #: What the README's commands need of a source distribution.
 _CHECKOUT = (
     ".ci/run",
+    "CHANGELOG.md",
+    "CITATION.cff",
     "constraints.txt",
+    "mkdocs.yml",
     "pyproject.toml",
     "README.md",
     "LICENSE",
@@ -31,6 +34,7 @@ _CHECKOUT = (
     "tradeoff/templates/evidence.html",
 )
 _DATA = (
+    "tradeoff/py.typed",
     "tradeoff/data/prompts.jsonl",
     "tradeoff/data/families.json",
     "tradeoff/data/jump.safetensors",

@@ -14,12 +14,16 @@ import pytest
 from tests.versions.contents import complaints
 from tests.versions.lock import ROOT
 
-WHEEL = ("tradeoff/data/prompts.jsonl", "tradeoff/data/families.json", "tradeoff/data/jump.safetensors")
+WHEEL = ("tradeoff/py.typed",)
+WHEEL += ("tradeoff/data/prompts.jsonl", "tradeoff/data/families.json", "tradeoff/data/jump.safetensors")
 WHEEL += ("tradeoff/templates/evidence.css", "tradeoff/templates/evidence.html", "tradeoff/cli/__main__.py")
 WHEEL += ("tradeoff-1.dist-info/METADATA",)
 SOURCE = (
     ".ci/run",
+    "CHANGELOG.md",
+    "CITATION.cff",
     "constraints.txt",
+    "mkdocs.yml",
     "pyproject.toml",
     "README.md",
     "LICENSE",

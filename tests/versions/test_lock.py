@@ -29,7 +29,7 @@ def test_the_lock_names_versions_alone() -> None:
     tested = locked()
     assert len(tested) > 50
     assert not [name for name in tested if name.startswith(("nvidia", "cuda", "triton"))]
-    assert "uv pip compile pyproject.toml --extra test" in text.splitlines()[1]
+    assert "uv pip compile pyproject.toml --extra test --extra docs" in text.splitlines()[1]
 
 
 def test_lines_that_are_no_pins_are_named(tmp_path: Path) -> None:
@@ -39,17 +39,18 @@ def test_lines_that_are_no_pins_are_named(tmp_path: Path) -> None:
             locked(tmp_path / "lock.txt")
 
 
-def test_tested_versions_are_allowed_ones() -> None:
+@pytest.mark.parametrize("extra", ["test", "docs"])
+def test_tested_versions_are_allowed_ones(extra: str) -> None:
     """Everything that pyproject.toml asks for is locked, at a version within its range."""
     tested = locked()
-    for text in requirements():
+    for text in requirements(extra):
         wanted = Requirement(text)
         assert wanted.specifier.contains(tested[spelling(wanted.name)]), text
 
 
 def test_ranges_begin_somewhere() -> None:
     """A range without a lower bound claims versions that nobody ran."""
-    for text in requirements():
+    for text in {*requirements(), *requirements("docs")}:
         assert ">=" in text, text
     by_name = {Requirement(text).name: Requirement(text) for text in requirements()}
     assert "<2.14" in str(by_name["torch"].specifier)
