@@ -1,6 +1,6 @@
 """Overlap and cost of the built-in drafts.
 
-    python -m tests.benchmarks.bench_drafts
+    python -m tests.benchmarks.bench_drafts [--out tests/benchmarks/results]
 
 Overlap: sum_w min(P(w), Q(w)) of target and draft, averaged over the positions of texts that the target
 samples at that temperature from prompts on which no draft was fitted; the standard error takes texts as the
@@ -10,7 +10,6 @@ their turns within one run, so that what else the machine does falls on all of t
 
 from __future__ import annotations
 
-import statistics
 import time
 from typing import Annotated
 
@@ -19,6 +18,7 @@ import torch
 import typer
 from rich.table import Table
 
+from tests.benchmarks.measured import OutOption, Tables, spread_of
 from tradeoff.display.console import exit_on_bad_input, stderr, stdout
 from tradeoff.llm.fitting.distil import mean_overlap
 from tradeoff.llm.fitting.fit_jump import held_out_texts
@@ -39,8 +39,8 @@ def pairs(dtype: str) -> dict[str, ModelPair]:
 
 
 @torch.no_grad()
-def step_times(models: dict[str, PreTrainedModel], runs: int) -> dict[str, float]:
-    """Median milliseconds of a decoding step of each model, in turns, after a context of 128 tokens."""
+def step_times(models: dict[str, PreTrainedModel], runs: int) -> dict[str, list[float]]:
+    """Milliseconds of every decoding step of each model, in turns, after a context of 128 tokens."""
     context = torch.arange(100, 100 + _CONTEXT)[None]
     caches, times = {}, {name: [] for name in models}
     for name, model in models.items():
@@ -53,7 +53,7 @@ def step_times(models: dict[str, PreTrainedModel], runs: int) -> dict[str, float
             # The first two rounds warm up.
             if run >= 2:
                 times[name].append(1e3 * (time.perf_counter() - start))
-    return {name: statistics.median(values) for name, values in times.items()}
+    return times
 
 
 def main(
@@ -62,6 +62,7 @@ def main(
     every: Annotated[int, typer.Option(help="Look at every so-manieth position.")] = 4,
     runs: Annotated[int, typer.Option(help="Timed steps of each model.")] = 60,
     seed: Annotated[int, typer.Option(help="Seed of the texts.")] = 1000,
+    out: OutOption = None,
 ) -> None:
     """Measure and print."""
     console, progress = stdout(), stderr()
@@ -71,6 +72,8 @@ def main(
                 raise ValueError(f"{name}={value} must be at least {least}")
         if runs < 1 or seed < 0:
             raise ValueError(f"runs={runs} must be at least 1 and seed={seed} not negative")
+        tables = Tables(out)
+        overlaps: list[dict[str, object]] = []
         drafts = pairs("float32")
         first = next(iter(drafts.values()))
         table = Table("draft", *(f"overlap, T = {t}" for t in TEMPERATURES), title="Mean overlap, float32")
@@ -84,22 +87,29 @@ def main(
                         pair.target, pair.draft, sampled, temperature, pair.vocabulary_size, every
                     )
                     cells[name].append(f"{mean:.3f} ± {error:.3f}")
+                    found = {"overlap": mean, "overlap_error": error, "texts": texts}
+                    overlaps.append({"draft": name, "temperature": temperature, **found})
         for name, row in cells.items():
             table.add_row(name, *row)
         console.print(table)
+        tables.write("drafts_overlap", overlaps)
 
+        steps: list[dict[str, object]] = []
         table = Table("model", *(f"{dtype}, ms" for dtype in DTYPES), title="One decoding step, batch 1")
-        columns = []
+        cells = {name: [] for name in ("target", *drafts)}
         for dtype in DTYPES:
             loaded = pairs(dtype)
             target = loaded["jump"].target
-            columns.append(
-                step_times({"target": target} | {name: pair.draft for name, pair in loaded.items()}, runs)
-            )
-        for name in columns[0]:
-            table.add_row(name, *(f"{column[name]:.1f}" for column in columns))
+            models = {"target": target} | {name: pair.draft for name, pair in loaded.items()}
+            for name, times in step_times(models, runs).items():
+                spread = spread_of(times)
+                cells[name].append(f"{spread['median']:.1f}")
+                steps.append({"model": name, "dtype": dtype, **spread, "threads": torch.get_num_threads()})
+        for name, row in cells.items():
+            table.add_row(name, *row)
         console.print(table)
         console.print(f"{torch.get_num_threads()} threads, context of {_CONTEXT} tokens, {runs} steps each")
+        tables.write("drafts_step", steps)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Speed and memory of the engine on the built-in pair.
 
-    python -m tests.benchmarks.bench_engine [--dtype float32] [--runs 5] [--tokens 48]
+    python -m tests.benchmarks.bench_engine [--dtype float32] [--runs 5] [--tokens 48] [--out FOLDER]
 
 Four comparisons, each of runs that alternate so that a machine whose speed drifts drifts for both:
   - time per token at batch 1 against Transformers' assisted generation, same K, dtype and sampling;
@@ -29,8 +29,9 @@ import torch
 import typer
 from rich.table import Table
 
+from tests.benchmarks.measured import OutOption, Tables
 from tradeoff.decoders import parse_decoder
-from tradeoff.display.console import stdout
+from tradeoff.display.console import exit_on_bad_input, stdout
 from tradeoff.kernels.methods import Method, OneRace, Standard, make_method
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.keys import Key
@@ -124,14 +125,21 @@ def main(
     tokens: Annotated[int, typer.Option(help="Tokens a text.")] = 48,
     method: Annotated[str, typer.Option(help="Watermarked method.")] = "one-race",
     watermark: Annotated[str, typer.Option(help="Its watermark.")] = "gumbel",
+    out: OutOption = None,
     only_memory: Annotated[bool, typer.Option("--only-memory", hidden=True)] = False,
 ) -> None:
     """Time the engine against Transformers, the watermark against none, and measure memory."""
-    if only_memory:
-        memory(dtype, tokens, WIDE)
-        return
+    with exit_on_bad_input():
+        if only_memory:
+            memory(dtype, tokens, WIDE)
+        else:
+            measure(dtype, runs, tokens, method, watermark, Tables(out))
+
+
+def measure(dtype: str, runs: int, tokens: int, method: str, watermark: str, tables: Tables) -> None:
+    """Alternate the runs, print and write the comparisons, and the memory of a run of its own."""
     pair = load_pair(dtype=dtype)
-    out = stdout()
+    console = stdout()
     marked, plain = make_method(method, parse_decoder(watermark)), Standard()
     prompts = _prompts(pair, WIDE)
     few = prompts[:4]
@@ -154,14 +162,23 @@ def main(
         title=f"{dtype}, K = {LOOKAHEAD}, {torch.get_num_threads()} threads, {runs} paired runs, medians",
     )
 
+    settings = {"dtype": dtype, "lookahead": LOOKAHEAD, "tokens": tokens, "threads": torch.get_num_threads()}
+    compared: list[dict[str, object]] = []
+
     def compare(title: str, name: str, ours: str, theirs: str) -> None:
         a, b = [r[name] for r in rows[ours]], [r[name] for r in rows[theirs]]
         ratios = sorted(x / y for x, y in zip(a, b, strict=True))
+        ours_median, other_median = statistics.median(a), statistics.median(b)
         table.add_row(
             title,
-            f"{statistics.median(a):.1f}",
-            f"{statistics.median(b):.1f}",
+            f"{ours_median:.1f}",
+            f"{other_median:.1f}",
             f"{statistics.median(ratios):.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f})",
+        )
+        compared.append(
+            {"comparison": title, "ours": ours_median, "other": other_median}
+            | {"ratio": statistics.median(ratios), "lowest": ratios[0], "highest": ratios[-1], "runs": runs}
+            | settings
         )
 
     label = f"{method}, {watermark}"
@@ -170,14 +187,17 @@ def main(
     compare("tokens per second: batch 16 / Transformers", "tokens per second", "marked 16", "transformers")
     compare(f"ms per round, batch 1: {label} / standard", "ms per round", "marked 1", "plain 1")
     compare(f"ms per round, batch 16: {label} / standard", "ms per round", "marked 16", "plain 16")
-    out.print(table)
+    console.print(table)
     command = [sys.executable, "-m", "tests.benchmarks.bench_engine", "--only-memory", "--dtype", dtype]
     figures = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
     weights, loaded, peak = map(float, figures)
-    out.print(
+    console.print(
         f"memory of a batch-{WIDE} run: weights {weights:.0f} MB, resident when loaded {loaded:.0f} MB, "
         f"peak {peak:.0f} MB (weights + {peak - weights:.0f} MB)"
     )
+    tables.write("engine", compared)
+    megabytes = {"weights": weights, "loaded": loaded, "peak": peak, "batch": WIDE}
+    tables.write("engine_memory", [megabytes | settings])
 
 
 def _prompts(pair: ModelPair, count: int) -> list[Prompt]:

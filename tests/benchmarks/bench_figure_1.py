@@ -1,6 +1,6 @@
 """Timings of the theory core, beside a plain Monte Carlo of equal accuracy.
 
-    python -m tests.benchmarks.bench_figure_1
+    python -m tests.benchmarks.bench_figure_1 [--out tests/benchmarks/results]
 
 The Monte Carlo is vectorised over seeds in cache-sized batches and uses as many seeds as the largest
 standard error of 1e-3 needs; like any user without the closed forms it has to search for theta, which it
@@ -9,21 +9,21 @@ does by bounded scalar minimisation on its sample. The exact curves are the medi
 
 from __future__ import annotations
 
-import statistics
 import time
-from collections.abc import Callable
 
 import numpy as np
+import typer
 from rich.table import Table
 from scipy.optimize import minimize_scalar
 
 from figures.curves.figure_1 import GAMMA, compute
+from tests.benchmarks.measured import OutOption, Tables, seconds_of, spread_of
 from tradeoff.curves.example import PAPER_P, PAPER_Q
 from tradeoff.curves.families import curve
 from tradeoff.curves.setting import Setting
 from tradeoff.decoders import GumbelMax
 from tradeoff.decoders.races import race_coupling, race_diagonal
-from tradeoff.display.console import stdout
+from tradeoff.display.console import exit_on_bad_input, stdout
 from tradeoff.laws import acceptance_probability, entropy, excess, overlap, plogp
 
 FAMILIES = ("linear", "hu", "google", "time-sharing")
@@ -78,30 +78,34 @@ def plain_monte_carlo(seeds: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return results
 
 
-def median_time(function: Callable[[], object], runs: int) -> float:
-    """Median seconds of a call."""
-    times = []
-    for _ in range(runs):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
-
-
-def main() -> None:
+def main(out: OutOption = None) -> None:
     """Measure and print."""
+    with exit_on_bad_input():
+        measure(Tables(out))
+
+
+def measure(tables: Tables) -> None:
+    """Time the closed forms, then plain Monte Carlo."""
     console = stdout()
     rng = np.random.default_rng(0)
+    p, q = rng.dirichlet(np.ones(151_936), 2)
+    small = rng.dirichlet(np.ones(1000), 2)
     table = Table("what", "seconds (median)", "asked for")
     table.columns[1].justify = "right"
-    p, q = rng.dirichlet(np.ones(151_936), 2)
-    table.add_row("pi_ii for n = 151,936", f"{median_time(lambda: race_diagonal(p, q), 11):.4f}", "< 0.2")
-    small = rng.dirichlet(np.ones(1000), 2)
-    table.add_row("full pi for n = 1,000", f"{median_time(lambda: race_coupling(*small), 11):.4f}", "< 10")
-    exact = median_time(exact_curves, 21)
-    table.add_row("Gumbel-max curves of Figure 1, exact", f"{exact:.4f}", "< 2")
-    whole = median_time(lambda: compute(PAPER_P, PAPER_Q), 3)
-    table.add_row("all curves of Figure 1, SynthID at 200,000 seeds", f"{whole:.2f}", "< 20")
+    rows = []
+    for what, asked, times in (
+        ("pi_ii for n = 151,936", "< 0.2", seconds_of(lambda: race_diagonal(p, q), 11)),
+        ("full pi for n = 1,000", "< 10", seconds_of(lambda: race_coupling(*small), 11)),
+        ("Gumbel-max curves of Figure 1, exact", "< 2", seconds_of(exact_curves, 21)),
+        (
+            "all curves of Figure 1, SynthID at 200,000 seeds",
+            "< 20",
+            seconds_of(lambda: compute(PAPER_P, PAPER_Q), 3),
+        ),
+    ):
+        rows.append({"what": what, **spread_of(times)})
+        table.add_row(what, f"{rows[-1]['median']:.4f}", asked)
+    exact = float(rows[2]["median"])
     console.print(table)
 
     pilot = plain_monte_carlo(4_000)
@@ -120,7 +124,11 @@ def main() -> None:
         f"difference in strength {off:.1e}: {spent:.1f} s\n"
         f"ratio to the exact curves: {spent / exact:,.0f} (asked for: > 1,000)"
     )
+    # Two more rows: in the last, how many times as long the simulation takes.
+    rows.append({"what": "plain Monte Carlo of the Gumbel-max curves", **spread_of([spent])})
+    rows.append({"what": "ratio of plain Monte Carlo to the exact curves", **spread_of([spent / exact])})
+    tables.write("figure_1", rows)
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

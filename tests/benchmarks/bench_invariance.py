@@ -1,6 +1,6 @@
 """How many texts come out the same at batch 1 and batch 16, in float32 on the built-in pair.
 
-    python -m tests.benchmarks.bench_invariance [--texts 100 --tokens 24 --method one-race]
+    python -m tests.benchmarks.bench_invariance [--texts 100 --tokens 24 --method one-race --out FOLDER]
 
 A text depends on the batch only through the last digits of matrix products, which decide a token where two
 candidates (or a coin and its threshold) nearly tie.
@@ -13,8 +13,9 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
+from tests.benchmarks.measured import OutOption, Tables
 from tradeoff.decoders import GumbelMax
-from tradeoff.display.console import stderr, stdout
+from tradeoff.display.console import exit_on_bad_input, stderr, stdout
 from tradeoff.kernels.methods import make_method
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.keys import Key
@@ -29,8 +30,15 @@ def main(
     tokens: Annotated[int, typer.Option(help="Tokens a text.", min=1)] = 24,
     method: Annotated[str, typer.Option(help="Any method that takes Gumbel-max.")] = "one-race",
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    out: OutOption = None,
 ) -> None:
     """Generate every text twice and compare."""
+    with exit_on_bad_input():
+        measure(texts, tokens, method, dtype, Tables(out))
+
+
+def measure(texts: int, tokens: int, method: str, dtype: str, tables: Tables) -> None:
+    """Generate every text in a batch of 1 and of 16."""
     pair = load_pair(dtype=dtype)
     settings = EngineSettings(
         method=make_method(method, GumbelMax()),
@@ -50,6 +58,8 @@ def main(
     stdout().print(
         f"{same} of {len(prompts)} texts of {tokens} tokens are the same at batch 1 and 16 ({dtype})"
     )
+    row = {"method": method, "dtype": dtype, "tokens": tokens, "texts": len(prompts), "same": same}
+    tables.write("invariance", [row])
 
 
 if __name__ == "__main__":

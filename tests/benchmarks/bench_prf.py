@@ -1,6 +1,6 @@
 """Timings of the pseudorandom functions on one core, beside Philox with as many bits a token.
 
-    python -m tests.benchmarks.bench_prf
+    python -m tests.benchmarks.bench_prf [--out tests/benchmarks/results]
 
 Races of a whole vocabulary (hash, mixer, uniform, logarithm) for one context and for 16, in NumPy and on
 CPU tensors; the mixer alone in torch's own operations; a million (context, token) pairs, as a detector
@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+import typer
 from rich.table import Table
 
-from tests.benchmarks.bench_figure_1 import median_time
-from tradeoff.display.console import stdout
+from tests.benchmarks.measured import OutOption, Tables, seconds_of, spread_of
+from tradeoff.display.console import exit_on_bad_input, stdout
 from tradeoff.keyed.bits import minus_log, mix, open_unit
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.keys import Key
@@ -39,16 +40,25 @@ def torch_race(keys: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
     return minus_log(open_unit(mix(keys, tokens)))
 
 
-def main() -> None:
+def main(out: OutOption = None) -> None:
     """Measure and print."""
+    with exit_on_bad_input():
+        measure(Tables(out))
+
+
+def measure(tables: Tables) -> None:
+    """Time every function on every input."""
     rng = np.random.default_rng(0)
     default, vllm = KeyedPrf(Key.new()), VllmPhilox(int(rng.integers(1 << 62)))
     table = Table("what", "milliseconds (median)", "asked for")
     table.columns[1].justify = "right"
+    rows = []
 
     def add(what: str, function, asked: str = "", runs: int = RUNS) -> None:
         function()
-        table.add_row(what, f"{1000 * median_time(function, runs):.2f}", asked)
+        times = spread_of([1000 * seconds for seconds in seconds_of(function, runs)])
+        rows.append({"what": what, **times})
+        table.add_row(what, f"{times['median']:.2f}", asked)
 
     for batch in (1, 16):
         contexts, tokens = rng.integers(0, N, (batch, 4)), np.arange(N)
@@ -74,7 +84,8 @@ def main() -> None:
     add(f"{PAIRS:,} pairs, NumPy", lambda: default.race(Stream.SHARED, contexts, tokens), runs=3)
     add(f"{PAIRS:,} pairs, vLLM's format", lambda: vllm.race(Stream.SHARED, contexts, tokens), runs=3)
     stdout().print(table)
+    tables.write("prf", rows)
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -1,6 +1,6 @@
 """Milliseconds a position that optimal transport takes on one core: the top 50 tokens, k = 1,024.
 
-    OMP_NUM_THREADS=1 python -m tests.benchmarks.bench_transport
+    OMP_NUM_THREADS=1 python -m tests.benchmarks.bench_transport [--out tests/benchmarks/results]
 
 Solvers alone, on score rows that are already there, and the whole decoder, S(P, s) for one s. A token's row
 of scores is computed at first sight and remembered: "cold" is a position all of whose tokens are new, "warm"
@@ -13,17 +13,20 @@ The aim, Sinkhorn under 15 ms a position, warm, on one core, stands beside its r
 
 from __future__ import annotations
 
+import math
 import os
 import time
 import warnings
 from collections.abc import Callable
 
 import numpy as np
+import typer
 from rich.table import Table
 
+from tests.benchmarks.measured import OutOption, Tables
 from tradeoff.decoders import SimplexScores
 from tradeoff.decoders.transport import SideInformation, Transport, TransportWarning
-from tradeoff.display.console import stdout
+from tradeoff.display.console import exit_on_bad_input, stdout
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.keys import Key
 from tradeoff.laws import entropy
@@ -35,6 +38,7 @@ HEAD = 50
 POSITIONS = 15
 #: Milliseconds, of Sinkhorn's iterations with 1,024 values.
 AIM = "< 15"
+_PARTS = ("solver alone", "decoder, warm", "decoder, cold")
 _WHAT: dict[str, tuple[Scores, Solver]] = {
     "HeavyWater, Sinkhorn": (RandomScores(), Sinkhorn()),
     "HeavyWater, exact": (RandomScores(), Exact()),
@@ -75,9 +79,15 @@ def milliseconds(call: Callable[[], object]) -> float:
     return 1000 * (time.perf_counter() - start)
 
 
+def quartiles(times: list[float]) -> dict[str, float]:
+    """Columns lower_quartile, median, upper_quartile."""
+    low, middle, high = np.percentile(times, [25, 50, 75]).tolist()
+    return {"lower_quartile": low, "median": middle, "upper_quartile": high}
+
+
 def spread(times: list[float]) -> str:
     """ "median (quartile, quartile)"."""
-    low, middle, high = np.percentile(times, [25, 50, 75])
+    low, middle, high = quartiles(times).values()
     return f"{middle:.1f} ({low:.1f}, {high:.1f})"
 
 
@@ -99,19 +109,31 @@ def measure(scores: Scores, solver: Solver, laws: list[np.ndarray]) -> tuple[lis
     return alone, warm, cold
 
 
-def main() -> None:
+def main(out: OutOption = None) -> None:
     """Measure and print."""
+    with exit_on_bad_input():
+        measure_all(Tables(out))
+
+
+def measure_all(tables: Tables) -> None:
+    """Time every solver on every law."""
     warnings.simplefilter("ignore", TransportWarning)
     console = stdout()
     console.print(
         f"{os.cpu_count()} cores, OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'not set')}, load "
         f"{os.getloadavg()[0]:.1f}; top {HEAD} of {N:,} tokens, {POSITIONS} positions a law"
     )
-    table = Table("what", "law", "entropy", "solver alone", "decoder, warm", "decoder, cold", box=None)
+    table = Table("what", "law", "entropy", *_PARTS, box=None)
     for k, column in enumerate(table.columns):
         column.justify, column.no_wrap = "left" if k < 2 else "right", True
     rng = np.random.default_rng(0)
     laws = {name: [draw(rng) for _ in range(POSITIONS)] for name, draw in LAWS.items()}
+    rows: list[dict[str, object]] = []
+
+    def add(what: str, law: str, mean: float, times: tuple[list[float], ...]) -> None:
+        for part, values in zip(_PARTS, times, strict=True):
+            rows.append({"what": what, "law": law, "entropy": mean, "part": part, **quartiles(values)})
+
     for what, (scores, solver) in _WHAT.items():
         # POT is imported, and code paths are warmed up.
         measure(scores, solver, [laws["Zipf 1.5"][0]])
@@ -120,14 +142,17 @@ def main() -> None:
             times = measure(scores, solver, drawn)
             for whole, part in zip(everything, times, strict=True):
                 whole += part
-            mean = f"{np.mean([entropy(law) for law in drawn]):.2f}"
-            table.add_row(what, name, mean, *(spread(part) for part in times))
+            mean = float(np.mean([entropy(law) for law in drawn]))
+            table.add_row(what, name, f"{mean:.2f}", *(spread(part) for part in times))
+            add(what, name, mean, times)
         every = f"all; warm aim {AIM}" if isinstance(solver, Sinkhorn) else "all"
         table.add_row(what, every, "", *(spread(part) for part in everything), style="bold")
+        add(what, "all", math.nan, everything)
         table.add_section()
     console.print(table)
     console.print("Milliseconds a position: median (quartiles over positions). Entropies in nats.")
+    tables.write("transport", rows)
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)
