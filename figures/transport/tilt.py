@@ -43,7 +43,7 @@ from tradeoff.laws import entropy, kl_divergence
 from tradeoff.optimal_transport import Sinkhorn, seeded_table
 from tradeoff.plotting import COLORS, Axes, Figure, LogLocator, NullFormatter, new_figure, save_figure
 
-__all__ = ["ALPHA", "compute", "draw", "draw_transport_tilt"]
+__all__ = ["ALPHA", "HEAD", "compute", "draw", "draw_transport_tilt"]
 
 RESULTS = Path("figures/results")
 PAIRS = RESULTS / "next_token_pairs.npz"

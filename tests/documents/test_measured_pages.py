@@ -1,0 +1,443 @@
+"""Pages of results on the trade-off, transport watermarks and speed: they say what their tables say, and what
+they say is computed again, or counted in another way, in some of their cells."""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import optimize, sparse
+
+from paper_repro.pages import measured, transport
+from paper_repro.pages.__main__ import rendered
+from tests.benchmarks import (
+    bench_detect,
+    bench_drafts,
+    bench_engine,
+    bench_figure_1,
+    bench_invariance,
+    bench_prf,
+    bench_transport,
+)
+from tests.benchmarks.measured import Tables, seconds_of, spread_of
+from tradeoff.curves import PAPER_P, PAPER_Q, Setting, curve
+from tradeoff.decoders import SynthID, heavy_water
+from tradeoff.errors import FileError
+from tradeoff.laws import entropy, overlap
+from tradeoff.optimal_transport import seeded_table
+
+ROOT = Path(__file__).parents[2]
+PAGES = ("trade_off", "transport", "speed")
+BENCHMARKS = ROOT / "tests" / "benchmarks" / "results"
+EXPERIMENTS = ROOT / "paper_repro" / "results"
+NUMBER = re.compile(r"[-−+]?\d+(?:\.\d+)?")
+
+
+@cache
+def page(name: str) -> str:
+    return rendered(name)
+
+
+def words(name: str) -> str:
+    """The page in one line."""
+    return " ".join(page(name).split())
+
+
+def rows(name: str, first_cell: str) -> list[list[str]]:
+    """Cells of the one table of a page whose heading begins so, row by row, without its heading."""
+    blocks = re.findall(r"(?:^\|.*\n)+", page(name), re.MULTILINE)
+    tables = [block for block in blocks if block[1:].strip().startswith(first_cell)]
+    assert len(tables) == 1, first_cell
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in tables[0].splitlines()[2:]]
+
+
+def numbers(cell: str) -> list[float]:
+    return [float(text.replace("−", "-")) for text in NUMBER.findall(cell)]
+
+
+def is_printed(values: Sequence[float], cell: str) -> bool:
+    """Whether the numbers of a cell are those values, each rounded to as many digits as it shows."""
+    shown = NUMBER.findall(cell)
+    return len(shown) == len(values) and all(
+        abs(value - float(text.replace("−", "-"))) <= 0.5 * 10.0 ** -len(text.partition(".")[2]) + 1e-12
+        for value, text in zip(values, shown, strict=True)
+    )
+
+
+def records(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_says_what_the_tables_say(name: str) -> None:
+    """`python -m paper_repro.pages` writes it again."""
+    path = ROOT / "docs" / "results" / f"{name.replace('_', '-')}.md"
+    assert path.read_text(encoding="utf-8") == page(name)
+
+
+# The trade-off
+
+
+def test_the_papers_example() -> None:
+    """Exact rows to the last digit; simulated ones, of another seed, within 4 standard errors of both."""
+    gumbel, tv = Setting(PAPER_P, PAPER_Q), float(overlap(PAPER_P, PAPER_Q))
+    limit, finite, seeds = float(entropy(PAPER_P)), SynthID(30), 20_000
+    infinite = Setting(PAPER_P, PAPER_Q, SynthID(math.inf), SynthID(math.inf), seeds, 1).agreement
+    google = curve("google", Setting(PAPER_P, PAPER_Q, finite, finite, seeds, 1), [0])
+    expected: list[tuple[float, ...]] = [
+        (tv,),
+        (limit,),
+        (gumbel.agreement.value,),
+        (infinite.value, infinite.standard_error),
+        (curve("google", gumbel, [0]).strength[0],),
+        (curve("hu", gumbel, [0]).strength[0],),
+        (google.strength[0], google.strength_error[0]),
+        (tv, limit),
+    ]
+    shown = rows("trade_off", "quantity")
+    assert len(shown) == len(expected)
+    for (name, cell), values in zip(shown, expected, strict=True):
+        if "±" in cell:
+            value, error = numbers(cell)
+            assert abs(value - values[0]) <= 4 * math.hypot(error, values[1]), name
+        else:
+            assert is_printed(values, cell), name
+
+
+def test_the_ends_of_the_published_curves() -> None:
+    """Hu's at 1.73 and Google's at 1.64, as the published figure has them."""
+    assert "ends Hu's class at 1.73 and Google's class with m = 30 at 1.64;" in words("trade_off")
+
+
+def test_means_over_positions_of_a_real_pair() -> None:
+    """By hand: two positions a text, and the spread over texts."""
+    there = records(ROOT / "docs" / "results" / "tables" / "figure_1_real_positions.csv")
+    shown = rows("trade_off", "temperature")
+    assert [row[0] for row in shown] == ["1.0", "0.7", "0.5"]
+    for temperature, *cells in shown:
+        here = [row for row in there if float(row["temperature"]) == float(temperature)]
+        for name, cell in zip(("sse", "agreement", "entropy", "google", "hu"), cells, strict=True):
+            by_text: dict[str, list[float]] = {}
+            for row in here:
+                by_text.setdefault(row["text"], []).append(float(row[name]))
+            texts = [sum(values) / len(values) for values in by_text.values()]
+            mean = sum(float(row[name]) for row in here) / len(here)
+            middle = sum(texts) / len(texts)
+            variance = sum((value - middle) ** 2 for value in texts) / (len(texts) - 1)
+            assert is_printed([mean, math.sqrt(variance / len(texts))], cell), (temperature, name)
+
+
+# Transport watermarks
+
+
+def test_transport_watermarks() -> None:
+    """Mean tokens to the verdict, and how many fewer than Gumbel-max's."""
+    table = records(EXPERIMENTS / "transport" / "watermarks.csv")
+    names = {
+        "Gumbel-max": "gumbel",
+        "HeavyWater, log-normal": "heavywater:lognormal",
+        "HeavyWater, gamma": "heavywater:gamma",
+        "HeavyWater, log-normal, by Sinkhorn": "heavywater:lognormal,sinkhorn=0.05",
+        "SynthID, m = 30": "synthid:30",
+        "SimplexWater, r = 8": "simplexwater:8",
+    }
+    shown = rows("transport", "no speculation")
+    assert [row[0] for row in shown] == list(names)
+    filled = 0
+    for name, *cells in shown:
+        for heat, mean, fewer in zip(("0.3", "0.5", "1.0"), cells[::2], cells[1::2], strict=True):
+            which = {"temperature": heat, "method": "basic", "kind": "betting", "alpha": "0.01"}
+            which["watermark"] = names[name]
+            found = [row for row in table if all(row[key] == value for key, value in which.items())]
+            assert bool(found) == bool(mean), (name, heat)
+            for row in found:
+                filled += 1
+                assert is_printed([float(row["mean"]), float(row["mean_error"])], mean), (name, heat)
+                shares = [row[key] for key in ("fewer", "fewer_low", "fewer_high") if row[key]]
+                assert is_printed([100 * float(share) for share in shares], fewer), (name, heat)
+    assert filled == 16
+
+
+def laws_given_s(p: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """The linear programme of transport by another solver: [n, k], columns sum to 1."""
+    n, k = scores.shape
+    of_tokens = sparse.kron(sparse.eye(n), np.ones((1, k)))
+    of_values = sparse.kron(np.ones((1, n)), sparse.eye(k))
+    found = optimize.linprog(
+        -scores.ravel(),
+        A_eq=sparse.vstack([of_tokens, of_values]),
+        b_eq=np.concatenate([p, np.full(k, 1 / k)]),
+        method="highs",
+    )
+    assert found.success
+    return k * found.x.reshape(n, k)
+
+
+def test_a_shared_key_for_heavy_water() -> None:
+    """Efficiency of HeavyWater and Gumbel-max where draft and target share one key."""
+    found = re.search(r"it accepts ([\d.]+) of the drafts against ([\d.]+)", words("transport"))
+    assert found is not None
+    decoder = heavy_water()
+    scores = decoder.scores.rows(np.arange(len(PAPER_P)), seeded_table(decoder.seed))
+    target, draft = laws_given_s(PAPER_P, scores), laws_given_s(PAPER_Q, scores)
+    assert is_printed([np.minimum(target, draft).sum(axis=0).mean()], found[1])
+    assert is_printed([Setting(PAPER_P, PAPER_Q).agreement.value], found[2])
+
+
+def test_a_sentence_that_became_false_stops_the_page() -> None:
+    """Gumbel-max no longer ahead at temperature 1."""
+    table = measured.experiment_table("transport", "watermarks")
+    table = table[table["alpha"] == 0.01]
+    bets, looks = table[table["kind"] == "betting"].copy(), table[table["kind"] == "fixed length"]
+    transport._verdict(bets, looks)
+    hot = (bets["watermark"] == "heavywater:gamma") & (bets["temperature"] == 1.0)
+    bets.loc[hot, "fewer_high"] = 0.1
+    with pytest.raises(ValueError, match=r"that Gumbel-max is ahead at 1\.0"):
+        transport._verdict(bets, looks)
+
+
+# Speed
+
+
+def test_acceptance_and_surprise_against_theory() -> None:
+    """Sums of squares from the columns that z is made of, and the pooled z of one row."""
+    there = [
+        row
+        for run in ("small", "sequential", "transport")
+        for row in records(EXPERIMENTS / run / "speed.csv")
+    ]
+    z = [
+        (float(row["acceptance"]) - float(row["expected"])) / float(row["acceptance_error"])
+        for row in there
+        if row["acceptance"]
+    ]
+    surprise = [float(row["excess_surprise"]) / float(row["excess_surprise_error"]) for row in there]
+    pattern = (
+        r"The (\d+) z scores, .* have a sum of squares of ([\d.]+) .*, and the largest, ([\d.]+), is within"
+        r".* (\d+) means of .* have a sum of squares of ([\d.]+) \(p = [\d.]+\); the largest is ([\d.]+)"
+    )
+    found = re.search(pattern, words("speed"))
+    assert found is not None
+    for values, (count, squares, largest) in ((z, found.groups()[:3]), (surprise, found.groups()[3:])):
+        assert len(values) == int(count)
+        assert is_printed([sum(value**2 for value in values)], squares)
+        assert is_printed([max(map(abs, values))], largest)
+    assert len(rows("speed", "preset")) * 2 == len(z)
+    algorithm = [
+        row
+        for row in there
+        if row["method"] == "algorithm-1" and row["texts"] == "125" and row["watermark"] == "gumbel"
+    ]
+    shown = [row for row in rows("speed", "preset") if row[2] == "`algorithm-1`, gumbel" and row[4] == "250"]
+    assert len(algorithm) == 2
+    assert len(shown) == 1
+    assert is_printed([sum(float(row["acceptance"]) for row in algorithm) / 2], shown[0][8])
+    assert is_printed([sum(float(row["expected"]) for row in algorithm) / 2], shown[0][9])
+
+
+def test_what_chance_does_not_do_stops_the_page() -> None:
+    """One z score of 5 among zeros; many of 1.5, none of which is large."""
+    for z in (np.r_[np.zeros(50), 5.0], np.full(50, 1.5)):
+        with pytest.raises(ValueError, match="that theory holds"):
+            measured.agreement(pd.Series(z), "theory holds")
+    found = measured.agreement(pd.Series([1.0, -1.0]), "theory holds")
+    # Two degrees of freedom: exp(-1).
+    assert found["p"] == pytest.approx(math.exp(-1))
+    assert found["bound"] == pytest.approx(2.2365, abs=1e-4)
+
+
+def test_when_it_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not known is left out; two dates in one table are refused."""
+    path = tmp_path / "some.csv"
+    monkeypatch.setattr(measured, "_BENCHMARKS", tmp_path)
+    assert not measured.benchmark_was_run("some")
+    path.write_text(
+        "what,date,python,pytorch,transformers,cores\na,2030-01-31,3.10,,,2\nb,2030-02-01,3.10,,,2\n",
+        encoding="utf-8",
+    )
+    assert measured.benchmark_was_run("some")
+    table = measured.benchmark_table("some")
+    assert measured.measured_at(table, what="a") == "Measured 2030-01-31 (Python 3.10, 2 cores)."
+    with pytest.raises(ValueError, match="2 dates"):
+        measured.measured_at(table)
+    with pytest.raises(ValueError, match="0 rows"):
+        measured.one_row(table, what="c")
+
+
+# Benchmarks
+
+Run = Callable[[pytest.MonkeyPatch, Path], None]
+
+
+def _figure_1(patch: pytest.MonkeyPatch, out: Path) -> None:
+    points = np.zeros(len(bench_figure_1.GAMMA))
+    patch.setattr(bench_figure_1, "seconds_of", lambda function, runs: [3.0, 1.0, 2.0])
+    patch.setattr(
+        bench_figure_1,
+        "plain_monte_carlo",
+        lambda seeds: dict.fromkeys(bench_figure_1.FAMILIES[:3], (points, points + 1e-3)),
+    )
+    bench_figure_1.measure(Tables(out))
+
+
+def _detect(patch: pytest.MonkeyPatch, out: Path) -> None:
+    for name, size in (("TEXTS", 3), ("LENGTH", 20), ("LONG", 50), ("RUNS", 2)):
+        patch.setattr(bench_detect, name, size)
+    bench_detect.measure(Tables(out))
+
+
+def _prf(patch: pytest.MonkeyPatch, out: Path) -> None:
+    for name, size in (("N", 64), ("LARGE_N", 128), ("PAIRS", 100), ("RUNS", 2)):
+        patch.setattr(bench_prf, name, size)
+    bench_prf.measure(Tables(out))
+
+
+def _transport(patch: pytest.MonkeyPatch, out: Path) -> None:
+    patch.setattr(bench_transport, "POSITIONS", 1)
+    patch.setattr(bench_transport, "LAWS", {"Zipf 1.5": bench_transport.LAWS["Zipf 1.5"]})
+    name = "SimplexWater 8, exact"
+    patch.setattr(bench_transport, "_WHAT", {name: bench_transport._WHAT[name]})
+    bench_transport.measure_all(Tables(out))
+
+
+def _drafts(patch: pytest.MonkeyPatch, out: Path) -> None:
+    pair = SimpleNamespace(target=None, draft=None, vocabulary_size=9)
+    patch.setattr(bench_drafts, "pairs", lambda dtype: dict.fromkeys(("layer-skip (default)", "jump"), pair))
+    patch.setattr(bench_drafts, "held_out_texts", lambda *_, **__: [])
+    patch.setattr(bench_drafts, "mean_overlap", lambda *_: (0.5, 0.01))
+    patch.setattr(bench_drafts, "step_times", lambda models, runs: {name: [3.0, 1.0, 2.0] for name in models})
+    bench_drafts.main(texts=6, length=80, every=1, runs=3, seed=0, out=out)
+
+
+def _engine(patch: pytest.MonkeyPatch, out: Path) -> None:
+    run = {"ms per token": 2.0, "tokens per second": 3.0, "ms per round": 4.0}
+    patch.setattr(bench_engine, "load_pair", lambda **_: None)
+    patch.setattr(bench_engine, "_prompts", lambda *_: [])
+    patch.setattr(bench_engine, "timed", lambda *_: run)
+    patch.setattr(bench_engine, "transformers_run", lambda *_: run)
+    answer = SimpleNamespace(stdout="538.1 900 1420\n")
+    patch.setattr(bench_engine.subprocess, "run", lambda *_, **__: answer)
+    bench_engine.measure("float32", 3, 32, "one-race", "gumbel", Tables(out))
+
+
+def _invariance(patch: pytest.MonkeyPatch, out: Path) -> None:
+    prompts = [SimpleNamespace(id="a"), SimpleNamespace(id="b")]
+
+    class Engine:
+        def __init__(self, pair: object, settings: object, batch: int) -> None:
+            self.batch = batch
+
+        def generate(self, prompts: list[SimpleNamespace]) -> Iterator[SimpleNamespace]:
+            # The second text differs.
+            yield SimpleNamespace(prompt=prompts[0], token_ids=[1, 2])
+            yield SimpleNamespace(prompt=prompts[1], token_ids=[1, self.batch])
+
+    patch.setattr(bench_invariance, "load_pair", lambda **_: SimpleNamespace(tokenizer=None))
+    patch.setattr(bench_invariance, "encode_prompts", lambda *_: prompts)
+    patch.setattr(bench_invariance, "Engine", Engine)
+    bench_invariance.measure(2, 2, "one-race", "float32", Tables(out))
+
+
+RUNS: dict[str, Run] = {
+    "figure_1": _figure_1,
+    "detect": _detect,
+    "prf": _prf,
+    "transport": _transport,
+    "drafts": _drafts,
+    "engine": _engine,
+    "invariance": _invariance,
+}
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What all benchmarks write: small ones, and such whose models are stand-ins."""
+    out = tmp_path_factory.mktemp("benchmarks")
+    threads = torch.get_num_threads()
+    for run in RUNS.values():
+        with pytest.MonkeyPatch.context() as patch:
+            run(patch, out)
+    torch.set_num_threads(threads)
+    return out
+
+
+@pytest.mark.parametrize("path", sorted(BENCHMARKS.glob("*.csv")), ids=lambda path: path.stem)
+def test_a_run_replaces_the_committed_table(path: Path, written: Path) -> None:
+    """The same columns, and everything that is quoted is there under its name."""
+    new, old = (pd.read_csv(folder / path.name) for folder in (written, BENCHMARKS))
+    assert list(new.columns) == list(old.columns)
+    for column in {"what", "comparison", "draft", "model"} & set(old.columns):
+        names = set(bench_transport._WHAT) if path.stem == "transport" else set(new[column])
+        assert set(old[column]) <= names
+
+
+def test_what_benchmarks_write(written: Path) -> None:
+    """Medians with the extremes, ratios of pairs, quartiles, counts; each row with its date and versions."""
+    rate = pd.read_csv(written / "figure_1.csv").set_index("what")
+    assert rate.loc["full pi for n = 1,000", ["median", "lowest", "highest", "runs"]].tolist() == [2, 1, 3, 3]
+    spent = rate.loc["plain Monte Carlo of the Gumbel-max curves", "median"]
+    ratio = rate.loc["ratio of plain Monte Carlo to the exact curves", "median"]
+    assert ratio == pytest.approx(spent / 2)
+    engine = pd.read_csv(written / "engine.csv")
+    assert engine["ratio"].tolist() == [1.0] * 5
+    assert engine["ours"].tolist() == [2.0, 2.0, 3.0, 4.0, 4.0]
+    memory = pd.read_csv(written / "engine_memory.csv").iloc[0]
+    assert memory[["weights", "loaded", "peak"]].tolist() == [538.1, 900, 1420]
+    times = pd.read_csv(written / "transport.csv")
+    assert set(times["part"]) == {"solver alone", "decoder, warm", "decoder, cold"}
+    assert (times["lower_quartile"] <= times["median"]).all()
+    assert (times["median"] <= times["upper_quartile"]).all()
+    assert pd.read_csv(written / "detect.csv")[["texts", "tokens"]].drop_duplicates().values.tolist() == [
+        [3, 20],
+        [1, 50],
+    ]
+    same = pd.read_csv(written / "invariance.csv").iloc[0]
+    assert same[["texts", "same"]].tolist() == [2, 1]
+    for path in written.glob("*.csv"):
+        table = pd.read_csv(path, dtype=str)
+        assert list(table.columns[-5:]) == list(measured.ENVIRONMENT)
+        assert table["date"].str.fullmatch(r"\d{4}-\d\d-\d\d").all()
+        assert table["pytorch"].str.fullmatch(r"[\d.]+").all()
+
+
+def test_the_speed_page_has_every_benchmark_that_was_run(
+    written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sections of detection, pseudorandom functions and batches appear with their tables."""
+    headings = ("## Detection\n", "## Pseudorandom functions\n", "## Does a text depend on the batch?\n")
+    for name, heading in zip(("detect", "prf", "invariance"), headings, strict=True):
+        assert (heading in page("speed")) == (BENCHMARKS / f"{name}.csv").exists()
+    for path in BENCHMARKS.glob("*.csv"):
+        shutil.copy(path, tmp_path)
+    for name in ("detect", "prf", "invariance"):
+        shutil.copy(written / f"{name}.csv", tmp_path)
+    monkeypatch.setattr(measured, "_BENCHMARKS", tmp_path)
+    whole = rendered("speed")
+    assert all(heading in whole for heading in headings)
+    assert (
+        "1 of 2 texts of 2 tokens are the same in a batch of 1 and of 16 (`one-race`, float32)"
+        in " ".join(whole.split())
+    )
+
+
+def test_times_and_folders_of_benchmarks(tmp_path: Path) -> None:
+    """Every call is timed; without a folder nothing is written; a file is no folder."""
+    calls: list[int] = []
+    assert len(seconds_of(lambda: calls.append(1), 3)) == len(calls) == 3
+    assert spread_of([3.0, 1.0, 2.0, 10.0]) == {"median": 2.5, "lowest": 1.0, "highest": 10.0, "runs": 4}
+    Tables(None).write("some", [{"what": "a"}])
+    taken = tmp_path / "taken"
+    taken.write_text("", encoding="utf-8")
+    with pytest.raises(FileError, match="taken"):
+        Tables(taken)
