@@ -1,4 +1,4 @@
-"""Tables of runs, figures and benchmarks, with the date and versions of what was measured."""
+"""Committed tables of figures and benchmarks, and when and with what something was measured."""
 
 from __future__ import annotations
 
@@ -7,37 +7,23 @@ from pathlib import Path
 import pandas as pd
 from scipy import stats
 
+from paper_repro.pages.tables import require
+
 __all__ = [
     "ENVIRONMENT",
     "agreement",
     "benchmark_table",
     "benchmark_was_run",
-    "experiment_table",
     "figure_table",
     "measured_at",
-    "one_row",
-    "require",
     "run_measured_at",
-    "statement_table",
 ]
 
 #: When and with what something was measured; empty where it is not known.
 ENVIRONMENT = ("date", "python", "pytorch", "transformers", "cores")
 _ROOT = Path(__file__).parents[2]
-_EXPERIMENTS = _ROOT / "paper_repro" / "results"
-_STATEMENTS = _ROOT / "sims" / "results"
 _FIGURES = _ROOT / "docs" / "results" / "tables"
 _BENCHMARKS = _ROOT / "tests" / "benchmarks" / "results"
-
-
-def experiment_table(preset: str, name: str) -> pd.DataFrame:
-    """A table that `python -m paper_repro.experiment --preset PRESET` wrote."""
-    return _read(_EXPERIMENTS / preset / f"{name}.csv")
-
-
-def statement_table(name: str) -> pd.DataFrame:
-    """A table that `python -m sims` wrote."""
-    return _read(_STATEMENTS / f"{name}.csv")
 
 
 def figure_table(name: str) -> pd.DataFrame:
@@ -58,34 +44,6 @@ def benchmark_was_run(name: str) -> bool:
 def _read(path: Path) -> pd.DataFrame:
     # Versions are words: 3.10 is not 3.1.
     return pd.read_csv(path, dtype=dict.fromkeys(ENVIRONMENT, str))
-
-
-def one_row(table: pd.DataFrame, **where: object) -> pd.Series:
-    """The one row with those values.
-
-    Raises:
-        ValueError: if none has them, or more than one.
-    """
-    found = table
-    for column, value in where.items():
-        found = found[found[column] == value]
-    if len(found) != 1:
-        raise ValueError(f"{len(found)} rows have {where}; a page quotes one")
-    return found.iloc[0]
-
-
-def require(holds: object, claim: str) -> None:
-    """Let a page be written only while what it says in words is so.
-
-    Args:
-        holds: whether the tables say so.
-        claim: the sentence, in short.
-
-    Raises:
-        ValueError: if they do not.
-    """
-    if not holds:
-        raise ValueError(f"the tables do not say any more that {claim}; change the page's template")
 
 
 def run_measured_at(run: str) -> str:

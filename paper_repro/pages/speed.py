@@ -12,12 +12,10 @@ from paper_repro.pages.measured import (
     agreement,
     benchmark_table,
     benchmark_was_run,
-    experiment_table,
     measured_at,
-    one_row,
-    require,
     run_measured_at,
 )
+from paper_repro.pages.tables import experiment_table, one_row, require
 
 __all__ = ["values"]
 

@@ -8,17 +8,8 @@ import pandas as pd
 from figures.transport.gaps import CROSSINGS
 from figures.transport.tilt import ALPHA, HEAD
 from paper_repro.pages.formats import markdown_table, number, percent, plus_minus
-from paper_repro.pages.measured import (
-    agreement,
-    benchmark_table,
-    experiment_table,
-    figure_table,
-    measured_at,
-    one_row,
-    require,
-    run_measured_at,
-    statement_table,
-)
+from paper_repro.pages.measured import agreement, benchmark_table, figure_table, measured_at, run_measured_at
+from paper_repro.pages.tables import experiment_table, one_row, require, statement_table
 from tradeoff.curves import PAPER_P, PAPER_Q, Setting
 from tradeoff.decoders import heavy_water
 from tradeoff.laws import entropy, overlap
