@@ -2,7 +2,7 @@
 
 Statement (derived): for any unbiased decoder S, the winner of a race with rates S(P, zeta) is a degenerate,
 unbiased decoder. Given zeta the token has law P_zeta, so statistics of zeta and the token keep their laws;
-strength is Ent(P) (Theorem 3.3). Under Algorithm 1 the kernel maps Q to P, accepts 1 - TV and has strength
+strength is Ent(P) (Theorem 3.2). Under Algorithm 1 the kernel maps Q to P, accepts 1 - TV and has strength
 Ent(P), which S itself misses by the entropy that is left given everything keyed.
 
 Assumption: the race is independent of zeta, and of the races of other streams.

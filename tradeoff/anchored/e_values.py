@@ -1,36 +1,17 @@
 """E-values of anchored watermarks; `tradeoff.anchored.supermartingales` multiplies them.
 
-Huang, Xu, Ramchandran, Jiao and Jordan, "Towards Anytime-Valid Statistical Watermarking" (Anchored
-E-Watermarking). An anchor law p0 over n tokens is known to generator and detector, the target law q to the
-generator alone. Both draw the seed token S ~ p0 from the key; the generator emits v by the maximal coupling
-of q and p0, so that v = S with probability 1 - TV(q, p0): speculative sampling with p0 as its draft
-(`tradeoff.kernels.KeepEfficiency`). Under the null hypothesis v is independent of S.
-
-An e-value e(v, S) >= 0 has mean at most 1 under the null; its growth is E log e(v, S) under the watermark.
-For the targets with ||q - p0||_1 <= delta, that is TV(q, p0) <= eps = delta/2, the best worst case is
+Huang, Xu, Ramchandran, Jiao and Jordan, "Towards Anytime-Valid Statistical Watermarking". Anchor law p0 over
+n tokens, target law q, seed S ~ p0 from the key; the generator emits v by the maximal coupling of q and p0.
+Against the targets with TV(q, p0) <= eps = delta/2 the best worst case is
 
     e*(v, s) = (1 - eps) / p0(s) if v = s, else eps / ((n-1) p0(s))
     J* = H(p0) + (1 - eps) log(1 - eps) + eps log(eps / (n-1))                       (Theorem 4.1)
 
-Validity needs neither the ball nor a model of human text: sum_s p0(s) e*(v, s) = (1 - eps) + (n-1) eps/(n-1)
-= 1 for EVERY token v, if only S_t ~ p0_t given the past and the token.
+of mean 1 over S for EVERY token v. Valid for all p0 as well, and better for vocabularies: buckets, and
 
-Growth at TV(q, p0) = t: under the maximal coupling S ~ p0, and v = S with probability 1 - t, so
+    e(v, s) = (1 - eps) 1{v = s} / p0(s) + eps                                       (`log_hedged`).
 
-    E log e* = H(p0) + (1 - t) log(1 - eps) + t log(eps / (n-1)).
-
-It falls with t for eps < 1 - 1/n. Its derivative in eps, t/eps - (1-t)/(1-eps), is 0 at eps = t, the best
-eps; the growth there, H(p0) - h(t) - t log(n-1), is Fano's lower bound on the mutual information of v and S.
-
-J* is the best worst case only where every min p0 > delta, which no vocabulary satisfies: there a mismatch
-costs log((n-1)/eps) nats, 12 for 32,000 tokens. Two remedies, both valid for every p0 and v: buckets
-(`tradeoff.anchored.buckets`; n is then the number of buckets), and
-
-    e(v, s) = (1 - eps) 1{v = s} / p0(s) + eps                                       (`log_hedged`),
-
-a share eps of the wealth kept out of the bet: a mismatch costs log(1/eps), whatever n.
-
-Everything is NumPy, in natural logarithms (nats): no text is too long for a float.
+Natural logarithms (nats). Proofs: docs/theory/e-values.md.
 """
 
 from __future__ import annotations
@@ -126,8 +107,8 @@ def worst_case_eps(delta: float, n: int) -> float:
 def anchored_growth(p0: Any, delta: float) -> np.ndarray:
     """J*: the growth of e* against the worst target with ||q - p0||_1 <= delta, [..., n] -> [...].
 
-    It is the value of the game where min p0 > delta (Theorem 4.1); elsewhere e* still grows at this rate
-    at least, and another e-value may do better (`tradeoff.anchored.programme`).
+    It is the value of the game where min p0 >= delta/2 (Theorem 4.1 asks for min p0 > delta); elsewhere e*
+    still grows at this rate at least, and another e-value may do better (`tradeoff.anchored.programme`).
 
     Raises:
         DistributionError, ValueError: for a bad p0 or delta.

@@ -3,7 +3,7 @@
 Strength (Definition 3.1) is E_zeta KL(P_zeta || P) = Ent(P) - E_zeta Ent(P_zeta); efficiency
 (Definition 2.1 with the speculative kernel, Lemma 3.1) is E_zeta sum min(P_zeta, Q_zeta).
 
-What has no closed form is estimated by `tradeoff.curves.monte_carlo`.
+What has no closed form is estimated by `tradeoff.curves.monte_carlo`. Proofs: docs/theory/trade-off.md.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def watermark_strength(
 
     Args:
         p: distribution [n].
-        decoder: any decoder; degenerate ones have strength Ent(P) exactly (Theorem 3.3).
+        decoder: any decoder; degenerate ones have strength Ent(P) exactly (Theorem 3.2).
         seeds, rng: for decoders that need simulation.
 
     Raises:

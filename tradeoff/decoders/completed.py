@@ -32,9 +32,9 @@ class Completed(BaseDecoder):
 
     A race draws exactly from any law, so given zeta the token has the law S(P, zeta): the result is unbiased,
     statistics of zeta and the token keep their laws, and as the token is a function of (zeta, race) the
-    strength is Ent(P) (Theorem 3.3). So Algorithm 1 makes any watermark as strong as can be: SynthID with
+    strength is Ent(P) (Theorem 3.2). So Algorithm 1 makes any watermark as strong as can be: SynthID with
     finitely many rounds, SimplexWater, HeavyWater. What the watermark left to true randomness is in the race,
-    where a detector finds it by Aaronson's statistic.
+    where a detector finds it by Aaronson's statistic (docs/theory/completion.md).
 
     Args:
         decoder: not degenerate, and not the identity.
