@@ -1,19 +1,12 @@
 """Anchored watermarks on buckets: a keyed hash of the vocabulary to m values, and its coupling.
 
-A mismatch of token and seed costs e* about log((n-1)/eps) nats (`tradeoff.anchored.e_values`), which is more
-than all matches bring where n is a vocabulary. With h: {0..n-1} -> {0..m-1} the same game is played for the m
-values of h: the seed is a bucket of law p0_h, the mass of p0 in each bucket; the bucket of the token is
-coupled with it maximally, and the token is drawn from q within its bucket. Then
+Where n is a vocabulary, mismatches of token and seed cost e* more than all matches bring. With a hash h to
+0 .. m-1, independent and uniform for every token (`tradeoff.keyed.KeyedPrf.buckets`), the same game is played
+for the m values of h: the seed is a bucket of law p0_h, the mass of p0 in each bucket; the bucket of the
+token is coupled with it maximally, and the token is drawn from q within its bucket. The token has law q, and
+e* with n = m is valid, for every h. Text generated from a token seed S is read with the seed h(S).
 
-    P(token = v) = q_h(h(v)) q(v) / q_h(h(v)) = q(v):
-
-unbiased for every h, and e* with n = m is valid for every h, because the seed bucket has law p0_h. Text that
-was generated token by token from a seed S can be read the same way, with the seed h(S), which has law p0_h as
-well; buckets then only forgive mismatches within one bucket.
-
-h is independent and uniform for every token (`tradeoff.keyed.KeyedPrf.buckets`), not a balanced division of
-the vocabulary. It needs no table, so that a detector reads single tokens; and balanced numbers of tokens
-would not balance their mass, which sits on a few of them.
+Derivation, and why h is no balanced division: docs/theory/e-values.md.
 """
 
 from __future__ import annotations

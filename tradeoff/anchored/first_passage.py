@@ -1,21 +1,13 @@
 """How long a test supermartingale takes to reach 1/alpha: first passage of a random walk.
 
-With one anchor p0 and one target q, log E_t of a watermarked text is a random walk S_t whose steps are
-log e(v, S) under their maximal coupling, of mean J > 0. Let tau be the first t with S_t >= b = log(1/alpha).
-Wald's identity, E S_tau = J E tau, gives
+With one anchor p0 and one target q, log E_t of a watermarked text is a random walk S_t whose steps X have the
+mean J > 0. For tau the first t with S_t >= b = log(1/alpha), and R_b = S_tau - b the overshoot,
 
-    E tau = (b + E R_b) / J,    R_b = S_tau - b, the overshoot,
+    E tau = (b + E R_b) / J,        E R_b -> rho = E X^2 / (2 E X) - sum_k E max(-S_k, 0) / k
 
-so E tau / b tends to 1/J from above (Theorem 4.3 of "Anchored E-Watermarking"). If the steps are not
-multiples of one number, E R_b tends to rho = E H^2 / (2 E H), H the first ladder height (renewal theory).
-Spitzer's identity makes that a sum over the law of the walk (Siegmund 1985, "Sequential Analysis",
-corollary 8.33):
-
-    rho = E X^2 / (2 E X) - sum_k E max(-S_k, 0) / k.
-
-Steps of few values come near that limit slowly: E R_b goes up and down with b, with about the height of a
-step as its period, until mismatches have smeared it out. So E tau is also computed for any b, from the law
-of the walk that has not yet arrived.
+(Theorem 4.3 of "Anchored E-Watermarking"; Wald, Spitzer). Where steps of few values come near that limit
+slowly, E tau is computed for any b from the law of the walk that has not yet arrived. Derivation:
+docs/theory/e-values.md.
 """
 
 from __future__ import annotations

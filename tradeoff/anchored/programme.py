@@ -4,23 +4,10 @@ The game of "Anchored E-Watermarking" (Theorem 4.1) for a small vocabulary: over
 
     maximise  min_q  E_w(q) log e(v, S)    subject to  q' e p0 <= 1 for every q,
 
-q over the targets with TV(q, p0) <= eps = delta/2, and w(q) the maximal coupling of q and p0. The null mean
-q' e p0 is linear in q. The most that any coupling gives to q is concave in q, as the value of a linear
-programme in its right-hand side; so a minimum lies at a vertex of the ball, and the vertices are enough.
-
-A vertex moves mass eps to one token i from others, of which it empties all but one. Its maximal coupling is
-unique: min(q, p0) on the diagonal, and the moved mass in row i. Where min p0 >= eps these are the n (n-1)
-laws p0 + eps (1_i - 1_j), and e* is optimal with value J*. Where some p0 are smaller, the simplex cuts the
-ball off, and the programme tells how much more than J* can be had.
-
-What a solver calls optimal need not be, where probabilities span many orders of magnitude. So its multipliers
-are asked for a proof. For weights l of the vertices that sum to 1, every valid e has
-
-    min_q E_w(q) log e  <=  E_W log e  <=  I(V; S) under W,    W = sum_q l_q w(q):
-
-V under W has the law of a target of the ball, so that e has a mean of at most 1 where V and S are drawn apart
-from each other, and then none grows faster than the ratio of W to that law (Gibbs' inequality). At the
-optimum all three are equal, for the multipliers l of the growths.
+q over the vertices of {q: TV(q, p0) <= eps = delta/2}, w(q) the maximal coupling of q and p0. Its value is J*
+where min p0 >= eps, and more where the simplex cuts the ball off. What the solver calls optimal is believed
+with a proof only: its multipliers l of the growths give W = sum_q l_q w(q), and no valid e grows faster than
+I(V; S) under W. Proofs: docs/theory/e-values.md.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Test supermartingales: products of e-values, in log space, and what may be concluded from them.
 
 E_t = prod_{s<=t} e_s, where e_s >= 0 has conditional mean at most 1 under the null given the past. Ville's
-inequality (Theorem 2.4 of "Anchored E-Watermarking"):
+inequality (Theorem 2.4 of "Anchored E-Watermarking"; proof: docs/theory/e-values.md):
 
     P_H0(sup_t E_t >= 1/alpha) <= alpha,
 

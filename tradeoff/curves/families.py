@@ -1,18 +1,15 @@
 """Classes of watermarked speculative sampling and their trade-off curves (section 3.2, Fig. 1).
 
-A setting fixes P, Q and a decoder for each side. A class is a family of target laws P_zeta^gamma and
-draft laws Q_zeta^theta; its curve gives efficiency E sum min(P_zeta^gamma, Q_zeta^theta) and strength
-E KL(P_zeta^gamma || P) for gamma from 0 to 1:
+A class is a family of target laws P_zeta^gamma and draft laws Q_zeta^theta; its curve gives efficiency
+E sum min(P_zeta^gamma, Q_zeta^theta) and strength E KL(P_zeta^gamma || P) for gamma from 0 to 1:
 
     linear (Eq. 9)   (1-gamma) P + gamma S(P, zeta)    against   (1-theta) Q + theta S(Q, zeta)
     Hu               (1-gamma) Q_zeta∘A_spec(Q, P) + gamma S(P, zeta)   against   S(Q, zeta)
     Google           Hu's, with the residual drawn as S((P-Q)_+, zeta') under an independent key
     time sharing     a pseudorandom coin picks (S(P), S(Q)) with probability gamma, else (P, Q)
 
-With degenerate decoders all of it depends on the pair (i, j) of drawn tokens only. For Gumbel-max the
-law of that pair is known (`tradeoff.curves.pairs`), every curve is a finite sum, and all but the interior
-of Hu's class cost O(n log n), so they are exact for full vocabularies. SynthID at m = infinity is
-evaluated on sampled pairs, and decoders that are not degenerate on sampled laws.
+Exact for Gumbel-max, O(n log n) a curve but for the interior of Hu's class. Derivation:
+docs/theory/trade-off.md.
 """
 
 from __future__ import annotations

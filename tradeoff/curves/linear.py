@@ -6,7 +6,8 @@ For the linear class (Eq. 9) the efficiency is
 
 a sum of minima of affine functions, hence jointly concave and piecewise linear. So three questions are
 linear programmes: the best theta for a given gamma (Eq. 10), and, because strength increases with
-gamma, Definition 3.2 itself: the largest gamma whose efficiency can meet a requirement.
+gamma, Definition 3.2 itself: the largest gamma whose efficiency can meet a requirement. Derivation:
+docs/theory/trade-off.md.
 """
 
 from __future__ import annotations

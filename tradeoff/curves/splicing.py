@@ -2,7 +2,8 @@
 
 Given the draft token j and the target's token i, with a = a_j = min(1, P_j/Q_j), x = 1 - a and
 c = 1 - gamma, the law P_zeta^gamma has mass c a on j, gamma on i and c x on the residual R = (P-Q)_+.
-R_j = 0 whenever x > 0, so only i can coincide with a residual token. Below, f(m) = -m log m.
+R_j = 0 whenever x > 0, so only i can coincide with a residual token. Below, f(m) = -m log m. The table of
+entropies: docs/theory/trade-off.md.
 """
 
 from __future__ import annotations

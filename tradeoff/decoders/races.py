@@ -6,11 +6,8 @@ One race E ~ Exp(1)^n is shared by the target P and the draft Q. With i = argmin
 
     r_k = P_k / Q_k,    M(u) = sum_k max(P_k, u Q_k),    F(u) = integral_0^u dv / M(v)^2.
 
-Derivation: let x = E_i/P_i and y = E_j/Q_j be the two winning times. Every token k must satisfy
-E_k >= max(P_k x, Q_k y), which has probability density P_i Q_j exp(-sum_k max(P_k x, Q_k y)) in (x, y),
-and i and j themselves can win both races only if r_j <= y/x <= r_i. Substituting y = u x and integrating
-over x leaves the integral of 1/M(u)^2, whose break points r_k are the same for every pair: one sort
-and one cumulative sum give all of pi. M is piecewise linear, so F has a closed form on every piece.
+The break points r_k are the same for every pair: one sort and one cumulative sum give all of pi. M is
+piecewise linear, so F has a closed form on every piece. Derivation: docs/theory/coupling.md.
 """
 
 from __future__ import annotations

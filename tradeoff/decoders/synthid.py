@@ -75,7 +75,7 @@ class SynthID(BitsDecoder):
 
     Unbiased for every m. Degenerate only for m = infinity, the limit of a martingale (Theorem 3.3):
     rounds are then run until the top mass reaches 1 - 1e-9. Taking the argmax after a fixed number of
-    rounds instead, as the authors of the trade-off paper do, is biased.
+    rounds instead, as the authors of the trade-off paper do, is biased. Proofs: docs/theory/tournaments.md.
 
     Args:
         rounds: m >= 1, or math.inf.

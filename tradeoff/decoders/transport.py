@@ -65,8 +65,9 @@ class SideInformation(NamedTuple):
 class Transport(BaseDecoder):
     """S(P, s) = k pi(., s), pi the optimal transport of P to uniform side information s under a score.
 
-    Unbiased whatever the solver, as the laws are made to fit. In general not degenerate: tokens that share
-    a value of s are told apart by true randomness, or by a race (`tradeoff.decoders.Completed`).
+    Unbiased whatever the solver, as the laws are made to fit (docs/theory/transport.md). In general not
+    degenerate: tokens that share a value of s are told apart by true randomness, or by a race
+    (`tradeoff.decoders.Completed`).
 
     Only the head of P is transported, conditionally on being in it; the tail keeps its probabilities for
     every s, which costs strength and leaves the mean as it is.

@@ -1,8 +1,9 @@
 """How many tokens a Gumbel-max watermark needs: expected scores, power, and length for a wanted power.
 
-The token that wins a race with probability p has U = exp(-p t), t ~ Exp(1), so that -log(1 - U) has the
-distribution function (1 - exp(-h))^(1/p): mean digamma(1 + 1/p) + gamma (= sum_k 1/(k (1 + k p))),
-variance pi^2/6 - trigamma(1 + 1/p). Without a watermark it is Exp(1), the same with p = 1.
+The score -log(1 - U) of a token that wins a race with probability p has the distribution function
+(1 - exp(-h))^(1/p): mean digamma(1 + 1/p) + gamma (= sum_k 1/(k (1 + k p))), variance
+pi^2/6 - trigamma(1 + 1/p). Without a watermark it is Exp(1), the same with p = 1. Derivation:
+docs/theory/detection.md.
 """
 
 from __future__ import annotations

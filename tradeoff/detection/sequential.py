@@ -1,15 +1,12 @@
 """Sequential detection: read a text token by token, stop whenever the evidence suffices.
 
-A p-value for a fixed length may be looked at once. Wealth that bets on every token at fair odds may be looked
-at after each: without a watermark its expectation never exceeds 1 under any stopping rule, so it reaches
-1/alpha with probability at most alpha (Ville's inequality), and 1/max wealth is a p-value at any time.
-
-How much is staked on which bet is learnt from the tokens read so far by predictive recursion (Newton 2002):
-after t tokens the weights are the prior, worth `concentration` tokens, and the posterior weights of the
-t tokens. Weights that depend on the past alone leave every e-value at mean 1.
+Wealth that bets on every token at fair odds may be looked at after each: 1/max wealth is a p-value at any
+time (Ville's inequality). How much is staked on which bet is learnt from the tokens read so far by predictive
+recursion (Newton 2002): after t tokens the weights are the prior, worth `concentration` tokens, and the
+posterior weights of the t tokens. Weights that depend on the past alone leave every e-value at mean 1.
 
 `OverTime` makes a fixed-length test valid at any time by Bonferroni's inequality: alpha / (k (k + 1)) at the
-k-th token, which sums to alpha.
+k-th token, which sums to alpha. Derivation: docs/theory/detection.md.
 """
 
 from __future__ import annotations

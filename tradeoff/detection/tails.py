@@ -1,4 +1,7 @@
-"""Tail probabilities of sums of independent scores, in logarithms: right down to 1e-300 and below."""
+"""Tail probabilities of sums of independent scores, in logarithms: right down to 1e-300 and below.
+
+Sums on a lattice are convolved under an exponential tilt: docs/theory/detection.md.
+"""
 
 from __future__ import annotations
 

@@ -1,12 +1,8 @@
 """Kernels of watermarked speculative sampling: one frozen dataclass per method, pure and batched.
 
-A method says how the draft token is drawn from Q, when it is accepted, what replaces it, how the bonus
-token is drawn from P when every draft was accepted, and what a detector must know. Each maps
-(P, Q, draft token, randomness) to (accepted, token) over arrays [..., n], for millions of seeds at once
-or for the rows of a language model's batch; the engine calls the same code that the tests enumerate.
-
-Every method preserves the law of the target. With a = min(1, P/Q) (section 5 of the paper; the last three
-are this project's):
+A method maps (P, Q, draft token, randomness) to (accepted, token) over arrays [..., n], for millions of seeds
+at once or for the rows of a language model's batch; the engine calls the same code that the tests enumerate.
+Every method preserves the law of the target. With a = min(1, P/Q), t = min E/Q the draft's winning time:
 
     method            draft         accepted if       replacement             bonus       efficiency
     standard          Q             coin < a          (P-Q)_+                 P           1 - TV
@@ -17,9 +13,8 @@ are this project's):
     single key        argmin E/Q    G(z_R) < a        argmin (E-tQ)/(P-Q)_+   argmin E/P  1 - TV
     one race          argmin E/Q    1 - e^-t < a      argmin (E-tQ)/(P-Q)_+   argmin E/P  1 - TV
 
-with t = min E/Q the winning time of the draft. Given the winner and t, the remainders E_k - t Q_k of the
-others are iid Exp(1) again (memorylessness), and a rejected token has no excess, so the second race draws
-exactly from (P-Q)_+. t ~ Exp(1) is independent of the winner, so 1 - e^-t is a uniform coin.
+The first five are the paper's (sections 2 and 4.1), the last two and trees this project's. Derivations:
+docs/theory/trade-off.md (strengths, Theorem 4.1) and docs/theory/one-race.md.
 """
 
 from __future__ import annotations

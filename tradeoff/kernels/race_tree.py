@@ -47,7 +47,7 @@ def one_race_tree(p: Array, q: Array, race: Array, width: int) -> TreeVerdict:
     With P_1 = P, Q_1 = Q, candidate i has winning time t_i = min E_i/Q_i and is accepted if
     1 - exp(-t_i) < min(1, P_i/Q_i); else P_{i+1} = (P_i - Q_i)_+, Q_{i+1} is Q_i without the candidate,
     renormalised, and E_{i+1} = E_i - t_i Q_i. After `width` rejections the remainders race with P_{width+1}.
-    Unbiased for every width.
+    Unbiased for every width: docs/theory/one-race.md.
 
     Args:
         p, q: target and draft laws [..., n].

@@ -1,23 +1,15 @@
 """The detection gap of optimal transport: closed forms, tail integrals, and where heavy tails win.
 
-Tsur et al., "HeavyWater and SimplexWater". D(P, f) = max E_pi f - E_{P x Unif} f over the couplings pi of
-P and Unif[k] (`tradeoff.optimal_transport.solvers`). Here it is for laws that are as predictable as the
-paper's worst case, and for scores of which there are infinitely many values of side information.
+Tsur et al., "HeavyWater and SimplexWater". D(P, f) = max E_pi f - E_{P x Unif} f over the couplings pi of P
+and Unif[k] (`tradeoff.optimal_transport.solvers`). For two atoms, lambda on the heavy token i and 1 - lambda
+on the light token j, it is the mean of Delta = f_j - f_i over its upper 1 - lambda, less
+(1 - lambda) E Delta: `two_atom_gap` for binary scores (Proposition 1), and for iid scores and k -> infinity
+`ScoreLaw.gap` (Theorem 4),
 
-Two atoms, lambda on the heavy token i and 1 - lambda on the light token j: the coupling gives the light
-token where Delta = f_j - f_i is largest, so that D is the mean of Delta over its upper 1 - lambda, less
-(1 - lambda) E Delta. For binary scores that is `two_atom_gap`; for iid scores and k -> infinity it is the
-tail integral `ScoreLaw.gap` (Theorem 4),
+    D = E[Delta; Delta > q] = min_t E(Delta - t)_+ + (1 - lambda) t,    P(Delta > q) = 1 - lambda.
 
-    D = E[Delta; Delta > q] = min_t E(Delta - t)_+ + (1 - lambda) t,    P(Delta > q) = 1 - lambda,
-
-where the right-hand side is the dual of the transport, by which an error in q counts only to second order.
-
-For fixed scores D is concave in P, since it is the value of a linear programme less a linear function of
-the right-hand side. So over {P: max P <= lambda}, lambda >= 1/2, it is least in a corner, and corners have
-two atoms: `worst_pair_gap`.
-
-Units: of the score. Those of the score laws are standardised: mean 0, variance 1.
+Over {P: max P <= lambda} two atoms are the worst: `worst_pair_gap`. Proofs: docs/theory/transport.md. Units:
+of the score. Those of the score laws are standardised: mean 0, variance 1.
 """
 
 from __future__ import annotations

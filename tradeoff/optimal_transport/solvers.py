@@ -1,17 +1,9 @@
 """Optimal transport from a next-token law to uniform side information, and what it makes detectable.
 
-Tsur, Long, Verdun, Hsu, Chen, Permuter, Vithana and Calmon, "HeavyWater and SimplexWater". Side information
-s, uniform on k values, is known to generator and detector; a score f(x, s) says how well token x goes with
-it. The generator couples X ~ P and S so that the score is as high as it can be,
-
-    pi = argmax E_pi f(X, S)   over the couplings of P and Unif[k]   (exact: a linear programme),
-
-and draws X from k pi(., s). Whatever the coupling, the mean of that law over s is P: the watermark is
-unbiased. Its detection gap is D(P, f) = E_pi f - E_{P x Unif} f, its strength I(X; S).
-
-`Exact` and `Sinkhorn` (entropic regularisation) solve it by the POT library. Both give laws with the right
-marginals to rounding: what an iteration that was stopped has left over is spread as Altschuler, Weed and
-Rigollet (2017, Algorithm 2) do, and the marginal error before that is reported.
+Tsur, Long, Verdun, Hsu, Chen, Permuter, Vithana and Calmon, "HeavyWater and SimplexWater". Side information s
+is uniform on k values; the generator couples X ~ P with it so that the score E_pi f(X, s) is as high as it
+can be, and draws X from k pi(., s). Whatever the coupling, the mean of that law over s is P: both solvers
+give laws with the right marginals to rounding, and report the error before (docs/theory/transport.md).
 
 Choosing a solver: `Exact` has the highest gap, and a strength close to the entropy; on one core it takes
 about as long as a small language model. `Sinkhorn` at the regularisation that its authors use, 0.05, is

@@ -25,7 +25,7 @@ class TournamentBets(StreamBets):
     A round on a law with collision probability c gives its winner the bit 1 with probability
     1/2 + (1 - c)/4, so b = (1 - c)/2 is the best bet. While many tokens are left that is near 1/2. Of two
     tokens with probabilities p and 1 - p it is v = p (1 - p), and a round leaves v (1 - v/2) of it on
-    average: about v / (1 + v l / 2) after l rounds.
+    average: about v / (1 + v l / 2) after l rounds. Derivation: docs/theory/tournaments.md.
 
     Args:
         rounds: m, bits a token.

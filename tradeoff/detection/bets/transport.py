@@ -1,7 +1,7 @@
 """Bets on transport watermarks: for sequential detection.
 
-Families of bets on the score of a token were compared by their growth, log e a token under the best fixed
-mixture, on HeavyWater of 1,024 values and exact transport (log-normal; gamma is alike):
+Families of bets, all fair for every text and table, were compared by their growth, log e a token under the
+best fixed mixture, on HeavyWater of 1,024 values and exact transport (log-normal; gamma is alike):
 
     law of the token        1 + eta f   exp(l f) over its row   rank: one of two tokens   rank: a race
     (.99, .01)                 .0016             .0018                   .0030               .0029
@@ -10,8 +10,8 @@ mixture, on HeavyWater of 1,024 values and exact transport (log-normal; gamma is
     (.6, .4)                   .1110             .0442                   .1674               .1671
     Zipf over 50              1.2985             .9973                  1.7227              1.7450
 
-Every one is fair for every text and table, since s is uniform: rows have mean 0, tilts are divided by their
-mean over the row, ranks are uniform. Bets on the rank as if it were a race's uniform win, and read no score.
+s is uniform: rows have mean 0, tilts are divided by their mean over the row, ranks are uniform. Bets on the
+rank as if it were a race's uniform win, and read no score. Why ranks: docs/theory/transport.md.
 """
 
 from __future__ import annotations

@@ -1,18 +1,14 @@
 """Bayesian detectors of SynthID text: likelihoods of tournament bits, fitted to watermarked training texts.
 
-The likelihood of the bits g_1 .. g_m of a watermarked token (appendix E of the paper; Dathathri et al.
-2024): with psi_l the number of distinct candidates in round l,
+The likelihood of the bits g_1 .. g_m of a watermarked token (Eq. 16-17, appendix E of the paper; Dathathri et
+al. 2024): with psi_l the number of distinct candidates in round l,
 
     P(g_l | g_<l) = 1/2 (1 + (g_l - 1/2) P(psi_l = 2 | g_<l)),
     P(psi_l = 2 | g_<l) = sigmoid(beta_l + sum_{j < l} delta_lj g_j),
 
-and 1/2 without a watermark. Of two streams only the one that drew the token carries it. The score of a
-token is the logarithm of its likelihood ratio; that of a text, their sum, is its log-odds at even priors.
-
-What is fitted maximises the likelihood of watermarked training texts. No null text is needed for that: the
-law without a watermark is known. A likelihood ratio has mean 1 under that law. Fixed mixing weights see to
-it; the network's weights depend on the bits and do not, so its ratios are divided by their mean over
-simulated fair bits (else it would learn to trust whichever stream fits better, watermark or not).
+and 1/2 without a watermark. The score of a token is the logarithm of its likelihood ratio. What is fitted
+maximises the likelihood of watermarked texts; ratios of the network's mixture are divided by their mean over
+simulated fair bits, so that they have mean 1 without a watermark. Why: docs/theory/tournaments.md.
 """
 
 from __future__ import annotations

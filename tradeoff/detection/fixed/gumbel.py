@@ -1,7 +1,8 @@
-"""Detectors of the Gumbel-max watermark, from the uniforms U at the tokens (specification section 6).
+"""Detectors of the Gumbel-max watermark, from the uniforms U at the tokens.
 
 Without a watermark -log(1 - U) ~ Exp(1), so that sums of them are Gamma variables and p-values exact. The
-token that wins a race with probability p has E = -log U ~ p Exp(1), so that small p makes U large.
+token that wins a race with probability p has E = -log U ~ p Exp(1), so that small p makes U large
+(docs/theory/detection.md).
 
 Two streams (keys) drew the tokens of `two-keys` and `algorithm-1`: accepted drafts the first, all others
 the second. The detectors differ in how they decide which one to read.

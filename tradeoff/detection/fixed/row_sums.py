@@ -1,10 +1,8 @@
 """The authors' statistic of HeavyWater, sum f, with the law that it has in this text under this key.
 
-Without a watermark the table and the tokens are what they are, and only the side information is random: every
-score is an independent draw from the row of its own token. Given both, sum f is thus a sum of independent
-variables whose laws are known, and its law their convolution: exact for every text, however its tokens
-repeat, and every key. A law averaged over tables is none: a token that comes ten times draws ten times from
-one row.
+Without a watermark every score is an independent draw from the row of its own token. Given the table and the
+tokens, the law of sum f is thus the convolution of their rows: exact for every text, however its tokens
+repeat, and every key. A law averaged over tables is none (docs/theory/detection.md).
 """
 
 from __future__ import annotations

@@ -1,14 +1,10 @@
 """Detectors of transport watermarks (Tsur et al.): sums over tokens, from ranks and from scores.
 
-Without a watermark the side information s of a token is uniform on k values and independent of the text, of
-the key's table of scores and of the s of other tokens: every context counts once. So the rank of f(v, s) in
-the row of v is uniform on k values, whatever the row. Scores of ranks thus have one law for every text and
-every key, which sums of f have not: for those see `tradeoff.detection.fixed.row_sums`.
-
-Score laws of ranks are nearly free of the table, and of the law that it was drawn from: with k = 1,024 and
-transport to log-normal or gamma scores, the rank of a token of probability p is close to u^(1/p - 1) / p, the
-law of the uniform of a token that wins a race. (With Gumbel scores and k -> infinity it is that law: the
-transport is a race, Theorem 3.)
+Without a watermark the rank of f(v, s) in the row of v is uniform on k values, whatever the row. So scores of
+ranks have one law for every text and every key, which sums of f have not: for those see
+`tradeoff.detection.fixed.row_sums`. With a watermark, log-normal or gamma scores and k = 1,024, the rank of a
+token of probability p has nearly the law of the uniform of a token that wins a race, u^(1/p - 1) / p.
+Derivation: docs/theory/detection.md and docs/theory/transport.md.
 """
 
 from __future__ import annotations

@@ -1,16 +1,13 @@
 """Detectors that own the draft model (the anchor), the key and the text, and may stop after any token.
 
-Text of every watermarked speculative kernel is anchored text (Huang, Xu, Ramchandran, Jiao and Jordan,
-"Towards Anytime-Valid Statistical Watermarking"): its draft token is the seed S ~ p0 that the key determines,
-and verification is a coupling of seed and token. `tradeoff.llm.readback.anchor` reads a text back through the
-draft model; the tests here work on what it finds.
+Text of every watermarked speculative kernel is anchored text: its draft token is the seed S ~ p0 that the key
+determines, and verification is a coupling of seed and token. `tradeoff.llm.readback.anchor` reads a text back
+through the draft model; the tests here work on what it finds.
 
-- `Anchored`: the paper's e*, on tokens or on buckets of tokens.
+- `Anchored`: the e* of "Anchored E-Watermarking", on tokens or on buckets of tokens.
 - `DraftAware`: bets on whether the token v is the seed, given p0(v), and after a miss on the race that v may
-  have won.
-  Without a watermark a seed hits v with probability p0(v), whatever v is: a bet that foresees a hit with
-  probability a pays a/p0(v) for a hit and (1 - a)/(1 - p0(v)) for a miss. Unlike e* it stakes little on
-  tokens that are nearly certain, and a miss costs no logarithm of the vocabulary.
+  have won. A bet that foresees a hit with probability a pays a/p0(v) for a hit and (1 - a)/(1 - p0(v)) for a
+  miss. Derivation: docs/theory/e-values.md.
 """
 
 from __future__ import annotations

@@ -1,17 +1,10 @@
 """A fixed-length test that owns the draft model: how many tokens are the seeds that the key drew?
 
 As SEAL and its kin do, it compares the tokens of a text with those that the draft model would have proposed
-under the key (`tradeoff.detection.AnchorReading`). Without a watermark the seed hits token v with
-probability p0(v), independently given the past and whatever v is, so the law of any weighted number of hits
-is known exactly given the text.
-
-A plain count weighs a hit on a sure token like one on a token of p0(v) = 1/1000, and the chance hits of sure
-tokens drown the others. Weights here are the log-likelihood ratio of hits and misses against a text half of
-whose tokens are their seeds whatever p0 says, the others by chance: a hit then has the probability
-(1 + p0)/2 and pays log((1 + p0)/(2 p0)), a miss (1 - p0)/2 and pays -log 2. Paying a hit log(1 + 1/p0) and a
-miss nothing differs from it by the constant t log 2. So by Neyman and Pearson's lemma, for texts of one
-sequence of p0 and at the levels that it attains, no other test of the hits at a fixed length finds such texts
-more often, but for the rounding of weights and their cap at p0 = 1e-6. Nothing has to be fitted.
+under the key (`tradeoff.detection.AnchorReading`). Without a watermark the seed hits token v with probability
+p0(v), independently given the past and whatever v is, so the law of any weighted number of hits is known
+exactly given the text. A hit weighs log(1 + 1/p0) and a miss nothing: up to a constant the log-likelihood
+ratio against a text half of whose tokens are their seeds. Derivation: docs/theory/detection.md.
 """
 
 from __future__ import annotations

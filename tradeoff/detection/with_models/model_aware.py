@@ -6,10 +6,8 @@ edits, positions whose law differs (bonus tokens, unknown prompts) and true rand
 
     L = (1 - epsilon) hit / P(w) + epsilon.
 
-Whatever the text, a random key hits w with probability P(w), independently at positions of different
-contexts: unbiasedness makes the null law a product of known two-point laws, for every text. Its tail is
-estimated by exponential tilting, with bounded relative error down to 1e-300 and below (section 3 of the
-paper; specification 1, section 4).
+Whatever the text, a random key hits w with probability P(w): the null law is a product of known two-point
+laws, and its tail is estimated by exponential tilting (Theorem 3.1). Derivation: docs/theory/detection.md.
 """
 
 from __future__ import annotations
