@@ -1,16 +1,35 @@
-"""Figures belong to no window: whatever backend the environment names, they are drawn into files."""
+"""Figures belong to no window, and look alike: one style for all, one look for every scheme."""
 
 from __future__ import annotations
 
 import ast
+import itertools
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tradeoff.plotting import new_figure
+from tradeoff.curves import CLASSES
+from tradeoff.decoders.names import _FAMILIES
+from tradeoff.kernels import METHODS
+from tradeoff.plotting import (
+    COLORS,
+    CURVE_LOOKS,
+    METHOD_LOOKS,
+    WATERMARK_LOOKS,
+    add_headline,
+    add_note,
+    curve_look,
+    legend_below,
+    legend_beside,
+    legend_under,
+    method_look,
+    new_figure,
+    watermark_look,
+)
 
 ROOT = Path(__file__).parents[1]
 DOOR = ROOT / "tradeoff" / "plotting.py"
@@ -56,10 +75,10 @@ def test_a_command_draws_under_every_backend(backend: str, tmp_path: Path) -> No
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("module", ["figures.curves.figure_1", "figures.anchored.growth"])
-def test_a_figure_is_drawn_from_a_notebook(module: str, tmp_path: Path) -> None:
-    options = ["--seeds", "4"] if module == "figures.curves.figure_1" else []
-    done = run("-m", module, "--out", str(tmp_path), *options, backend=INLINE)
+@pytest.mark.parametrize("name", ["figure_1", "anchored_figure_1"])
+def test_a_figure_is_drawn_from_a_notebook(name: str, tmp_path: Path) -> None:
+    options = ["--seeds", "4"] if name == "figure_1" else []
+    done = run("-m", "figures", name, "--out", str(tmp_path), *options, backend=INLINE)
     assert done.returncode == 0, done.stderr
     assert [path.read_bytes()[:4] for path in tmp_path.glob("*.png")] == [b"\x89PNG"]
 
@@ -93,3 +112,139 @@ def test_a_grid_has_rows_and_columns() -> None:
         left.set_ylim(0, 5)
         assert right.get_ylim()[1] == (5 if shared else 1)
         assert below.get_ylim()[1] == top
+
+
+def test_every_scheme_of_this_library_has_a_look_of_its_own() -> None:
+    """What an extension registers has none."""
+    methods = {name for name, kind in METHODS.items() if kind.__module__.startswith("tradeoff.")}
+    marks = {name for name, kind in _FAMILIES.items() if kind.read.__module__.startswith("tradeoff.")}
+    assert methods
+    assert methods <= set(METHOD_LOOKS)
+    assert marks
+    assert marks <= set(WATERMARK_LOOKS)
+    assert set(CLASSES) == set(CURVE_LOOKS)
+
+
+@pytest.mark.parametrize(
+    "looks", [METHOD_LOOKS, WATERMARK_LOOKS, CURVE_LOOKS], ids=["methods", "marks", "curves"]
+)
+def test_schemes_can_be_told_apart_without_colours(looks) -> None:
+    for (one, first), (other, second) in itertools.combinations(looks.items(), 2):
+        assert first.marker != second.marker, (one, other)
+    assert {look.color for look in looks.values()} <= set(COLORS.values())
+
+
+def test_a_watermark_is_found_by_its_name_in_records() -> None:
+    for name in ("gumbel", "synthid:30", "synthid:inf", "simplexwater:8", "heavywater:lognormal", "none"):
+        assert watermark_look(name) == WATERMARK_LOOKS[name.partition(":")[0]]
+    assert watermark_look("heavywater:gamma,k=256") == WATERMARK_LOOKS["heavywater:gamma"]
+    exact, soft = watermark_look("heavywater"), watermark_look("heavywater:lognormal,sinkhorn=0.05")
+    assert (soft.color, soft.marker) == (exact.color, exact.marker)
+    assert soft.line != exact.line
+    plain, completed = watermark_look("synthid:30"), watermark_look("completed:synthid:30")
+    assert completed.marker == plain.marker
+    assert completed.line == WATERMARK_LOOKS["completed"].line
+    assert completed.color != plain.color
+
+
+def test_a_curve_is_found_by_its_class_and_by_its_name() -> None:
+    assert curve_look("time sharing, SynthID (m = 30)") == curve_look("time-sharing")
+    assert curve_look("Hu, Gumbel-max") == curve_look("hu")
+
+
+@pytest.mark.parametrize("find", [method_look, watermark_look, curve_look])
+def test_an_unknown_scheme_has_a_look_by_rule(find) -> None:
+    """The same in every process, and never that of a scheme of this library."""
+    code = f"from tradeoff.plotting import {find.__name__}; print({find.__name__}('of-mine'))"
+    assert run("-c", code, backend="agg").stdout.strip() == str(find("of-mine"))
+    known = {*METHOD_LOOKS.values(), *WATERMARK_LOOKS.values(), *CURVE_LOOKS.values()}
+    looks = {find(f"mine-{number}") for number in range(40)}
+    assert len(looks) > 20
+    assert not {look.marker for look in looks} & {look.marker for look in known}
+
+
+def test_shades_and_lines_keep_the_mark() -> None:
+    look = method_look("one-race")
+    assert look.mixed("white", 0.0) == look
+    assert look.mixed("white", 1.0).color == "#FFFFFF"
+    assert look.mixed("black", 0.5).marker == look.marker
+    varied = look.varied(":", filled=False)
+    assert (varied.color, varied.marker, varied.line) == (look.color, look.marker, ":")
+    assert varied.both == {"color": look.color, "ls": ":", "marker": look.marker, "fillstyle": "none"}
+    assert varied.points["ls"] == "none"
+
+
+def style_set_by_hand(path: Path) -> list[str]:
+    """Where a module sets what the style of all figures does: spines, grids, frames, sizes, colours."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        match node:
+            case ast.Attribute(attr="spines" | "rcParams" as what):
+                found.append(f"{path.name}:{node.lineno} {what}")
+            case ast.Call(
+                func=ast.Attribute(attr="grid" | "supxlabel" | "suptitle" | "tight_layout" as what)
+            ):
+                found.append(f"{path.name}:{node.lineno} {what}")
+            case ast.keyword(arg="frameon" | "fontsize" | "layout" as what):
+                found.append(f"{path.name}:{node.lineno} {what}")
+            case ast.Constant(value=str() as text) if re.fullmatch(r"#[0-9a-fA-F]{6}", text):
+                found.append(f"{path.name}:{node.lineno} {text}")
+    return found
+
+
+def test_style_is_set_in_one_place() -> None:
+    drawing = [
+        path
+        for folder in ("tradeoff", "figures", "sims", "paper_repro")
+        for path in (ROOT / folder).rglob("*.py")
+        if path != DOOR and "tradeoff.plotting" in path.read_text(encoding="utf-8")
+    ]
+    assert len(drawing) > 20
+    assert [place for path in drawing for place in style_set_by_hand(path)] == []
+    assert len(style_set_by_hand(DOOR)) > 5
+
+
+def test_one_style_for_all_panels() -> None:
+    figure, [[axes]] = new_figure(size=(4, 3))
+    assert [name for name, spine in axes.spines.items() if spine.get_visible()] == ["left", "bottom"]
+    assert all(line.get_visible() for line in axes.get_xgridlines())
+    axes.plot([0, 1], label="line")
+    axes.set(title="title")
+    _, [[other]] = new_figure(size=(8, 6))
+    other.set_title("other")
+    assert axes.title.get_size() == other.title.get_size()
+    axes.legend()
+    assert not axes.get_legend().get_frame_on()
+    add_note(figure, "note")
+    add_headline(figure, "headline")
+    assert [text.get_text() for text in figure.texts] == ["note", "headline"]
+
+
+@pytest.mark.parametrize("place", [legend_beside, legend_under, "below"])
+def test_a_legend_beside_the_data_is_inside_the_picture(place) -> None:
+    figure, [[axes]] = new_figure(size=(6, 4))
+    (line,) = axes.plot([0, 1], label="a label of some length")
+    if place == "below":
+        legend_below(figure, {"a label of some length": line}, columns=1)
+    else:
+        place(axes)
+    figure.draw_without_rendering()
+    (legend,) = [*figure.legends, *([axes.get_legend()] if axes.get_legend() else [])]
+    box, panel = legend.get_window_extent(), axes.get_window_extent()
+    assert not box.overlaps(panel)
+    assert figure.bbox.containsx(box.x0)
+    assert figure.bbox.containsx(box.x1)
+    assert figure.bbox.containsy(box.y0)
+    assert figure.bbox.containsy(box.y1)
+
+
+def test_settings_of_whoever_else_draws_stay(tmp_path: Path) -> None:
+    code = (
+        "import matplotlib; matplotlib.rcParams['axes.grid'] = True; before = dict(matplotlib.rcParams); "
+        "from pathlib import Path; from tradeoff.plotting import add_note, new_figure, save_figure; "
+        "figure, [[axes]] = new_figure(size=(4, 3)); axes.plot([0, 1], label='x'); axes.legend(); "
+        f"add_note(figure, 'note'); save_figure(figure, [Path({str(tmp_path / 'x.png')!r})]); "
+        "print(dict(matplotlib.rcParams) == before)"
+    )
+    done = run("-c", code, backend="agg")
+    assert done.stdout.strip() == "True", done.stderr

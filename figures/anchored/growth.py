@@ -21,7 +21,7 @@ from figures.reference import Reference, print_references
 from tradeoff.anchored import anchored_growth, best_e_value
 from tradeoff.display import exit_on_bad_input, print_written, stdout
 from tradeoff.files import output_folder, write_table
-from tradeoff.plotting import COLORS, Figure, new_figure, save_figure
+from tradeoff.plotting import COLORS, Figure, add_note, new_figure, save_figure
 
 __all__ = ["ANCHORS", "DELTA", "compute", "draw", "draw_anchored_figure_1", "references"]
 
@@ -107,14 +107,11 @@ def _figure(table: pd.DataFrame) -> Figure:
     right.set(ylabel="|objective − J*| (nats per token)", title="Distance from J*")
     for axes in (left, right):
         axes.set_xlabel("interior-point iterations")
-        axes.grid(alpha=0.25, lw=0.6)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, loc="lower right" if axes is left else "upper right")
-    figure.supxlabel(
+        axes.legend(loc="lower right" if axes is left else "upper right")
+    add_note(
+        figure,
         f"Two tokens, anchor (p, 1 − p), δ = {DELTA:g}. CLARABEL, stopped after each number of iterations; "
         "it stops by itself where the curves become flat.",
-        fontsize=8,
-        color="#444444",
     )
     return figure
 

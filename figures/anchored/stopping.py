@@ -25,7 +25,7 @@ from figures.reference import Reference, print_references
 from tradeoff.anchored import Walk
 from tradeoff.display import exit_on_bad_input, print_written, stdout
 from tradeoff.files import output_folder, write_table
-from tradeoff.plotting import COLORS, Figure, new_figure, save_figure
+from tradeoff.plotting import COLORS, Figure, add_note, new_figure, save_figure
 
 __all__ = ["DELTA", "compute", "draw", "draw_anchored_figure_2", "references", "worst_walk"]
 
@@ -150,15 +150,12 @@ def _figure(table: pd.DataFrame) -> Figure:
         axes.plot(_DIGITS, part["exact"], "x", ms=7, color=COLORS["orange"], label="exact", zorder=4)
         axes.axhline(limit, color=COLORS["vermilion"], ls="--", lw=1.5, label=f"1/J* = {limit:.4f}")
         axes.set(xlabel="log₁₀(1/α)", title=f"p = {p:g}")
-        axes.grid(alpha=0.25, lw=0.6)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, loc="upper right")
+        axes.legend(loc="upper right")
     panels[0].set_ylabel("E[τ] / log(1/α)  (tokens per nat)")
-    figure.supxlabel(
+    add_note(
+        figure,
         f"Two tokens, anchor (p, 1 − p), δ = {DELTA:g}, worst target; {int(table['paths'].iloc[0]):,} texts, "
         "99% bars; the points of a panel share their texts.",
-        fontsize=8,
-        color="#444444",
     )
     return figure
 

@@ -128,7 +128,7 @@ def write(planes: Planes, out: Path, stem: str, seeds: int, published: Published
             label = "published curves, reconstructed" if k == 0 else "_"
             axes.plot(efficiency, strength, ":", color=COLORS["black"], lw=1.2, label=label, zorder=4)
             end = (efficiency[0], strength[0])
-            axes.annotate(f"{strength[0]:.2f}", end, (7, 3), textcoords="offset points", fontsize=7.5)
+            axes.annotate(f"{strength[0]:.2f}", end, (7, 3), textcoords="offset points")
 
     figure = draw_planes([("", planes)], caption, overlay)
     paths = [out / f"{stem}.pdf", out / f"{stem}.png"]

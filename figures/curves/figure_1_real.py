@@ -23,7 +23,7 @@ from figures.curves.panels import draw_planes
 from tradeoff.curves import AveragedPlane, average_plane, check_paired_seeds, planes_table
 from tradeoff.display import Words, exit_on_bad_input, print_written, stderr, stdout
 from tradeoff.files import output_folder, write_table
-from tradeoff.plotting import COLORS, Figure, new_figure, save_figure
+from tradeoff.plotting import COLORS, Figure, curve_look, legend_below, new_figure, save_figure
 from tradeoff.workers import worker_pool
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def _draw_positions(pairs: NextTokenPairs, averaged: dict[float, AveragedPlane])
     """Every position: what keeping strength costs in efficiency (top), and the reverse (bottom)."""
     figure, grid = new_figure(2, len(averaged), size=(11.5, 7.6))
     sources = (("model", "o", "the target's own text"), ("human", "^", "human prose"))
-    ends = (("google", COLORS["green"], "Google"), ("hu", COLORS["vermilion"], "Hu"))
+    ends = (("google", "Google"), ("hu", "Hu"))
     for (temperature, plane), (above, below) in zip(averaged.items(), grid.T, strict=True):
         table = plane.positions
         for source, marker, label in sources:
@@ -194,11 +194,11 @@ def _draw_positions(pairs: NextTokenPairs, averaged: dict[float, AveragedPlane])
             dots = {"s": 16, "alpha": 0.65, "marker": marker, "linewidths": 0}
             color = COLORS["blue"] if source == "model" else COLORS["orange"]
             above.scatter(table["sse"][here], table["agreement"][here], color=color, label=label, **dots)
-            for name, end_color, class_name in ends:
+            for name, class_name in ends:
                 below.scatter(
                     table["entropy"][here],
                     table[name][here],
-                    color=end_color,
+                    color=curve_look(name).color,
                     label=f"{class_name}'s class, {label}",
                     **dots,
                 )
@@ -211,34 +211,18 @@ def _draw_positions(pairs: NextTokenPairs, averaged: dict[float, AveragedPlane])
         above.set_title(
             f"temperature {temperature}: mean 1 − TV {means['sse']:.3f},\nstrength maintained "
             f"{means['agreement']:.3f}",
-            fontsize=10,
         )
         below.set_title(
             f"mean Ent(P) {means['entropy']:.2f} nats, at full efficiency:\nGoogle {means['google']:.2f}, "
             f"Hu {means['hu']:.2f}",
-            fontsize=10,
         )
         above.set_xlabel("1 − TV(Q, P)")
         above.set_ylabel("efficiency at full strength, Σ π_ii")
         below.set_xlabel("Ent(P) (nats)")
         below.set_ylabel("strength at full efficiency (nats)")
-        for axes in (above, below):
-            axes.grid(alpha=0.25, lw=0.6)
-            axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(
-        *grid[0, 0].get_legend_handles_labels(),
-        loc="outside upper center",
-        ncols=3,
-        frameon=False,
-        fontsize=8.5,
-    )
-    figure.legend(
-        *grid[1, 0].get_legend_handles_labels(),
-        loc="outside lower center",
-        ncols=3,
-        frameon=False,
-        fontsize=8.5,
-    )
+    for row, over in zip(grid, (True, False), strict=True):
+        handles, labels = row[0].get_legend_handles_labels()
+        legend_below(figure, dict(zip(labels, handles, strict=True)), columns=3, over=over)
     return figure
 
 

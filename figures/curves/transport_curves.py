@@ -38,15 +38,37 @@ from tradeoff.curves import (
     Setting,
     curve,
     draw_curve,
+    draw_ends,
     draw_points,
     style_axes,
 )
-from tradeoff.decoders import Completed, Decoder, GumbelMax, SynthID, heavy_water, simplex_water
+from tradeoff.decoders import (
+    Completed,
+    Decoder,
+    GumbelMax,
+    SynthID,
+    decoder_name,
+    heavy_water,
+    simplex_water,
+)
 from tradeoff.display import Words, exit_on_bad_input, print_written, stderr, stdout
 from tradeoff.files import output_folder, write_table
 from tradeoff.laws import entropy, overlap
 from tradeoff.optimal_transport import Sinkhorn
-from tradeoff.plotting import COLORS, Figure, Line2D, new_figure, save_figure
+from tradeoff.plotting import (
+    COLORS,
+    OPTIMUM,
+    Figure,
+    Line2D,
+    Look,
+    add_note,
+    legend_below,
+    legend_beside,
+    method_look,
+    new_figure,
+    save_figure,
+    watermark_look,
+)
 
 __all__ = ["GROUPS", "Pair", "compute", "curves_table", "draw", "draw_transport_curves"]
 
@@ -61,51 +83,59 @@ class Pair:
     target: Decoder
     draft: Decoder
     label: str
-    color: str
+    look: Look
 
 
-def _both(decoder: Decoder, label: str, color: str) -> Pair:
-    return Pair(decoder, decoder, label, color)
+def _look(decoder: Decoder, paler: bool = False) -> Look:
+    look = watermark_look(decoder_name(decoder))
+    return look.mixed("white", 0.45) if paler else look
 
 
-_GUMBEL = _both(GumbelMax(), "Gumbel-max", "black")
+def _both(decoder: Decoder, label: str, *, paler: bool = False) -> Pair:
+    return Pair(decoder, decoder, label, _look(decoder, paler))
+
+
+_GUMBEL = _both(GumbelMax(), "Gumbel-max")
 _HEAVY, _SIMPLEX = heavy_water(), simplex_water(8)
 GROUPS: dict[str, tuple[Pair, ...]] = {
     "one decoder": (
         _GUMBEL,
-        _both(_HEAVY, "HeavyWater, log-normal,\nk = 1024", "vermilion"),
-        _both(_SIMPLEX, "SimplexWater, r = 8", "blue"),
-        _both(simplex_water(4), "SimplexWater, r = 4", "sky"),
+        _both(_HEAVY, "HeavyWater, log-normal,\nk = 1024"),
+        _both(_SIMPLEX, "SimplexWater, r = 8"),
+        _both(simplex_water(4), "SimplexWater, r = 4", paler=True),
     ),
+    # One of the two lends its look, so that no two pairs have the same.
     "two decoders": (
         Pair(
             _HEAVY,
             heavy_water("gamma"),
             "HeavyWater log-normal | gamma,\none s (k = 1024)",
-            "vermilion",
+            _look(heavy_water("gamma")),
         ),
         Pair(
             heavy_water(k=_SIMPLEX.scores.k),
             _SIMPLEX,
             "HeavyWater | SimplexWater,\none s (k = 255)",
-            "blue",
+            _look(_SIMPLEX),
         ),
-        Pair(_HEAVY, GumbelMax(), "HeavyWater | Gumbel-max,\nindependent", "orange"),
-        Pair(GumbelMax(), _SIMPLEX, "Gumbel-max | SimplexWater r = 8,\nindependent", "black"),
+        Pair(_HEAVY, GumbelMax(), "HeavyWater | Gumbel-max,\nindependent", _look(_HEAVY)),
+        Pair(GumbelMax(), _SIMPLEX, "Gumbel-max | SimplexWater r = 8,\nindependent", _look(GumbelMax())),
     ),
     "SynthID, completed": (
-        _both(SynthID(5), "m = 5", "sky"),
-        _both(Completed(SynthID(5)), "m = 5, completed", "blue"),
-        _both(SynthID(30), "m = 30", "orange"),
-        _both(Completed(SynthID(30)), "m = 30, completed", "vermilion"),
+        _both(SynthID(5), "m = 5", paler=True),
+        _both(Completed(SynthID(5)), "m = 5, completed", paler=True),
+        _both(SynthID(30), "m = 30"),
+        _both(Completed(SynthID(30)), "m = 30, completed"),
     ),
     "transport, completed": (
-        _both(heavy_water(solver=Sinkhorn()), "HeavyWater, Sinkhorn", "orange"),
-        _both(Completed(heavy_water(solver=Sinkhorn())), "HeavyWater, Sinkhorn,\ncompleted", "vermilion"),
-        _both(Completed(_HEAVY), "HeavyWater, exact,\ncompleted", "purple"),
-        _both(simplex_water(8, solver=Sinkhorn()), "SimplexWater, Sinkhorn", "sky"),
-        _both(Completed(simplex_water(8, solver=Sinkhorn())), "SimplexWater, Sinkhorn,\ncompleted", "blue"),
-        _both(Completed(_SIMPLEX), "SimplexWater, exact,\ncompleted", "green"),
+        _both(heavy_water(solver=Sinkhorn()), "HeavyWater, Sinkhorn", paler=True),
+        _both(Completed(heavy_water(solver=Sinkhorn())), "HeavyWater, Sinkhorn,\ncompleted", paler=True),
+        _both(Completed(_HEAVY), "HeavyWater, exact,\ncompleted"),
+        _both(simplex_water(8, solver=Sinkhorn()), "SimplexWater, Sinkhorn", paler=True),
+        _both(
+            Completed(simplex_water(8, solver=Sinkhorn())), "SimplexWater, Sinkhorn,\ncompleted", paler=True
+        ),
+        _both(Completed(_SIMPLEX), "SimplexWater, exact,\ncompleted"),
     ),
 }
 _TITLES = {
@@ -207,26 +237,23 @@ def _figure(curves: Curves, seeds: int) -> Figure:
             for pair in pairs:
                 for family, style in families.items():
                     c = curves[group, pair.label, family]
-                    draw_curve(axes, c, color=COLORS[pair.color], label="_", style=style)
+                    draw_curve(axes, c, color=pair.look.color, label="_", style=style)
                 full = curves[group, pair.label, next(iter(families))]
-                end = {"marker": "o", "color": COLORS[pair.color], "label": "_"}
+                end = {"marker": pair.look.marker, "color": pair.look.color, "label": "_"}
                 draw_points(axes, full.efficiency[-1:], full.strength[-1:], **end)
-            draw_points(axes, [sse], [0], marker="x", color=COLORS["black"], label="_")
-            draw_points(axes, [sse], [most], marker="*", color=COLORS["purple"], label="_")
+            draw_ends(axes, sse, most, ("_", "_"))
             style_axes(axes, f"{column}: {_TITLES[group]}")
             axes.set_ylim(-0.06 * most, 1.09 * most)
         row[-1].set_ylabel("")
-        lines = [Line2D([], [], color=COLORS[pair.color], lw=2.4, label=pair.label) for pair in pairs]
-        row[-1].legend(
-            handles=lines, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=8.5
-        )
+        looks = [(pair.look.varied("-").both, pair.label) for pair in pairs]
+        lines = [Line2D([], [], lw=2.4, ms=8, mec="white", label=label, **look) for look, label in looks]
+        legend_beside(row[-1], handles=lines)
     _legend_of_lines(figure)
     worst = max(float(max(c.efficiency_error.max(), c.strength_error.max())) for c in curves.values())
-    figure.supxlabel(
+    add_note(
+        figure,
         f"P and Q of the paper, n = {len(PAPER_P)}. Transport decoders and Gumbel-max exact; others from "
         f"{seeds:,} seeds, standard error below {math.ceil(worst * 1e4) / 1e4:.4f}. Pale: dominated.",
-        fontsize=8.5,
-        color="#444444",
     )
     return figure
 
@@ -240,15 +267,15 @@ def _legend_of_lines(figure: Figure) -> None:
         Line2D([], [], color=grey, ls="--", lw=2, label="Google"),
     ]
     marks = (
-        ("o", grey, 8, "both watermarks on (γ = 1)"),
-        ("x", COLORS["black"], 8, "standard speculative sampling"),
-        ("*", COLORS["purple"], 14, "optimum (1 − TV, Ent)"),
+        (Look(grey), 8, "both watermarks on (γ = 1)"),
+        (method_look("standard"), 8, "standard speculative sampling"),
+        (OPTIMUM, 14, "optimum (1 − TV, Ent)"),
     )
     handles += [
-        Line2D([], [], color=color, marker=marker, ms=size, mew=2, mec=color, ls="", label=label)
-        for marker, color, size, label in marks
+        Line2D([], [], ms=size, mew=2, mec=look.color, label=label, **look.points)
+        for look, size, label in marks
     ]
-    figure.legend(handles=handles, loc="outside upper center", ncols=6, frameon=False, fontsize=9)
+    legend_below(figure, {str(handle.get_label()): handle for handle in handles}, columns=6, over=True)
 
 
 def draw(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["method_name", "watermark_name"]
 
-_METHODS = {"algorithm-1": "Algorithm 1", "basic": "no speculation"}
+_METHODS = {"algorithm-1": "Algorithm 1", "basic": "no speculation", "one-race-tree": "one-race tree"}
 _WATERMARKS = {
     "gumbel": "Gumbel-max",
     "synthid": "SynthID m =",

@@ -5,7 +5,7 @@ python -m figures rates paper_repro/results/small
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import Annotated
@@ -13,55 +13,49 @@ from typing import Annotated
 import pandas as pd
 import typer
 
-from figures.experiment.names import watermark_name
+from figures.experiment.names import method_name, watermark_name
 from tradeoff.display import exit_on_bad_input, print_written, stdout
 from tradeoff.errors import FileError
-from tradeoff.plotting import COLORS, Axes, Figure, new_figure, save_figure
+from tradeoff.plotting import (
+    COLORS,
+    LINES,
+    METHOD_LOOKS,
+    Axes,
+    Figure,
+    Look,
+    add_headline,
+    legend_below,
+    legend_under,
+    method_look,
+    new_figure,
+    save_figure,
+    watermark_look,
+)
 
 __all__ = ["draw", "draw_detection_figures", "draw_edits", "draw_power", "draw_roc", "draw_steps", "draw_tpr"]
 
-#: Colour and line of (method, detector); the same in all figures.
-_STYLES: dict[tuple[str, str], tuple[str, str, str]] = {
-    ("basic", "Aaronson"): ("black", ":", "no speculation, Aaronson"),
-    ("basic", "likelihood ratio"): ("black", "--", "no speculation, likelihood ratio"),
-    ("one-race", "Aaronson"): ("vermilion", "-", "one race, Aaronson"),
-    ("one-race", "likelihood ratio"): ("vermilion", "--", "one race, likelihood ratio"),
-    ("one-race-tree", "Aaronson"): ("orange", "-", "one-race tree, Aaronson"),
-    ("one-race-tree", "likelihood ratio"): ("orange", "--", "one-race tree, likelihood ratio"),
-    ("single-key", "Aaronson"): ("purple", "-", "single key, Aaronson"),
-    ("single-key", "likelihood ratio"): ("purple", "--", "single key, likelihood ratio"),
-    ("algorithm-1", "oracle"): ("grey", "-.", "Algorithm 1, oracle (bound)"),
-    ("algorithm-1", "sum of both keys"): ("green", "-", "Algorithm 1, sum of both keys"),
-    ("algorithm-1", "likelihood ratio, two keys"): ("green", "--", "Algorithm 1, likelihood ratio"),
-    ("algorithm-1", "Ars-τ"): ("blue", "-", "Algorithm 1, Ars-τ"),
-    ("algorithm-1", "Ars-Prior"): ("sky", "-", "Algorithm 1, Ars-Prior"),
-    ("algorithm-1", "Bayes-MLP"): ("blue", "-", "Algorithm 1, Bayes-MLP"),
-    ("algorithm-1", "Bayes-Prior (per token)"): ("sky", "-", "Algorithm 1, Bayes-Prior per token"),
-    ("algorithm-1", "Bayes-Prior (per layer)"): ("orange", "-", "Algorithm 1, Bayes-Prior per layer"),
-    ("algorithm-1", "weighted mean of bits"): ("green", "-", "Algorithm 1, weighted mean of bits"),
-    ("two-keys", "oracle"): ("grey", ":", "two keys, oracle (bound)"),
-    ("two-keys", "sum of both keys"): ("green", ":", "two keys, sum of both keys"),
-    ("two-keys", "likelihood ratio, two keys"): ("green", "-.", "two keys, likelihood ratio"),
-    ("two-keys", "Ars-Prior"): ("sky", ":", "two keys, Ars-Prior"),
-    ("two-keys", "Bayes-Prior (per token)"): ("sky", ":", "two keys, Bayes-Prior per token"),
-    ("two-keys", "Bayes-Prior (per layer)"): ("orange", ":", "two keys, Bayes-Prior per layer"),
-    ("two-keys", "weighted mean of bits"): ("green", ":", "two keys, weighted mean of bits"),
-    ("basic", "Bayes"): ("black", "--", "no speculation, Bayes"),
-    ("basic", "weighted mean of bits"): ("black", ":", "no speculation, weighted mean of bits"),
-    ("basic", "mean of bits"): ("black", "-.", "no speculation, mean of bits"),
-    ("basic", "likelihood ratio of ranks"): ("vermilion", "-", "no speculation, likelihood ratio of ranks"),
-    ("basic", "sum of scores"): ("green", "-", "no speculation, sum of scores"),
-    ("basic", "z-test"): ("black", ":", "no speculation, z-test (level not held)"),
-    ("two-keys", "likelihood ratio of ranks"): ("vermilion", "--", "two keys, likelihood ratio of ranks"),
-    ("two-keys", "z-test"): ("black", "-.", "two keys, z-test (level not held)"),
-    ("algorithm-1", "own statistic and race"): ("blue", "-", "Algorithm 1, own statistic and race"),
-    ("algorithm-1", "likelihood ratio of ranks"): (
-        "vermilion",
-        "--",
-        "Algorithm 1, likelihood ratio of ranks",
-    ),
-    ("algorithm-1", "sum of scores"): ("green", "--", "Algorithm 1, sum of scores"),
+#: Detectors, with how a line of a method differs by them: its number in LINES, and their names in pictures.
+_DETECTORS = {
+    "oracle": (3, "oracle (bound)"),
+    "Aaronson": (0, "Aaronson"),
+    "likelihood ratio": (1, "likelihood ratio"),
+    "sum of both keys": (0, "sum of both keys"),
+    "likelihood ratio, two keys": (1, "likelihood ratio"),
+    "Ars-τ": (2, "Ars-τ"),
+    "Ars-Prior": (5, "Ars-Prior"),
+    "Bayes": (2, "Bayes"),
+    "Bayes-MLP": (2, "Bayes-MLP"),
+    "Bayes-Prior (per token)": (4, "Bayes-Prior per token"),
+    "Bayes-Prior (per layer)": (5, "Bayes-Prior per layer"),
+    "weighted mean of bits": (0, "weighted mean of bits"),
+    "mean of bits": (1, "mean of bits"),
+    "own statistic and race": (2, "own statistic and race"),
+    "likelihood ratio of ranks": (0, "likelihood ratio of ranks"),
+    "sum of scores": (1, "sum of scores"),
+    "z-test": (3, "z-test (level not held)"),
 }
+#: Shades of the method's colour by the number of the line, where up to five lines of one method lie close.
+_SHADES = {2: ("white", 0.4), 3: ("black", 0.6), 5: ("white", 0.55)}
 _EDIT_PANELS = ("substitution", "insertion", "deletion", "truncation", "pasted into human text")
 
 
@@ -93,25 +87,19 @@ def _panels(
         axes.set_visible(False)
     for axes, ((watermark, temperature), group) in zip(grid.flat, groups, strict=False):
         for (method, detector), curve in _in_order(group):
-            color, line, label = _style(str(method), str(detector))
-            step = {"drawstyle": "steps-post"} if x == "fpr" else {"marker": "o", "ms": 3, **_face(line)}
-            axes.plot(curve[x], curve[y], line, color=color, lw=1.8, label=label, **step)
+            look, label = _look(str(method), str(detector))
+            step = {"drawstyle": "steps-post", **look.stroke} if x == "fpr" else {"ms": 4.5, **look.both}
+            axes.plot(curve[x], curve[y], lw=1.6, label=label, **step)
             if "tpr_low" in curve:
-                axes.fill_between(curve[x], curve["tpr_low"], curve["tpr_high"], color=color, alpha=0.1, lw=0)
+                band = {"color": look.color, "alpha": 0.1, "lw": 0}
+                axes.fill_between(curve[x], curve["tpr_low"], curve["tpr_high"], **band)
         finish(axes, group)
-        axes.set_title(f"{watermark_name(str(watermark))}, temperature {temperature:g}", fontsize=10.5)
+        axes.set_title(f"{watermark_name(str(watermark))}, temperature {temperature:g}")
         # Labels side by side would run into those of the next panel of a grid.
-        columns_of_labels = 2 if rows == 1 else 1
-        axes.legend(
-            loc="upper center",
-            bbox_to_anchor=(0.5, -0.14),
-            ncols=columns_of_labels,
-            frameon=False,
-            fontsize=7.8,
-        )
+        legend_under(axes, columns=2 if rows == 1 else 1)
     texts = f", {int(part['texts'].max())} texts a method" if "texts" in part else ""
     named = "all prompts" if prompts == "both" else f"prompts: {prompts}"
-    figure.suptitle(f"{title} ({named}{texts})", fontsize=11.5)
+    add_headline(figure, f"{title} ({named}{texts})")
     return figure
 
 
@@ -119,7 +107,6 @@ def _tpr_axes(axes: Axes, group: pd.DataFrame) -> None:
     axes.set_xlabel("tokens")
     axes.set_ylabel("TPR at FPR 1% (bands: 95%)")
     axes.set_ylim(-0.02, 1.02)
-    _finish(axes)
 
 
 def _roc_axes(axes: Axes, group: pd.DataFrame) -> None:
@@ -128,7 +115,6 @@ def _roc_axes(axes: Axes, group: pd.DataFrame) -> None:
     axes.set_ylim(-0.02, 1.02)
     axes.set_xlabel(f"FPR on human text under random keys ({int(group['tokens'].iloc[0])} tokens)")
     axes.set_ylabel("TPR")
-    _finish(axes)
 
 
 def draw_power(table: pd.DataFrame) -> Figure:
@@ -153,9 +139,8 @@ def draw_power(table: pd.DataFrame) -> Figure:
     axes.set_xlabel("tokens")
     axes.set_ylabel("TPR at FPR 1%")
     axes.set_ylim(-0.02, 1.02)
-    axes.set_title("Power predicted from logged probabilities", fontsize=11)
-    axes.legend(frameon=False, fontsize=8, loc="lower right")
-    _finish(axes)
+    axes.set_title("Power predicted from logged probabilities")
+    axes.legend(loc="lower right")
     return figure
 
 
@@ -168,46 +153,31 @@ def draw_edits(table: pd.DataFrame, watermark: str) -> Figure:
         for (method, detector), curve in _in_order(part[part["edit"] == edit]):
             start = whole[(whole["method"] == method) & (whole["detector"] == detector)]
             curve = pd.concat([start, curve])
-            color, line, label = _style(str(method), str(detector))
-            axes.plot(
-                100 * curve["share"],
-                curve["tpr"],
-                line,
-                color=color,
-                lw=1.6,
-                marker="o",
-                ms=3,
-                label=label,
-                **_face(line),
-            )
-            axes.fill_between(
-                100 * curve["share"], curve["tpr_low"], curve["tpr_high"], color=color, alpha=0.08, lw=0
-            )
-        axes.set_title(edit, fontsize=10)
+            look, label = _look(str(method), str(detector))
+            share, band = 100 * curve["share"], {"color": look.color, "alpha": 0.08, "lw": 0}
+            axes.plot(share, curve["tpr"], lw=1.6, ms=4.5, label=label, **look.both)
+            axes.fill_between(share, curve["tpr_low"], curve["tpr_high"], **band)
+        axes.set_title(edit)
         axes.set_xlabel("% of the tokens")
-        _finish(axes)
-    last = grid.flat[-1]
+        last = grid.flat[-1]
     again = part[part["edit"].isin(["none", "tokenised again", "lower case"])]
     kinds = ["none", "tokenised again", "lower case"]
     drawn = _in_order(again)
     for number, ((method, detector), bars) in enumerate(drawn):
-        color, line, _ = _style(str(method), str(detector))
+        look, _ = _look(str(method), str(detector))
         at = [kinds.index(edit) + 0.07 * (number - (len(drawn) - 1) / 2) for edit in bars["edit"]]
         error = [bars["tpr"] - bars["tpr_low"], bars["tpr_high"] - bars["tpr"]]
-        last.errorbar(at, bars["tpr"], yerr=error, fmt="o", color=color, ms=4, capsize=2, **_face(line))
+        last.errorbar(at, bars["tpr"], yerr=error, ms=4.5, capsize=2, **look.points)
     last.set_xticks(range(3), kinds)
     last.set_xlim(-0.5, 2.5)
-    last.set_title("tokenised again, lower case", fontsize=10)
-    _finish(last)
+    last.set_title("tokenised again, lower case")
     for axes in grid[:, 0]:
         axes.set_ylabel("TPR at FPR 1% (95%)")
     grid[0, 0].set_ylim(-0.02, 1.02)
     handles, labels = grid[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+    legend_below(figure, dict(zip(labels, handles, strict=True)), columns=4)
     texts = int(part["texts"].max())
-    figure.suptitle(
-        f"Detection after edits: {watermark_name(watermark)}, {texts} texts a method", fontsize=11.5
-    )
+    add_headline(figure, f"Detection after edits: {watermark_name(watermark)}, {texts} texts a method")
     return figure
 
 
@@ -217,32 +187,29 @@ def draw_steps(table: pd.DataFrame) -> Figure:
     groups = list(part.groupby("prompts", sort=False))
     warmth = sorted(part["temperature"].unique())
     figure, grid = new_figure(1, len(groups), size=(5.6 * len(groups), 4.2), sharey=True)
-    names = {"standard": "standard", "algorithm-1": "Algorithm 1", "one-race": "one race"}
-    colors = {"standard": "grey", "algorithm-1": "blue", "one-race": "vermilion"}
     for axes, (prompts, group) in zip(grid[0], groups, strict=True):
         kinds = list(group.groupby(["temperature", "watermark", "method"], sort=False))
         for number, ((temperature, watermark, method), rows) in enumerate(kinds):
             offset = 0.09 * (number - (len(kinds) - 1) / 2)
-            marker = "o" if watermark == "gumbel" else "s" if str(watermark).startswith("synthid") else "D"
             mark = "" if watermark == "none" else f", {watermark_name(str(watermark))}"
             axes.errorbar(
                 rows["lookahead"] + offset,
                 rows["aatps"],
                 yerr=1.96 * rows["aatps_error"],
-                fmt=marker,
-                color=COLORS[colors.get(str(method), "green")],
+                color=method_look(str(method)).color,
+                marker=watermark_look(str(watermark)).marker,
+                ls="none",
                 ms=5,
                 fillstyle="full" if temperature == warmth[0] else "none",
                 capsize=2,
-                label=f"{names.get(str(method), method)}{mark}, T = {temperature:g}",
+                label=f"{method_name(str(method))}{mark}, T = {temperature:g}",
             )
-        axes.set_title(f"prompts: {prompts}", fontsize=10.5)
+        axes.set_title(f"prompts: {prompts}")
         axes.set_xlabel("lookahead K")
         axes.set_xticks(sorted(part["lookahead"].unique()))
-        axes.legend(frameon=False, fontsize=7.8)
-        _finish(axes)
-    grid[0, 0].set_ylabel("accepted tokens per step, AATPS (95%)")
-    figure.suptitle("Sampling efficiency by lookahead", fontsize=11.5)
+        axes.legend()
+        grid[0, 0].set_ylabel("accepted tokens per step, AATPS (95%)")
+    add_headline(figure, "Sampling efficiency by lookahead")
     return figure
 
 
@@ -277,20 +244,25 @@ def draw_detection_figures(folder: Path) -> list[Path]:
 
 
 def _in_order(table: pd.DataFrame) -> Sequence[tuple[tuple, pd.DataFrame]]:
-    """(method, detector) groups in the order of the styles, unknown ones last."""
-    order = list(_STYLES)
+    """(method, detector) groups in the order of the tables, unknown ones last."""
     groups = [(key, rows) for key, rows in table.groupby(["method", "detector"], sort=False)]
-    return sorted(groups, key=lambda g: order.index(g[0]) if g[0] in order else len(order))
+    return sorted(
+        groups, key=lambda group: (_place(METHOD_LOOKS, group[0][0]), _place(_DETECTORS, group[0][1]))
+    )
 
 
-def _style(method: str, detector: str) -> tuple[str, str, str]:
-    name, line, label = _STYLES.get((method, detector), ("grey", ":", f"{method}, {detector}"))
-    return COLORS[name], line, label
+def _place(known: Collection[str], name: str) -> int:
+    return list(known).index(name) if name in known else len(known)
 
 
-def _face(line: str) -> dict[str, str]:
-    """Markers are open on every line that is not solid, which tells them apart where no line is drawn."""
-    return {"fillstyle": "full" if line == "-" else "none"}
+def _look(method: str, detector: str) -> tuple[Look, str]:
+    """Colour and mark of the method, line of the detector, and the label of both.
+
+    Marks are hollow on every line that is not solid, which tells them apart where no line is drawn.
+    """
+    number, name = _DETECTORS.get(detector, (3, detector))
+    look = method_look(method).varied(LINES[number], filled=number == 0)
+    return look.mixed(*_SHADES.get(number, ("white", 0.0))), f"{method_name(method)}, {name}"
 
 
 def _of_several_lookaheads(table: pd.DataFrame) -> pd.DataFrame:
@@ -298,11 +270,6 @@ def _of_several_lookaheads(table: pd.DataFrame) -> pd.DataFrame:
     part = table[table["aatps"].notna()]
     kinds = part.groupby(["prompts", "temperature", "watermark", "method"])["lookahead"]
     return part[kinds.transform("nunique") > 1]
-
-
-def _finish(axes: Axes) -> None:
-    axes.grid(alpha=0.25, lw=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _read(path: Path) -> pd.DataFrame:

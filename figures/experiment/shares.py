@@ -15,13 +15,23 @@ import typer
 from figures.experiment.names import method_name, watermark_name
 from tradeoff.display import exit_on_bad_input, print_written, stdout
 from tradeoff.errors import FileError
-from tradeoff.plotting import COLORS, Figure, Line2D, new_figure, save_figure
+from tradeoff.plotting import (
+    COLORS,
+    Figure,
+    Line,
+    Line2D,
+    Look,
+    add_headline,
+    legend_below,
+    new_figure,
+    save_figure,
+)
 
-__all__ = ["Style", "draw", "draw_sequential_figure", "draw_shares", "read_shares", "share_panels"]
+__all__ = ["draw", "draw_sequential_figure", "draw_shares", "read_shares", "share_panels"]
 
-#: Colour, line and label.
-Style = tuple[str, str, str]
 _ALPHA = 0.02
+#: Points of a curve from mark to mark.
+_APART = 7
 _ANCHORED = {"tokens": "-", "2 buckets": "--", "4 buckets": "-.", "16 buckets": ":"}
 
 
@@ -39,15 +49,17 @@ def draw_shares(table: pd.DataFrame, alpha: float = _ALPHA) -> Figure:
     ):
         title = f"{method_name(str(method))}, {watermark_name(str(watermark))}, T = {temperature:g}"
         curves = group.groupby(["test", "kind"], sort=False)
-        panels.append((title, [(_style(str(test), str(kind)), curve) for (test, kind), curve in curves]))
+        panels.append((title, [(*_look(str(test), str(kind)), curve) for (test, kind), curve in curves]))
     return share_panels(panels, f"Detected so far, at any time, with error at most {alpha:g}")
 
 
-def share_panels(panels: Sequence[tuple[str, Sequence[tuple[Style, pd.DataFrame]]]], title: str) -> Figure:
+def share_panels(
+    panels: Sequence[tuple[str, Sequence[tuple[Look, str, pd.DataFrame]]]], title: str
+) -> Figure:
     """Shares of texts detected against tokens read, three panels a row, with one legend below.
 
     Args:
-        panels: of each its title, and styles (colour, line, label) with rows of `share_table`.
+        panels: of each its title, and looks and labels with rows of `share_table`.
         title: of all.
     """
     columns = min(3, len(panels))
@@ -55,28 +67,21 @@ def share_panels(panels: Sequence[tuple[str, Sequence[tuple[Style, pd.DataFrame]
     figure, grid = new_figure(rows, columns, size=(4.6 * columns, 3.4 * rows + 0.9), sharey=True)
     handles: dict[str, Line2D] = {}
     for axes, (name, curves) in zip(grid.flat, panels, strict=False):
-        for (color, line, label), curve in curves:
-            (drawn,) = axes.plot(curve["tokens"], curve["share"], line, color=color, lw=1.7)
+        for number, (look, label, curve) in enumerate(curves):
+            # Marks of several curves seldom meet.
+            marks = {"ms": 5, "markevery": (number % _APART, _APART)}
+            (drawn,) = axes.plot(curve["tokens"], curve["share"], lw=1.6, **marks, **look.both)
             handles.setdefault(label, drawn)
-        texts = max(int(curve["texts"].max()) for _, curve in curves)
-        axes.set_title(f"{name} ({texts} texts)", fontsize=9.5)
+        texts = max(int(curve["texts"].max()) for _, _, curve in curves)
+        axes.set_title(f"{name} ({texts} texts)")
         axes.set_xlabel("tokens read")
         axes.set_ylim(-0.02, 1.02)
-        axes.grid(alpha=0.25, lw=0.6)
-        axes.spines[["top", "right"]].set_visible(False)
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
     for axes in grid[:, 0]:
         axes.set_ylabel("share of texts detected")
-    figure.legend(
-        list(handles.values()),
-        list(handles),
-        loc="outside lower center",
-        ncols=3,
-        frameon=False,
-        fontsize=8.5,
-    )
-    figure.suptitle(title, fontsize=11.5)
+    legend_below(figure, handles, columns=3)
+    add_headline(figure, title)
     return figure
 
 
@@ -108,22 +113,26 @@ def read_shares(folder: Path) -> pd.DataFrame:
         raise FileError(f"{path} cannot be read ({error}); run the experiment first") from error
 
 
-def _style(test: str, kind: str) -> Style:
-    """Colour, line and label of a test."""
+def _look(test: str, kind: str) -> tuple[Look, str]:
+    """Look and label of a test: in a panel of one scheme colours and marks tell tests apart."""
     if kind == "betting":
-        return COLORS["vermilion"], "-", "bets, key alone"
+        return _test_look("vermilion", "-", "o"), "bets, key alone"
     if test.startswith("e*, "):
         values = test.removeprefix("e*, ")
-        return COLORS["orange"], _ANCHORED.get(values, "-"), f"e* with the draft model, {values}"
+        return _test_look("orange", _ANCHORED.get(values, "-"), "D"), f"e* with the draft model, {values}"
     if test == "draft-aware hits":
-        return COLORS["blue"], "--", f"hits with the draft model, {kind}"
+        return _test_look("blue", "--", "s"), f"hits with the draft model, {kind}"
     if kind == "anchored":
-        return COLORS["blue"], "-", "bets with the draft model"
+        return _test_look("blue", "-", "s"), "bets with the draft model"
     if "likelihood" in test:
-        return COLORS["green"], "--", f"{test.split(',')[0]}, {kind}"
+        return _test_look("green", "--", "^"), f"{test.split(',')[0]}, {kind}"
     if test in ("Ars-τ", "Ars-Prior"):
-        return COLORS["sky"], "-" if test == "Ars-τ" else "--", f"{test}, {kind}"
-    return COLORS["black"], ":" if test == "mean of bits" else "-", f"{test}, {kind}"
+        return _test_look("sky", "-" if test == "Ars-τ" else "--", "v"), f"{test}, {kind}"
+    return _test_look("black", ":" if test == "mean of bits" else "-", "X"), f"{test}, {kind}"
+
+
+def _test_look(color: str, line: Line, marker: str) -> Look:
+    return Look(COLORS[color], line, marker, filled=line == "-")
 
 
 def draw(folder: Annotated[Path, typer.Argument(help="Folder with sequential_shares.csv.")]) -> None:

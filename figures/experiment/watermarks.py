@@ -12,20 +12,13 @@ import pandas as pd
 import typer
 
 from figures.experiment.names import method_name, watermark_name
-from figures.experiment.shares import Style, read_shares, share_panels
+from figures.experiment.shares import read_shares, share_panels
 from tradeoff.display import exit_on_bad_input, print_written, stdout
-from tradeoff.plotting import COLORS, Figure, save_figure
+from tradeoff.plotting import Figure, Look, save_figure, watermark_look
 
 __all__ = ["draw", "draw_watermark_figure", "draw_watermarks"]
 
 _ALPHA = 0.01
-_STYLES = {
-    "gumbel": ("black", "-"),
-    "synthid": ("sky", "-"),
-    "simplexwater": ("green", "-"),
-    "heavywater:lognormal": ("vermilion", "-"),
-    "heavywater:gamma": ("orange", "-"),
-}
 
 
 def draw_watermarks(table: pd.DataFrame, alpha: float = _ALPHA) -> Figure:
@@ -42,7 +35,7 @@ def draw_watermarks(table: pd.DataFrame, alpha: float = _ALPHA) -> Figure:
     panels = []
     for title, group in groups:
         curves = group.groupby(["method", "watermark"], sort=False)
-        styled = [(_style(str(method), str(mark)), curve) for (method, mark), curve in curves]
+        styled = [(*_look(str(method), str(mark)), curve) for (method, mark), curve in curves]
         panels.append((title, styled))
     return share_panels(panels, f"Detected by bets so far, with error at most {alpha:g} at any time")
 
@@ -60,17 +53,12 @@ def draw_watermark_figure(folder: Path) -> list[Path]:
     return [folder / "watermarks.png"]
 
 
-def _style(method: str, watermark: str) -> Style:
-    """Colour, line and label; with speculation lines are broken where nothing was completed."""
-    completed = watermark.startswith("completed:")
-    kind = watermark.removeprefix("completed:")
-    color, line = next((style for name, style in _STYLES.items() if kind.startswith(name)), ("grey", "-"))
-    if "sinkhorn" in kind:
-        line = ":"
+def _look(method: str, watermark: str) -> tuple[Look, str]:
+    """The watermark's look, with hollow marks under speculation, and the label of both."""
+    look = watermark_look(watermark)
     if method == "basic":
-        return COLORS[color], line, watermark_name(watermark)
-    line = "-." if completed else "--"
-    return COLORS[color], line, f"{watermark_name(watermark)}, {method_name(method)}"
+        return look, watermark_name(watermark)
+    return look.varied(look.line, filled=False), f"{watermark_name(watermark)}, {method_name(method)}"
 
 
 def draw(folder: Annotated[Path, typer.Argument(help="Folder with sequential_shares.csv.")]) -> None:

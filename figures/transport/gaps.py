@@ -44,28 +44,39 @@ from tradeoff.optimal_transport import (
     worst_pair_gap,
     zero_word_gap,
 )
-from tradeoff.plotting import COLORS, Axes, Figure, new_figure, save_figure
+from tradeoff.plotting import (
+    COLORS,
+    Axes,
+    Figure,
+    Look,
+    add_note,
+    legend_beside,
+    new_figure,
+    save_figure,
+    watermark_look,
+)
 
 __all__ = ["CROSSINGS", "GAPS", "compute", "compute_tails", "draw", "draw_transport_gaps", "references"]
 
 RESULTS = Path("figures/results")
 DEFAULT_DRAWS = 1_000_000
-#: D against lambda by score, with colour and line.
+#: D against lambda by score.
 GAPS: dict[str, Callable[[float], float]] = {
     "fair bits (SimplexWater)": lambda lam: float(binary_gap(lam)),
     **{law.name: law.gap for law in LAWS.values()},
     "Gumbel sampling, −log(1 − U)": lambda lam: float(gumbel_sampling_gap([lam, 1 - lam])),
 }
-_STYLES = dict(
+#: Scores look like the watermark that has them.
+_LOOKS = dict(
     zip(
         GAPS,
         [
-            ("purple", "-"),
-            ("grey", "--"),
-            ("black", "-"),
-            ("blue", "-"),
-            ("orange", "-"),
-            ("green", "-."),
+            watermark_look("simplexwater"),
+            Look(COLORS["grey"], ":"),
+            watermark_look("gumbel").varied("--"),
+            watermark_look("heavywater"),
+            watermark_look("heavywater:gamma"),
+            watermark_look("gumbel"),
         ],
         strict=True,
     )
@@ -257,8 +268,7 @@ def draw_transport_gaps(out: Path = RESULTS) -> list[Path]:
 def _gap_figure(gaps: pd.DataFrame) -> Figure:
     figure, [[left, right]] = new_figure(1, 2, size=(12.6, 4.8))
     for name, part in gaps.groupby("score", sort=False):
-        color, line = _STYLES[name]
-        style = {"color": COLORS[color], "ls": line, "lw": 1.8, "label": name}
+        style = {**_LOOKS[name].stroke, "lw": 1.8, "label": name}
         left.plot(part["lambda"], part["gap"], **style)
         gumbel = gaps.loc[gaps["score"] == "Gumbel", "gap"].to_numpy()
         right.plot(1 - part["lambda"], part["gap"] / gumbel, **style)
@@ -266,7 +276,7 @@ def _gap_figure(gaps: pd.DataFrame) -> Figure:
         law = LAWS[name]
         at = crossing(law.gap, LAWS["gumbel"].gap, 0.7, 0.99)
         marker = {"marker": "o", "ms": 9, "mfc": "white", "mew": 2, "zorder": 5}
-        color = COLORS[_STYLES[law.name][0]]
+        color = _LOOKS[law.name].color
         left.plot(at, law.gap(at), color=color, **marker)
         right.plot(1 - at, 1, color=color, ls="", label=f"ahead from λ = {at:.3f}", **marker)
     left.set(xlabel="λ, mass of the heavier token", ylabel="gap D (standard deviations)", ylim=(0, None))
@@ -275,7 +285,6 @@ def _gap_figure(gaps: pd.DataFrame) -> Figure:
     right.set_title("Relative to Gumbel scores")
     _finish(
         figure,
-        left,
         right,
         "Two tokens, side information of infinitely many values. Circles: from there on heavy tails have a "
         "larger gap than Gumbel scores.",
@@ -286,8 +295,7 @@ def _gap_figure(gaps: pd.DataFrame) -> Figure:
 def _tail_figure(gaps: pd.DataFrame, tails: pd.DataFrame) -> Figure:
     figure, [[left, right]] = new_figure(1, 2, size=(12.6, 4.8))
     for name, part in tails.groupby("score", sort=False):
-        color, line = _STYLES[name]
-        style = {"color": COLORS[color], "ls": line, "lw": 1.8, "label": name}
+        style = {**_LOOKS[name].stroke, "lw": 1.8, "label": name}
         left.plot(part["threshold"], part["integral"].where(part["integral"] > 0), **style)
         quantile = gaps[gaps["score"] == name]
         right.plot(1 - quantile["lambda"], quantile["gap"], **style)
@@ -297,7 +305,6 @@ def _tail_figure(gaps: pd.DataFrame, tails: pd.DataFrame) -> Figure:
     right.set_title("Tail integral beyond a quantile: the gap")
     _finish(
         figure,
-        left,
         right,
         "Δ is the difference of two independent scores of variance 1. For fair bits Δ has an atom at 2, of "
         "which the quantile takes a part.",
@@ -305,18 +312,15 @@ def _tail_figure(gaps: pd.DataFrame, tails: pd.DataFrame) -> Figure:
     return figure
 
 
-def _finish(figure: Figure, left: Axes, right: Axes, note: str) -> None:
-    """Grids, a legend, a note below, and the right panel's axis of 1 - lambda, falling: the more predictable
+def _finish(figure: Figure, right: Axes, note: str) -> None:
+    """A legend, a note below, and the right panel's axis of 1 - lambda, falling: the more predictable
     the further right."""
     right.set_xticks([0.5, 0.25, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002])
     right.set_xticks([], minor=True)
     right.xaxis.set_major_formatter("{x:g}")
     right.invert_xaxis()
-    for axes in (left, right):
-        axes.grid(alpha=0.25, lw=0.6)
-        axes.spines[["top", "right"]].set_visible(False)
-    right.legend(frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
-    figure.supxlabel(note, fontsize=8, color="#444444")
+    legend_beside(right)
+    add_note(figure, note)
 
 
 def draw(

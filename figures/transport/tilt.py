@@ -34,14 +34,33 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 from scipy import stats
 
-from tradeoff.decoders import SimplexScores, SynthID, Transport, heavy_water, simplex_water, tilted
+from tradeoff.decoders import (
+    SimplexScores,
+    SynthID,
+    Transport,
+    decoder_name,
+    heavy_water,
+    simplex_water,
+    tilted,
+)
 from tradeoff.detection import growth_of_classes, growth_of_stakes
 from tradeoff.display import Words, exit_on_bad_input, print_written, stderr, stdout
 from tradeoff.errors import FileError
 from tradeoff.files import output_folder, write_table
 from tradeoff.laws import entropy, kl_divergence
 from tradeoff.optimal_transport import Sinkhorn, seeded_table
-from tradeoff.plotting import COLORS, Axes, Figure, LogLocator, NullFormatter, new_figure, save_figure
+from tradeoff.plotting import (
+    COLORS,
+    Axes,
+    Figure,
+    LogLocator,
+    NullFormatter,
+    add_note,
+    legend_below,
+    new_figure,
+    save_figure,
+    watermark_look,
+)
 
 __all__ = ["ALPHA", "HEAD", "compute", "draw", "draw_transport_tilt"]
 
@@ -63,12 +82,11 @@ _WIDTHS = np.diff(_ENDS, prepend=0) / 1024
 
 @dataclass(frozen=True)
 class Family:
-    """A transport watermark, its tilts, how it is drawn, and for binary scores the mean of a row."""
+    """A transport watermark, its tilts, its name in the picture, and for binary scores the mean of a row."""
 
     decoder: Transport
     tilts: tuple[float, ...]
     label: str
-    color: str
     binary: float | None = None
 
 
@@ -77,17 +95,16 @@ _HEAVY_TILTS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8)
 _BINARY = SimplexScores(10).mean
 #: Exact plans are first, so that soft ones lie on top.
 FAMILIES = (
-    Family(simplex_water(10), (0.0,), "SimplexWater, exact", "blue", _BINARY),
-    Family(heavy_water("lognormal"), (0.0,), "HeavyWater log-normal, exact", "vermilion"),
-    Family(heavy_water("gamma"), (0.0,), "HeavyWater gamma, exact", "orange"),
-    Family(simplex_water(10, solver=Sinkhorn()), _SIMPLEX_TILTS, "SimplexWater, Sinkhorn", "blue", _BINARY),
+    Family(simplex_water(10), (0.0,), "SimplexWater, exact", _BINARY),
+    Family(heavy_water("lognormal"), (0.0,), "HeavyWater log-normal, exact"),
+    Family(heavy_water("gamma"), (0.0,), "HeavyWater gamma, exact"),
+    Family(simplex_water(10, solver=Sinkhorn()), _SIMPLEX_TILTS, "SimplexWater, Sinkhorn", _BINARY),
     Family(
         heavy_water("lognormal", solver=Sinkhorn()),
         _HEAVY_TILTS,
         "HeavyWater log-normal, Sinkhorn",
-        "vermilion",
     ),
-    Family(heavy_water("gamma", solver=Sinkhorn()), _HEAVY_TILTS, "HeavyWater gamma, Sinkhorn", "orange"),
+    Family(heavy_water("gamma", solver=Sinkhorn()), _HEAVY_TILTS, "HeavyWater gamma, Sinkhorn"),
 )
 
 
@@ -268,27 +285,21 @@ def _figure(table: pd.DataFrame, target: str, texts: int) -> Figure:
     for axes, (temperature, part) in zip(panels[0], table.groupby("temperature"), strict=True):
         _draw_panel(axes, part)
         most = float(part["entropy"].iloc[0])
-        axes.set_title(f"temperature {temperature:g}: mean Ent(P) {most:.2f} nats", fontsize=11)
+        axes.set_title(f"temperature {temperature:g}: mean Ent(P) {most:.2f} nats")
     panels[0][0].set_ylabel(f"tokens to detect at α = {ALPHA:g}:  log(1/α) / growth")
-    figure.legend(
-        *panels[0][0].get_legend_handles_labels(),
-        loc="outside lower center",
-        ncols=4,
-        frameon=False,
-        fontsize=8.5,
-    )
-    figure.suptitle(
+    handles, labels = panels[0][0].get_legend_handles_labels()
+    legend_below(figure, dict(zip(labels, handles, strict=True)), columns=4)
+    add_note(
+        figure,
         f"{target}, {texts} texts, one position each, cut to the {HEAD} most probable tokens. Lines: rising "
         "tilt, from 0.",
-        fontsize=8.5,
-        color="#444444",
     )
     return figure
 
 
 def _draw_panel(axes: Axes, part: pd.DataFrame) -> None:
-    marks = {"Gumbel-max": ("*", "black", 13), f"SynthID, m = {ROUNDS}": ("D", "purple", 7)}
-    colors = {family.label: family.color for family in FAMILIES}
+    baselines = {"Gumbel-max": watermark_look("gumbel"), f"SynthID, m = {ROUNDS}": watermark_look("synthid")}
+    looks = {family.label: watermark_look(decoder_name(family.decoder)) for family in FAMILIES} | baselines
     most = float(part["entropy"].iloc[0])
     axes.axhline(
         math.log(1 / ALPHA) / most,
@@ -300,9 +311,8 @@ def _draw_panel(axes: Axes, part: pd.DataFrame) -> None:
     axes.axvspan(-_BAND, -0.04 * _BAND, color=COLORS["grey"], alpha=0.12, lw=0, label="no distortion")
     places = iter(np.linspace(0.9, 0.14, 7) * _BAND)
     for (name, bet), rows in part.groupby(["watermark", "bet"], sort=False):
-        single = name in marks or len(rows) == 1
-        exact = "P" if "Simplex" in name else "s" if "log-normal" in name else "^"
-        marker, color, size = marks.get(name, (exact if single else ".", colors.get(name, "black"), 8))
+        single = name in baselines or len(rows) == 1
+        look = looks[name]
         # Stakes on f beside the ranks' likelihood ratio: hollow, and dashed.
         hollow = bet == "1 + ηf"
         label = f"{name}, bet on {'f' if hollow else 'rank'}" if "Heavy" in name else name
@@ -310,14 +320,14 @@ def _draw_panel(axes: Axes, part: pd.DataFrame) -> None:
             rows["kl"] - (next(places) if single else 0),
             rows["tokens"],
             ls="none" if single else ("--" if hollow else "-"),
-            marker=marker,
-            ms=size,
-            mfc="white" if hollow else COLORS[color],
-            color=COLORS[color],
+            marker=look.marker if single else ".",
+            ms=8,
+            mfc="white" if hollow else look.color,
+            color=look.color,
             lw=1.6,
             label=label,
             mew=1.6 if hollow else 0.8,
-            mec=COLORS[color] if hollow else "white",
+            mec=look.color if hollow else "white",
             zorder=4 if single else 3,
         )
     axes.set(xlabel="distortion: KL(mean law ‖ P), nats a token", yscale="log")
@@ -327,8 +337,6 @@ def _draw_panel(axes: Axes, part: pd.DataFrame) -> None:
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.grid(alpha=0.25, lw=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def draw(

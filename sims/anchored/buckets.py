@@ -37,7 +37,7 @@ from tradeoff.files import write_table
 from tradeoff.kernels import KeepEfficiency, open_uniform
 from tradeoff.keyed import Key, KeyedPrf
 from tradeoff.laws import total_variation
-from tradeoff.plotting import COLORS
+from tradeoff.plotting import COLORS, legend_beside
 
 __all__ = ["run", "zipf_pair"]
 
@@ -170,7 +170,7 @@ def _draw(table: pd.DataFrame, out: Path) -> None:
     axes.axhline(hedged, color=COLORS["orange"], ls="-.", label="hedged bet on tokens")
     axes.set_xticks(range(len(_BUCKETS)), [f"{m} buckets" for m in _BUCKETS])
     axes.set(ylabel="growth (nats per token)", title="Anchored watermarks on a vocabulary")
-    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    legend_beside(axes)
     keys = len(table) // len(_BUCKETS)
     finish(
         figure,

@@ -60,7 +60,7 @@ from tradeoff.kernels import open_uniform
 from tradeoff.keyed import Key, KeyedPrf, Stream
 from tradeoff.laws import categorical
 from tradeoff.optimal_transport import RandomScores, Scores, seeded_table
-from tradeoff.plotting import COLORS
+from tradeoff.plotting import COLORS, legend_beside
 
 __all__ = ["run"]
 
@@ -354,7 +354,7 @@ def _draw(table: pd.DataFrame, texts: int, out: Path) -> None:
         title="Texts without a watermark, watched after every token",
     )
     figure.set_size_inches(10.5, 4.6)
-    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    legend_beside(axes)
     error = BAR * math.sqrt(_ALPHA * (1 - _ALPHA) / texts)
     caption = f"{texts:,} texts of at most {_TOKENS} tokens a line; at α the 99% half-width is {error:.1g}."
     finish(figure, out / "sequential_detectors.png", caption)

@@ -198,8 +198,8 @@ def _draw(perturbed: pd.DataFrame, growth: pd.DataFrame, size: int, out: Path) -
         ylabel="growth (nats per token)",
         title="Growth of the kernel's tokens",
     )
-    axes[0].legend(frameon=False, loc="upper right")
-    axes[1].legend(frameon=False, loc="lower left")
+    axes[0].legend(loc="upper right")
+    axes[1].legend(loc="lower left")
     finish(
         figure,
         out / "anchored_optimality.png",

@@ -156,7 +156,7 @@ def _draw(table: pd.DataFrame, paths: int, out: Path) -> None:
         ylabel="E τ − log(1/α)/J*  (tokens)",
         title="What the overshoot costs",
     )
-    axes.legend(frameon=False, loc="upper left")
+    axes.legend(loc="upper left")
     finish(
         figure,
         out / "anchored_stopping.png",

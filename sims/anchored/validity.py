@@ -244,7 +244,7 @@ def _draw(table: pd.DataFrame, out: Path) -> None:
         title="Looking after every token",
         ylim=(0, None),
     )
-    axes.legend(frameon=False, loc="upper left")
+    axes.legend(loc="upper left")
     finish(
         figure,
         out / "anchored_validity.png",

@@ -24,6 +24,8 @@ finite m; the p-value under a random coin and under the wrong key.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,7 +37,7 @@ from sims.tools.common import BAR, finish, generator, panels
 from sims.tools.rows import NotEvaluatedError, Row, compare
 from tradeoff.display import INSTALL_LLM
 from tradeoff.files import write_table
-from tradeoff.plotting import COLORS, Axes
+from tradeoff.plotting import COLORS, Axes, Look, method_look
 
 if TYPE_CHECKING:
     from sims.real_pair.texts import Decay, EngineTexts
@@ -158,33 +160,28 @@ def _draw(table: pd.DataFrame, decays: dict[str, Decay], path: Path, caption: st
     overlaps = most.set_index("index")["predicted"]
     largest = table[(table["what"] == "strength") & (table["method"] == "one-race, Gumbel-max")]
     entropies = largest.set_index("index")["predicted"]
-    kernels = {
-        "one-race, Gumbel-max": ("D", "green"),
-        "algorithm-1, Gumbel-max": ("o", "blue"),
-        "keep-strength, Gumbel-max": ("^", "vermilion"),
-    }
+    kernels = ("one-race, Gumbel-max", "algorithm-1, Gumbel-max", "keep-strength, Gumbel-max")
     _draw_groups(axes[0], table[table["what"] == "acceptance"], overlaps, kernels)
-    decoders = {
-        "one-race, Gumbel-max": ("D", "green"),
-        "two-keys, Gumbel-max": ("v", "orange"),
-        "algorithm-1, SynthID (m = 30)": ("s", "sky"),
-        "keep-efficiency, Gumbel-max": ("X", "purple"),
-    }
+    decoders = (
+        "one-race, Gumbel-max",
+        "two-keys, Gumbel-max",
+        "algorithm-1, SynthID (m = 30)",
+        "keep-efficiency, Gumbel-max",
+    )
     _draw_groups(axes[1], table[table["what"] == "strength"], entropies, decoders)
     marks = {
-        "one-race": ("o", "green"),
-        "edited": ("s", "blue"),
-        "engine": ("D", "black"),
-        "random coin": ("v", "orange"),
-        "wrong key": ("x", "vermilion"),
+        "one-race": method_look("one-race"),
+        "edited": Look(COLORS["green"], marker="o"),
+        "engine": Look(COLORS["black"], marker="D"),
+        "random coin": Look(COLORS["purple"], marker="v"),
+        "wrong key": Look(COLORS["grey"], marker="x"),
     }
-    for name, (mark, colour) in marks.items():
+    for name, look in marks.items():
         decay = decays[name]
         slope, error = decay.ratio if name in ("engine", "wrong key") else decay.slope
         label = f"{name}: {slope:.2f} ± {BAR * error:.2f}"
-        axes[2].plot(
-            decay.predicted_rate, decay.rate, mark, ms=5, mfc="none", color=COLORS[colour], label=label
-        )
+        hollow = replace(look, filled=False)
+        axes[2].plot(decay.predicted_rate, decay.rate, ms=5, label=label, **hollow.points)
     words = (
         ("1 − TV(Q, P)", "acceptance", "Kernels accept 1 − TV"),
         ("Ent(P) (nats)", "strength (nats)", "A keyed coin keeps strength Ent(P)"),
@@ -195,29 +192,27 @@ def _draw(table: pd.DataFrame, decays: dict[str, Decay], path: Path, caption: st
         axis.plot([0, end], [0, end], color=COLORS["grey"], lw=1, zorder=0)
         axis.set(xlabel=x, ylabel=y, title=title)
     axes[0].set_ylim(0, 1.05)
-    axes[0].legend(frameon=False, loc="lower right", fontsize=8.5)
+    axes[0].legend(loc="lower right")
     for axis in axes[1:]:
         # Room for the legend above the diagonal.
         axis.set_ylim(top=1.2 * axis.get_ylim()[1])
-        axis.legend(frameon=False, loc="upper left", fontsize=8.5)
+        axis.legend(loc="upper left")
     finish(figure, path, caption)
 
 
-def _draw_groups(axis: Axes, table: pd.DataFrame, x: pd.Series, styles: dict[str, tuple[str, str]]) -> None:
+def _draw_groups(axis: Axes, table: pd.DataFrame, x: pd.Series, methods: Sequence[str]) -> None:
     """Means over groups of positions with neighbouring x, one mark a method."""
     group = pd.Series(np.argsort(np.argsort(x.to_numpy())) * _GROUPS // len(x), index=x.index)
-    for k, (method, (mark, colour)) in enumerate(styles.items()):
+    for k, method in enumerate(methods):
         part = table[table["method"] == method].set_index("index")
         means = part["estimate"].groupby(group).mean()
         errors = np.sqrt((part["error"] ** 2).groupby(group).sum()) / group.value_counts().sort_index()
         axis.errorbar(
-            x.groupby(group).mean() + (k - (len(styles) - 1) / 2) * 0.012 * x.max(),
+            x.groupby(group).mean() + (k - (len(methods) - 1) / 2) * 0.012 * x.max(),
             means,
             BAR * errors,
-            fmt=mark,
             ms=5,
-            mfc="none",
             capsize=2,
-            color=COLORS[colour],
             label=method,
+            **replace(method_look(method.partition(",")[0]), filled=False).points,
         )

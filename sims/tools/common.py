@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tradeoff.plotting import Axes, Figure, new_figure, save_figure
+from tradeoff.plotting import Axes, Figure, add_note, new_figure, save_figure
 
 __all__ = ["BAR", "FEWEST", "PAIR_P", "PAIR_Q", "dirichlet", "finish", "generator", "panels", "spread"]
 
@@ -37,12 +37,8 @@ def spread(law: np.ndarray, batch: int) -> np.ndarray:
 
 
 def panels(count: int = 1, height: float = 4.4) -> tuple[Figure, list[Axes]]:
-    """A row of panels with light grids."""
-    size = (6.4 * count if count > 1 else 7.6, height)
-    figure, grid = new_figure(1, count, size=size, layout=None)
-    for axes in grid[0]:
-        axes.grid(alpha=0.25, lw=0.6)
-        axes.spines[["top", "right"]].set_visible(False)
+    """A row of panels."""
+    figure, grid = new_figure(1, count, size=(6.4 * count if count > 1 else 7.6, height))
     return figure, list(grid[0])
 
 
@@ -52,6 +48,5 @@ def finish(figure: Figure, path: Path, caption: str) -> None:
     Raises:
         FileError: if it cannot be written.
     """
-    figure.tight_layout(rect=(0, 0.035 + 0.035 * caption.count("\n"), 1, 1))
-    figure.text(0.5, 0.012, caption, ha="center", va="bottom", fontsize=8, color="#444444")
+    add_note(figure, caption)
     save_figure(figure, [path])

@@ -41,7 +41,7 @@ from tradeoff.curves import (
 from tradeoff.decoders import GumbelMax
 from tradeoff.files import write_table
 from tradeoff.laws import acceptance_probability, entropy, kl_divergence, overlap, residual
-from tradeoff.plotting import COLORS
+from tradeoff.plotting import OPTIMUM, curve_look, legend_beside
 
 __all__ = ["run"]
 
@@ -193,25 +193,20 @@ def _controls(setting: Setting, size: int, rng: np.random.Generator) -> list[Row
 def _draw(setting: Setting, simulated: dict[tuple[str, float], Measured], size: int, out: Path) -> None:
     records = []
     figure, (axis,) = panels(height=4.8)
-    styles = {
-        "linear": ("blue", "-"),
-        "time-sharing": ("sky", ":"),
-        "hu": ("vermilion", "-"),
-        "google": ("green", "--"),
-    }
-    for name, (colour, style) in styles.items():
-        draw_curve(axis, curve(name, setting), color=COLORS[colour], style=style, label=_TITLES[name])
+    for name in ("linear", "time-sharing", "hu", "google"):
+        look = curve_look(name)
+        draw_curve(axis, curve(name, setting), color=look.color, style=look.line, label=_TITLES[name])
         points = [(gamma, *simulated[name, gamma]) for gamma in _POINTS]
         x, y = ([p[side][0] for p in points] for side in (1, 2))
         x_error, y_error = ([BAR * p[side][1] for p in points] for side in (1, 2))
-        axis.errorbar(
-            x, y, y_error, x_error, fmt="o", ms=4, color=COLORS[colour], mec="white", mew=0.5, zorder=6
-        )
+        axis.errorbar(x, y, y_error, x_error, fmt="o", ms=4, color=look.color, mec="white", mew=0.5, zorder=6)
         records += [(name, gamma, *efficiency, *strength) for gamma, efficiency, strength in points]
     sse, most = float(overlap(setting.p, setting.q)), float(entropy(setting.p))
-    draw_points(axis, [sse], [most], marker="*", color=COLORS["purple"], label="optimum (1 − TV, Ent)")
+    draw_points(
+        axis, [sse], [most], marker=OPTIMUM.marker, color=OPTIMUM.color, label="optimum (1 − TV, Ent)"
+    )
     style_axes(axis, "Exact curves and simulated points, Gumbel-max")
-    axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    legend_beside(axis)
     names = ["class", "gamma", "efficiency", "efficiency_error", "strength", "strength_error"]
     write_table(pd.DataFrame(records, columns=names), out / "curves_3_2.csv")
     caption = (

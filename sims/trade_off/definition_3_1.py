@@ -27,7 +27,7 @@ from tradeoff.decoders import SynthID, TournamentBits
 from tradeoff.files import write_table
 from tradeoff.kernels import open_uniform
 from tradeoff.laws import categorical, entropy, kl_divergence
-from tradeoff.plotting import COLORS
+from tradeoff.plotting import COLORS, legend_beside
 
 __all__ = ["all_tournaments", "run"]
 
@@ -131,5 +131,5 @@ def _draw(table: pd.DataFrame, size: int, out: Path) -> None:
     axis.axhline(0, color=COLORS["black"], lw=1)
     axis.set_xticks(_ROUNDS)
     axis.set(xlabel="rounds m", ylabel="estimate − exact strength (nats)", title="Strength in three ways")
-    axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    legend_beside(axis)
     finish(figure, out / "definition_3_1.png", f"SynthID, n = 3; {size:,} seeds; 99% bars.")

@@ -27,7 +27,7 @@ from tradeoff.decoders import GumbelMax, race_diagonal
 from tradeoff.files import write_table
 from tradeoff.kernels import KeepEfficiency, KeepStrength
 from tradeoff.laws import entropy, kl_divergence, overlap
-from tradeoff.plotting import COLORS
+from tradeoff.plotting import COLORS, method_look
 
 __all__ = ["run"]
 
@@ -102,11 +102,11 @@ def _draw(size: int, rng: np.random.Generator, out: Path) -> None:
     table = pd.DataFrame(records)
     write_table(table, out / "impossibility.csv")
     figure, axes = panels(2)
-    for axis, kind, colour, title, what in (
-        (axes[0], "efficiency", COLORS["blue"], "keep-strength", "acceptance missed"),
-        (axes[1], "strength", COLORS["vermilion"], "keep-efficiency", "strength missed (nats)"),
+    for axis, kind, title, what in (
+        (axes[0], "efficiency", "keep-strength", "acceptance missed"),
+        (axes[1], "strength", "keep-efficiency", "strength missed (nats)"),
     ):
-        axis.plot(table["tv"], table[f"{kind}_missed"], color=colour, label="computed")
+        axis.plot(table["tv"], table[f"{kind}_missed"], label="computed", **method_look(title).stroke)
         axis.errorbar(
             table["tv"],
             table[f"{kind}_missed_simulated"],
@@ -118,7 +118,7 @@ def _draw(size: int, rng: np.random.Generator, out: Path) -> None:
             label="simulated",
         )
         axis.set(title=title, xlabel="TV(Q, P)", ylabel=what)
-        axis.legend(frameon=False, loc="upper left")
+        axis.legend(loc="upper left")
     caption = (
         f"n = {len(PAPER_P)}, target P of the paper, draft from Q to P; {seeds:,} seeds a point; 99% bars."
     )

@@ -30,7 +30,7 @@ from tradeoff.decoders import GumbelMax, Identity, SynthID, race_diagonal
 from tradeoff.files import write_table
 from tradeoff.kernels import Standard
 from tradeoff.laws import acceptance_probability, overlap, residual
-from tradeoff.plotting import COLORS
+from tradeoff.plotting import COLORS, legend_beside
 
 __all__ = ["run", "speculative_kernel"]
 
@@ -174,7 +174,7 @@ def _draw(
         label="linear programme",
     )
     axis.set(xlabel="1 − TV(Q, P)", ylabel="sampling efficiency", title="No kernel accepts more often")
-    axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5), markerscale=1.5)
+    legend_beside(axis, markerscale=1.5)
     finish(
         figure,
         out / "lemma_3_1.png",

@@ -33,7 +33,7 @@ from tradeoff.kernels import Algorithm1, Method, OneRace, OneRaceTree, SingleKey
 from tradeoff.keyed import Key, KeyedPrf, Stream
 from tradeoff.laws import at
 from tradeoff.llm import ContextWindow
-from tradeoff.plotting import COLORS
+from tradeoff.plotting import COLORS, legend_beside
 
 __all__ = ["run"]
 
@@ -192,10 +192,10 @@ def _draw(law: np.ndarray, counts: dict[str, np.ndarray], size: int, out: Path) 
     )
     for name, mark, colour in (("masked", "o", "blue"), ("no masks", "s", "vermilion")):
         axis.plot(where, table[name] / table["law"], mark, ms=5, color=COLORS[colour], label=name)
-    axis.set_xticks(where, triples, rotation=90, fontsize=8)
+    axis.set_xticks(where, triples, rotation=90)
     axis.set(xlabel="first three tokens", ylabel="frequency / probability", title="Algorithm 1, Gumbel-max")
     axis.set_ylim(0, None)
-    axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    legend_beside(axis)
     caption = (
         f"n = {_N}, context of one token, {_AHEAD} tokens ahead; {size:,} texts, each under its own key; "
         "99% band, each by itself."

@@ -271,7 +271,7 @@ def _draw(table: pd.DataFrame, texts: int, out: Path) -> None:
         xscale="log", yscale="log", xlabel="tokens n", ylabel="−log₁₀ p", title="Decay of the p-value"
     )
     axes[1].set(xscale="log", xlabel="tokens n", ylabel="−(1/n) log p (nats)", title="Its rate tends to D")
-    axes[0].legend(frameon=False, loc="upper left", fontsize=8.5)
+    axes[0].legend(loc="upper left")
     caption = (
         f"Linear class, Gumbel-max, {_KINDS} laws over {_N} tokens in turn; points: mean of {texts:,} texts, "
         "99% bars (right).\np by exponential tilting; lines: theory."

@@ -131,7 +131,7 @@ def _draw(table: pd.DataFrame, seeds: int, out: Path) -> None:
     axes[0].fill_between(table["rounds"], low, high, color=COLORS["sky"], alpha=0.5, lw=0)
     axes[0].plot(table["rounds"], table["strength"], color=COLORS["blue"], label="SynthID, simulated")
     axes[0].set(xlabel="rounds m", ylabel="strength (nats)", title="Strength")
-    axes[0].legend(frameon=False, loc="lower right")
+    axes[0].legend(loc="lower right")
     low, high = (table["gap"] + s * BAR * table["gap_error"] for s in (-1, 1))
     axes[1].fill_between(table["rounds"], np.maximum(low, 1e-12), high, color=COLORS["sky"], alpha=0.5, lw=0)
     axes[1].semilogy(table["rounds"], np.maximum(table["gap"], 1e-12), color=COLORS["blue"])

@@ -159,7 +159,7 @@ def _draw(tournaments: dict[str, _Played], seeds: int, out: Path) -> None:
         ylabel="share of tournaments settled",
         title=f"Rounds until the top mass is 1 − {SETTLED:g}",
     )
-    axes[1].legend(frameon=False, loc="lower right")
+    axes[1].legend(loc="lower right")
     finish(
         figure,
         out / "theorem_3_3.png",

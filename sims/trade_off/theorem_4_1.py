@@ -43,7 +43,7 @@ from tradeoff.kernels import (
 )
 from tradeoff.keyed import Stream
 from tradeoff.laws import draft_acceptance, entropy, kl_divergence, overlap, residual
-from tradeoff.plotting import COLORS
+from tradeoff.plotting import COLORS, legend_beside, method_look
 
 __all__ = ["SharedCoin", "label", "run", "tree_efficiency"]
 
@@ -175,36 +175,35 @@ def _draw(p: np.ndarray, q: np.ndarray, records: list[dict], size: int, out: Pat
     figure, (axis,) = panels()
     axis.axvline(sse, color=COLORS["grey"], lw=1, ls="--", label="1 − TV(Q, P)")
     axis.axhline(most, color=COLORS["grey"], lw=1, ls=":", label="Ent(P)")
-    marks = "osD^v<"
-    colours = [COLORS[name] for name in ("blue", "sky", "green", "orange", "vermilion", "purple")]
-    for record, mark, colour in zip(records, marks, colours, strict=True):
+    first = {method.name: method for method in reversed(METHODS)}
+    for method, record in zip(METHODS, records, strict=True):
+        # A second decoder, or a second width, is hollow.
+        look = method_look(method.name).varied("none", filled=method is first[method.name])
         axis.errorbar(
             record["efficiency"],
             record["strength"],
             xerr=BAR * record["efficiency_error"],
             yerr=BAR * record["strength_error"],
-            fmt=mark,
             ms=7,
-            mfc="none",
             mew=1.6,
             capsize=2,
-            color=colour,
+            **look.points,
             label=record["method"],
         )
     exact = {
-        KeepStrength.name: (float(race_diagonal(p, q).sum()), most, "P"),
-        KeepEfficiency.name: (sse, float(hu_end_point_strength(p, q)), "X"),
-        TwoKeys.name: (sse, float(google_end_point_strength(p, q)), "*"),
+        KeepStrength.name: (float(race_diagonal(p, q).sum()), most),
+        KeepEfficiency.name: (sse, float(hu_end_point_strength(p, q))),
+        TwoKeys.name: (sse, float(google_end_point_strength(p, q))),
     }
-    for name, (x, y, mark) in exact.items():
-        axis.plot(x, y, mark, ms=9, color=COLORS["black"], label=f"{name} (exact)")
+    for name, (x, y) in exact.items():
+        axis.plot(x, y, ms=8, label=f"{name} (exact)", **method_look(name).points)
     axis.set(
         xlabel="acceptance",
         ylabel="watermark strength (nats)",
         title="A pseudorandom coin reaches both bounds",
     )
     axis.margins(0.08)
-    axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8.5)
+    legend_beside(axis)
     caption = (
         f"n = {len(p)}; {size:,} seeds a method ({size // _SLOWER:,} for SynthID); 99% bars.\n"
         "Trees accept more often than one candidate can."

@@ -52,7 +52,7 @@ from tradeoff.kernels import Algorithm1, SimulatedRandomness
 from tradeoff.keyed import Stream
 from tradeoff.laws import acceptance_probability, entropy, kl_divergence, overlap, residual
 from tradeoff.optimal_transport import Sinkhorn, seeded_table
-from tradeoff.plotting import COLORS
+from tradeoff.plotting import COLORS, watermark_look
 
 __all__ = ["INNER", "race_score", "run"]
 
@@ -321,19 +321,20 @@ def _draw(table: pd.DataFrame, size: int, out: Path) -> None:
     write_table(table, out / "transport_completion.csv")
     figure, (left, right) = panels(2, height=4.6)
     most, place = float(entropy(P)), np.arange(len(table))
-    for k, (column, color, label) in enumerate(
-        (("plain_strength", "orange", "plain"), ("completed_strength", "blue", "completed"))
+    color = watermark_look("completed").color
+    for k, (column, shade, label) in enumerate(
+        (("plain_strength", COLORS["grey"], "plain"), ("completed_strength", color, "completed"))
     ):
-        left.bar(place + 0.36 * k - 0.18, table[column], 0.34, color=COLORS[color], label=label)
+        left.bar(place + 0.36 * k - 0.18, table[column], 0.34, color=shade, label=label)
     left.axhline(most, color=COLORS["black"], lw=1, ls="--", label="Ent(P)")
     left.set(title="Strength under Algorithm 1", ylabel="nats per token", ylim=(0, 1.3 * most))
-    left.legend(frameon=False, ncols=3, loc="upper center")
-    right.bar(place, table["race_score"] - 1, 0.5, color=COLORS["blue"], label="completed")
+    left.legend(ncols=3, loc="upper center")
+    right.bar(place, table["race_score"] - 1, 0.5, color=color, label="completed")
     gumbel = float(table["gumbel_race_score"].iloc[0]) - 1
     right.axhline(gumbel, color=COLORS["black"], lw=1, ls="--", label="Gumbel-max")
     right.axhline(0, color=COLORS["grey"], lw=1)
     right.set(title="What the race adds: mean of −log(1 − U), less 1", ylim=(0, 1.3 * gumbel))
-    right.legend(frameon=False, ncols=2, loc="upper center")
+    right.legend(ncols=2, loc="upper center")
     for axes in (left, right):
         axes.set_xticks(place, table["decoder"])
     finish(

@@ -176,7 +176,7 @@ def _draw(table: pd.DataFrame, tables: int, out: Path) -> None:
         panel.set_xscale("log", base=2)
         panel.set_xticks(_SIZES, [f"{k}" for k in _SIZES])
         panel.set_xlabel("k")
-    axes[0].legend(frameon=False, loc="lower right")
+    axes[0].legend(loc="lower right")
     finish(
         figure, out / "transport_gumbel.png", f"{tables} tables of scores a point, exact transport; 99% bars."
     )

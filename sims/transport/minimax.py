@@ -150,7 +150,7 @@ def _draw(table: pd.DataFrame, tried: int, random: np.ndarray, out: Path) -> Non
             ylim=(0, None),
         )
         place = {"loc": "upper right"} if with_zero else {"loc": "lower left", "bbox_to_anchor": (0, 0.33)}
-        panel.legend(frameon=False, **place)
+        panel.legend(**place)
     finish(
         figure,
         out / "transport_minimax.png",

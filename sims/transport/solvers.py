@@ -21,6 +21,7 @@ Controls: Sinkhorn for the exact gap; a plan stopped after one iteration and not
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
 
@@ -43,7 +44,7 @@ from tradeoff.optimal_transport import (
     plan_strength,
     seeded_table,
 )
-from tradeoff.plotting import COLORS
+from tradeoff.plotting import watermark_look
 
 __all__ = ["LAWS", "measured", "run"]
 
@@ -187,26 +188,24 @@ def _control_rows(exact: pd.DataFrame, entropic: pd.DataFrame) -> list[Row]:
 def _draw(table: pd.DataFrame, tables: int, out: Path) -> None:
     write_table(table, out / "transport_solvers.csv")
     figure, axes = panels(len(LAWS), height=4.2)
-    styles = {("HeavyWater", "exact"): ("blue", "o"), ("HeavyWater", "sinkhorn"): ("orange", "s")}
-    styles |= {("SimplexWater", "exact"): ("black", "*"), ("SimplexWater", "sinkhorn"): ("vermilion", "X")}
+    kinds = itertools.product(("HeavyWater", "SimplexWater"), ("exact", "sinkhorn"))
+    looks = {(scores, solver): watermark_look(f"{scores.lower()},{solver}") for scores, solver in kinds}
     for panel, law in zip(axes, LAWS, strict=True):
-        for (scores, solver), (color, marker) in styles.items():
+        for (scores, solver), look in looks.items():
             part = table[(table["law"] == law) & (table["scores"] == scores) & (table["solver"] == solver)]
             single = scores == "SimplexWater"
             panel.plot(
                 part["strength"],
                 part["gap"],
-                marker,
-                ms=11 if single else 4,
-                mec="white" if single else None,
+                ms=10 if single else 4,
                 alpha=1 if single else 0.6,
-                color=COLORS[color],
                 label=f"{scores}, {solver}",
                 zorder=3 if single else 2,
+                **look.points,
             )
         panel.set(xlabel="strength / H(P)", title=f"P = {law}", xlim=(0, 1.05), ylim=(0, None))
     axes[0].set_ylabel("gap (standard deviations)")
-    axes[-1].legend(frameon=False, loc="upper left", fontsize=8)
+    axes[-1].legend(loc="upper left")
     finish(
         figure,
         out / "transport_solvers.png",

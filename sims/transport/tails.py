@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,7 @@ from tradeoff.optimal_transport import (
     simplex_gap,
     sorted_gap,
 )
-from tradeoff.plotting import COLORS
+from tradeoff.plotting import COLORS, Look, watermark_look
 
 __all__ = ["run"]
 
@@ -183,42 +184,44 @@ def _draw(table: pd.DataFrame, finite: pd.DataFrame, k: int, out: Path) -> None:
     written = pd.concat([table.assign(k=k), finite.assign(**{"lambda": 0.9})], ignore_index=True)
     write_table(written, out / "transport_tails.csv")
     figure, axes = panels(2)
-    style = dict(
+    looks = dict(
         zip(
             table["score"].unique(),
-            zip(("grey", "black", "blue", "orange", "green"), "osD^v", strict=True),
+            [
+                Look(COLORS["grey"], marker="v"),
+                replace(watermark_look("gumbel"), filled=False),
+                watermark_look("heavywater"),
+                watermark_look("heavywater:gamma"),
+                watermark_look("gumbel"),
+            ],
             strict=True,
         )
     )
     for name, part in table.groupby("score", sort=False):
-        color, marker = style[name]
         ratio = part["gap"] / part["predicted"]
         axes[0].errorbar(
-            np.arange(len(part)) + 0.12 * (list(style).index(name) - 2),
+            np.arange(len(part)) + 0.12 * (list(looks).index(name) - 2),
             ratio,
             BAR * part["error"] / part["predicted"],
-            fmt=marker,
             ms=4,
             capsize=2,
-            color=COLORS[color],
             label=name,
+            **looks[name].points,
         )
     axes[0].axhline(1, color=COLORS["black"], lw=1)
     axes[0].set_xticks(range(len(_LAMBDAS)), [f"{lam:g}" for lam in _LAMBDAS])
     axes[0].set(xlabel="λ", ylabel="simulated / tail integral", title="Many values of side information")
     axes[0].margins(y=0.5)
-    axes[0].legend(frameon=False, loc="upper left", ncols=2, fontsize=8)
+    axes[0].legend(loc="upper left", ncols=2)
     for name, part in finite.groupby("score", sort=False):
         law = LAWS[name]
-        color, marker = style[law.name]
         axes[1].errorbar(
             part["k"],
             part["gap"] / law.gap(0.9),
             BAR * part["error"] / law.gap(0.9),
-            fmt=marker,
             ms=4,
             capsize=2,
-            color=COLORS[color],
+            **looks[law.name].points,
         )
     axes[1].axhline(1, color=COLORS["black"], lw=1)
     axes[1].set_xscale("log", base=2)

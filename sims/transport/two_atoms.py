@@ -196,7 +196,7 @@ def _draw(pairs: pd.DataFrame, tried: pd.DataFrame, out: Path) -> None:
     )
     axes[0].plot(pairs["programme"], pairs["formula"], ".", ms=5, color=COLORS["blue"], label="formula")
     axes[0].set(xlabel="D, linear programme", ylabel="D, formula", title="Two atoms, binary scores")
-    axes[0].legend(frameon=False, loc="upper left")
+    axes[0].legend(loc="upper left")
     for inside, color, label in ((True, "blue", "max P ≤ λ"), (False, "orange", "max P > λ")):
         part = tried[tried["inside"] == inside]
         axes[1].plot(
@@ -204,7 +204,7 @@ def _draw(pairs: pd.DataFrame, tried: pd.DataFrame, out: Path) -> None:
         )
     axes[1].axhline(0, color=COLORS["black"], lw=1)
     axes[1].set(xlabel="max P − λ", ylabel="D − D of the worst pair", title="Two atoms are the worst law")
-    axes[1].legend(frameon=False, loc="upper right")
+    axes[1].legend(loc="upper right")
     finish(
         figure,
         out / "transport_two_atoms.png",

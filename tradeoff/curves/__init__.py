@@ -8,7 +8,7 @@ from tradeoff._lazy import lazy
 
 if TYPE_CHECKING:
     from tradeoff.curves.averaged import AveragedPlane, average_plane, check_paired_seeds
-    from tradeoff.curves.drawing import draw_curve, draw_points, plot_curves, style_axes
+    from tradeoff.curves.drawing import draw_curve, draw_ends, draw_points, plot_curves, style_axes
     from tradeoff.curves.example import PAPER_P, PAPER_Q
     from tradeoff.curves.families import CLASSES, curve, linear_parts
     from tradeoff.curves.frontier import Curve, non_dominated
@@ -54,6 +54,7 @@ __all__ = [
     "check_seeds",
     "curve",
     "draw_curve",
+    "draw_ends",
     "draw_points",
     "gamma_for_strength",
     "google_end_point_strength",
@@ -84,6 +85,7 @@ _HOMES = {
     ),
     "curves.drawing": (
         "draw_curve",
+        "draw_ends",
         "draw_points",
         "plot_curves",
         "style_axes",

@@ -10,22 +10,23 @@ import numpy as np
 from tradeoff.curves.frontier import Curve
 from tradeoff.curves.setting import Setting
 from tradeoff.laws import entropy, overlap
-from tradeoff.plotting import COLORS, Axes, new_figure, save_figure
+from tradeoff.plotting import (
+    OPTIMUM,
+    Axes,
+    Line,
+    add_note,
+    curve_look,
+    legend_beside,
+    method_look,
+    new_figure,
+    save_figure,
+)
 
-__all__ = ["draw_curve", "draw_points", "plot_curves", "style_axes"]
-
-
-#: Colour and line of every class, by the first word of a curve's name.
-_CLASS_STYLES = {
-    "linear": ("blue", "-"),
-    "time sharing": ("blue", ":"),
-    "Hu": ("vermilion", "-"),
-    "Google": ("green", "--"),
-}
+__all__ = ["draw_curve", "draw_ends", "draw_points", "plot_curves", "style_axes"]
 
 
 def draw_curve(
-    axes: Axes, curve: Curve, *, color: str, label: str, style: str = "-", width: float = 2.0
+    axes: Axes, curve: Curve, *, color: str, label: str, style: Line = "-", width: float = 2.0
 ) -> None:
     """Draw a curve: its non-dominated stretches in full, the dominated rest thin and pale."""
     keep = curve.frontier
@@ -33,7 +34,7 @@ def draw_curve(
     for drawn, alpha, thickness, name in ((~inside, 0.45, 0.6 * width, "_"), (keep, 1.0, width, label)):
         x = np.where(drawn, curve.efficiency, np.nan)
         y = np.where(drawn, curve.strength, np.nan)
-        axes.plot(x, y, style, color=color, lw=thickness, alpha=alpha, label=name, zorder=2 + alpha)
+        axes.plot(x, y, ls=style, color=color, lw=thickness, alpha=alpha, label=name, zorder=2 + alpha)
 
 
 def draw_points(
@@ -45,13 +46,29 @@ def draw_points(
     axes.scatter(list(x), list(y), s=size, marker=marker, color=color, label=label, zorder=5, **rim)
 
 
+def draw_ends(
+    axes: Axes,
+    sse: float,
+    most: float,
+    labels: tuple[str, str] = ("standard speculative sampling", "optimum (1 − TV, Ent)"),
+) -> None:
+    """Where no watermark costs nothing, and the optimum.
+
+    Args:
+        axes: of the plane.
+        sse, most: the largest efficiency and strength.
+        labels: of the two points.
+    """
+    looks = (method_look("standard"), OPTIMUM)
+    for strength, look, label in zip((0.0, most), looks, labels, strict=True):
+        draw_points(axes, [sse], [strength], marker=look.marker, color=look.color, label=label)
+
+
 def style_axes(axes: Axes, title: str) -> None:
-    """Labels, title and grid of the plane."""
+    """Labels and title of the plane."""
     axes.set_xlabel("sampling efficiency (acceptance rate)")
     axes.set_ylabel("watermark strength (nats per token)")
-    axes.set_title(title, fontsize=11)
-    axes.grid(alpha=0.25, lw=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_title(title)
 
 
 def plot_curves(setting: Setting, curves: Sequence[Curve], path: Path) -> None:
@@ -63,15 +80,14 @@ def plot_curves(setting: Setting, curves: Sequence[Curve], path: Path) -> None:
     figure, [[axes]] = new_figure(size=(7.6, 4.8))
     for curve in curves:
         family, _, _ = curve.name.partition(",")
-        color, style = _CLASS_STYLES[family]
-        draw_curve(axes, curve, color=COLORS[color], style=style, label=family)
+        look = curve_look(family)
+        draw_curve(axes, curve, color=look.color, style=look.line, label=family)
         if family in ("Hu", "Google"):
-            end = {"marker": "D" if family == "Hu" else "s", "color": COLORS[color], "label": "_"}
+            end = {"marker": look.marker, "color": look.color, "label": "_"}
             draw_points(axes, curve.efficiency[:1], curve.strength[:1], **end)
     sse, most = float(overlap(setting.p, setting.q)), float(entropy(setting.p))
-    draw_points(axes, [sse], [0], marker="x", color=COLORS["black"], label="standard speculative")
-    draw_points(axes, [sse], [most], marker="*", color=COLORS["purple"], label="optimum")
+    draw_ends(axes, sse, most, ("standard speculative", "optimum"))
     style_axes(axes, f"n = {len(setting.p):,}, {setting.decoders}")
-    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=8.5)
-    figure.supxlabel("Full lines: frontier. Pale lines: dominated.", fontsize=8, color="#444444")
+    legend_beside(axes)
+    add_note(figure, "Full lines: frontier. Pale lines: dominated.")
     save_figure(figure, [path])

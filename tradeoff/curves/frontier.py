@@ -56,10 +56,10 @@ class Curve:
     def plot(self) -> Figure:
         """The curve in the plane of efficiency and strength: its frontier in full, what it dominates pale."""
         from tradeoff.curves.drawing import draw_curve, style_axes
-        from tradeoff.plotting import COLORS, new_figure
+        from tradeoff.plotting import curve_look, new_figure
 
         figure, ((axes,),) = new_figure(size=(5.2, 4.2))
-        draw_curve(axes, self, color=COLORS["blue"], label=self.name)
+        draw_curve(axes, self, color=curve_look(self.name).color, label=self.name)
         style_axes(axes, self.name)
         return figure
 

@@ -170,10 +170,9 @@ class Result:
             axes.plot(tokens, log10_p, color=COLORS["blue"], label=label)
         else:
             axes.set(xlim=(0, 1), ylim=(-3, 0))
-        axes.axhline(math.log10(self.fpr), color="0.4", ls="--", lw=1, label=f"FPR {self.fpr:g}")
+        axes.axhline(math.log10(self.fpr), color=COLORS["grey"], ls="--", lw=1, label=f"FPR {self.fpr:g}")
         axes.set(xlabel="tokens read", ylabel="log10 of the p-value", title=self._told())
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False)
+        axes.legend()
         return figure
 
     def to_dict(self) -> dict[str, Any]:
