@@ -177,8 +177,9 @@ def _draw(p: np.ndarray, q: np.ndarray, records: list[dict], size: int, out: Pat
     axis.axhline(most, color=COLORS["grey"], lw=1, ls=":", label="Ent(P)")
     first = {method.name: method for method in reversed(METHODS)}
     for method, record in zip(METHODS, records, strict=True):
-        # A second decoder, or a second width, is hollow.
-        look = method_look(method.name).varied("none", filled=method is first[method.name])
+        # Marks at the bound lie over each other. A second decoder, or a second width, is paler.
+        look = method_look(method.name).varied("none", filled=False)
+        look = look.mixed("white", 0.0 if method is first[method.name] else 0.45)
         axis.errorbar(
             record["efficiency"],
             record["strength"],
