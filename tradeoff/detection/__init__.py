@@ -1,5 +1,10 @@
 """Detection: from token ids and a key to a verdict, with error rates one can rely on."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tradeoff._lazy import lazy
 from tradeoff.detection.bets.completed import CompletedBets
 from tradeoff.detection.bets.gumbel import PROBABILITIES, RaceBets, race_log_bets
 from tradeoff.detection.bets.simplexwater import SimplexBets, value_log_bets
@@ -24,7 +29,6 @@ from tradeoff.detection.evidence import (
     scored_positions,
     text_contexts,
 )
-from tradeoff.detection.fixed.bayes import BayesDetector, Mixing, fit_bayes, load_bayes
 from tradeoff.detection.fixed.completed import CompletedSum
 from tradeoff.detection.fixed.gumbel import (
     Aaronson,
@@ -55,6 +59,9 @@ from tradeoff.detection.with_models.draft_aware import (
 )
 from tradeoff.detection.with_models.hits import SeedHits
 from tradeoff.detection.with_models.model_aware import ModelAware, two_point_log_sf
+
+if TYPE_CHECKING:
+    from tradeoff.detection.fixed.bayes import BayesDetector, Mixing, fit_bayes, load_bayes, save_bayes
 
 __all__ = [
     "PROBABILITIES",
@@ -122,6 +129,7 @@ __all__ = [
     "rate",
     "register_detector",
     "roc",
+    "save_bayes",
     "score_and_rank",
     "scored_positions",
     "scored_rounds",
@@ -130,3 +138,11 @@ __all__ = [
     "two_point_log_sf",
     "value_log_bets",
 ]
+
+# What is fitted needs PyTorch, which a detector that only reads does without.
+_FITTED = ("BayesDetector", "Mixing", "fit_bayes", "load_bayes", "save_bayes")
+__getattr__ = lazy(__name__, {"detection.fixed.bayes": _FITTED})[0]
+
+
+def __dir__() -> list[str]:
+    return __all__
