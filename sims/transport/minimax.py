@@ -149,7 +149,7 @@ def _draw(table: pd.DataFrame, tried: int, random: np.ndarray, out: Path) -> Non
             title=f"{name}{', zero word included' if with_zero else ''}",
             ylim=(0, None),
         )
-        place = {"loc": "upper right"} if with_zero else {"loc": "lower left", "bbox_to_anchor": (0, 0.33)}
+        place = {"loc": "upper right"} if with_zero else {"loc": "lower left", "bbox_to_anchor": (0, 0.41)}
         panel.legend(**place)
     finish(
         figure,
