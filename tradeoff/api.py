@@ -558,7 +558,7 @@ def curve(
     """A trade-off curve of efficiency against strength (Figure 1): `table()`, `draw()`.
 
     Args:
-        name: the class: linear, hu or google.
+        name: the class: linear, hu, google or time-sharing.
         p, q: laws of target and draft, [n]; or a `Setting` instead of both.
         watermark: a name that `parse_decoder` reads, or a decoder; gumbel if left out.
         draft_watermark: another one for the draft.

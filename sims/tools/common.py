@@ -10,7 +10,7 @@ from tradeoff.plotting import Axes, Figure, add_note, new_figure, save_figure
 
 __all__ = ["BAR", "FEWEST", "PAIR_P", "PAIR_Q", "dirichlet", "finish", "generator", "panels", "spread"]
 
-#: The five-token example of specification 1, section 5. Unlike in the paper's own example the first token
+#: An example of five tokens, on which trees have known values. Unlike in the paper's own the first token
 #: has excess, which a coin that is shared with the residual needs to show.
 PAIR_P = np.array([0.24, 0.35, 0.15, 0.13, 0.13])
 PAIR_Q = np.array([0.1, 0.2, 0.05, 0.48, 0.17])

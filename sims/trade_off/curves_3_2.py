@@ -7,7 +7,7 @@ Assumptions: decoders unbiased and degenerate (Gumbel-max), one zeta shared by d
 
 Prediction: strength rises strictly on a grid of gamma; the threshold of the strength at gamma is gamma again,
 and so is the solution of Definition 3.2 for the efficiency at gamma; efficiency and strength at gamma = 0.4
-and 0.8 are those of specification 1, section 3. Points simulated from the definitions of the four classes
+and 0.8 on the paper's P and Q are the known ones. Points simulated from the definitions of the four classes
 (laws P_zeta^gamma and Q_zeta^theta of drawn races) lie on the exact curves of `tradeoff.curves.families`.
 
 Controls: Hu's curve taken for monotone; the residual left unnormalised (the error of the published figure);
@@ -48,7 +48,7 @@ __all__ = ["run"]
 NAME = "Section 3.2"
 _POINTS = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
 _TESTED = 0.5
-#: gamma, strength and largest efficiency of specification 1, section 3, to its six digits.
+#: gamma, strength and largest efficiency on the paper's P and Q, to six digits.
 _REFERENCES = ((0.4, 0.394353, 0.672828), (0.8, 1.331955, 0.641435))
 _SIX_DIGITS = 5e-7
 _TITLES = {"linear": "linear", "hu": "Hu", "google": "Google", "time-sharing": "time sharing"}

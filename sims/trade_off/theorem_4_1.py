@@ -6,7 +6,7 @@ probability 1 - TV(Q, P), (c) has strength Ent(P).
 Assumptions: the streams of draft, residual and coin are independent; the decoder is degenerate (Gumbel-max,
 SynthID with m = infinity).
 
-Prediction, also for the single key, one race and its trees (derived, specification 1, section 5): the token
+Prediction, also for the single key, one race and its trees (derived in docs/theory/one-race.md): the token
 has law P; the acceptance rate is 1 - TV, for trees that of an exact recursion; given the key the token is
 certain, and E KL(P_zeta || P) = Ent(P). With a truly random coin in its place the strength falls by
 sum_j Q_j h(a_j), h the binary entropy and a = min(1, P/Q).

@@ -174,7 +174,7 @@ def test_simulated_laws_give_the_settled_curve(name):
 
 
 def test_synthid_references():
-    """Specification 1, section 3: Google's class, m = 30, gamma = 0; all classes end alike."""
+    """Google's class, m = 30, gamma = 0; all classes end alike."""
     setting = Setting(P, Q, SynthID(30), SynthID(30), seeds=50_000)
     c = curve("google", setting, [0, 1])
     assert_within(c.strength[0], 1.6557, math.hypot(c.strength_error[0], 0.0007))
@@ -183,7 +183,7 @@ def test_synthid_references():
     assert_within(c.efficiency[1], 0.5919, math.hypot(c.efficiency_error[1], 0.0007))
 
 
-def test_gumbel_references_of_the_specification():
+def test_gumbel_references():
     setting = Setting(P, Q)
     linear = curve("linear", setting, [0.4, 0.8])
     assert linear.strength == pytest.approx([0.394353, 1.331955], abs=5e-7)

@@ -43,7 +43,7 @@ def test_finite_tournaments_stay_below_the_entropy(p, rounds):
 
 
 def test_strength_of_tournaments_grows_with_the_rounds_to_the_entropy():
-    """Theorem 3.3; the reference at m = 30 is 1.8807 +- 0.0006 (specification 1, section 3)."""
+    """Theorem 3.3; the reference at m = 30 is 1.8807 +- 0.0006."""
     values = [watermark_strength(P, SynthID(m), seeds=20_000) for m in (1, 5, 30, 200)]
     assert [v.value for v in values] == sorted(v.value for v in values)
     assert_within(values[2].value, 1.8807, math.hypot(values[2].standard_error, 0.0006))
@@ -93,7 +93,7 @@ def test_efficiency_without_shared_randomness(pair):
     ids=["m=inf", "m=30"],
 )
 def test_efficiency_of_tournaments(decoder, reference, error):
-    """Specification 1, section 3."""
+    """Known values of the paper's example."""
     estimate = sampling_efficiency(P, Q, decoder, seeds=50_000)
     assert_within(estimate.value, reference, math.hypot(estimate.standard_error, error))
 

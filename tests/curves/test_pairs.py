@@ -49,9 +49,9 @@ def test_the_diagonal_is_its_formula(pair):
 
 @given(pairs(zeros=False, max_n=5))
 @settings(max_examples=15)
-def test_off_diagonal_against_the_integral_of_the_specification(pair):
+def test_off_diagonal_against_its_integral(pair):
     """pi_ij = integral of ds / (1 + s + sum_{k != i, j} max(P_k/P_i, s Q_k/Q_j))^2 over
-    P_j/P_i < s < Q_j/Q_i (specification 1, section 3), by adaptive quadrature."""
+    P_j/P_i < s < Q_j/Q_i by adaptive quadrature."""
     p, q = pair
     joint = race_coupling(p, q)
     n = len(p)

@@ -193,7 +193,7 @@ def test_finite_and_infinite_tournaments_share_bits():
     assert np.array_equal(law.argmax(axis=-1), SynthID(math.inf).token(P, bits))
 
 
-def test_settling_takes_the_rounds_that_the_specification_states():
+def test_settling_takes_the_known_rounds():
     """Median 43 rounds to a top mass of 1 - 1e-9 for the paper's P; 47% are below 0.99 at m = 30."""
     bits = SynthID(1).draw(np.random.default_rng(13), (40_000,), len(P))
     top = {m: SynthID(m)(P, bits).max(axis=-1) for m in (30, 42, 43, 44)}

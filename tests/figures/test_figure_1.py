@@ -56,7 +56,7 @@ def h(mass):
 
 @pytest.fixture(scope="module")
 def joint():
-    """pi of the paper's pair from the specification's integral, by adaptive quadrature."""
+    """pi of the paper's pair from their integral, by adaptive quadrature."""
     n = len(P)
     pi = np.zeros((n, n))
     for i in range(n):

@@ -20,7 +20,7 @@ from tradeoff.kernels.methods import (
 )
 
 SEEDS = 1_000_000
-#: The example of specification 1, section 5.
+#: An example on which the acceptance of trees is known.
 TREE_P = np.array([0.24, 0.35, 0.15, 0.13, 0.13])
 TREE_Q = np.array([0.1, 0.2, 0.05, 0.48, 0.17])
 

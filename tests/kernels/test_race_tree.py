@@ -31,7 +31,7 @@ def tree_efficiency(p: np.ndarray, q: np.ndarray, width: int) -> float:
 
 
 @pytest.mark.parametrize(("width", "reference"), [(1, 0.610), (2, 0.863), (3, 0.928)])
-def test_tree_accepts_as_often_as_the_specification_says(width: int, reference: float) -> None:
+def test_tree_accepts_as_often_as_it_must(width: int, reference: float) -> None:
     rng, accepted = np.random.default_rng(11), 0
     counts = np.zeros(5)
     for _ in range(4):
