@@ -9,7 +9,7 @@ import time
 import pytest
 import typer
 
-from tradeoff.display.console import exit_on_bad_input
+from tradeoff.display.console import exit_on_bad_input, stderr, stdout
 
 
 @pytest.mark.parametrize("error", [ValueError("bad p"), RuntimeError("no model"), OSError("no space")])
@@ -91,3 +91,13 @@ def test_sigterm_runs_the_clean_up():
     assert caught.value.code == 128 + signal.SIGTERM
     assert cleaned == [True]
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("console", [stdout, stderr])
+def test_in_a_notebook_consoles_write_to_their_streams(console, monkeypatch, capsys):
+    """Rich would show a cell of HTML for every line, and warn that progress needs ipywidgets."""
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    one = console()
+    one.print("loading")
+    assert not one.is_jupyter
+    assert "loading" in "".join(capsys.readouterr())

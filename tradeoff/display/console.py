@@ -48,10 +48,13 @@ _LLM_PACKAGES = ("accelerate", "gguf", "platformdirs", "safetensors", "torch", "
 
 
 class _Plain(Console):
-    """A console to which strings are words and nothing else: no markup, no emoji, nothing that is obeyed."""
+    """A console to which strings are words and nothing else: no markup, no emoji, nothing that is obeyed.
+
+    In a notebook too it writes to its stream: Rich would make cells of progress, and ask for ipywidgets.
+    """
 
     def __init__(self, **settings: Any):
-        super().__init__(highlight=False, markup=False, emoji=False, **settings)
+        super().__init__(highlight=False, markup=False, emoji=False, force_jupyter=False, **settings)
 
     def render_str(self, text: str, **how: Any) -> Text:
         """As Rich's, of what may be shown of `text`."""
