@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.documents.blocks import parse
 from tests.helpers.tiny import VOCABULARY, make_llama, make_tokenizer, tiny_folder
 
 __all__ = ["make_llama", "make_tokenizer", "tiny_folder"]
@@ -84,9 +85,8 @@ def test_they_are_short():
 
 def test_they_stand_in_the_documentation_as_they_are():
     text = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    for file in EXAMPLES.glob("*.py"):
-        assert file.read_text(encoding="utf-8") in blocks, file.name
+    shown = {block.file: block.code for block in parse(text, "docs/extending.md") if block.file}
+    assert shown == {file.name: file.read_text(encoding="utf-8") for file in EXAMPLES.glob("*.py")}
 
 
 def test_a_watermark_from_outside():
@@ -175,8 +175,8 @@ def test_an_installed_package_is_found_by_its_entry_point(tmp_path):
 
 SIMPLEX_WATER = (
     "decoders/simplexwater.py",
-    "detection/simplex_water.py",
-    "detection/simplex_water_bets.py",
+    "detection/fixed/simplexwater.py",
+    "detection/bets/simplexwater.py",
 )
 
 
@@ -187,7 +187,7 @@ def without(tmp_path: Path) -> Path:
     shutil.copytree(ROOT / "tradeoff", package, ignore=shutil.ignore_patterns("__pycache__"))
     for file in SIMPLEX_WATER:
         (package / file).unlink()
-    named = re.compile(r".*\b(simplex_water|SimplexScores|SimplexSum|SimplexBets)\b.*\n")
+    named = re.compile(r".*\b(simplex_water|SimplexScores|SimplexSum|SimplexBets|value_log_bets)\b.*\n")
     for face in ("__init__.py", "decoders/__init__.py", "detection/__init__.py"):
         path = package / face
         left = path.read_text(encoding="utf-8").replace("heavy_water, simplex_water", "heavy_water")
@@ -218,7 +218,10 @@ def test_put_back_as_three_files_of_another_package_it_is_what_it_was(without):
     (extension / "__init__.py").write_text("from simplex_extension import simplex_water_bets\n")
     for file, name in zip(SIMPLEX_WATER, ("decoder", "detector", "simplex_water_bets"), strict=True):
         text = (ROOT / "tradeoff" / file).read_text(encoding="utf-8")
-        text = text.replace("tradeoff.decoders.simplexwater", "simplex_extension.decoder")
+        text = text.replace(
+            "from tradeoff.decoders import SimplexScores",
+            "from simplex_extension.decoder import SimplexScores",
+        )
         text = text.replace("tradeoff.detection.fixed.simplexwater", "simplex_extension.detector")
         (extension / f"{name}.py").write_text(text)
     code = """
