@@ -1,0 +1,144 @@
+"""Every Python and shell block of README and documentation does what its page says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.documents.blocks import BlockError, Instead, names_of, parse, run_page
+
+ROOT = Path(__file__).parents[2]
+CONTINUE = "tradeoff generate --key-file my.key --prompts builtin:continuation"
+RESULTS = "tests/benchmarks/results"
+#: What is run in place of a line, from the line as it stands.
+TABLE = {
+    "pip install -c constraints.txt -e '.[llm]' && python -m paper_repro": Instead(
+        "python -m paper_repro --help", "it installs, and takes 5 minutes; .ci/run runs it"
+    ),
+    "pip install -c constraints.txt -e '.[test]' && pytest": Instead(
+        "", "it installs, and is what runs now; .ci/run runs it"
+    ),
+    "python -m paper_repro": Instead("python -m paper_repro --help", "5 minutes; .ci/run runs it"),
+    "python -m paper_repro --small": Instead("python -m paper_repro --small --help", "an hour and a half"),
+    **{
+        f"python -m paper_repro.experiment --preset {preset}": Instead(
+            f"python -c 'from paper_repro.presets import load_preset; load_preset(\"{preset}\")'",
+            "hours; tests/paper_repro runs a small preset",
+        )
+        for preset in ("small", "sequential", "transport")
+    },
+    "python -m sims": Instead("python -m sims --quick --only lemma_3_1", "8 minutes"),
+    **{
+        f"python -m sims {options}": Instead(f"python -m sims --quick {options}", "fewer seeds")
+        for options in (
+            "--only sequential_detectors --out checked",
+            "--only anchored_stopping --out checked",
+            "--only anchored_buckets --out checked",
+            "--only transport_completion",
+        )
+    },
+    "python -m sims --only theorem_4_1 --only sequences_4_1 --size 20000 --out checked": Instead(
+        "python -m sims --only theorem_4_1 --size 20000 --out checked", "one of the two"
+    ),
+    "python -m figures figure_1": Instead("python -m figures figure_1 --seeds 2000", "fewer seeds"),
+    "python -m figures figure_1 --as-published": Instead(
+        "python -m figures figure_1 --as-published --seeds 2000", "fewer seeds"
+    ),
+    "python -m figures figure_1_real": Instead(
+        "python -m figures figure_1_real --positions 8 --seeds 4", "fewer positions and seeds"
+    ),
+    "python -m figures figure_1_real --target path/to/target --draft path/to/draft --out results": Instead(
+        "python -m figures figure_1_real --draft skip:14,16 --positions 4 --seeds 4 --out results",
+        "models of the reader; fewer positions and seeds",
+    ),
+    "python -m figures anchored_figure_2": Instead(
+        "python -m figures anchored_figure_2 --paths 2000", "fewer texts"
+    ),
+    "python -m figures transport_curves": Instead(
+        "python -m figures transport_curves --seeds 2000", "fewer seeds"
+    ),
+    "python -m figures transport_tilt": Instead(
+        "python -m figures transport_tilt --texts 4 --seeds 16", "the positions there are; fewer seeds"
+    ),
+    f"python -m tests.benchmarks.bench_engine --tokens 32 --out {RESULTS}": Instead(
+        f"python -m tests.benchmarks.bench_engine --tokens 2 --runs 1 --out {RESULTS}",
+        "fewer tokens and runs",
+    ),
+    f"python -m tests.benchmarks.bench_drafts --texts 36 --out {RESULTS}": Instead(
+        f"python -m tests.benchmarks.bench_drafts --texts 3 --length 24 --runs 2 --out {RESULTS}",
+        "fewer and shorter texts, fewer runs",
+    ),
+    f"python -m tests.benchmarks.bench_figure_1 --out {RESULTS}": Instead(
+        "python -m tests.benchmarks.bench_figure_1 --help", "a minute, with nothing to make smaller"
+    ),
+    f"OMP_NUM_THREADS=1 python -m tests.benchmarks.bench_transport --out {RESULTS}": Instead(
+        "python -m tests.benchmarks.bench_transport --help", "minutes, with nothing to make smaller"
+    ),
+    **{
+        f"{CONTINUE} --limit 8 --ignore-eos {options}": Instead(
+            f"{CONTINUE} --limit 1 --ignore-eos --max-tokens 60 {options}", "one text, and shorter"
+        )
+        for options in (
+            "--measure -o texts.jsonl",
+            "--method basic --watermark heavywater -o heavy.jsonl",
+        )
+    },
+    "uv pip compile pyproject.toml --extra test --extra docs --python-platform windows --python-version 3.11 "
+    "--no-annotate --upgrade -o constraints.txt": Instead("", "it would change the lock"),
+    **{
+        f"python -m tests.versions.canary{options}": Instead(
+            f"python -m tests.versions.canary{options} --help", "it makes an environment and runs all tests"
+        )
+        for options in (
+            "",
+            " --with transformers==5.23.0",
+            " --lowest",
+            " --locked --with scipy==1.15.0",
+        )
+    },
+    "python -m tests.llm.models.families": Instead(
+        "python -c 'import tests.llm.models.families'", "minutes, and it writes the page that names it"
+    ),
+}
+#: Pages that take more than some 20 seconds; the README is always run.
+SLOW = {
+    "docs/detecting.md",
+    "docs/extending.md",
+    "docs/generating.md",
+    *(
+        f"docs/results/{page}.md"
+        for page in ("detection", "speed", "statements", "stopping", "trade-off", "transport")
+    ),
+}
+#: The text of every page by its name.
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+    if "api" not in path.relative_to(ROOT).parts
+}
+WITH_BLOCKS = [page for page, text in PAGES.items() if any(block.is_run for block in parse(text, page))]
+
+
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=[pytest.mark.slow] if page in SLOW else []) for page in WITH_BLOCKS]
+)
+def test_page(page: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    try:
+        run_page(PAGES[page], page, tmp_path, TABLE)
+    except BlockError as error:
+        if "the built-in model" in str(error):
+            # Skips with the reason, where it cannot be fetched.
+            request.getfixturevalue("builtin_pair")
+        raise
+
+
+def test_the_tables_have_nothing_that_no_page_has() -> None:
+    blocks = [block for page, text in PAGES.items() for block in parse(text, page) if block.is_run]
+    assert set(TABLE) <= {line for block in blocks for line in names_of(block)}
+    assert set(WITH_BLOCKS) >= SLOW
+
+
+def test_every_replacement_has_its_reason() -> None:
+    assert all(instead.why for instead in TABLE.values())
+    assert all(instead.run != line for line, instead in TABLE.items())
