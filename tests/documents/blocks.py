@@ -297,8 +297,10 @@ def _shell(folder: Path, block: Block, table: Mapping[str, Instead]) -> str:
         if known in table:
             script.append(table[known].run)
             continue
-        script.append(line)
-        unknown = sorted(set(_commands(known)) - RUNNABLE)
+        commands = _commands(known)
+        # It stops reading, and whoever writes to it may fail for that.
+        script += ["set +o pipefail", line, "set -o pipefail"] if "head" in commands[1:] else [line]
+        unknown = sorted(set(commands) - RUNNABLE)
         if unknown:
             raise BlockError(
                 block, f"{known!r} runs {', '.join(unknown)}; say in the table what is run instead"

@@ -89,7 +89,7 @@ def test_text_elsewhere_is_no_output(tmp_path: Path) -> None:
         (fenced("python", "import os", "os._exit(0)"), "Python ended"),
         (fenced("python", "from tradeoff.simplex import entropy"), "tradeoff.simplex has moved"),
         (fenced("bash", "cat gone.txt", "echo later"), r"exit status 1\n(.|\n)*failed: cat gone.txt"),
-        (fenced("bash", "cat gone.txt | head -n 1"), "exit status 1"),
+        (fenced("bash", "cat gone.txt | wc"), "exit status 1"),
         (fenced("bash", "echo $NO_SUCH_NAME"), "unbound"),
         (fenced("bash", "echo begun", "pip install it"), "'pip install it' runs pip; say in the table"),
         (fenced("bash", "echo 1 | A=2 sponge it && rm it"), "runs rm, sponge; say in the table"),
@@ -99,6 +99,12 @@ def test_text_elsewhere_is_no_output(tmp_path: Path) -> None:
 def test_what_fails(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(BlockError, match=said):
         run(text, tmp_path)
+
+
+def test_who_writes_to_head_may_be_cut_off(tmp_path: Path) -> None:
+    run(fenced("bash", "python -c 'print(\"a\\n\" * 10**6)' | head -n 1") + fenced("text", "a"), tmp_path)
+    with pytest.raises(BlockError, match="exit status 1"):
+        run(fenced("bash", "echo a | head -n 1", "cat gone.txt | wc"), tmp_path)
 
 
 def test_nothing_is_run_of_a_block_with_an_unknown_command(tmp_path: Path) -> None:
