@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from types import CodeType, ModuleType
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from importlib.abc import Loader
@@ -17,67 +17,109 @@ __all__ = ["install"]
 _GONE = "0.3"
 
 
-class _Place(NamedTuple):
-    """Where the names of a module have gone, and the room that shows them to the world."""
-
-    modules: tuple[str, ...]
-    room: str
-
-
-def _within(room: str, *files: str) -> _Place:
-    return _Place(tuple(f"tradeoff.{room}.{file}" for file in files), f"tradeoff.{room}")
-
-
-def _top(file: str) -> _Place:
-    return _Place((f"tradeoff.{file}",), f"tradeoff.{file}")
-
-
-#: Modules of version 0.1.
+#: Modules of version 0.1, and where their names are.
 _MODULES = {
-    "tradeoff.buckets": _within("anchored", "buckets"),
-    "tradeoff.classes": _within("curves", "families"),
-    "tradeoff.console": _within("display", "console"),
-    "tradeoff.coupling": _Place(("tradeoff.decoders.races", "tradeoff.curves.pairs"), "tradeoff.curves"),
-    "tradeoff.detection.anchored": _within("detection", "with_models.draft_aware"),
-    "tradeoff.detection.bayes": _within("detection", "fixed.bayes"),
-    "tradeoff.detection.edits": _within("texts", "edits"),
-    "tradeoff.detection.gumbel": _within("detection", "fixed.gumbel"),
-    "tradeoff.detection.hits": _within("detection", "with_models.hits"),
-    "tradeoff.detection.model_aware": _within("detection", "with_models.model_aware"),
-    "tradeoff.detection.power": _within("detection", "forecast"),
-    "tradeoff.detection.synthid": _within("detection", "fixed.synthid"),
-    "tradeoff.detection.table": _within("detection", "fixed.row_sums"),
-    "tradeoff.detection.texts": _within("texts", "reading"),
-    "tradeoff.detection.transport": _within("detection", "fixed.transport", "fixed.simplexwater"),
-    "tradeoff.detection_gaps": _within("optimal_transport", "gaps"),
-    "tradeoff.draws": _top("laws"),
-    "tradeoff.evalue_programme": _within("anchored", "programme", "coupling"),
-    "tradeoff.evalues": _within("anchored", "e_values"),
-    "tradeoff.first_passage": _within("anchored", "first_passage"),
-    "tradeoff.frontier": _within("curves", "frontier"),
-    "tradeoff.keys": _within("keyed", "keys"),
-    "tradeoff.llm.anchor": _within("llm", "readback.anchor"),
-    "tradeoff.llm.engine": _within("llm", "generation.engine"),
-    "tradeoff.llm.forced": _within("llm", "readback.replay"),
-    "tradeoff.llm.measurements": _within("texts", "metrics"),
-    "tradeoff.llm.pairs": _within("llm", "readback.next_token"),
-    "tradeoff.llm.prompts": _Place(("tradeoff.texts.prompts", "tradeoff.llm.encoding"), "tradeoff.texts"),
-    "tradeoff.llm.records": _within("texts", "record_files"),
-    "tradeoff.measures": _within("curves", "measures"),
-    "tradeoff.paper": _within("curves", "example"),
-    "tradeoff.pareto": _within("curves", "linear"),
-    "tradeoff.philox": _within("keyed", "philox"),
-    "tradeoff.plane": _within("curves", "drawing"),
-    "tradeoff.prf": _within("keyed", "prf", "blake2", "formats"),
-    "tradeoff.race_tree": _within("kernels", "race_tree"),
-    "tradeoff.randomness": _within("kernels", "randomness"),
-    "tradeoff.scores": _within("optimal_transport", "scores"),
-    "tradeoff.setting": _within("curves", "setting"),
-    "tradeoff.simplex": _top("laws"),
-    "tradeoff.simulation": _within("curves", "monte_carlo"),
-    "tradeoff.splicing": _within("curves", "splicing"),
-    "tradeoff.supermartingales": _within("anchored", "supermartingales"),
-    "tradeoff.transport": _within("optimal_transport", "solvers"),
+    "tradeoff.buckets": ("tradeoff.anchored.buckets",),
+    "tradeoff.classes": ("tradeoff.curves.families",),
+    "tradeoff.console": ("tradeoff.display.console",),
+    "tradeoff.coupling": (
+        "tradeoff.curves.pairs",
+        "tradeoff.decoders.races",
+    ),
+    "tradeoff.detection.anchored": ("tradeoff.detection.with_models.draft_aware",),
+    "tradeoff.detection.bayes": ("tradeoff.detection.fixed.bayes",),
+    "tradeoff.detection.completed": ("tradeoff.detection.fixed.completed",),
+    "tradeoff.detection.completed_bets": ("tradeoff.detection.bets.completed",),
+    "tradeoff.detection.edits": ("tradeoff.texts.edits",),
+    "tradeoff.detection.gumbel": ("tradeoff.detection.fixed.gumbel",),
+    "tradeoff.detection.hits": ("tradeoff.detection.with_models.hits",),
+    "tradeoff.detection.json_texts": ("tradeoff.texts.json_texts",),
+    "tradeoff.detection.lattice": ("tradeoff.detection.fixed.lattice",),
+    "tradeoff.detection.model_aware": ("tradeoff.detection.with_models.model_aware",),
+    "tradeoff.detection.page": ("tradeoff.verdicts.page",),
+    "tradeoff.detection.power": ("tradeoff.detection.forecast",),
+    "tradeoff.detection.simplex_water": ("tradeoff.detection.fixed.simplexwater",),
+    "tradeoff.detection.simplex_water_bets": ("tradeoff.detection.bets.simplexwater",),
+    "tradeoff.detection.synthid": ("tradeoff.detection.fixed.synthid",),
+    "tradeoff.detection.table": ("tradeoff.detection.fixed.row_sums",),
+    "tradeoff.detection.texts": ("tradeoff.texts.reading",),
+    "tradeoff.detection.transport": (
+        "tradeoff.detection.fixed.transport",
+        "tradeoff.detection.fixed.simplexwater",
+    ),
+    "tradeoff.detection.transport_bets": ("tradeoff.detection.bets.transport",),
+    "tradeoff.detection.views": ("tradeoff.verdicts.views",),
+    "tradeoff.detection_gaps": ("tradeoff.optimal_transport.gaps",),
+    "tradeoff.drawing": ("tradeoff.plotting",),
+    "tradeoff.draws": ("tradeoff.laws",),
+    "tradeoff.evalue_programme": (
+        "tradeoff.anchored.programme",
+        "tradeoff.anchored.coupling",
+    ),
+    "tradeoff.evalues": ("tradeoff.anchored.e_values",),
+    "tradeoff.first_passage": ("tradeoff.anchored.first_passage",),
+    "tradeoff.frontier": ("tradeoff.curves.frontier",),
+    "tradeoff.html": ("tradeoff.display.html",),
+    "tradeoff.keyed_randomness": ("tradeoff.kernels.keyed_randomness",),
+    "tradeoff.keys": ("tradeoff.keyed.keys",),
+    "tradeoff.llm.anchor": ("tradeoff.llm.readback.anchor",),
+    "tradeoff.llm.builtin": ("tradeoff.llm.models.builtin",),
+    "tradeoff.llm.configurations": ("tradeoff.llm.models.configurations",),
+    "tradeoff.llm.engine": ("tradeoff.llm.generation.engine",),
+    "tradeoff.llm.forced": ("tradeoff.llm.readback.replay",),
+    "tradeoff.llm.huggingface": ("tradeoff.llm.models.huggingface",),
+    "tradeoff.llm.jump": ("tradeoff.llm.models.jump",),
+    "tradeoff.llm.keyed": ("tradeoff.llm.generation.vocabulary",),
+    "tradeoff.llm.layer_skip": ("tradeoff.llm.models.layer_skip",),
+    "tradeoff.llm.loading": ("tradeoff.llm.models.loading",),
+    "tradeoff.llm.measurements": ("tradeoff.texts.metrics",),
+    "tradeoff.llm.pairs": ("tradeoff.llm.readback.next_token",),
+    "tradeoff.llm.probe": ("tradeoff.llm.models.probe",),
+    "tradeoff.llm.prompts": (
+        "tradeoff.texts.prompts",
+        "tradeoff.llm.encoding",
+    ),
+    "tradeoff.llm.records": (
+        "tradeoff.texts.record_files",
+        "tradeoff.llm.run_records",
+    ),
+    "tradeoff.llm.rounds": ("tradeoff.llm.generation.rounds",),
+    "tradeoff.llm.rows": (
+        "tradeoff.llm.generation.rows",
+        "tradeoff.texts.prompts",
+    ),
+    "tradeoff.llm.skinny": ("tradeoff.llm.generation.skinny",),
+    "tradeoff.llm.slots": ("tradeoff.llm.generation.slots",),
+    "tradeoff.llm.text": ("tradeoff.texts.corpus",),
+    "tradeoff.measures": (
+        "tradeoff.curves.pairs",
+        "tradeoff.curves.measures",
+    ),
+    "tradeoff.paper": ("tradeoff.curves.example",),
+    "tradeoff.pareto": ("tradeoff.curves.linear",),
+    "tradeoff.philox": ("tradeoff.keyed.philox",),
+    "tradeoff.plane": (
+        "tradeoff.plotting",
+        "tradeoff.curves.drawing",
+    ),
+    "tradeoff.prf": (
+        "tradeoff.keyed.prf",
+        "tradeoff.keyed.blake2",
+        "tradeoff.keyed.formats",
+    ),
+    "tradeoff.prf_bits": ("tradeoff.keyed.bits",),
+    "tradeoff.prf_names": ("tradeoff.keyed.formats",),
+    "tradeoff.race_tree": ("tradeoff.kernels.race_tree",),
+    "tradeoff.randomness": ("tradeoff.kernels.randomness",),
+    "tradeoff.records": ("tradeoff.texts.records",),
+    "tradeoff.scores": ("tradeoff.optimal_transport.scores",),
+    "tradeoff.setting": ("tradeoff.curves.setting",),
+    "tradeoff.simplex": ("tradeoff.laws",),
+    "tradeoff.simulation": ("tradeoff.curves.monte_carlo",),
+    "tradeoff.splicing": ("tradeoff.curves.splicing",),
+    "tradeoff.supermartingales": ("tradeoff.anchored.supermartingales",),
+    "tradeoff.transport": ("tradeoff.optimal_transport.solvers",),
+    "tradeoff.visible": ("tradeoff.display.characters",),
 }
 
 #: Commands `python -m MODULE` of version 0.1: the module that is run now, and its first arguments.
@@ -98,7 +140,7 @@ _COMMANDS = {
 _MODULE = """\
 import warnings
 
-warnings.warn({told!r}, DeprecationWarning, stacklevel=2)
+warnings.warn({told!r}, DeprecationWarning, stacklevel=3)
 """
 _COMMAND = """\
 import runpy
@@ -143,9 +185,13 @@ def _source(name: str) -> str:
         module, *arguments = _COMMANDS[name]
         told = f"{name} has moved; the command is: python -m {' '.join(_COMMANDS[name])}"
         return _COMMAND.format(told=told, module=module, arguments=arguments)
-    place = _MODULES[name]
-    told = f"{name} has moved; import from {place.room} (the old path goes in version {_GONE})"
-    return _MODULE.format(told=told) + "".join(f"from {module} import *\n" for module in place.modules)
+    modules = _MODULES[name]
+    rooms = dict.fromkeys(".".join(module.split(".")[:2]) for module in modules)
+    told = (
+        f"{name} has moved to {' and '.join(modules)}; what is public is in {' and '.join(rooms)} "
+        f"(the old path goes in version {_GONE})"
+    )
+    return _MODULE.format(told=told) + "".join(f"from {module} import *\n" for module in modules)
 
 
 def install() -> None:

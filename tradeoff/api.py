@@ -115,7 +115,7 @@ def detect_all(
     """`detect` for many texts, one after the other, as they come.
 
     Args:
-        texts: as for `detect`, or those of `tradeoff.detection.read_texts`.
+        texts: as for `detect`, or those of `tradeoff.texts.read_texts`.
         options: what is known of them all, or their scheme.
         key: that of generation, or a function that gives the one for a pseudorandom function by its name; if
             left out, the one in the environment.
@@ -555,7 +555,7 @@ def curve(
     seeds: int | None = None,
     seed: int | None = None,
 ) -> Curve:
-    """A trade-off curve of efficiency against strength (Figure 1): `table()`, `draw()`.
+    """A trade-off curve of efficiency against strength (Figure 1): `table()`, `plot()`.
 
     Args:
         name: the class: linear, hu, google or time-sharing.

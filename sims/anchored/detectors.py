@@ -1,6 +1,6 @@
 """The sequential detectors of the library: no stopping rule convicts more than alpha of other texts.
 
-Statement: every bet of `tradeoff.detection.bets.stream_bets`, and those with the draft model, has mean 1
+Statement: every bet of `tradeoff.detection.bets`, and those with the draft model, has mean 1
 without a watermark, for every text; the stakes on them depend on the past alone. So the wealth is a test
 supermartingale (Anchored E-Watermarking, Theorem 2.4), and a text is called watermarked at any time with
 probability at most alpha.

@@ -2,62 +2,83 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from importlib import import_module, util
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from tradeoff import _moved
 
 ROOT = Path(__file__).parents[2]
-#: What the README of version 0.1 imported.
+#: Public names of every public module of version 0.1, as they were when modules moved.
+NAMES: dict[str, list[str]] = json.loads(
+    (Path(__file__).parent / "names_0_1.json").read_text(encoding="utf-8")
+)
+#: What the README of version 0.1 imported, and where the names are public now.
 SHOWN = {
-    "tradeoff.classes": ["curve"],
+    ("tradeoff.classes", "tradeoff.curves"): ["curve"],
+    ("tradeoff.evalues", "tradeoff.anchored"): ["anchored_growth", "log_anchored"],
+    ("tradeoff.keys", "tradeoff.keyed"): ["Key"],
+    ("tradeoff.pareto", "tradeoff.curves"): ["strongest"],
+    ("tradeoff.prf", "tradeoff.keyed"): ["KeyedPrf"],
+    ("tradeoff.setting", "tradeoff.curves"): ["Setting"],
+    ("tradeoff.supermartingales", "tradeoff.anchored"): ["EProcess"],
+}
+UNMOVED = {
     "tradeoff.decoders": ["GumbelMax"],
     "tradeoff.detection": ["Aaronson", "Evidence", "MeanBits", "detect"],
     "tradeoff.detection.bets": ["RaceBets"],
     "tradeoff.detection.sequential": ["Sequential"],
-    "tradeoff.evalues": ["anchored_growth", "log_anchored"],
-    "tradeoff.keys": ["Key"],
-    "tradeoff.pareto": ["strongest"],
-    "tradeoff.prf": ["KeyedPrf"],
-    "tradeoff.setting": ["Setting"],
-    "tradeoff.supermartingales": ["EProcess"],
 }
 
 
-def fresh(name: str):
+def fresh(name: str) -> ModuleType:
     sys.modules.pop(name, None)
     return import_module(name)
 
 
-@pytest.mark.parametrize("name", [name for name in SHOWN if name in _moved._MODULES])
-def test_names_that_the_readme_showed(name: str) -> None:
-    room = import_module(_moved._MODULES[name].room)
-    with pytest.warns(DeprecationWarning, match=f"{name} has moved; import from {room.__name__} "):
-        module = fresh(name)
-    for shown in SHOWN[name]:
-        assert getattr(module, shown) is getattr(room, shown)
+@pytest.mark.parametrize(("old", "room"), SHOWN)
+def test_names_that_the_readme_showed(old: str, room: str) -> None:
+    with pytest.warns(DeprecationWarning, match=rf"{old} has moved to .*; what is public is in {room} "):
+        module = fresh(old)
+    for shown in SHOWN[old, room]:
+        assert getattr(module, shown) is getattr(import_module(room), shown)
 
 
-@pytest.mark.parametrize("name", [name for name in SHOWN if name not in _moved._MODULES])
+@pytest.mark.parametrize("name", UNMOVED)
 def test_paths_that_have_not_moved(name: str, recwarn: pytest.WarningsRecorder) -> None:
     module = import_module(name)
-    assert all(hasattr(module, shown) for shown in SHOWN[name])
+    assert all(hasattr(module, shown) for shown in UNMOVED[name])
     assert not recwarn
 
 
-@pytest.mark.parametrize("name", _moved._MODULES)
-def test_every_moved_module_has_its_names(name: str) -> None:
-    place = _moved._MODULES[name]
-    assert not (ROOT / name.replace(".", "/")).with_suffix(".py").exists()
-    with pytest.warns(DeprecationWarning, match="has moved"):
-        module = fresh(name)
-    for new in map(import_module, place.modules):
-        for public in new.__all__:
-            assert getattr(module, public) is getattr(new, public)
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.filterwarnings("ignore:tradeoff.* has moved:DeprecationWarning")
+def test_every_public_name_of_0_1_is_where_it_was(name: str) -> None:
+    module = fresh(name) if name in _moved._MODULES else import_module(name)
+    assert [shown for shown in NAMES[name] if not hasattr(module, shown)] == []
+
+
+def test_nothing_is_said_to_have_moved_that_is_there() -> None:
+    assert not [
+        name for name in _moved._MODULES if (ROOT / name.replace(".", "/")).with_suffix(".py").exists()
+    ]
+    assert set(_moved._MODULES) <= set(NAMES)
+
+
+def test_the_warning_shows_the_line_that_imports() -> None:
+    """Also without any option: Python shows what concerns the script that is run."""
+    code = "import tradeoff\nfrom tradeoff.keys import Key\n"
+    done = subprocess.run(
+        [sys.executable, "-"], input=code, cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stderr.startswith(
+        "<stdin>:2: DeprecationWarning: tradeoff.keys has moved to tradeoff.keyed.keys;"
+    )
 
 
 @pytest.mark.parametrize("name", _moved._COMMANDS)

@@ -12,7 +12,7 @@ from sims.statements import STATEMENTS, evaluate
 from sims.tools.rows import Row
 from tradeoff import laws
 from tradeoff.curves import measures, pairs
-from tradeoff.decoders import synthid
+from tradeoff.decoders import races, synthid
 from tradeoff.kernels import methods, race_tree
 from tradeoff.kernels.methods import Algorithm1, OneRace, TwoKeys
 from tradeoff.keyed.blake2 import KeyedPrf
@@ -106,8 +106,9 @@ def forgotten_coin_entropy(patch: pytest.MonkeyPatch) -> None:
 
 def diagonal_without_the_race(patch: pytest.MonkeyPatch) -> None:
     """Draft and target taken for independent."""
-    honest = pairs.race_potential
-    patch.setattr(pairs, "race_potential", lambda p, q: (p * q, honest(p, q)[1]))
+    honest = races.race_potential
+    for module in (pairs, races):
+        patch.setattr(module, "race_potential", lambda p, q: (p * q, honest(p, q)[1]))
 
 
 MUTANTS: list[tuple[Patch, tuple[str, ...]]] = [
@@ -140,7 +141,9 @@ def red_statements(rows: list[Row]) -> list[str]:
 )
 def test_mutant_is_caught(mutate: Patch, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     mutate(monkeypatch)
-    assert red_statements(evaluate(name, STATEMENTS[name], SIZE, 0, tmp_path))
+    rows = evaluate(name, STATEMENTS[name], SIZE, 0, tmp_path)
+    assert all(row.test != "not evaluated" for row in rows)
+    assert red_statements(rows)
 
 
 @pytest.mark.parametrize("name", sorted({name for _, names in MUTANTS for name in names}))

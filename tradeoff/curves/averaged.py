@@ -19,23 +19,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from tradeoff.curves import (
-    Curve,
-    ExactPairs,
-    GoogleEntropy,
-    HuEntropy,
-    LinearEfficiency,
-    SampledPairs,
-    Setting,
-    curve,
-    google_end_point_strength,
-    hu_end_point_strength,
-    linear_parts,
-    linear_strength,
-    sample_pairs,
-    spliced_law,
-)
+from tradeoff.curves.families import Setting, curve, linear_parts
+from tradeoff.curves.frontier import Curve
+from tradeoff.curves.linear import LinearEfficiency, linear_strength
+from tradeoff.curves.measures import google_end_point_strength, hu_end_point_strength
+from tradeoff.curves.pairs import ExactPairs, SampledPairs, sample_pairs
 from tradeoff.curves.planes import Planes
+from tradeoff.curves.splicing import GoogleEntropy, HuEntropy, spliced_law
 from tradeoff.decoders import SynthID, draw_antithetic
 from tradeoff.laws import acceptance_probability, entropy, excess, kl_divergence, overlap
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from tradeoff.curves import Curve
+from tradeoff.curves.frontier import Curve
 
 __all__ = ["Planes", "planes_table"]
 

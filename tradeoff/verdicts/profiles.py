@@ -25,7 +25,7 @@ def measured_profiles(
     """Of every text: log-probabilities of the tokens that count [k], and its length.
 
     Args:
-        texts: as from `tradeoff.detection.read_texts`, with token ids and log_p.
+        texts: as from `tradeoff.texts.read_texts`, with token ids and log_p.
         width: tokens before a position that seed it; the record's, or 4, if None.
 
     Raises:

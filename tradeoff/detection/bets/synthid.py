@@ -15,7 +15,7 @@ from tradeoff.detection.evidence import Evidence
 from tradeoff.detection.fixed.synthid import scored_rounds
 from tradeoff.keyed import Stream
 
-__all__ = ["TournamentBets"]
+__all__ = ["TournamentBets", "tournament_log_bets"]
 
 
 @dataclass(frozen=True)

@@ -152,7 +152,7 @@ class DraftAware:
     """Betting on hits, and after a miss on the race of the token.
 
     Bets on hits foresee them with probability p0(v)^c. After a miss the two-key methods have drawn v in the
-    target's race, which the seed does not depend on: bets are those of `tradeoff.detection.bets.stream_bets`.
+    target's race, which the seed does not depend on: bets are those of `tradeoff.detection.race_log_bets`.
     Under one Gumbel-max race, E = -log U of a token that lost the anchor's race has the density (exp(-E) -
     exp(-E/p)) / (1 - p) with p = p0(v), and (exp(-E/q) - exp(-E/p)) / (q - p) if v won another race with
     probability q > p: one bet for every q between p and 1.
