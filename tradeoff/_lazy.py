@@ -10,7 +10,7 @@ __all__ = ["lazy"]
 
 
 def lazy(
-    package: str, homes: Mapping[str, Sequence[str]], rooms: Sequence[str] = ()
+    package: str, homes: Mapping[str, Sequence[str]], rooms: Sequence[str] = (), others: Sequence[str] = ()
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """`__getattr__`, `__dir__` and `__all__` of a package.
 
@@ -18,9 +18,10 @@ def lazy(
         package: its name.
         homes: for every module of `tradeoff`, by its name within that, the names that are found there.
         rooms: packages and modules inside that are names themselves.
+        others: names that it has anyway.
     """
     home_of = {name: home for home, names in homes.items() for name in names}
-    known = sorted([*home_of, *rooms])
+    known = sorted({*home_of, *rooms, *others})
 
     def find(name: str) -> Any:
         if name in rooms:

@@ -9,12 +9,11 @@ from typing import NamedTuple
 import pandas as pd
 
 from paper_repro.pages.formats import markdown_table, number, plus_minus
+from paper_repro.pages.measured import run_measured_at
 from paper_repro.pages.tables import one_row, require, statement_table, summary_note
 
 __all__ = ["STATEMENTS", "Named", "values"]
 
-#: summary.csv does not say when, and with which versions.
-_MEASURED = "2026-11-22 (Python 3.11, PyTorch 2.13.0, Transformers 5.23.0)"
 #: By how much the normal approximations may be too bold at the family-wise level (`sims/report.py`).
 _TOO_BOLD = 10
 
@@ -99,7 +98,7 @@ def values() -> dict[str, object]:
     )
     level = float(note[5])
     return {
-        "measured": _MEASURED,
+        "measured": run_measured_at("sims"),
         "predictions": note[1],
         "controls": note[2],
         "statement_count": len(STATEMENTS),

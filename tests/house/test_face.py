@@ -80,7 +80,7 @@ def test_every_name_of_a_room_is_there(room):
 
 def test_the_faces_agree_with_what_type_checkers_read():
     """The names under TYPE_CHECKING and those that are looked up are written twice, and must be the same."""
-    for module in (td, td.curves, td.anchored, td.llm, td.optimal_transport, texts, display):
+    for module in (td, td.curves, td.anchored, td.detection, td.llm, td.optimal_transport, texts, display):
         assert sorted(module.__all__) == module.__dir__()
 
 

@@ -141,8 +141,4 @@ __all__ = [
 
 # What is fitted needs PyTorch, which a detector that only reads does without.
 _FITTED = ("BayesDetector", "Mixing", "fit_bayes", "load_bayes", "save_bayes")
-__getattr__ = lazy(__name__, {"detection.fixed.bayes": _FITTED})[0]
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, _known = lazy(__name__, {"detection.fixed.bayes": _FITTED}, others=__all__)
