@@ -16,7 +16,7 @@ from tradeoff.decoders.identity import Identity
 from tradeoff.decoders.names import decoder_name, parse_decoder, register_watermark, watermarks
 from tradeoff.decoders.races import race_coupling, race_diagonal, race_potential
 from tradeoff.decoders.simplexwater import SimplexScores, simplex_water
-from tradeoff.decoders.sources import TrueSource
+from tradeoff.decoders.sources import Source, TrueSource
 from tradeoff.decoders.synthid import SETTLED, BitsDecoder, SynthID, TournamentBits
 from tradeoff.decoders.transport import SideInformation, Transport, TransportWarning, tilted
 
@@ -33,6 +33,7 @@ __all__ = [
     "Identity",
     "SideInformation",
     "SimplexScores",
+    "Source",
     "SynthID",
     "TournamentBits",
     "Transport",

@@ -12,7 +12,7 @@ from tradeoff.detection.bets.stream_bets import Bets, StreamBets
 from tradeoff.detection.bets.synthid import TournamentBets, tournament_log_bets
 from tradeoff.detection.bets.tilts import ScoreBets
 from tradeoff.detection.bets.transport import TransportBets
-from tradeoff.detection.calibration import rate, roc
+from tradeoff.detection.calibration import Rate, rate, roc
 from tradeoff.detection.choice import (
     bets_of,
     default_bets,
@@ -41,13 +41,14 @@ from tradeoff.detection.fixed.gumbel import (
     exponential_scores,
     fit_tau,
 )
+from tradeoff.detection.fixed.lattice import Statistic
 from tradeoff.detection.fixed.row_sums import TableSum
 from tradeoff.detection.fixed.simplexwater import SimplexSum
 from tradeoff.detection.fixed.synthid import MeanBits, WeightedMeanBits, scored_rounds
 from tradeoff.detection.fixed.transport import AuthorsTest, LatticeDetector, RankRatio, rank_log_bets
 from tradeoff.detection.forecast import Forecast, power, probabilities_of_entropy
 from tradeoff.detection.growth import growth_of_classes, growth_of_stakes
-from tradeoff.detection.sequential import Sequential, SequentialResult, log_e_values, of_e_values
+from tradeoff.detection.sequential import Sequential, SequentialResult, TokenStream, log_e_values, of_e_values
 from tradeoff.detection.with_models.draft_aware import (
     Anchored,
     AnchorReading,
@@ -58,10 +59,17 @@ from tradeoff.detection.with_models.draft_aware import (
     race_after_miss,
 )
 from tradeoff.detection.with_models.hits import SeedHits
-from tradeoff.detection.with_models.model_aware import ModelAware, two_point_log_sf
+from tradeoff.detection.with_models.model_aware import ModelAware, TiltedTail, two_point_log_sf
 
 if TYPE_CHECKING:
-    from tradeoff.detection.fixed.bayes import BayesDetector, Mixing, fit_bayes, load_bayes, save_bayes
+    from tradeoff.detection.fixed.bayes import (
+        BayesDetector,
+        Mixing,
+        Training,
+        fit_bayes,
+        load_bayes,
+        save_bayes,
+    )
 
 __all__ = [
     "PROBABILITIES",
@@ -89,6 +97,7 @@ __all__ = [
     "RaceBets",
     "RacePrior",
     "RankRatio",
+    "Rate",
     "Readings",
     "Score",
     "ScoreBets",
@@ -98,10 +107,14 @@ __all__ = [
     "SequentialResult",
     "SimplexBets",
     "SimplexSum",
+    "Statistic",
     "StreamBets",
     "SumOfKeys",
     "TableSum",
+    "TiltedTail",
+    "TokenStream",
     "TournamentBets",
+    "Training",
     "TransportBets",
     "WeightedMeanBits",
     "bets_of",
@@ -140,5 +153,5 @@ __all__ = [
 ]
 
 # What is fitted needs PyTorch, which a detector that only reads does without.
-_FITTED = ("BayesDetector", "Mixing", "fit_bayes", "load_bayes", "save_bayes")
+_FITTED = ("BayesDetector", "Mixing", "Training", "fit_bayes", "load_bayes", "save_bayes")
 __getattr__, __dir__, _known = lazy(__name__, {"detection.fixed.bayes": _FITTED}, others=__all__)

@@ -31,6 +31,7 @@ from tradeoff.kernels.methods import (
     remaining_race,
     winning_time,
 )
+from tradeoff.kernels.race_tree import TreeVerdict
 from tradeoff.kernels.randomness import Randomness, SimulatedRandomness, open_uniform
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "SimulatedRandomness",
     "SingleKey",
     "Standard",
+    "TreeVerdict",
     "TwoKeys",
     "Verdict",
     "draw",
