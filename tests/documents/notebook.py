@@ -57,9 +57,22 @@ def executed(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         done: nbformat.NotebookNode = client.execute(env=environment)
     for cell in done.cells:
         if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+            cell.outputs = _whole(cell.outputs)
     done.metadata = {"kernelspec": _KERNEL, "language_info": {"name": "python"}}
     return done
+
+
+def _whole(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """Outputs without standard error; what is printed is one, in however many parts it came."""
+    kept: list[nbformat.NotebookNode] = []
+    for output in outputs:
+        if output.get("name") == "stderr":
+            continue
+        if kept and output.output_type == kept[-1].output_type == "stream":
+            kept[-1].text += output.text
+        else:
+            kept.append(output)
+    return kept
 
 
 def printed(cell: Any) -> str:

@@ -66,7 +66,7 @@ TABLE = {
         "fewer tokens and runs",
     ),
     f"python -m tests.benchmarks.bench_drafts --texts 36 --out {RESULTS}": Instead(
-        f"python -m tests.benchmarks.bench_drafts --texts 3 --length 24 --runs 2 --out {RESULTS}",
+        f"python -m tests.benchmarks.bench_drafts --texts 6 --length 80 --runs 2 --out {RESULTS}",
         "fewer and shorter texts, fewer runs",
     ),
     f"python -m tests.benchmarks.bench_figure_1 --out {RESULTS}": Instead(
