@@ -18,7 +18,7 @@ import pytest
 import torch
 from scipy import optimize, sparse
 
-from paper_repro.pages import measured, transport
+from paper_repro.pages import measured, tables, transport
 from paper_repro.pages.__main__ import rendered
 from tests.benchmarks import (
     bench_detect,
@@ -197,7 +197,7 @@ def test_a_shared_key_for_heavy_water() -> None:
 
 def test_a_sentence_that_became_false_stops_the_page() -> None:
     """Gumbel-max no longer ahead at temperature 1."""
-    table = measured.experiment_table("transport", "watermarks")
+    table = tables.experiment_table("transport", "watermarks")
     table = table[table["alpha"] == 0.01]
     bets, looks = table[table["kind"] == "betting"].copy(), table[table["kind"] == "fixed length"]
     transport._verdict(bets, looks)
@@ -272,7 +272,7 @@ def test_when_it_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(ValueError, match="2 dates"):
         measured.measured_at(table)
     with pytest.raises(ValueError, match="0 rows"):
-        measured.one_row(table, what="c")
+        tables.one_row(table, what="c")
 
 
 # Benchmarks

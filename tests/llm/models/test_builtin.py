@@ -350,7 +350,7 @@ def test_folder_published_meanwhile_by_another_process_is_used(
 
 BUILDER = """
 import sys, time
-from tradeoff.llm import builtin
+from tradeoff.llm.models import builtin
 
 def convert(gguf, folder):
     folder.mkdir()
