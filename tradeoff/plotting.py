@@ -40,6 +40,7 @@ __all__ = [
     "add_headline",
     "add_note",
     "curve_look",
+    "labelled",
     "legend_below",
     "legend_beside",
     "legend_under",
@@ -268,6 +269,12 @@ def legend_beside(axes: Axes, **options: Any) -> None:
 def legend_under(axes: Axes, columns: int = 2) -> None:
     """A legend under the panel and the name of its axis."""
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=columns)
+
+
+def labelled(axes: Axes) -> dict[str, Any]:
+    """What was drawn with a label, by its label, for `legend_below`."""
+    handles, labels = axes.get_legend_handles_labels()
+    return dict(zip(labels, handles, strict=True))
 
 
 def legend_below(figure: Figure, handles: Mapping[str, Any], *, columns: int, over: bool = False) -> None:

@@ -23,7 +23,7 @@ from figures.curves.panels import draw_planes
 from tradeoff.curves import AveragedPlane, average_plane, check_paired_seeds, planes_table
 from tradeoff.display import Words, exit_on_bad_input, print_written, stderr, stdout
 from tradeoff.files import output_folder, write_table
-from tradeoff.plotting import COLORS, Figure, curve_look, legend_below, new_figure, save_figure
+from tradeoff.plotting import COLORS, Figure, curve_look, labelled, legend_below, new_figure, save_figure
 from tradeoff.workers import worker_pool
 
 if TYPE_CHECKING:
@@ -221,8 +221,7 @@ def _draw_positions(pairs: NextTokenPairs, averaged: dict[float, AveragedPlane])
         below.set_xlabel("Ent(P) (nats)")
         below.set_ylabel("strength at full efficiency (nats)")
     for row, over in zip(grid, (True, False), strict=True):
-        handles, labels = row[0].get_legend_handles_labels()
-        legend_below(figure, dict(zip(labels, handles, strict=True)), columns=3, over=over)
+        legend_below(figure, labelled(row[0]), columns=3, over=over)
     return figure
 
 

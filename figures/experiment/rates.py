@@ -24,6 +24,7 @@ from tradeoff.plotting import (
     Figure,
     Look,
     add_headline,
+    labelled,
     legend_below,
     legend_under,
     method_look,
@@ -174,8 +175,7 @@ def draw_edits(table: pd.DataFrame, watermark: str) -> Figure:
     for axes in grid[:, 0]:
         axes.set_ylabel("TPR at FPR 1% (95%)")
     grid[0, 0].set_ylim(-0.02, 1.02)
-    handles, labels = grid[0, 0].get_legend_handles_labels()
-    legend_below(figure, dict(zip(labels, handles, strict=True)), columns=4)
+    legend_below(figure, labelled(grid[0, 0]), columns=4)
     texts = int(part["texts"].max())
     add_headline(figure, f"Detection after edits: {watermark_name(watermark)}, {texts} texts a method")
     return figure

@@ -56,6 +56,7 @@ from tradeoff.plotting import (
     LogLocator,
     NullFormatter,
     add_note,
+    labelled,
     legend_below,
     new_figure,
     save_figure,
@@ -287,8 +288,7 @@ def _figure(table: pd.DataFrame, target: str, texts: int) -> Figure:
         most = float(part["entropy"].iloc[0])
         axes.set_title(f"temperature {temperature:g}: mean Ent(P) {most:.2f} nats")
     panels[0][0].set_ylabel(f"tokens to detect at α = {ALPHA:g}:  log(1/α) / growth")
-    handles, labels = panels[0][0].get_legend_handles_labels()
-    legend_below(figure, dict(zip(labels, handles, strict=True)), columns=4)
+    legend_below(figure, labelled(panels[0][0]), columns=4)
     add_note(
         figure,
         f"{target}, {texts} texts, one position each, cut to the {HEAD} most probable tokens. Lines: rising "

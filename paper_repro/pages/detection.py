@@ -93,7 +93,7 @@ def values() -> dict[str, object]:
     steps = speed[(speed["method"] == "one-race") & (speed["lookahead"] == ours["lookahead"])]
     synthid = one_row(pooled, watermark="synthid:30", detector="oracle", tokens=longest)
     return {
-        "measured": run_measured_at("small"),
+        "measured": run_measured_at(_RUN),
         "texts": int(ours["texts"]),
         "tokens": int(longest),
         "lookahead": int(ours["lookahead"]),

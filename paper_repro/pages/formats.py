@@ -5,7 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-__all__ = ["at_most", "between", "markdown_table", "number", "percent", "plus_minus"]
+__all__ = [
+    "at_most",
+    "between",
+    "listed",
+    "markdown_table",
+    "number",
+    "percent",
+    "percent_between",
+    "plus_minus",
+]
 
 
 def number(value: float, digits: int) -> str:
@@ -33,6 +42,16 @@ def plus_minus(value: float, error: float, digits: int) -> str:
 def between(value: float, low: float, high: float, digits: int) -> str:
     """An estimate and the ends of its interval."""
     return f"{number(value, digits)} ({number(low, digits)} to {number(high, digits)})"
+
+
+def percent_between(value: float, low: float, high: float, digits: int = 0) -> str:
+    """`between` in hundredths."""
+    return f"{percent(value, digits)} ({number(100 * low, digits)} to {number(100 * high, digits)})"
+
+
+def listed(words: Sequence[str]) -> str:
+    """ "a, b and c"."""
+    return f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else words[0]
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

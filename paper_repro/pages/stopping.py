@@ -12,7 +12,15 @@ from figures.anchored.growth import ANCHORS
 from figures.anchored.growth import DELTA as GROWTH_DELTA
 from figures.anchored.stopping import DELTA as STOPPING_DELTA
 from figures.anchored.stopping import worst_walk
-from paper_repro.pages.formats import at_most, markdown_table, number, percent, plus_minus
+from paper_repro.pages.formats import (
+    at_most,
+    listed,
+    markdown_table,
+    number,
+    percent,
+    percent_between,
+    plus_minus,
+)
 from paper_repro.pages.measured import run_measured_at
 from paper_repro.pages.tables import experiment_table, one_row, require, said, statement_table
 from tradeoff.anchored import anchored_growth, best_e_value, log_anchored
@@ -60,13 +68,13 @@ def values() -> dict[str, object]:
     require([float(heat) for _, heat in distances] == heats, "total variations are by the temperatures shown")
     require(table["texts"].nunique() == table["lookahead"].nunique() == 1, "all columns are of one size")
     return {
-        "measured": run_measured_at("sequential"),
+        "measured": run_measured_at(_RUN),
         "texts": int(table["texts"].iloc[0]),
         "lookahead": int(table["lookahead"].iloc[0]),
         "alpha": f"{_ALPHA:g}",
-        "temperatures": _listed([f"{heat:.1f}" for heat in heats]),
-        "longest": _listed(longest),
-        "distances": _listed([distance for distance, _ in distances]),
+        "temperatures": listed([f"{heat:.1f}" for heat in heats]),
+        "longest": listed(longest),
+        "distances": listed([distance for distance, _ in distances]),
         "tokens": _tokens(columns),
         **_advice(columns),
         **_watched(),
@@ -129,8 +137,7 @@ def _fewer(row: pd.Series, other: pd.Series) -> str:
     """Of two medians; nothing where one of them was not reached."""
     if math.isinf(row["median"]) or math.isinf(other["median"]):
         return ""
-    low, high = (number(100 * row[f"reduction_{end}"], 0) for end in ("low", "high"))
-    return f"{percent(row['reduction'])} ({low} to {high})"
+    return percent_between(row["reduction"], row["reduction_low"], row["reduction_high"])
 
 
 def _advice(columns: list[_Column]) -> dict[str, object]:
@@ -249,12 +256,8 @@ def _vocabulary() -> dict[str, object]:
         "vocabulary": f"{n:,}",
         "distance": f"{eps:g}",
         "lost": number(-tokens, 2),
-        "buckets": _listed([f"{m}" for m in growth.index]),
-        "bucket_growth": _listed([f"+{number(x, 2)}" for x in growth]),
+        "buckets": listed([f"{m}" for m in growth.index]),
+        "bucket_growth": listed([f"+{number(x, 2)}" for x in growth]),
         "keys": len(statement_table("anchored_buckets")) // len(growth),
         "hedged": f"+{number(hedged, 2)}",
     }
-
-
-def _listed(words: list[str]) -> str:
-    return f"{', '.join(words[:-1])} and {words[-1]}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import NamedTuple
@@ -99,7 +100,7 @@ def said(run: str, pattern: str) -> re.Match[str]:
     Raises:
         ValueError: if they do not, or more than once.
     """
-    found = [match for text in _Lines.of(run).paragraphs for match in re.finditer(pattern, text)]
+    found = [match for text in _lines(run).paragraphs for match in re.finditer(pattern, text)]
     if len(found) != 1:
         raise ValueError(f"the report of {run} says {pattern!r} {len(found)} times; a page quotes one")
     return found[0]
@@ -112,7 +113,7 @@ def claims(run: str) -> list[Claim]:
         ValueError: for a line of another form.
     """
     found = []
-    for line in _Lines.of(run).items:
+    for line in _lines(run).items:
         match = _CLAIM.fullmatch(line)
         if match is None:
             raise ValueError(f"the report of {run} has a claim of another form: {line!r}")
@@ -144,12 +145,6 @@ class _Lines(HTMLParser):
         self.items: list[str] = []
         self._open: list[str] | None = None
 
-    @classmethod
-    def of(cls, run: str) -> _Lines:
-        lines = cls()
-        lines.feed((_EXPERIMENTS / run / "report.html").read_text(encoding="utf-8"))
-        return lines
-
     def handle_starttag(self, tag: str, attrs: object) -> None:
         if tag in ("p", "li"):
             self._open = []
@@ -163,3 +158,15 @@ class _Lines(HTMLParser):
             lines = self.paragraphs if tag == "p" else self.items
             lines.append("".join(self._open))
             self._open = None
+
+
+def _lines(run: str) -> _Lines:
+    return _lines_of(_EXPERIMENTS / run / "report.html")
+
+
+@cache
+def _lines_of(report: Path) -> _Lines:
+    """Pages ask a report a dozen times, and its pictures make it large."""
+    lines = _Lines()
+    lines.feed(report.read_text(encoding="utf-8"))
+    return lines

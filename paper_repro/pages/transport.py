@@ -7,7 +7,7 @@ import pandas as pd
 
 from figures.transport.gaps import CROSSINGS
 from figures.transport.tilt import ALPHA, HEAD
-from paper_repro.pages.formats import markdown_table, number, percent, plus_minus
+from paper_repro.pages.formats import listed, markdown_table, number, percent, percent_between, plus_minus
 from paper_repro.pages.measured import agreement, benchmark_table, figure_table, measured_at, run_measured_at
 from paper_repro.pages.tables import experiment_table, one_row, require, statement_table
 from tradeoff.curves import PAPER_P, PAPER_Q, Setting
@@ -102,8 +102,8 @@ def _without_speculation(bets: pd.DataFrame, speed: pd.DataFrame) -> dict[str, o
     require(all(len(values) == 1 for values in lengths), "texts of one temperature are equally long")
     return {
         "without_speculation": markdown_table(head, rows),
-        "temperatures": _listed([f"{temperature:.1f}" for temperature in temperatures]),
-        "lengths": _listed([number(values[0], 0) for values in lengths]),
+        "temperatures": listed([f"{temperature:.1f}" for temperature in temperatures]),
+        "lengths": listed([number(values[0], 0) for values in lengths]),
         "texts": int(texts[0]),
     }
 
@@ -114,11 +114,6 @@ def _tokens(row: pd.Series, digits: int) -> list[str]:
         return [mean, ""]
     shares = [number(round(100 * row[name]), 0) for name in ("fewer", "fewer_low", "fewer_high")]
     return [mean, f"{shares[0]}% ({shares[1]} to {shares[2]})"]
-
-
-def _listed(words: list[str]) -> str:
-    """ "a, b and c"."""
-    return f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else words[0]
 
 
 def _verdict(bets: pd.DataFrame, looks: pd.DataFrame) -> dict[str, object]:
@@ -189,7 +184,7 @@ def _false_positives(tpr: pd.DataFrame) -> dict[str, object]:
             require(low > _FPR, "the z-test convicts more than its level")
         else:
             require(low <= _FPR <= high, "the rank test convicts what its level says")
-        found[name] = f"{percent(row['fpr'], 1)} ({number(100 * low, 1)} to {number(100 * high, 1)})"
+        found[name] = percent_between(row["fpr"], low, high, 1)
     return {**found, "fpr": percent(_FPR), "fpr_tokens": _FPR_TOKENS}
 
 

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import sysconfig
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,6 +35,7 @@ __all__ = [
     "readers_environment",
     "run_page",
     "same",
+    "with_outputs",
 ]
 
 ROOT = Path(__file__).parents[2]
@@ -166,6 +167,12 @@ def parse(text: str, page: str) -> list[Block]:
     return found
 
 
+def with_outputs(blocks: Sequence[Block]) -> Iterator[tuple[Block, Block | None]]:
+    """Every block, and the one behind it that says what it prints; None where there is none."""
+    for block, after in zip(blocks, [*blocks[1:], None], strict=True):
+        yield block, after if after is not None and after.language == "text" and after.follows else None
+
+
 def lines_of(block: Block) -> list[tuple[str, str]]:
     """The lines of a shell block, twice each: as the table of replacements has them, and as they stand.
 
@@ -254,7 +261,7 @@ def run_page(text: str, page: str, folder: Path, table: Mapping[str, Instead]) -
     """
     found = parse(text, page)
     with _Python(folder) as python:
-        for block, after in zip(found, [*found[1:], None], strict=True):
+        for block, shown in with_outputs(found):
             if not block.is_run:
                 continue
             if block.file is not None:
@@ -262,8 +269,8 @@ def run_page(text: str, page: str, folder: Path, table: Mapping[str, Instead]) -
                 continue
             run = python.run if block.language == "python" else partial(_shell, folder)
             printed = run(block, table)
-            if after is not None and after.language == "text" and after.follows:
-                _compare(block, after, printed)
+            if shown is not None:
+                _compare(block, shown, printed)
 
 
 def _compare(block: Block, shown: Block, printed: str) -> None:

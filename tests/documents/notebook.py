@@ -9,7 +9,7 @@ from typing import Any
 import nbformat
 from nbclient import NotebookClient
 
-from tests.documents.blocks import MOST_SECONDS, Block, parse, readers_environment
+from tests.documents.blocks import MOST_SECONDS, Block, parse, readers_environment, with_outputs
 
 __all__ = ["NOTEBOOK", "PAGE", "executed", "from_page", "printed", "shown_blocks"]
 
@@ -82,12 +82,8 @@ def printed(cell: Any) -> str:
 
 def shown_blocks(text: str) -> list[Block | None]:
     """For every Python block of a page, the block of what it prints; None where it has none."""
-    blocks = parse(text, PAGE.name)
-    return [
-        after if after is not None and after.language == "text" and after.follows else None
-        for block, after in zip(blocks, [*blocks[1:], None], strict=True)
-        if block.language == "python"
-    ]
+    pairs = with_outputs(parse(text, PAGE.name))
+    return [shown for block, shown in pairs if block.language == "python"]
 
 
 if __name__ == "__main__":

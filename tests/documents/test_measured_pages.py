@@ -37,7 +37,6 @@ from tradeoff.laws import entropy, overlap
 from tradeoff.optimal_transport import seeded_table
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("trade_off", "transport", "speed")
 BENCHMARKS = ROOT / "tests" / "benchmarks" / "results"
 EXPERIMENTS = ROOT / "paper_repro" / "results"
 NUMBER = re.compile(r"[-−+]?\d+(?:\.\d+)?")
@@ -77,13 +76,6 @@ def is_printed(values: Sequence[float], cell: str) -> bool:
 def records(path: Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8", newline="") as lines:
         return list(csv.DictReader(lines))
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_a_page_says_what_the_tables_say(name: str) -> None:
-    """`python -m paper_repro.pages` writes it again."""
-    path = ROOT / "docs" / "results" / f"{name.replace('_', '-')}.md"
-    assert path.read_text(encoding="utf-8") == page(name)
 
 
 # The trade-off

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from paper_repro.pages.tables import one_row
 from tests.documents.blocks import parse
 
 ROOT = Path(__file__).parents[2]
@@ -28,14 +29,6 @@ def numbers(claim: str) -> list[float]:
 
 def rounded(values: Sequence[float]) -> list[float]:
     return [float(f"{value:.0f}") for value in values]
-
-
-def only(table: pd.DataFrame, **where: object) -> pd.Series:
-    """The one row of a table with those values."""
-    for column, value in where.items():
-        table = table[table[column] == value]
-    assert len(table) == 1, where
-    return table.iloc[0]
 
 
 def test_it_is_short() -> None:
@@ -62,8 +55,8 @@ def test_every_claim_is_checked() -> None:
 def test_detection() -> None:
     table = pd.read_csv(RESULTS / "small" / "tpr.csv")
     where = {"prompts": "both", "watermark": "gumbel", "temperature": 0.5, "tokens": 100}
-    race = only(table, **where, method="one-race", detector="Aaronson")
-    paper = only(table, **where, method="algorithm-1", detector="Ars-τ")
+    race = one_row(table, **where, method="one-race", detector="Aaronson")
+    paper = one_row(table, **where, method="algorithm-1", detector="Ars-τ")
     percent = [100 * row[name] for row in (race, paper) for name in ("tpr", "tpr_low", "tpr_high")]
     claim = claims()[0]
     assert numbers(claim) == [1, 100, 0.5, *rounded(percent[:3]), *rounded(percent[3:]), 1]
@@ -73,7 +66,7 @@ def test_detection() -> None:
 
 def test_stopping() -> None:
     table = pd.read_csv(RESULTS / "sequential" / "sequential.csv")
-    row = only(table, alpha=0.02, kind="betting", method="one-race", temperature=0.7)
+    row = one_row(table, alpha=0.02, kind="betting", method="one-race", temperature=0.7)
     percent = [100 * row[name] for name in ("reduction", "reduction_low", "reduction_high")]
     assert numbers(claims()[1]) == [2, 0.7, row["median"], *rounded(percent)]
 

@@ -17,7 +17,7 @@ class Planes:
     """Everything the two panels show.
 
     Attributes:
-        curves: by (class, decoder), the keys that the styles name.
+        curves: by (class, decoder).
         sse: 1 - TV(Q, P).
         most: Ent(P) in nats.
     """

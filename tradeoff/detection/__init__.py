@@ -12,7 +12,6 @@ from tradeoff.detection.bets.stream_bets import Bets, StreamBets
 from tradeoff.detection.bets.synthid import TournamentBets, tournament_log_bets
 from tradeoff.detection.bets.tilts import ScoreBets
 from tradeoff.detection.bets.transport import TransportBets
-from tradeoff.detection.calibration import Rate, rate, roc
 from tradeoff.detection.choice import (
     bets_of,
     default_bets,
@@ -46,22 +45,10 @@ from tradeoff.detection.fixed.row_sums import TableSum
 from tradeoff.detection.fixed.simplexwater import SimplexSum
 from tradeoff.detection.fixed.synthid import MeanBits, WeightedMeanBits, scored_rounds
 from tradeoff.detection.fixed.transport import AuthorsTest, LatticeDetector, RankRatio, rank_log_bets
-from tradeoff.detection.forecast import Forecast, power, probabilities_of_entropy
-from tradeoff.detection.growth import growth_of_classes, growth_of_stakes
 from tradeoff.detection.sequential import Sequential, SequentialResult, TokenStream, log_e_values, of_e_values
-from tradeoff.detection.with_models.draft_aware import (
-    Anchored,
-    AnchorReading,
-    DraftAware,
-    Seeds,
-    fit_eps,
-    hit_log_bets,
-    race_after_miss,
-)
-from tradeoff.detection.with_models.hits import SeedHits
-from tradeoff.detection.with_models.model_aware import ModelAware, TiltedTail, two_point_log_sf
 
 if TYPE_CHECKING:
+    from tradeoff.detection.calibration import Rate, rate, roc
     from tradeoff.detection.fixed.bayes import (
         BayesDetector,
         Mixing,
@@ -70,6 +57,19 @@ if TYPE_CHECKING:
         load_bayes,
         save_bayes,
     )
+    from tradeoff.detection.forecast import Forecast, power, probabilities_of_entropy
+    from tradeoff.detection.growth import growth_of_classes, growth_of_stakes
+    from tradeoff.detection.with_models.draft_aware import (
+        Anchored,
+        AnchorReading,
+        DraftAware,
+        Seeds,
+        fit_eps,
+        hit_log_bets,
+        race_after_miss,
+    )
+    from tradeoff.detection.with_models.hits import SeedHits
+    from tradeoff.detection.with_models.model_aware import ModelAware, TiltedTail, two_point_log_sf
 
 __all__ = [
     "PROBABILITIES",
@@ -152,6 +152,44 @@ __all__ = [
     "value_log_bets",
 ]
 
-# What is fitted needs PyTorch, which a detector that only reads does without.
-_FITTED = ("BayesDetector", "Mixing", "Training", "fit_bayes", "load_bayes", "save_bayes")
-__getattr__, __dir__, _known = lazy(__name__, {"detection.fixed.bayes": _FITTED}, others=__all__)
+# Reading a text needs none of these, and what is fitted needs PyTorch.
+_HOMES = {
+    "detection.calibration": (
+        "Rate",
+        "rate",
+        "roc",
+    ),
+    "detection.fixed.bayes": (
+        "BayesDetector",
+        "Mixing",
+        "Training",
+        "fit_bayes",
+        "load_bayes",
+        "save_bayes",
+    ),
+    "detection.forecast": (
+        "Forecast",
+        "power",
+        "probabilities_of_entropy",
+    ),
+    "detection.growth": (
+        "growth_of_classes",
+        "growth_of_stakes",
+    ),
+    "detection.with_models.draft_aware": (
+        "AnchorReading",
+        "Anchored",
+        "DraftAware",
+        "Seeds",
+        "fit_eps",
+        "hit_log_bets",
+        "race_after_miss",
+    ),
+    "detection.with_models.hits": ("SeedHits",),
+    "detection.with_models.model_aware": (
+        "ModelAware",
+        "TiltedTail",
+        "two_point_log_sf",
+    ),
+}
+__getattr__, __dir__, _known = lazy(__name__, _HOMES, others=__all__)
