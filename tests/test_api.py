@@ -16,8 +16,8 @@ from tradeoff.api import detect_all
 from tradeoff.curves.measures import watermark_strength
 from tradeoff.detection import Evidence, default_detector, register_detector
 from tradeoff.detection.sequential import Sequential
+from tradeoff.kernels import METHODS, Algorithm1
 from tradeoff.kernels.keyed_randomness import KeyedRandomness
-from tradeoff.kernels.methods import METHODS, Algorithm1
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.philox import VllmPhilox
 from tradeoff.keyed.prf import Stream

@@ -9,7 +9,7 @@ import pytest
 
 from tradeoff.checks import check_decoder, check_method
 from tradeoff.decoders import Completed, GumbelMax, Identity, SynthID, heavy_water, simplex_water
-from tradeoff.kernels.methods import METHODS, Algorithm1, Method, OneRaceTree, drawn, random_coin
+from tradeoff.kernels import METHODS, Algorithm1, Method, OneRaceTree, drawn, random_coin
 from tradeoff.keyed.prf import Stream
 
 P, Q = np.array([0.4, 0.3, 0.2, 0.1]), np.array([0.1, 0.2, 0.3, 0.4])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import tradeoff as td
 from tradeoff.decoders import heavy_water, simplex_water
 from tradeoff.detection import Aaronson, RaceBets, SumOfKeys
-from tradeoff.kernels.methods import METHODS, Algorithm1, OneRace, OneRaceTree, Standard
+from tradeoff.kernels import METHODS, Algorithm1, OneRace, OneRaceTree, Standard
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.formats import PRF_NAMES
 from tradeoff.keyed.keys import Key

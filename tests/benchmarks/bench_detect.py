@@ -14,7 +14,7 @@ from rich.table import Table
 from tests.benchmarks.measured import OutOption, Tables, seconds_of, spread_of
 from tradeoff.detection import Detector, Evidence, default_detector, detect
 from tradeoff.display.console import exit_on_bad_input, stdout
-from tradeoff.kernels.methods import Algorithm1, OneRace
+from tradeoff.kernels import Algorithm1, OneRace
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.keys import Key
 from tradeoff.keyed.philox import VllmPhilox

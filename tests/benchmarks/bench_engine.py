@@ -32,7 +32,7 @@ from rich.table import Table
 from tests.benchmarks.measured import OutOption, Tables
 from tradeoff.decoders import parse_decoder
 from tradeoff.display.console import exit_on_bad_input, stdout
-from tradeoff.kernels.methods import Method, OneRace, Standard, make_method
+from tradeoff.kernels import Method, OneRace, Standard, make_method
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.keys import Key
 from tradeoff.llm.encoding import encode_prompts

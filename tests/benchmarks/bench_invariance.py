@@ -16,7 +16,7 @@ from rich.progress import Progress
 from tests.benchmarks.measured import OutOption, Tables
 from tradeoff.decoders import GumbelMax
 from tradeoff.display.console import exit_on_bad_input, stderr, stdout
-from tradeoff.kernels.methods import make_method
+from tradeoff.kernels import make_method
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.keys import Key
 from tradeoff.llm.encoding import encode_prompts

@@ -24,7 +24,7 @@ from tests.helpers.detecting import (
 )
 from tradeoff.decoders import parse_decoder
 from tradeoff.detection import Aaronson, Evidence, SumOfKeys, WeightedMeanBits, default_detector
-from tradeoff.kernels.methods import METHODS, make_method
+from tradeoff.kernels import METHODS, make_method
 from tradeoff.keyed.keys import Key
 from tradeoff.keyed.philox import VllmPhilox
 from tradeoff.keyed.prf import Stream

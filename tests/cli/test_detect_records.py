@@ -16,7 +16,7 @@ from tests.helpers.tiny import VOCABULARY
 from tradeoff.cli import app
 from tradeoff.decoders import parse_decoder
 from tradeoff.detection import Evidence, WeightedMeanBits, default_detector, detect
-from tradeoff.kernels.methods import make_method
+from tradeoff.kernels import make_method
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.philox import VllmPhilox
 from tradeoff.keyed.prf import Prf, Stream

@@ -23,7 +23,7 @@ from tradeoff.detection.bets.gumbel import RaceBets
 from tradeoff.detection.bets.synthid import TournamentBets
 from tradeoff.detection.choice import default_bets
 from tradeoff.detection.sequential import Sequential
-from tradeoff.kernels.methods import METHODS, make_method
+from tradeoff.kernels import METHODS, make_method
 from tradeoff.keyed.keys import Key
 from tradeoff.keyed.prf import Stream
 from tradeoff.texts.json_texts import Text

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from tradeoff.cli import app
 from tradeoff.cli.generate import _METHOD_HELP
-from tradeoff.kernels.methods import METHODS
+from tradeoff.kernels import METHODS
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.keys import Key
 from tradeoff.keyed.philox import VllmPhilox

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from tradeoff.decoders import Completed, GumbelMax, SynthID, heavy_water, simplex_water
-from tradeoff.kernels.methods import (
+from tradeoff.kernels import (
     Algorithm1,
     KeepEfficiency,
     KeepStrength,

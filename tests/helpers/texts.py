@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tradeoff.decoders import Completed, GumbelMax, Identity, SynthID, heavy_water, simplex_water
-from tradeoff.kernels.methods import (
+from tradeoff.kernels import (
     Algorithm1,
     Basic,
     KeepEfficiency,

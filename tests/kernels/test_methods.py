@@ -17,7 +17,7 @@ from tests.helpers.support import ALPHA, P, Q, Z, assert_within, chi_square_p, p
 from tradeoff.curves.measures import google_end_point_strength, hu_end_point_strength, sampling_efficiency
 from tradeoff.decoders import GumbelMax, Identity, SynthID
 from tradeoff.decoders.gumbel import one_hot
-from tradeoff.kernels.methods import (
+from tradeoff.kernels import (
     Algorithm1,
     Basic,
     KeepEfficiency,

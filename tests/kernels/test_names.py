@@ -8,7 +8,7 @@ import pytest
 from tests.helpers.methods import SPECULATIVE, spread
 from tests.helpers.support import P, Q
 from tradeoff.decoders import GumbelMax, Identity, SynthID
-from tradeoff.kernels.methods import METHODS, make_method
+from tradeoff.kernels import METHODS, make_method
 from tradeoff.kernels.randomness import SimulatedRandomness
 from tradeoff.keyed.prf import Stream
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from tests.helpers.support import ALPHA, chi_square_p, pairs
 from tests.kernels.one_race import generate, may_be_keyed, step
+from tradeoff.kernels import OneRace
 from tradeoff.kernels.keyed_randomness import KeyedRandomness
-from tradeoff.kernels.methods import OneRace
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.keys import Key
 from tradeoff.keyed.prf import Stream

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.helpers.methods import SEEDS, TREE_P, TREE_Q, spread
 from tests.helpers.support import ALPHA, P, Q, assert_within, chi_square_p, pairs
-from tradeoff.kernels.methods import OneRaceTree
+from tradeoff.kernels import OneRaceTree
 from tradeoff.kernels.race_tree import one_race_candidates, one_race_tree
 from tradeoff.kernels.randomness import SimulatedRandomness
 

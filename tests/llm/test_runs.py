@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from tradeoff.decoders import GumbelMax
-from tradeoff.kernels.methods import Algorithm1, OneRace, TwoKeys
+from tradeoff.kernels import Algorithm1, OneRace, TwoKeys
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.keys import Key
 from tradeoff.llm.generation.engine import Engine, EngineSettings

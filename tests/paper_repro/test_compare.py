@@ -20,7 +20,7 @@ from tradeoff.decoders import Completed, SynthID, heavy_water, simplex_water
 from tradeoff.detection.choice import default_bets, default_detector
 from tradeoff.detection.fixed.transport import AuthorsTest
 from tradeoff.detection.sequential import Sequential
-from tradeoff.kernels.methods import Algorithm1, Basic, Method
+from tradeoff.kernels import Algorithm1, Basic, Method
 
 PROMPTS = [PromptSet(name="a", source="builtin:question"), PromptSet(name="b", source="builtin:continuation")]
 LENGTH = 100

@@ -20,7 +20,7 @@ from tests.revisions.comparison import changes
 from tests.revisions.outputs import Code, Outputs
 from tests.versions.lock import ROOT
 from tradeoff.decoders import parse_decoder
-from tradeoff.kernels.methods import METHODS, OneRace
+from tradeoff.kernels import METHODS, OneRace
 from tradeoff.keyed.formats import PRF_NAMES
 
 APP = typer.Typer()

@@ -13,8 +13,7 @@ from sims.tools.rows import Row
 from tradeoff import laws
 from tradeoff.curves import measures, pairs
 from tradeoff.decoders import races, synthid
-from tradeoff.kernels import methods, race_tree
-from tradeoff.kernels.methods import Algorithm1, OneRace, TwoKeys
+from tradeoff.kernels import Algorithm1, OneRace, TwoKeys, method, race_methods, race_tree
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.prf import Stream
 from tradeoff.laws import draft_acceptance
@@ -37,7 +36,7 @@ def flipped_one_race(patch: pytest.MonkeyPatch) -> None:
 
 
 def ratio_upside_down(patch: pytest.MonkeyPatch) -> None:
-    for module in (methods, race_tree):
+    for module in (method, race_methods, race_tree):
         patch.setattr(module, "draft_acceptance", lambda p, q, draft: draft_acceptance(q, p, draft))
 
 
@@ -86,7 +85,7 @@ def dropped_mask(patch: pytest.MonkeyPatch) -> None:
 
 def race_run_again(patch: pytest.MonkeyPatch) -> None:
     """The residual races the numbers that the draft was chosen by."""
-    patch.setattr(methods, "_remainders", lambda race, q, draft: race)
+    patch.setattr(race_methods, "_remainders", lambda race, q, draft: race)
 
 
 def candidates_put_back(patch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from sims.transport import completion as transport_completion
 from sims.transport.completion import race_score
 from tests.helpers.support import Z
 from tradeoff.decoders import Completed, GumbelMax
-from tradeoff.kernels.methods import Algorithm1
+from tradeoff.kernels import Algorithm1
 from tradeoff.kernels.randomness import SimulatedRandomness
 from tradeoff.keyed.prf import Stream
 from tradeoff.laws import draft_acceptance

@@ -21,7 +21,7 @@ from tests.helpers.recorded import RUN
 from tests.versions.lock import ROOT
 from tradeoff.decoders import GumbelMax, SynthID
 from tradeoff.errors import FileError
-from tradeoff.kernels.methods import Algorithm1, Basic, OneRace, OneRaceTree, Standard
+from tradeoff.kernels import Algorithm1, Basic, OneRace, OneRaceTree, Standard
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.keys import Key
 from tradeoff.llm.generation.engine import EngineSettings

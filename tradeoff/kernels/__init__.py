@@ -1,22 +1,12 @@
 """Draft and verify: the rules by which a token is drafted, accepted and replaced."""
 
 from tradeoff.kernels.keyed_randomness import KeyedRandomness
-from tradeoff.kernels.methods import (
+from tradeoff.kernels.method import (
     METHODS,
-    WIDEST,
-    Algorithm1,
-    Basic,
     Coin,
     Columns,
     Detection,
-    KeepEfficiency,
-    KeepStrength,
     Method,
-    OneRace,
-    OneRaceTree,
-    SingleKey,
-    Standard,
-    TwoKeys,
     Verdict,
     draw,
     drawn,
@@ -28,6 +18,13 @@ from tradeoff.kernels.methods import (
     random_draw,
     random_residual,
     register_method,
+)
+from tradeoff.kernels.methods import Algorithm1, Basic, KeepEfficiency, KeepStrength, Standard, TwoKeys
+from tradeoff.kernels.race_methods import (
+    WIDEST,
+    OneRace,
+    OneRaceTree,
+    SingleKey,
     remaining_race,
     winning_time,
 )

@@ -37,7 +37,7 @@ from tradeoff.detection.fixed.completed import CompletedSum
 from tradeoff.detection.fixed.simplexwater import SimplexSum
 from tradeoff.detection.fixed.transport import RankRatio, rank_log_bets
 from tradeoff.detection.sequential import Sequential, log_e_values
-from tradeoff.kernels.methods import Algorithm1, Basic, KeepEfficiency, TwoKeys
+from tradeoff.kernels import Algorithm1, Basic, KeepEfficiency, TwoKeys
 from tradeoff.keyed.prf import Stream
 from tradeoff.optimal_transport.scores import RandomScores, Scores, seeded_table
 from tradeoff.optimal_transport.solvers import Sinkhorn

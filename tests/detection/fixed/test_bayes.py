@@ -18,7 +18,7 @@ from tradeoff.decoders import SynthID
 from tradeoff.detection import Evidence, MeanBits, detect
 from tradeoff.detection.fixed.bayes import BayesDetector, Training, _Model, fit_bayes, load_bayes, save_bayes
 from tradeoff.errors import FileError
-from tradeoff.kernels.methods import Algorithm1, KeepStrength
+from tradeoff.kernels import Algorithm1, KeepStrength
 from tradeoff.kernels.randomness import SimulatedRandomness
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.keys import Key

@@ -26,7 +26,7 @@ from tradeoff.detection import (
 )
 from tradeoff.detection.calibration import rate
 from tradeoff.detection.fixed.gumbel import exponential_scores
-from tradeoff.kernels.methods import (
+from tradeoff.kernels import (
     Algorithm1,
     Basic,
     KeepStrength,

@@ -27,7 +27,7 @@ from tradeoff.detection.with_models.draft_aware import (
     missed_race_log_bets,
     race_after_miss,
 )
-from tradeoff.kernels.methods import (
+from tradeoff.kernels import (
     Basic,
     KeepEfficiency,
     KeepStrength,

@@ -6,7 +6,7 @@ import pytest
 
 from tests.helpers.support import Z
 from tradeoff.decoders import GumbelMax
-from tradeoff.kernels.methods import Algorithm1, KeepStrength, OneRace, Standard
+from tradeoff.kernels import Algorithm1, KeepStrength, OneRace, Standard
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.keys import Key
 from tradeoff.llm.encoding import encode_prompts

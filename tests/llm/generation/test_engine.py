@@ -24,7 +24,7 @@ from tests.helpers.texts import (
     some_prompts,
 )
 from tradeoff.decoders import Completed, GumbelMax, Identity, SynthID, heavy_water, simplex_water
-from tradeoff.kernels.methods import (
+from tradeoff.kernels import (
     Algorithm1,
     Basic,
     KeepEfficiency,

@@ -26,7 +26,7 @@ from tests.helpers.texts import (
 from tradeoff.decoders import Completed, GumbelMax, SideInformation, Transport
 from tradeoff.decoders.completed import Completion
 from tradeoff.decoders.synthid import TournamentBits
-from tradeoff.kernels.methods import (
+from tradeoff.kernels import (
     Algorithm1,
     Basic,
     KeepEfficiency,

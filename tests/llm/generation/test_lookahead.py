@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from tests.helpers.texts import CASES, PRF, MakePair, N, essence, generate, some_prompts
 from tradeoff.decoders import GumbelMax
-from tradeoff.kernels.methods import Algorithm1, Basic, OneRace, OneRaceTree, Standard
+from tradeoff.kernels import Algorithm1, Basic, OneRace, OneRaceTree, Standard
 from tradeoff.llm.generation.engine import Engine, EngineSettings
 from tradeoff.texts.prompts import Prompt
 

@@ -13,8 +13,7 @@ import torch
 
 from tests.helpers.support import ALPHA, chi_square_p
 from tradeoff.decoders import GumbelMax, Identity, SynthID
-from tradeoff.kernels.keyed_randomness import KeyedRandomness
-from tradeoff.kernels.methods import (
+from tradeoff.kernels import (
     Algorithm1,
     Basic,
     KeepEfficiency,
@@ -26,6 +25,7 @@ from tradeoff.kernels.methods import (
     Standard,
     TwoKeys,
 )
+from tradeoff.kernels.keyed_randomness import KeyedRandomness
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.keys import Key
 from tradeoff.keyed.philox import VllmPhilox

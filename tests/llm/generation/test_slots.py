@@ -10,7 +10,7 @@ import torch
 from transformers import BloomConfig, Lfm2Config, Lfm2ForCausalLM, LlamaConfig, MistralConfig, PreTrainedModel
 
 from tradeoff.decoders import Identity
-from tradeoff.kernels.methods import OneRaceTree, Standard
+from tradeoff.kernels import OneRaceTree, Standard
 from tradeoff.llm.generation.rounds import Speculator
 from tradeoff.llm.generation.rows import ContextWindow, Row, TrueRandomness
 from tradeoff.llm.generation.slots import Feeder

@@ -21,7 +21,7 @@ from rich.progress import track
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from tradeoff.decoders import GumbelMax
-from tradeoff.kernels.methods import make_method
+from tradeoff.kernels import make_method
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.keys import Key
 from tradeoff.llm.generation.engine import Engine, EngineSettings

@@ -14,7 +14,7 @@ from transformers import LlamaForCausalLM
 
 from tests.llm.models.families import CASES, PAGE, TABLE, TOKENS, Case, drawn_wrongly, page, tiny, tiny_pair
 from tradeoff.decoders import GumbelMax
-from tradeoff.kernels.methods import make_method
+from tradeoff.kernels import make_method
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.keys import Key
 from tradeoff.llm.generation.engine import Engine, EngineSettings

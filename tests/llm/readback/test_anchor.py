@@ -15,7 +15,7 @@ from tests.helpers.texts import PRF, MakePair, N, generate, some_prompts
 from tradeoff.decoders import Completed, GumbelMax, SynthID, heavy_water
 from tradeoff.detection.evidence import Evidence
 from tradeoff.detection.with_models.draft_aware import AnchorReading, DraftAware, race_after_miss
-from tradeoff.kernels.methods import (
+from tradeoff.kernels import (
     Algorithm1,
     Basic,
     KeepEfficiency,

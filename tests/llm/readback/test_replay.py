@@ -12,7 +12,7 @@ from tests.helpers.support import assert_within
 from tradeoff.decoders import GumbelMax, Identity, SynthID
 from tradeoff.detection.evidence import Evidence
 from tradeoff.detection.with_models.model_aware import ModelAware
-from tradeoff.kernels.methods import (
+from tradeoff.kernels import (
     Algorithm1,
     Basic,
     KeepEfficiency,
