@@ -1,0 +1,287 @@
+"""What a method is: how it drafts, accepts and replaces, and what a detector must know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar, NamedTuple, TypeVar
+
+from tradeoff._arrays import Array, namespace
+from tradeoff.decoders import Decoder, is_degenerate
+from tradeoff.extensions import load_extensions
+from tradeoff.kernels.race_tree import TreeVerdict
+from tradeoff.kernels.randomness import Randomness
+from tradeoff.keyed import Stream
+from tradeoff.laws import categorical, draft_acceptance, overlap, residual
+
+__all__ = [
+    "METHODS",
+    "Coin",
+    "Columns",
+    "Detection",
+    "Method",
+    "Verdict",
+    "draw",
+    "drawn",
+    "drawn_from_residual",
+    "keyed_coin",
+    "make_method",
+    "method_type",
+    "random_coin",
+    "random_draw",
+    "random_residual",
+    "register_method",
+]
+
+
+_OfOne = Callable[["Method", Array, Randomness], Array]
+_OfBoth = Callable[["Method", Array, Array, Array, Randomness], Array]
+
+
+class Verdict(NamedTuple):
+    """What became of a draft token: whether it was accepted, and the token that is emitted, each [...]."""
+
+    accepted: Array
+    token: Array
+
+
+class Coin(StrEnum):
+    """What decides acceptance."""
+
+    #: Nothing is drafted.
+    NONE = "none"
+    #: True randomness, which nobody can look up later.
+    RANDOM = "random"
+    #: The ACCEPTANCE stream.
+    KEYED = "keyed"
+    #: The race that drew the draft token.
+    WINNING_TIME = "winning time"
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What a detector must know of a method: which pseudorandom stream drew a token.
+
+    Attributes:
+        drafted: stream of accepted draft tokens; None if there are none, or without a watermark.
+        replaced: stream of the tokens that replace rejected ones; None likewise.
+        bonus: stream of bonus tokens, and of all tokens without speculation; None likewise.
+        coin: what decided acceptance.
+    """
+
+    drafted: Stream | None
+    replaced: Stream | None
+    bonus: Stream | None
+    coin: Coin
+
+    @property
+    def streams(self) -> frozenset[Stream]:
+        """All streams that draw tokens."""
+        return frozenset(s for s in (self.drafted, self.replaced, self.bonus) if s is not None)
+
+
+def draw(decoder: Decoder, p: Array, stream: Stream, randomness: Randomness) -> Array:
+    """A token of law S(P, zeta): its point mass if S is degenerate, else a truly random draw from it."""
+    zeta = randomness.zeta(stream, decoder)
+    if is_degenerate(decoder):
+        return decoder.token(p, zeta)
+    return categorical(decoder(p, zeta), randomness.uniform())
+
+
+class Columns(NamedTuple):
+    """A row of the table: what a method does, as four functions of the method and its batch.
+
+    Attributes:
+        draft: (method, q, randomness) -> the draft token [...].
+        accept: (method, p, q, draft, randomness) -> whether it is accepted, [...] booleans.
+        replace: (method, p, q, draft, randomness) -> what is emitted where it was rejected, [...].
+        bonus: (method, p, randomness) -> the token where nothing was drafted or all was accepted, [...].
+    """
+
+    draft: _OfOne
+    accept: _OfBoth
+    replace: _OfBoth
+    bonus: _OfOne
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to combine a watermark with speculative sampling: abstract, a final class for every row.
+
+    One of your own derives from it, names itself, its columns and its streams; with `register_method`
+    commands and records know it by its name. No method derives from another: they share columns.
+
+    Args:
+        decoder: the watermark S, on both models.
+
+    `p` and `q` are target and draft laws [..., n]; `randomness` holds zeta, the keyed coin and true random
+    numbers for the same batch.
+    """
+
+    decoder: Decoder
+    #: As on the command line.
+    name: ClassVar[str]
+    columns: ClassVar[Columns]
+    detection: ClassVar[Detection]
+    #: Whether there is any speculation.
+    drafts: ClassVar[bool] = True
+    #: Whether a level has several candidates.
+    tree: ClassVar[bool] = False
+    #: Whether it makes sense without a watermark.
+    unmarked: ClassVar[bool] = False
+    #: Whether drafts are of law Q and accepted with probability a, so that the efficiency is 1 - TV.
+    full_efficiency: ClassVar[bool] = False
+    #: The watermarks that `carries` holds of, for messages.
+    carried: ClassVar[str] = "any watermark"
+
+    @classmethod
+    def carries(cls, decoder: Decoder) -> bool:
+        """Whether a watermark is whole under this method."""
+        return decoder.marks
+
+    @classmethod
+    def make(cls, decoder: Decoder, width: int | None = None) -> Method:
+        """With candidates a level, where the method has a choice of them.
+
+        Raises:
+            ValueError: where it has none.
+        """
+        if width is not None and (type(width) is not int or width != 1):
+            trees = " and ".join(kind.name for kind in METHODS.values() if kind.tree)
+            raise ValueError(f"width={width} is for {trees}; {cls.name} has one candidate a level")
+        return cls(decoder)
+
+    @property
+    def width(self) -> int:
+        """Candidates a level: 1, except for trees."""
+        return 1
+
+    @property
+    def determined(self) -> bool:
+        """Whether the key decides every token, given both laws."""
+        return is_degenerate(self.decoder) and self.detection.coin is not Coin.RANDOM
+
+    def draft(self, q: Array, randomness: Randomness) -> Array:
+        """The draft token: [...]."""
+        return self.columns.draft(self, q, randomness)
+
+    def accepts(self, p: Array, q: Array, draft: Array, randomness: Randomness) -> Array:
+        """Whether the draft token is accepted: [...] booleans."""
+        return self.columns.accept(self, p, q, draft, randomness)
+
+    def replacement(self, p: Array, q: Array, draft: Array, randomness: Randomness) -> Array:
+        """The token emitted where `draft` was rejected: [...]; meaningless elsewhere."""
+        return self.columns.replace(self, p, q, draft, randomness)
+
+    def bonus(self, p: Array, randomness: Randomness) -> Array:
+        """The token drawn from the target where nothing was drafted or all was accepted: [...]."""
+        return self.columns.bonus(self, p, randomness)
+
+    def __call__(self, p: Array, q: Array, draft: Array, randomness: Randomness) -> Verdict:
+        """The kernel: (P, Q, draft token, randomness) -> (accepted, token)."""
+        accepted = self.accepts(p, q, draft, randomness)
+        replaced = self.replacement(p, q, draft, randomness)
+        return Verdict(accepted, namespace(p).where(accepted, draft, replaced))
+
+    def candidates(self, q: Array, randomness: Randomness) -> Array:
+        """The candidates of a level in order, [..., width]; the first is the draft token."""
+        return self.draft(q, randomness)[..., None]
+
+    def after_rejection(self, p: Array, q: Array, draft: Array, randomness: Randomness) -> TreeVerdict:
+        """What is emitted where `draft` was rejected: another candidate, by its rank from 1, or what replaces
+        them all, with the rank `width`."""
+        token = self.replacement(p, q, draft, randomness)
+        return TreeVerdict(namespace(p).full_like(token, self.width), token)
+
+    def efficiency(self, p: Array, q: Array) -> Array | None:
+        """Expected acceptance rate, [...]; None where it has no closed form."""
+        return overlap(p, q) if self.full_efficiency else None
+
+
+_Kind = TypeVar("_Kind", bound=type[Method])
+#: All methods by name, in the order of tables.
+METHODS: dict[str, type[Method]] = {}
+
+
+def register_method(kind: _Kind) -> _Kind:
+    """Decorator: make a method known by its name to commands, presets, records and `Scheme`.
+
+    Raises:
+        ValueError: for a name that is taken.
+    """
+    if METHODS.setdefault(kind.name, kind) is not kind:
+        raise ValueError(f"name={kind.name!r} is taken by {METHODS[kind.name].__name__}; choose another")
+    return kind
+
+
+def drawn(stream: Stream) -> _OfOne:
+    """Column: a token of S(law, zeta) under a stream."""
+    return lambda method, law, randomness: draw(method.decoder, law, stream, randomness)
+
+
+def drawn_from_residual(stream: Stream) -> _OfBoth:
+    """Column: a token of S((P-Q)_+, zeta) under a stream."""
+
+    def replace(method: Method, p: Array, q: Array, draft: Array, randomness: Randomness) -> Array:
+        return draw(method.decoder, residual(p, q), stream, randomness)
+
+    return replace
+
+
+def random_draw(method: Method, law: Array, randomness: Randomness) -> Array:
+    """Column: a truly random token of a law."""
+    return categorical(law, randomness.uniform())
+
+
+def random_residual(method: Method, p: Array, q: Array, draft: Array, randomness: Randomness) -> Array:
+    """Column: a truly random token of (P-Q)_+."""
+    return categorical(residual(p, q), randomness.uniform())
+
+
+def random_coin(method: Method, p: Array, q: Array, draft: Array, randomness: Randomness) -> Array:
+    """Column: accepted if a truly random coin is below a."""
+    return randomness.uniform() < draft_acceptance(p, q, draft)
+
+
+def keyed_coin(method: Method, p: Array, q: Array, draft: Array, randomness: Randomness) -> Array:
+    """Column: accepted if G(z_R), which the key determines, is below a."""
+    return randomness.coin() < draft_acceptance(p, q, draft)
+
+
+def method_type(name: str) -> type[Method]:
+    """The method called `name`, of this package or an extension (`tradeoff.extensions`).
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    failed = "" if name in METHODS else load_extensions()
+    if name not in METHODS:
+        raise ValueError(f"method={name!r} is unknown; use one of {', '.join(METHODS)}{failed}")
+    return METHODS[name]
+
+
+def make_method(name: str, decoder: Decoder, width: int | None = None) -> Method:
+    """The method called `name` with the watermark `decoder`.
+
+    Args:
+        name: a key of METHODS.
+        decoder: the watermark; Identity for none.
+        width: candidates a level of one-race-tree (default 2).
+
+    Raises:
+        ValueError: for an unknown name, a watermark that the method cannot carry, or a width that is out of
+            range or where there is no tree.
+    """
+    kind = method_type(name)
+    if not decoder.marks and not kind.unmarked:
+        raise ValueError(
+            f"method={name!r} needs a watermark; without one use basic (no speculation) or standard"
+        )
+    method = kind.make(decoder, width)
+    if decoder.marks and not kind.carries(decoder):
+        remedy = "watermark none, or another method" if kind.unmarked else "another method"
+        raise ValueError(
+            f"method={name!r} carries {kind.carried}, so {decoder.name} has no place in it; use {remedy}"
+        )
+    return method
