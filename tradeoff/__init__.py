@@ -3,7 +3,7 @@
     import tradeoff as td
 
     key = td.Key.new()
-    scheme = td.Scheme.of("one-race", "gumbel")
+    scheme = td.Scheme.of("joint", "gumbel")
     texts = td.generate(["Once upon a time"], scheme, key)
     td.detect(texts[0].token_ids, scheme, key).verdict
 

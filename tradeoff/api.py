@@ -3,7 +3,7 @@
 import tradeoff as td
 
 key = td.Key.new()
-scheme = td.Scheme.of("one-race", "gumbel")
+scheme = td.Scheme.of("joint", "gumbel")
 texts = td.generate(["Once upon a time"], scheme, key)
 td.detect(texts[0], scheme, key)
 """
@@ -221,7 +221,8 @@ def forecast(
     """How often texts are detected, by their length: `Forecast.power` and `Forecast.tokens_needed`.
 
     Args:
-        scheme: Gumbel-max drawn by one stream (one-race, its tree, single-key, basic, keep-strength).
+        scheme: Gumbel-max drawn by one stream (joint-race, one-race, their trees, single-key, basic,
+            keep-strength).
         log_p: log-probabilities under the model of the tokens of a typical text [k], or of several texts,
             which then differ in how much they can carry (records of `generate(measure=True)` have them).
         entropy: instead, entropies of the next token in nats, one or several.
@@ -237,7 +238,7 @@ def forecast(
     if not isinstance(scheme.detector(), Aaronson) or len(drawn) > 1:
         raise ValueError(
             f"scheme={scheme.label!r} has no forecast; forecasts are for Gumbel-max drawn by one stream, "
-            "such as one-race; simulate others with generate and detect"
+            "such as joint-race; simulate others with generate and detect"
         )
     if (log_p is None) == (entropy is None):
         raise ValueError("give either log_p or entropy, one of the two")
@@ -666,7 +667,7 @@ def _decoder(watermark: str | Decoder) -> Decoder:
 
 def _checked(scheme: Scheme) -> Scheme:
     if not isinstance(scheme, Scheme):
-        raise ValueError(f"scheme={scheme!r} is no Scheme; make one, as Scheme.of('one-race', 'gumbel')")
+        raise ValueError(f"scheme={scheme!r} is no Scheme; make one, as Scheme.of('joint', 'gumbel')")
     return scheme
 
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from tradeoff.decoders import Decoder, decoder_name, parse_decoder
 from tradeoff.kernels import (
+    JOINT,
     METHODS,
     Coin,
     Detection,
     Method,
-    OneRace,
     Standard,
     make_method,
     method_type,
@@ -81,10 +81,11 @@ class Scheme:
         """A scheme from names.
 
         Args:
-            method: a key of `METHODS`, or a method as it is; one-race if left out.
+            method: a key of `METHODS`, a method as it is, or `joint`, which is meant if it is left out: the
+                method whose text a detector reads best (`tradeoff.kernels.joint_name`).
             watermark: a name that `parse_decoder` reads, or a decoder; gumbel if left out, and none for the
                 method standard.
-            width: candidates a level of one-race-tree; 2 if left out.
+            width: candidates a level of a tree; 2 if left out.
             prf: one of PRF_NAMES; the first if left out.
             context_width: 1 to 64; 4 if left out.
 
@@ -120,7 +121,7 @@ class Scheme:
 
     @property
     def label(self) -> str:
-        """ "one-race with gumbel", for people."""
+        """ "joint-race with Gumbel-max", for people."""
         if not self.marks:
             return f"{self.method.name} without a watermark"
         return f"{self.method.name} with {self.method.decoder.name}"
@@ -223,20 +224,20 @@ def read_watermark(watermark: str) -> Decoder:
 
 
 def _carrying(name: str | None, watermark: str | Decoder | None, width: int | None) -> Method:
-    """The method of that name, one-race if None, with a watermark that it can carry."""
-    taken = OneRace.name if name is None else name
+    """The method of that name, `joint` if None, with a watermark that it can carry."""
+    taken = JOINT if name is None else name
     if watermark is None:
         watermark = "none" if taken == Standard.name else "gumbel"
     decoder = read_watermark(watermark) if isinstance(watermark, str) else watermark
+    if taken == JOINT:
+        return make_method(JOINT, decoder, width)
     kind = method_type(taken)
     if decoder.marks and kind is not Standard and not kind.carries(decoder):
         others = [n for n, other in METHODS.items() if other.carries(decoder)]
-        why = ", which is assumed where none is named, carries" if name is None else " carries"
-        also = "also pass" if name is None else "pass"
         shown = repr(watermark) if isinstance(watermark, str) else repr(decoder.name)
         raise ValueError(
-            f"watermark={shown} does not fit: method {taken}{why} {kind.carried}; {also} a method that "
-            f"carries it (of a text, the one that generated it): {', '.join(others)}"
+            f"watermark={shown} does not fit: method {taken} carries {kind.carried}; pass a method that "
+            f"carries it (of a text, the one that generated it): {', '.join([JOINT, *others])}"
         )
     return make_method(taken, decoder, width)
 

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 __all__ = ["method_name", "watermark_name"]
 
-_METHODS = {"algorithm-1": "Algorithm 1", "basic": "no speculation", "one-race-tree": "one-race tree"}
+_METHODS = {
+    "algorithm-1": "Algorithm 1",
+    "basic": "no speculation",
+    "one-race-tree": "one-race tree",
+    "joint-race-tree": "joint-race tree",
+}
 _WATERMARKS = {
     "gumbel": "Gumbel-max",
     "synthid": "SynthID m =",

@@ -9,6 +9,8 @@ import numpy as np
 from tradeoff.decoders import Completed, GumbelMax, SynthID, heavy_water, simplex_water
 from tradeoff.kernels import (
     Algorithm1,
+    JointRace,
+    JointRaceTree,
     KeepEfficiency,
     KeepStrength,
     Method,
@@ -46,6 +48,10 @@ SPECULATIVE: list[Method] = [
     OneRaceTree(width=1),
     OneRaceTree(width=2),
     OneRaceTree(width=3),
+    JointRace(),
+    JointRaceTree(width=1),
+    JointRaceTree(width=2),
+    JointRaceTree(width=3),
 ]
 
 

@@ -20,6 +20,8 @@ from tradeoff.decoders.gumbel import one_hot
 from tradeoff.kernels import (
     Algorithm1,
     Basic,
+    JointRace,
+    JointRaceTree,
     KeepEfficiency,
     KeepStrength,
     Method,
@@ -45,6 +47,9 @@ DETERMINISTIC: list[Method] = [
     OneRace(),
     OneRaceTree(width=2),
     OneRaceTree(width=3),
+    JointRace(),
+    JointRaceTree(width=2),
+    JointRaceTree(width=3),
 ]
 
 
@@ -186,7 +191,7 @@ def test_rejected_token_is_replaced_by_one_with_excess(
         assert (q[draft] > 0).all()
         accepted, token = method(spread(p, 50), spread(q, 50), draft, randomness)
         assert (p[token] > 0).all()
-        if not isinstance(method, KeepStrength | OneRaceTree):
+        if not isinstance(method, KeepStrength | OneRaceTree | JointRaceTree):
             assert (p[token[~accepted]] > q[token[~accepted]]).all()
 
 
@@ -283,7 +288,16 @@ def test_one_race_accepts_the_small_entries() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize(
-    "method", [KeepStrength(GumbelMax()), SingleKey(), OneRace(), OneRaceTree(width=3)], ids=describe
+    "method",
+    [
+        KeepStrength(GumbelMax()),
+        SingleKey(),
+        OneRace(),
+        OneRaceTree(width=3),
+        JointRace(),
+        JointRaceTree(width=3),
+    ],
+    ids=describe,
 )
 def test_race_methods_are_unbiased_for_random_pairs(method: Method, seed: int) -> None:
     """P and Q drawn at random over seven tokens, two of which one of them lacks."""

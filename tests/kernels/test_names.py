@@ -7,7 +7,7 @@ import pytest
 
 from tests.helpers.methods import SPECULATIVE, spread
 from tests.helpers.support import P, Q
-from tradeoff.decoders import GumbelMax, Identity, SynthID
+from tradeoff.decoders import GumbelMax, Identity, SynthID, parse_decoder
 from tradeoff.kernels import METHODS, make_method
 from tradeoff.kernels.randomness import SimulatedRandomness
 from tradeoff.keyed.prf import Stream
@@ -25,6 +25,8 @@ from tradeoff.keyed.prf import Stream
         ("single-key", "keyed"),
         ("one-race", "winning time"),
         ("one-race-tree", "winning time"),
+        ("joint-race", "winning time"),
+        ("joint-race-tree", "winning time"),
     ],
 )
 def test_coins_are_named(name: str, coin: str) -> None:
@@ -42,6 +44,8 @@ def test_make_method_knows_all_methods() -> None:
         "single-key",
         "one-race",
         "one-race-tree",
+        "joint-race",
+        "joint-race-tree",
     ]
     for name in METHODS:
         decoder = Identity() if name == "standard" else GumbelMax()
@@ -59,7 +63,7 @@ def test_make_method_knows_all_methods() -> None:
         ("two-keys", Identity(), None, "needs a watermark"),
         ("one-race", SynthID(30), None, "needs Gumbel-max"),
         ("single-key", SynthID(30), None, "algorithm-1 works with any decoder"),
-        ("one-race", GumbelMax(), 3, "width=3 is for one-race-tree"),
+        ("one-race", GumbelMax(), 3, "width=3 is for one-race-tree and joint-race-tree"),
         ("one-race-tree", GumbelMax(), 0, "width=0 must be a whole number, at least 1"),
         (
             "one-race-tree",
@@ -72,6 +76,23 @@ def test_make_method_knows_all_methods() -> None:
 def test_impossible_methods_are_refused(name: str, decoder, width: int | None, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make_method(name, decoder, width)
+
+
+def test_joint_is_the_method_whose_text_reads_best() -> None:
+    """One name for all watermarks; methods carry their own names, and records hold these."""
+    for spelling, width, name in [
+        ("gumbel", None, "joint-race"),
+        ("gumbel", 1, "joint-race"),
+        ("gumbel", 3, "joint-race-tree"),
+        ("none", None, "standard"),
+        ("synthid:inf", None, "algorithm-1"),
+        ("completed:simplexwater:3", None, "algorithm-1"),
+        ("completed:heavywater", None, "algorithm-1"),
+    ]:
+        method = make_method("joint", parse_decoder(spelling), width)
+        assert (method.name, method.width) == (name, width or 1)
+    with pytest.raises(ValueError, match="width=2 is for one-race-tree"):
+        make_method("joint", SynthID(30), 2)
 
 
 def test_detection_names_the_streams_that_were_read() -> None:

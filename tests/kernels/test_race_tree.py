@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.helpers.methods import SEEDS, TREE_P, TREE_Q, spread
 from tests.helpers.support import ALPHA, P, Q, assert_within, chi_square_p, pairs
-from tradeoff.kernels import OneRaceTree
+from tradeoff.kernels import JointRaceTree, OneRaceTree
 from tradeoff.kernels.race_tree import one_race_candidates, one_race_tree
 from tradeoff.kernels.randomness import SimulatedRandomness
 
@@ -30,13 +30,16 @@ def tree_efficiency(p: np.ndarray, q: np.ndarray, width: int) -> float:
     return total
 
 
+@pytest.mark.parametrize("joint", [False, True], ids=["one race", "joint race"])
 @pytest.mark.parametrize(("width", "reference"), [(1, 0.610), (2, 0.863), (3, 0.928)])
-def test_tree_accepts_as_often_as_it_must(width: int, reference: float) -> None:
+def test_tree_accepts_as_often_as_it_must(width: int, reference: float, joint: bool) -> None:
     rng, accepted = np.random.default_rng(11), 0
     counts = np.zeros(5)
     for _ in range(4):
         race = rng.standard_exponential((SEEDS // 4, 5))
-        rank, token = one_race_tree(spread(TREE_P, SEEDS // 4), spread(TREE_Q, SEEDS // 4), race, width)
+        rank, token = one_race_tree(
+            spread(TREE_P, SEEDS // 4), spread(TREE_Q, SEEDS // 4), race, width, joint=joint
+        )
         candidates = one_race_candidates(spread(TREE_Q, SEEDS // 4), race, width)
         won = rank < width
         chosen = np.take_along_axis(candidates, np.minimum(rank, width - 1)[:, None], axis=1)[:, 0]
@@ -59,13 +62,13 @@ def test_candidates_are_a_sample_without_replacement() -> None:
     assert chi_square_p(np.bincount(5 * first + second, minlength=25), SEEDS * law.ravel()) > ALPHA
 
 
-@given(pair=pairs(), width=st.integers(1, 5), seed=st.integers(0, 2**32))
+@given(pair=pairs(), width=st.integers(1, 5), seed=st.integers(0, 2**32), joint=st.booleans())
 def test_tree_survives_drafts_with_fewer_tokens_than_candidates(
-    pair: tuple[np.ndarray, np.ndarray], width: int, seed: int
+    pair: tuple[np.ndarray, np.ndarray], width: int, seed: int, joint: bool
 ) -> None:
     p, q = pair
     race = np.random.default_rng(seed).standard_exponential((200, len(p)))
-    rank, token = one_race_tree(spread(p, 200), spread(q, 200), race, width)
+    rank, token = one_race_tree(spread(p, 200), spread(q, 200), race, width, joint=joint)
     available = int((q > 0).sum())
     assert ((rank == width) | (rank < available)).all()
     assert (p[token] > 0).all()
@@ -75,16 +78,18 @@ def test_tree_survives_drafts_with_fewer_tokens_than_candidates(
         assert len(set(row)) == len(row)
 
 
-def test_wide_tree_on_a_narrow_draft_stays_unbiased() -> None:
+@pytest.mark.parametrize("joint", [False, True], ids=["one race", "joint race"])
+def test_wide_tree_on_a_narrow_draft_stays_unbiased(joint: bool) -> None:
     q = np.array([0.6, 0.4, 0, 0, 0])
     race = np.random.default_rng(13).standard_exponential((SEEDS // 4, 5))
-    _, token = one_race_tree(spread(TREE_P, len(race)), spread(q, len(race)), race, 4)
+    _, token = one_race_tree(spread(TREE_P, len(race)), spread(q, len(race)), race, 4, joint=joint)
     assert chi_square_p(np.bincount(token, minlength=5), len(race) * TREE_P) > ALPHA
 
 
-def test_replacement_of_a_tree_tests_the_other_candidates() -> None:
+@pytest.mark.parametrize("method", [OneRaceTree(width=3), JointRaceTree(width=3), JointRaceTree(width=1)])
+def test_replacement_of_a_tree_tests_the_other_candidates(method: OneRaceTree | JointRaceTree) -> None:
     """As a kernel of one draft token the tree agrees with the whole tree of that level."""
-    method, seeds = OneRaceTree(width=3), 50_000
+    seeds = 50_000
     randomness = SimulatedRandomness(np.random.default_rng(14), (seeds,), len(P))
     p, q = spread(P, seeds), spread(Q, seeds)
     draft = method.draft(q, randomness)

@@ -77,7 +77,7 @@ def detect_command(
     ] = None,
     method: Annotated[
         str | None,
-        typer.Option(help=f"One of {', '.join(METHODS)}. Default: the record's, or one-race."),
+        typer.Option(help=f"One of {', '.join(METHODS)}. Default: the record's, or joint."),
     ] = None,
     watermark: Annotated[
         str | None, typer.Option(help=f"{watermarks()}. Default: the record's, or gumbel.")

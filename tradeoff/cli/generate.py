@@ -25,10 +25,10 @@ __all__ = ["generate_command"]
 #: A text that ends before so many tokens is hardly one.
 _SHORT = 5
 _METHOD_HELP = (
-    "one-race: the best default, Gumbel-max only; one-race-tree: more candidates a level; algorithm-1: any "
-    "watermark, as in the paper; single-key: one race with a keyed coin; keep-strength, keep-efficiency, "
-    "two-keys: earlier methods, to compare with; basic: no speculation; standard: no watermark. Default: "
-    "one-race."
+    "joint: the best of the watermark's, whose name records hold: joint-race (gumbel; joint-race-tree with "
+    "--width), joint-tournament (synthid), joint-transport (simplexwater, heavywater), else algorithm-1, "
+    "which carries any watermark, as in the paper. To compare with: one-race, one-race-tree, single-key, "
+    "keep-strength, keep-efficiency, two-keys. basic: no speculation; standard: no watermark. Default: joint."
 )
 
 
@@ -47,7 +47,7 @@ def generate_command(
         typer.Option(help=f"{watermarks()}, or none. Default: gumbel; none for the method standard."),
     ] = None,
     width: Annotated[
-        int | None, typer.Option(help=f"Candidates a level of one-race-tree, up to {WIDEST}. Default: 2.")
+        int | None, typer.Option(help=f"Candidates a level of a tree, up to {WIDEST}. Default: 2.")
     ] = None,
     key_file: Annotated[
         Path | None,

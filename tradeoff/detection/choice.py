@@ -137,6 +137,6 @@ def _streams(method: Method) -> tuple[Stream, ...]:
     if not streams or not method.decoder.marks:
         raise ValueError(
             f"method={method.name!r} with {method.decoder.name} leaves no watermark to detect; name the "
-            "method and the watermark to look for, such as one-race and gumbel"
+            "method and the watermark to look for, such as joint and gumbel"
         )
     return streams

@@ -2,6 +2,7 @@
 
 from tradeoff.kernels.keyed_randomness import KeyedRandomness
 from tradeoff.kernels.method import (
+    JOINT,
     METHODS,
     Coin,
     Columns,
@@ -11,6 +12,7 @@ from tradeoff.kernels.method import (
     draw,
     drawn,
     drawn_from_residual,
+    joint_name,
     keyed_coin,
     make_method,
     method_type,
@@ -22,9 +24,12 @@ from tradeoff.kernels.method import (
 from tradeoff.kernels.methods import Algorithm1, Basic, KeepEfficiency, KeepStrength, Standard, TwoKeys
 from tradeoff.kernels.race_methods import (
     WIDEST,
+    JointRace,
+    JointRaceTree,
     OneRace,
     OneRaceTree,
     SingleKey,
+    joint_clocks,
     remaining_race,
     winning_time,
 )
@@ -32,6 +37,7 @@ from tradeoff.kernels.race_tree import TreeVerdict
 from tradeoff.kernels.randomness import Randomness, SimulatedRandomness, open_uniform
 
 __all__ = [
+    "JOINT",
     "METHODS",
     "WIDEST",
     "Algorithm1",
@@ -39,6 +45,8 @@ __all__ = [
     "Coin",
     "Columns",
     "Detection",
+    "JointRace",
+    "JointRaceTree",
     "KeepEfficiency",
     "KeepStrength",
     "KeyedRandomness",
@@ -55,6 +63,8 @@ __all__ = [
     "draw",
     "drawn",
     "drawn_from_residual",
+    "joint_clocks",
+    "joint_name",
     "keyed_coin",
     "make_method",
     "method_type",

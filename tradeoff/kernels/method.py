@@ -16,6 +16,7 @@ from tradeoff.keyed import Stream
 from tradeoff.laws import categorical, draft_acceptance, overlap, residual
 
 __all__ = [
+    "JOINT",
     "METHODS",
     "Coin",
     "Columns",
@@ -25,6 +26,7 @@ __all__ = [
     "draw",
     "drawn",
     "drawn_from_residual",
+    "joint_name",
     "keyed_coin",
     "make_method",
     "method_type",
@@ -34,6 +36,9 @@ __all__ = [
     "register_method",
 ]
 
+
+#: The name that stands for the best method of a watermark.
+JOINT = "joint"
 
 _OfOne = Callable[["Method", Array, Randomness], Array]
 _OfBoth = Callable[["Method", Array, Array, Array, Randomness], Array]
@@ -128,6 +133,8 @@ class Method:
     drafts: ClassVar[bool] = True
     #: Whether a level has several candidates.
     tree: ClassVar[bool] = False
+    #: Whether its text reads as text without speculation does, so that `joint` may choose it.
+    joint: ClassVar[bool] = False
     #: Whether it makes sense without a watermark.
     unmarked: ClassVar[bool] = False
     #: Whether drafts are of law Q and accepted with probability a, so that the efficiency is 1 - TV.
@@ -261,19 +268,35 @@ def method_type(name: str) -> type[Method]:
     return METHODS[name]
 
 
+def joint_name(decoder: Decoder, width: int | None = None) -> str:
+    """The name of the method that `joint` stands for: the first whose text a detector reads as it reads text
+    without speculation, else algorithm-1, which carries any watermark; standard without one.
+
+    Args:
+        decoder: the watermark; Identity for none.
+        width: candidates a level; more than one ask for a tree.
+    """
+    if not decoder.marks:
+        return "standard"
+    tree = width not in (None, 1)
+    joint = (kind for kind in METHODS.values() if kind.joint and kind.tree is tree)
+    return next((kind.name for kind in joint if kind.carries(decoder)), "algorithm-1")
+
+
 def make_method(name: str, decoder: Decoder, width: int | None = None) -> Method:
     """The method called `name` with the watermark `decoder`.
 
     Args:
-        name: a key of METHODS.
+        name: a key of METHODS, or JOINT for the one that `joint_name` chooses.
         decoder: the watermark; Identity for none.
-        width: candidates a level of one-race-tree (default 2).
+        width: candidates a level of a tree (default 2).
 
     Raises:
         ValueError: for an unknown name, a watermark that the method cannot carry, or a width that is out of
             range or where there is no tree.
     """
-    kind = method_type(name)
+    kind = method_type(joint_name(decoder, width) if name == JOINT else name)
+    name = kind.name
     if not decoder.marks and not kind.unmarked:
         raise ValueError(
             f"method={name!r} needs a watermark; without one use basic (no speculation) or standard"

@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 from tradeoff._arrays import Array, device_of, namespace
 from tradeoff.decoders import GumbelMax
+from tradeoff.kernels.joint_clocks import joint_acceptance
 from tradeoff.laws import at, draft_acceptance, residual, uniform_of
 
-__all__ = ["TreeVerdict", "one_race_candidates", "one_race_tree"]
+__all__ = ["TreeVerdict", "is_last", "one_race_candidates", "one_race_tree"]
 
 
 class TreeVerdict(NamedTuple):
@@ -41,18 +42,20 @@ def one_race_candidates(q: Array, race: Array, width: int) -> Array:
     return xp.stack(chosen, axis=-1)
 
 
-def one_race_tree(p: Array, q: Array, race: Array, width: int) -> TreeVerdict:
+def one_race_tree(p: Array, q: Array, race: Array, width: int, *, joint: bool = False) -> TreeVerdict:
     """Test the `width` first candidates of one race in turn; if none is accepted, race for the residual.
 
     With P_1 = P, Q_1 = Q, candidate i has winning time t_i = min E_i/Q_i and is accepted if
     1 - exp(-t_i) < min(1, P_i/Q_i); else P_{i+1} = (P_i - Q_i)_+, Q_{i+1} is Q_i without the candidate,
     renormalised, and E_{i+1} = E_i - t_i Q_i. After `width` rejections the remainders race with P_{width+1}.
-    Unbiased for every width: docs/theory/one-race.md.
+    Unbiased for every width: docs/theory/one-race.md; joint: docs/theory/joint-race.md.
 
     Args:
         p, q: target and draft laws [..., n].
         race: E ~ Exp(1)^n, [..., n].
         width: number of candidates.
+        joint: whether the last candidate and the residual run the joint race (`joint_acceptance`). Of those
+            before, the remainders must stay a race for the next one, whatever became of them.
 
     Returns:
         rank of the accepted candidate (`width` if none) and the token, each [...].
@@ -69,11 +72,23 @@ def one_race_tree(p: Array, q: Array, race: Array, width: int) -> TreeVerdict:
         q = q / xp.where(mass > 0, mass, one)
         candidate = GumbelMax().token(q, race)
         time = at(race, candidate) / xp.where(left, at(q, candidate), one[..., 0])
-        accepted = left & (uniform_of(time) < draft_acceptance(p, q, candidate)) & (rank == width)
+        passes = uniform_of(time) < draft_acceptance(p, q, candidate)
+        if joint:
+            last = left & is_last(q, candidate, level, width)
+            passes = xp.where(last, joint_acceptance(p, q, candidate, race), passes)
+        accepted = left & passes & (rank == width)
         rank = xp.where(accepted, level, rank)
         token = xp.where(accepted, candidate, token)
         p, race, q = residual(p, q), race - time[..., None] * q, _without(q, candidate)
     return TreeVerdict(rank, xp.where(rank == width, GumbelMax().token(p, race), token))
+
+
+def is_last(q: Array, candidate: Array, level: int, width: int) -> Array:
+    """Whether no other candidate follows: the level is the last, or Q has no other token. [...] booleans."""
+    xp = namespace(q)
+    if level == width - 1:
+        return xp.ones_like(candidate, dtype=xp.bool)
+    return ~(xp.sum(_without(q, candidate), axis=-1) > 0)
 
 
 def _without(q: Array, token: Array) -> Array:

@@ -14,7 +14,7 @@ from tradeoff.decoders import Decoder, parse_decoder, watermarks
 from tradeoff.detection import Detector, Evidence, Score, Sequential, detect, detector_called, of_e_values
 from tradeoff.display import INSTALL_LLM
 from tradeoff.errors import FileError
-from tradeoff.kernels import METHODS, Method, OneRace, Standard
+from tradeoff.kernels import JOINT, METHODS, Method, Standard
 from tradeoff.keyed import Key, KeyFormatError, Prf, check_width, prf_type
 from tradeoff.scheme import Scheme, Sight, read_watermark
 from tradeoff.texts import Claims, Text
@@ -309,7 +309,7 @@ class Examiner:
             self._noted_unclaimed = True
             self._note(
                 f"{text.place}: its record claims no watermark, so none is looked for; to use it as a "
-                f"control pass --method {OneRace.name}"
+                f"control pass --method {JOINT}"
             )
 
     def _tell_assumed(self, claims: Claims, scheme: Scheme) -> None:

@@ -23,7 +23,7 @@ PROBABILITIES = (0.8, 0.6, 0.4, 0.25, 0.12, 0.05, 0.01)
 
 @dataclass(frozen=True)
 class RaceBets(StreamBets):
-    """Gumbel-max: `basic`, `keep-strength`, `single-key`, `one-race` and its tree with one stream.
+    """Gumbel-max of one stream: `basic`, `keep-strength`, `single-key`, `one-race`, `joint-race` and trees.
 
     The token that wins a race with probability p has -log U ~ p Exp(1), so that U has the density
     (1/p) U^(1/p - 1) and not 1: one bet for every p of `PROBABILITIES`.

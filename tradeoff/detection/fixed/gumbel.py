@@ -67,7 +67,7 @@ class _GammaSum:
 class Aaronson(_GammaSum):
     """sum -log(1 - U) under one stream (Aaronson 2023): Gamma(t, 1) without a watermark.
 
-    All there is to know for `basic`, `keep-strength`, `single-key`, `one-race` and its tree.
+    All there is to know for `basic`, `keep-strength`, `single-key`, `one-race`, `joint-race` and their trees.
     """
 
     stream: Stream = Stream.SHARED

@@ -89,7 +89,7 @@ class Findings:
         if self.tree is not None and width > 1:
             raise ValueError(
                 f"{name} cannot verify a tree of candidates: {self.tree}; use a method without a tree, such "
-                "as one-race"
+                "as joint-race"
             )
         if self.rows is not None and batch > 1:
             raise ValueError(f"{name} cannot generate {batch} texts side by side: {self.rows}; use --batch 1")

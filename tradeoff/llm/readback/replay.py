@@ -68,7 +68,7 @@ def replay(
         raise ValueError(
             f"method={method.name!r} with {method.decoder.name} leaves tokens to true randomness; "
             "model-aware detection needs a degenerate watermark and basic, keep-strength, algorithm-1, "
-            "single-key, one-race or one-race-tree"
+            "single-key, one-race, joint-race or a tree of theirs"
         )
     if not len(prompt_ids):
         raise ValueError("prompt_ids are empty; pass the prompt, or any token to start from")

@@ -1,0 +1,55 @@
+"""Two clocks of one race that decide acceptance together: the draft's winning time, and the residual's."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tradeoff._arrays import Array, namespace, on_host
+from tradeoff.laws import at
+
+__all__ = ["joint_acceptance"]
+
+
+def joint_acceptance(p: Array, q: Array, draft: Array, race: Array) -> Array:
+    """Whether the draft token is accepted by the joint race.
+
+    With t = E_j/Q_j, a = min(1, P_j/Q_j), r = (P-Q)_+/TV, and m = min_k (E_k - t Q_k)/r_k the winning time of
+    the residual among the remainders, j is accepted if t/a < m/(1 - a), or if a = 1. Given j, t and m are
+    independent and Exp(1), so that has probability a, and says nothing of who wins the residual's race:
+    docs/theory/joint-race.md.
+
+    Args:
+        p, q: target and draft laws [..., n].
+        draft: j = argmin E/Q, [...].
+        race: E ~ Exp(1)^n, [..., n].
+
+    Returns:
+        [...] booleans.
+    """
+    xp = namespace(p)
+    p, q, race = xp.broadcast_arrays(p, q, race)
+    batch, n = p.shape[:-1], p.shape[-1]
+    # Most draft tokens are accepted for sure. A device would have to be waited for to know which.
+    if not on_host(p):
+        return (at(q, draft) <= at(p, draft)) | _draft_is_first(p, q, draft, race)
+    p, q, race = (xp.reshape(part, (-1, n)) for part in (p, q, race))
+    draft = xp.reshape(draft, (-1,))
+    accepted = at(q, draft) <= at(p, draft)
+    rows = xp.nonzero(~accepted)[0]
+    accepted[rows] = _draft_is_first(p[rows], q[rows], draft[rows], race[rows])
+    return xp.reshape(accepted, batch)
+
+
+def _draft_is_first(p: Array, q: Array, draft: Array, race: Array) -> Array:
+    """t/a < m/(1 - a), both sides times a (1 - a) Q_j, for draft tokens with P_j < Q_j: [...] booleans."""
+    xp = namespace(p)
+    p_draft, q_draft = at(p, draft), at(q, draft)
+    time = at(race, draft) / q_draft
+    under = xp.maximum(p - q, xp.zeros_like(p))
+    with np.errstate(over="ignore"):
+        clocks = (race - time[..., None] * q) / xp.where(under > 0, under, xp.ones_like(p))
+    least = xp.min(xp.where(under > 0, clocks, xp.inf), axis=-1)
+    # Where rounding left the residual empty, nothing could replace the draft token.
+    empty = ~xp.isfinite(least)
+    clock = xp.where(empty, xp.zeros_like(least), least) * xp.sum(under, axis=-1)
+    return empty | (time * (q_draft - p_draft) < clock * p_draft)
