@@ -29,7 +29,16 @@ from sims.tools.rows import Row, compare, goodness_of_fit, mean_and_error
 from sims.trade_off.theorem_4_1 import SharedCoin, label
 from tradeoff.decoders import Decoder, GumbelMax, SynthID, TournamentBits
 from tradeoff.files import write_table
-from tradeoff.kernels import Algorithm1, Method, OneRace, OneRaceTree, SingleKey, open_uniform
+from tradeoff.kernels import (
+    Algorithm1,
+    JointRace,
+    JointRaceTree,
+    Method,
+    OneRace,
+    OneRaceTree,
+    SingleKey,
+    open_uniform,
+)
 from tradeoff.keyed import Key, KeyedPrf, Stream
 from tradeoff.laws import at
 from tradeoff.llm import ContextWindow
@@ -49,6 +58,8 @@ METHODS: list[Method] = [
     SingleKey(),
     OneRace(),
     OneRaceTree(width=2),
+    JointRace(),
+    JointRaceTree(width=2),
 ]
 
 

@@ -6,10 +6,11 @@ probability 1 - TV(Q, P), (c) has strength Ent(P).
 Assumptions: the streams of draft, residual and coin are independent; the decoder is degenerate (Gumbel-max,
 SynthID with m = infinity).
 
-Prediction, also for the single key, one race and its trees (derived in docs/theory/one-race.md): the token
-has law P; the acceptance rate is 1 - TV, for trees that of an exact recursion; given the key the token is
-certain, and E KL(P_zeta || P) = Ent(P). With a truly random coin in its place the strength falls by
-sum_j Q_j h(a_j), h the binary entropy and a = min(1, P/Q).
+Prediction, also for the single key, one race, the joint race and their trees (derived in
+docs/theory/one-race.md and docs/theory/joint-race.md): the token has law P; the acceptance rate is 1 - TV,
+for trees that of an exact recursion; given the key the token is certain, and E KL(P_zeta || P) = Ent(P). With
+a truly random coin in its place the strength falls by sum_j Q_j h(a_j), h the binary entropy and
+a = min(1, P/Q).
 
 Controls: the random coin (strength), one stream shared by coin and residual (bias).
 """
@@ -31,6 +32,8 @@ from tradeoff.decoders import GumbelMax, SynthID, race_diagonal
 from tradeoff.files import write_table
 from tradeoff.kernels import (
     Algorithm1,
+    JointRace,
+    JointRaceTree,
     KeepEfficiency,
     KeepStrength,
     Method,
@@ -58,6 +61,8 @@ METHODS: list[Method] = [
     OneRace(),
     OneRaceTree(width=2),
     OneRaceTree(width=3),
+    JointRace(),
+    JointRaceTree(width=2),
 ]
 
 
@@ -141,7 +146,7 @@ def _step_rows(
     name = label(method)
     draws = step(method, p, q, seeds, rng)
     rows = [goodness_of_fit(f"{NAME}(a)", f"{name}: token", np.bincount(draws.token, minlength=len(p)), p)]
-    if isinstance(method, OneRaceTree):
+    if isinstance(method, OneRaceTree | JointRaceTree):
         predicted = tree_efficiency(p, q, method.width)
         verdict = method.choose(
             spread(p, seeds), spread(q, seeds), SimulatedRandomness(rng, (seeds,), len(p))

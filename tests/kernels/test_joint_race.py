@@ -15,7 +15,7 @@ from tests.helpers.methods import SEEDS, TREE_P, TREE_Q, spread
 from tests.helpers.support import ALPHA, P, Q, assert_within, chi_square_p, distributions, pairs
 from tradeoff.decoders import GumbelMax
 from tradeoff.kernels import Basic, JointRace, JointRaceTree, Method, SimulatedRandomness
-from tradeoff.kernels.joint_clocks import joint_acceptance
+from tradeoff.kernels.clocks import joint_acceptance
 from tradeoff.keyed import Stream
 from tradeoff.laws import acceptance_probability, residual
 

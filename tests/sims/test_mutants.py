@@ -13,10 +13,19 @@ from sims.tools.rows import Row
 from tradeoff import laws
 from tradeoff.curves import measures, pairs
 from tradeoff.decoders import races, synthid
-from tradeoff.kernels import Algorithm1, OneRace, TwoKeys, method, race_methods, race_tree
+from tradeoff.kernels import (
+    Algorithm1,
+    JointRace,
+    OneRace,
+    TwoKeys,
+    clocks,
+    method,
+    race_methods,
+    race_tree,
+)
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.prf import Stream
-from tradeoff.laws import draft_acceptance
+from tradeoff.laws import at, draft_acceptance
 from tradeoff.llm.generation.rows import ContextWindow
 
 SIZE = 10_000
@@ -88,6 +97,47 @@ def race_run_again(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(race_methods, "_remainders", lambda race, q, draft: race)
 
 
+def clock_rates_swapped(patch: pytest.MonkeyPatch) -> None:
+    """Accepted if t/(1 - a) is before m/a."""
+    honest = clocks._draft_is_first
+
+    def swapped(p, q, draft, race):
+        over = at(q, draft) - at(p, draft)
+        turned = p.copy()
+        np.put_along_axis(turned, draft[..., None], over[..., None], axis=-1)
+        return honest(turned, q, draft, race)
+
+    patch.setattr(clocks, "_draft_is_first", swapped)
+
+
+def clock_of_the_unnormalised_residual(patch: pytest.MonkeyPatch) -> None:
+    def first(p, q, draft, race):
+        time = at(race, draft) / at(q, draft)
+        under = np.maximum(p - q, 0)
+        times = np.where(under > 0, (race - time[..., None] * q) / np.where(under > 0, under, 1), np.inf)
+        return time * (at(q, draft) - at(p, draft)) < times.min(axis=-1) * at(p, draft)
+
+    patch.setattr(clocks, "_draft_is_first", first)
+
+
+def clock_used_twice(patch: pytest.MonkeyPatch) -> None:
+    """The residual's winning time decides acceptance, and then draws the replacement."""
+
+    def replace(self, p, q, draft, randomness):
+        race = randomness.zeta(Stream.SHARED, self.decoder)
+        rest = laws.residual(p, q)
+        left = race - (at(race, draft) / at(q, draft))[..., None] * q
+        clock = np.where(rest > 0, left / np.where(rest > 0, rest, 1), np.inf).min(axis=-1)
+        return laws.categorical(rest, laws.uniform_of(clock))
+
+    patch.setattr(JointRace, "replacement", replace)
+
+
+def clocks_at_an_inner_candidate(patch: pytest.MonkeyPatch) -> None:
+    for module in (race_methods, race_tree):
+        patch.setattr(module, "is_last", lambda q, candidate, *_: np.ones(candidate.shape, dtype=bool))
+
+
 def candidates_put_back(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(race_tree, "_without", lambda q, token: q)
 
@@ -122,6 +172,10 @@ MUTANTS: list[tuple[Patch, tuple[str, ...]]] = [
     (truly_random_coin, ("theorem_4_1",)),
     (dropped_mask, ("sequences_4_1",)),
     (race_run_again, ("theorem_4_1", "sequences_4_1")),
+    (clock_rates_swapped, ("theorem_4_1", "sequences_4_1")),
+    (clock_of_the_unnormalised_residual, ("theorem_4_1", "sequences_4_1")),
+    (clock_used_twice, ("theorem_4_1", "sequences_4_1")),
+    (clocks_at_an_inner_candidate, ("theorem_4_1",)),
     (candidates_put_back, ("theorem_4_1", "sequences_4_1")),
     (tournament_with_one_bit, ("theorem_3_3",)),
     (forgotten_coin_entropy, ("theorem_4_1", "impossibility")),

@@ -7,7 +7,7 @@ from typing import final
 
 from tradeoff._arrays import Array, namespace
 from tradeoff.decoders import Decoder, GumbelMax
-from tradeoff.kernels.joint_clocks import joint_acceptance
+from tradeoff.kernels.clocks import joint_acceptance
 from tradeoff.kernels.method import Coin, Columns, Detection, Method, drawn, keyed_coin, register_method
 from tradeoff.kernels.race_tree import TreeVerdict, is_last, one_race_candidates, one_race_tree
 from tradeoff.kernels.randomness import Randomness

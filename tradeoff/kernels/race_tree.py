@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from tradeoff._arrays import Array, device_of, namespace
 from tradeoff.decoders import GumbelMax
-from tradeoff.kernels.joint_clocks import joint_acceptance
+from tradeoff.kernels.clocks import joint_acceptance
 from tradeoff.laws import at, draft_acceptance, residual, uniform_of
 
 __all__ = ["TreeVerdict", "is_last", "one_race_candidates", "one_race_tree"]
