@@ -118,7 +118,7 @@ def test_many_texts_are_judged_one_by_one_and_what_is_none_is_told():
 
 
 def test_without_a_scheme_the_defaults_are_assumed_aloud():
-    with pytest.warns(UserWarning, match="assumed: method one-race"):
+    with pytest.warns(UserWarning, match="assumed: method joint-race"):
         assert td.detect(IDS, None, KEY).scheme == SCHEME
 
 
@@ -158,7 +158,7 @@ def test_the_evidence_along_a_text(sequential):
 def test_a_verdict_is_shown_in_words_and_tables_and_pictures(tmp_path):
     found = td.detect(IDS, SCHEME, KEY)
     assert repr(found).startswith("<Result: watermarked, log10 p = -")
-    assert f"{found.tokens_scored} of 120 tokens scored, one-race with Gumbel-max" in repr(found)
+    assert f"{found.tokens_scored} of 120 tokens scored, joint-race with Gumbel-max" in repr(found)
     assert KEY.fingerprint in found._repr_html_()
     found.plot().savefig(tmp_path / "evidence.png")
     assert (tmp_path / "evidence.png").stat().st_size > 5_000
@@ -253,7 +253,7 @@ def test_strength_and_efficiency_of_the_papers_pair():
     assert found.value == watermark_strength(P, td.SynthID(3), seeds=4_000, rng=1).value
     kept = np.minimum(P, Q).sum()
     for name in METHODS:
-        if name in ("two-keys", "algorithm-1", "single-key", "one-race", "keep-efficiency", "standard"):
+        if METHODS[name].full_efficiency:
             assert td.efficiency(P, Q, name).value == pytest.approx(kept)
 
 

@@ -7,9 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tradeoff as td
-from tradeoff.decoders import heavy_water, simplex_water
+from tradeoff.decoders import heavy_water, parse_decoder, simplex_water
 from tradeoff.detection import Aaronson, RaceBets, SumOfKeys
-from tradeoff.kernels import METHODS, Algorithm1, OneRace, OneRaceTree, Standard
+from tradeoff.kernels import (
+    METHODS,
+    Algorithm1,
+    JointRace,
+    JointRaceTree,
+    OneRace,
+    OneRaceTree,
+    Standard,
+    joint_name,
+)
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.formats import PRF_NAMES
 from tradeoff.keyed.keys import Key
@@ -21,7 +30,8 @@ WATERMARKS = ["gumbel", "synthid:3", "synthid:inf", "simplexwater:4", "completed
 
 
 def carried(method: str, watermark: str) -> bool:
-    return method not in ("single-key", "one-race", "one-race-tree") or watermark == "gumbel"
+    decoder = parse_decoder(watermark)
+    return METHODS[method].carries(decoder)
 
 
 SCHEMES = [
@@ -34,9 +44,18 @@ SCHEMES = [
 
 def test_the_defaults_are_those_of_the_command_line():
     scheme = Scheme.of()
-    assert scheme == Scheme(method=OneRace(), prf=PRF_NAMES[0], context_width=4)
+    assert scheme == Scheme(method=JointRace(), prf=PRF_NAMES[0], context_width=4)
     assert Scheme.of("standard") == Scheme(method=Standard())
     assert Scheme.of("one-race-tree", width=3).method == OneRaceTree(width=3)
+    assert Scheme.of(width=3).method == JointRaceTree(width=3)
+    assert Scheme.of(watermark="none") == Scheme.of("standard")
+
+
+@pytest.mark.parametrize("watermark", [*WATERMARKS, "none"])
+def test_left_out_the_method_is_joint_and_its_own_name_is_kept(watermark):
+    scheme = Scheme.of(watermark=watermark)
+    assert scheme == Scheme.of("joint", watermark)
+    assert scheme.to_dict()["method"] == joint_name(parse_decoder(watermark)) in METHODS
 
 
 @pytest.mark.parametrize("scheme", SCHEMES, ids=lambda scheme: scheme.label)
@@ -91,12 +110,12 @@ def test_its_detector_and_bets_are_those_of_the_streams_that_draw():
     [
         ({"method": "magic"}, "method='magic' is unknown; use one of basic"),
         ({"watermark": "magic"}, "watermark='magic' is unknown; use gumbel"),
-        ({"watermark": "synthid:5"}, "one-race, which is assumed where none is named, carries gumbel only"),
+        ({"watermark": "synthid:inf", "width": 2}, "width=2 is for one-race-tree and joint-race-tree"),
         ({"method": "single-key", "watermark": "synthid:5"}, "pass a method that carries it"),
         ({"method": "standard", "watermark": "gumbel"}, "carries no watermark"),
         ({"method": "two-keys", "watermark": "none"}, "needs a watermark"),
         ({"method": OneRace(), "watermark": "gumbel"}, "holds its watermark"),
-        ({"width": 3}, "width=3 is for one-race-tree"),
+        ({"method": "joint-race", "width": 3}, "width=3 is for one-race-tree and joint-race-tree"),
         ({"prf": "magic"}, "prf='magic' is unknown"),
         ({"context_width": 0}, "context_width=0"),
         ({"method": "algorithm-1", "prf": VllmPhilox.name}, "does not define"),

@@ -49,7 +49,7 @@ def test_default_detector_of_every_method(name: str) -> None:
     stream = Stream.DRAFT if name == "keep-efficiency" else Stream.SHARED
     gumbel = default_detector(make_method(name, parse_decoder("gumbel")))
     assert gumbel == (SumOfKeys() if two else Aaronson(stream))
-    if name not in ("single-key", "one-race", "one-race-tree"):
+    if METHODS[name].carries(parse_decoder("synthid:inf")):
         streams = (Stream.DRAFT, Stream.TARGET) if two else (stream,)
         for watermark, rounds in (("synthid:7", 7), ("synthid:inf", 30)):
             method = make_method(name, parse_decoder(watermark))
@@ -81,7 +81,7 @@ def test_verdicts_and_schema(folder: Path) -> None:
         assert {name: type(value) for name, value in f.items()} == FIELDS
         assert math.isfinite(f["log10_p"])
         assert f["source"] == str(path)
-        assert (f["method"], f["watermark"], f["detector"]) == ("one-race", "gumbel", "Aaronson")
+        assert (f["method"], f["watermark"], f["detector"]) == ("joint-race", "gumbel", "Aaronson")
         assert (f["key"], f["prf"], f["context_width"]) == (KEY.fingerprint, PRF.name, 4)
     # Too few tokens for a verdict, but what they say is told.
     assert found[0]["log10_p"] < -20
@@ -141,7 +141,7 @@ def test_records_that_claim_no_watermark(folder: Path, monkeypatch: pytest.Monke
     for options in ([], ["--prf", PRF.name, "--key-file", folder / "key"]):
         result = detect(folder, path, "--json", "--tokens", *options, key=False)
         found = findings(result)
-        assert result.stderr.count("to use it as a control pass --method one-race") == 1
+        assert result.stderr.count("to use it as a control pass --method joint") == 1
         assert "assumed" not in result.stderr
         assert [f["method"] for f in found] == ["standard", "basic"]
         for f in found:
@@ -170,12 +170,12 @@ def test_what_is_assumed_is_told(folder: Path) -> None:
     result = detect(folder, path, "--json")
     assert [f["verdict"] for f in findings(result)] == ["not detected"] * 2
     assert flat(result.stderr) == (
-        f"note: assumed: method one-race, watermark gumbel, prf {PRF.name}, context width 4; the text names "
-        "none: pass --method, --watermark, --prf, --context-width as at generation"
+        f"note: assumed: method joint-race, watermark gumbel, prf {PRF.name}, context width 4; the text "
+        "names none: pass --method, --watermark, --prf, --context-width as at generation"
     )
     options = ["--watermark", "gumbel", "--prf", PRF.name]
     told = flat(detect(folder, path, *options).stderr)
-    assert "assumed: method one-race, context width 4; the text names none: pass --method, --c" in told
+    assert "assumed: method joint-race, context width 4; the text names none: pass --method, --c" in told
     result = detect(folder, path, "--json", "--method", "two-keys")
     assert [f["verdict"] for f in findings(result)] == ["watermarked"] * 2
     assert result.stderr == ""

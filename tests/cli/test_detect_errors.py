@@ -24,16 +24,19 @@ from tests.helpers.detecting import KEY, detect, findings, flat, lines, marked, 
         (["--watermark", "synthd:30"], "watermark='synthd:30' is unknown"),
         (["--watermark", "none"], "watermark='none' is no watermark to detect; pass the one to look for"),
         (
-            ["--watermark", "synthid:30"],
-            "watermark='synthid:30' does not fit: method one-race, which is assumed where none is named, "
-            "carries gumbel only; also pass a method that carries it (of a text, the one that "
-            "generated it): basic, keep-strength, keep-efficiency, two-keys, algorithm-1",
+            ["--method", "joint-race", "--watermark", "synthid:30"],
+            "watermark='synthid:30' does not fit: method joint-race carries gumbel only; pass a method that "
+            "carries it (of a text, the one that generated it): joint, basic, keep-strength, "
+            "keep-efficiency, two-keys, algorithm-1",
         ),
         (
             ["--watermark", "synthid:30", "--method", "single-key"],
             "single-key carries gumbel only; pass",
         ),
-        (["--watermark", "heavywater"], "watermark='heavywater' does not fit: method one-race"),
+        (
+            ["--method", "one-race", "--watermark", "heavywater"],
+            "watermark='heavywater' does not fit: method one-race",
+        ),
         (["--watermark", "heavywater:cauchy"], "watermark='heavywater:cauchy' cannot be read: law='cauchy'"),
         (["--watermark", "completed:gumbel"], "watermark='completed:gumbel' cannot be read"),
         (["--watermark", "magic"], "completed:NAME"),

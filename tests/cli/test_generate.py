@@ -359,11 +359,10 @@ def test_every_method_runs(folder: Path, tiny_folder: Path, options: list[str]) 
             "method one-race carries gumbel only; pass a method that carries it",
         ),
         (
-            ["--watermark", "heavywater"],
-            "watermark='heavywater' does not fit: method one-race, which is assumed where none is named, "
-            "carries gumbel only; also pass a method that carries it",
+            ["--method", "joint-race", "--watermark", "heavywater"],
+            "watermark='heavywater' does not fit: method joint-race carries gumbel only; pass a method that",
         ),
-        (["--width", "3"], "width=3 is for one-race-tree"),
+        (["--method", "joint-race", "--width", "3"], "width=3 is for one-race-tree and joint-race-tree"),
         (["--method", "one-race-tree", "--width", "1000"], "width=1000 candidates a level are more than can"),
         (["--method", "one-race-tree", "--width", "8", "--top-k", "5"], "top_k=5 keeps; pass at most 5"),
         (["--prf", "magic"], "prf='magic' is unknown"),

@@ -163,7 +163,7 @@ def test_what_the_format_lacks_is_refused_with_the_methods_that_work():
         ) as caught:
             call()
         # As they are spelled on the command line.
-        for method in ("keep-strength", "keep-efficiency", "two-keys", "one-race", "one-race-tree"):
+        for method in ("keep-strength", "keep-efficiency", "two-keys", "one-race-tree", "joint-race"):
             assert method in str(caught.value)
 
 

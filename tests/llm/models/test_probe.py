@@ -69,7 +69,7 @@ def test_the_engine_refuses_by_name_and_says_what_works() -> None:
     """A tree over ALiBi, a text beyond a chunk, a model that cannot be run; each with the remedy."""
     mpt, chunks = BY_NAME["mpt-ALiBi"], BY_NAME["llama4_text-chunks"]
     with pytest.raises(
-        ValueError, match=r"target cannot verify a tree of candidates: log P is off by .*one-race"
+        ValueError, match=r"target cannot verify a tree of candidates: log P is off by .*joint-race"
     ):
         _engine(mpt, "one-race-tree")
     assert isinstance(_engine(mpt, "one-race"), Engine)
