@@ -19,17 +19,17 @@ from tradeoff.optimal_transport.solvers import Exact, Sinkhorn, detection_gap, p
 SOLVERS = [Exact(), Sinkhorn(), Sinkhorn(max_iterations=1), Sinkhorn(0.005, max_iterations=50)]
 
 
-def programme(p: np.ndarray, scores: np.ndarray) -> float:
-    """max E_pi f - E_{P x Unif} f by HiGHS."""
+def programme(p: np.ndarray, scores: np.ndarray, side: np.ndarray | None = None) -> float:
+    """max E_pi f by HiGHS, less E_{P x Unif} f where side information is uniform."""
     m, k = scores.shape
     rows, columns = np.kron(np.eye(m), np.ones(k)), np.kron(np.ones(m), np.eye(k))
     solution = linprog(
         -scores.ravel(),
         A_eq=np.concatenate([rows, columns]),
-        b_eq=np.concatenate([p, np.full(k, 1 / k)]),
+        b_eq=np.concatenate([p, np.full(k, 1 / k) if side is None else side]),
         method="highs-ds",
     )
-    return -float(solution.fun) - float(p @ scores.mean(axis=-1))
+    return -float(solution.fun) - (float(p @ scores.mean(axis=-1)) if side is None else 0.0)
 
 
 @st.composite
@@ -53,6 +53,35 @@ def test_every_plan_is_a_coupling(solver, problem):
     assert laws.min() >= 0
     assert np.abs(laws.sum(axis=0) - 1).max() < 1e-12
     assert np.abs(laws.mean(axis=-1) - p).max() < 1e-12
+
+
+@pytest.mark.parametrize("solver", SOLVERS, ids=lambda s: f"{s.name}-{getattr(s, 'max_iterations', '')}")
+@settings(max_examples=40)
+@given(problem=problems(), data=st.data())
+def test_every_plan_for_other_laws_of_side_information_is_a_coupling(solver, problem, data):
+    """Columns are laws, and their mean under the law of s is P, over 13 orders of magnitude of its masses."""
+    p, scores = problem
+    side = data.draw(distributions(n=scores.shape[-1], zeros=False))
+    laws = solver(p, scores, side).laws
+    assert laws.min() >= 0
+    assert np.abs(laws.sum(axis=0) - 1).max() < 1e-12
+    assert np.abs(laws @ side - p).max() < 1e-12
+
+
+@settings(max_examples=40)
+@given(problem=problems(), data=st.data())
+def test_exact_is_the_optimum_for_other_laws_of_side_information(problem, data):
+    p, scores = problem
+    side = data.draw(distributions(n=scores.shape[-1], zeros=False))
+    reached = float((Exact()(p, scores, side).laws * scores).sum(axis=0) @ side)
+    assert reached == pytest.approx(programme(p, scores, side), abs=1e-6 * scores.max())
+
+
+def test_uniform_side_information_is_what_is_left_out():
+    scores = RandomScores("gamma", 32).rows(np.arange(4), seeded_table(2))
+    p = np.array([0.5, 0.3, 0.15, 0.05])
+    for solver in SOLVERS:
+        assert solver(p, scores, np.full(32, 1 / 32)).laws == pytest.approx(solver(p, scores).laws, abs=1e-12)
 
 
 @settings(max_examples=40)

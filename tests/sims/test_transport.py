@@ -48,7 +48,7 @@ def the_lowest_scores(patch: pytest.MonkeyPatch) -> None:
 
 
 def plans_not_made_to_fit(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(solvers, "_fitted", lambda p, pi, *rest: Plan(pi * pi.shape[-1], 0.0, *rest))
+    patch.setattr(solvers, "_fitted", lambda p, pi, side, *rest: Plan(pi * pi.shape[-1], 0.0, *rest))
 
 
 def null_mean_forgotten(patch: pytest.MonkeyPatch) -> None:

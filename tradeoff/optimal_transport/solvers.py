@@ -9,6 +9,9 @@ Choosing a solver: `Exact` has the highest gap, and a strength close to the entr
 about as long as a small language model. `Sinkhorn` at the regularisation that its authors use, 0.05, is
 several times faster, and gives up a third of the gap and more than half of the strength. Below 0.02, in the
 log domain, it is slower than `Exact`.
+
+Given more than the key, side information is no longer uniform: a solver couples with any law of it
+(docs/theory/joint-transport.md).
 """
 
 from __future__ import annotations
@@ -33,10 +36,10 @@ class Plan(NamedTuple):
     """An unbiased family of laws.
 
     Attributes:
-        laws: k pi(x, s), [m, k]: column s is the law of the token given s. Columns sum to 1 and rows to
-            k P(x), to rounding.
+        laws: pi(x, s) / w(s), [m, k], w the law of s, usually uniform: column s is the law of the token given
+            s. Columns sum to 1, and their mean under w is P, to rounding.
         marginal_error: of pi before it was made to fit: sum over x of |pi(x, .) - P| plus sum over s of
-            |pi(., s) - 1/k|.
+            |pi(., s) - w(s)|.
         iterations: that the solver took; 0 if it does not iterate.
         converged: whether it stopped because it was done.
     """
@@ -48,7 +51,7 @@ class Plan(NamedTuple):
 
 
 class Solver(Hashable, Protocol):
-    """Couples a law with uniform side information."""
+    """Couples a law with side information."""
 
     @property
     def name(self) -> str:
@@ -62,8 +65,9 @@ class Solver(Hashable, Protocol):
             ValueError: if names cannot tell it.
         """
 
-    def __call__(self, p: np.ndarray, scores: np.ndarray) -> Plan:
-        """The coupling of the law p: [m] with Unif[k] under scores [m, k]. Trusts its caller."""
+    def __call__(self, p: np.ndarray, scores: np.ndarray, side: np.ndarray | None = None) -> Plan:
+        """The coupling of the law p: [m] with the law side: [k], all positive, Unif[k] if None, under scores
+        [m, k]. Trusts its caller."""
 
 
 @dataclass(frozen=True)
@@ -84,19 +88,20 @@ class Exact:
         """The usual one."""
         return ""
 
-    def __call__(self, p: np.ndarray, scores: np.ndarray) -> Plan:
+    def __call__(self, p: np.ndarray, scores: np.ndarray, side: np.ndarray | None = None) -> Plan:
         """See `Solver`."""
         # POT imports every array library that it finds; who never transports need not wait for that.
         import ot
 
         k = scores.shape[-1]
-        pi, log = ot.emd(p, _uniform(k), _cost(scores), numItermax=10_000_000, log=True)
+        law = _uniform(k) if side is None else side
+        pi, log = ot.emd(p, law, _cost(scores), numItermax=10_000_000, log=True)
         if log["warning"] is not None:
             raise RuntimeError(
                 f"transport of {len(p)} tokens to {k} values was not solved ({log['warning']}); use fewer "
                 "of either, or Sinkhorn()"
             )
-        return _fitted(p, pi, 0, True)
+        return _fitted(p, pi, side, 0, True)
 
 
 @dataclass(frozen=True)
@@ -140,7 +145,7 @@ class Sinkhorn:
             raise ValueError(f"solver={self.name!r} that stops so has no name on the command line")
         return f"sinkhorn={written(self.regularisation)}"
 
-    def __call__(self, p: np.ndarray, scores: np.ndarray) -> Plan:
+    def __call__(self, p: np.ndarray, scores: np.ndarray, side: np.ndarray | None = None) -> Plan:
         """See `Solver`."""
         import ot
 
@@ -151,7 +156,7 @@ class Sinkhorn:
         with np.errstate(over="ignore"):
             pi[held], log = ot.sinkhorn(
                 p[held],
-                _uniform(scores.shape[-1]),
+                _uniform(scores.shape[-1]) if side is None else side,
                 _cost(scores[held]),
                 self.regularisation,
                 method="sinkhorn" if self.regularisation >= _SMALLEST_SCALING else "sinkhorn_log",
@@ -161,7 +166,7 @@ class Sinkhorn:
                 log=True,
             )
         converged = bool(log["err"] and log["err"][-1] <= self.tolerance)
-        return _fitted(p, pi, int(log["niter"]) + 1, converged)
+        return _fitted(p, pi, side, int(log["niter"]) + 1, converged)
 
 
 def detection_gap(p: np.ndarray, scores: np.ndarray, plan: Plan) -> float:
@@ -190,20 +195,26 @@ def _cost(scores: np.ndarray) -> np.ndarray:
     return cost / (cost.max() or 1.0)
 
 
-def _fitted(p: np.ndarray, pi: np.ndarray, iterations: int, converged: bool) -> Plan:
+def _fitted(p: np.ndarray, pi: np.ndarray, side: np.ndarray | None, iterations: int, converged: bool) -> Plan:
     """The plan next to `pi` whose marginals are right."""
     k = pi.shape[-1]
     laws = pi * k
-    error = float(np.abs(laws.mean(axis=-1) - p).sum() + np.abs(laws.sum(axis=0) - 1).mean())
+    # What columns sum to: for uniform side information exactly 1, whatever k rounds to.
+    whole = np.ones(k) if side is None else side * k
+    error = float(np.abs(laws.mean(axis=-1) - p).sum() + np.abs(laws.sum(axis=0) - whole).mean())
     # Nowhere too much, first; then what is missing everywhere, in proportion.
     rows = laws.mean(axis=-1)
     laws *= np.minimum(np.divide(p, rows, out=np.ones_like(p), where=rows > 0), 1.0)[:, None]
     columns = laws.sum(axis=0)
-    laws *= np.minimum(1 / np.maximum(columns, 1e-300), 1.0)
-    lacking, open_share = p - laws.mean(axis=-1), 1 - laws.sum(axis=0)
+    laws *= np.minimum(whole / np.maximum(columns, 1e-300), 1.0)
+    lacking, open_share = p - laws.mean(axis=-1), whole - laws.sum(axis=0)
     total = float(np.maximum(lacking, 0.0).sum())
     if total > 0:
         laws += np.outer(np.maximum(lacking, 0.0) / total, np.maximum(open_share, 0.0))
+    if side is not None:
+        # Rounding errors of the plan are large beside a small mass of s, and are nothing once weighed by it.
+        columns = laws.sum(axis=0)
+        laws = np.where(columns > 0, laws / np.where(columns > 0, columns, 1.0), p[:, None])
     return Plan(laws, error, iterations, converged)
 
 
