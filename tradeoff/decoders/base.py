@@ -17,7 +17,9 @@ __all__ = [
     "Decoder",
     "DegenerateDecoder",
     "FiniteDecoder",
+    "PosteriorDecoder",
     "draw_antithetic",
+    "has_posterior",
     "is_degenerate",
     "shares_randomness",
 ]
@@ -178,6 +180,24 @@ class FiniteDecoder(Decoder, Protocol):
 
     def every(self) -> Any:
         """All of them, as a batch [values]."""
+
+
+@runtime_checkable
+class _CouplesAfter(Protocol):
+    # Apart from `Decoder`, as a check at run time asks for everything, and a spelling need not exist.
+
+    def coupled_after(self, q: Array, token: Array, target: Array, zeta: Any) -> Array:
+        """The law, given zeta, of what is emitted where S(q, zeta) gave `token`: given the token alone, it is
+        `target`. Laws [rows, n], token ids [rows], zeta of the rows -> [rows, n]."""
+
+
+class PosteriorDecoder(_CouplesAfter, Decoder, Protocol):
+    """A decoder that can couple one more law with what a token that it gave leaves open of zeta."""
+
+
+def has_posterior(decoder: Decoder) -> TypeGuard[PosteriorDecoder]:
+    """Whether `decoder` couples after a draw, unbiased."""
+    return decoder.unbiased and isinstance(decoder, _CouplesAfter)
 
 
 def is_degenerate(decoder: Decoder) -> TypeGuard[DegenerateDecoder]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple
@@ -14,6 +14,7 @@ from tradeoff._arrays import Array, like, namespace, on_host, to_numpy
 from tradeoff.decoders.base import BaseDecoder
 from tradeoff.decoders.sources import Source
 from tradeoff.keyed import Kind, Prf
+from tradeoff.laws import at
 from tradeoff.optimal_transport import (
     Exact,
     Plan,
@@ -41,8 +42,13 @@ _Kind = Callable[[str], float]
 _NEGLIGIBLE = 2.0**-20
 #: Values of side information of a watermark that a record names.
 _MOST_NAMED = 1024
-#: Plans remembered: curves and simulations ask for the same few laws again and again.
-_PLANS = 8
+#: Plans remembered, and how many more of those that take little memory: curves and simulations ask for the
+#: same few laws again and again, and to verify a draft takes the plan that it was drawn from.
+_PLANS, _SMALL_PLANS = 8, 64
+#: Numbers of a small plan: half a megabyte.
+_SMALL = 1 << 16
+#: Posteriors of s below this, relative to the uniform law, are rounding errors of a plan.
+_IMPOSSIBLE = 2.0**-40
 
 
 class TransportWarning(UserWarning):
@@ -162,7 +168,7 @@ class Transport(BaseDecoder):
         return SideInformation(source.side_information(self.scores.k), source.table(self.seed))
 
     def take(self, zeta: SideInformation, rows: Array) -> SideInformation:
-        """Theirs, under the same table."""
+        """Theirs, under the same table; booleans do for integers."""
         return zeta._replace(s=zeta.s[rows])
 
     def antithetic(self, zeta: SideInformation) -> SideInformation:
@@ -194,17 +200,43 @@ class Transport(BaseDecoder):
         of_row = np.arange(rows.shape[0]).reshape(p.shape[:-1])
         of_row, side = (np.broadcast_to(a, batch).ravel() for a in (of_row, side))
         head = np.empty((len(side), tokens.shape[1]))
-        # Many seeds of one law share its plan.
-        group = _groups(tokens, mass)[of_row]
-        for here in np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1]):
-            if len(here):
-                row = int(of_row[here[0]])
-                head[here] = self._at(tokens[row], mass[row], side[here], zeta.table)
-        law = xp.asarray(xp.reshape(xp.broadcast_to(p, (*batch, n)), (-1, n)), copy=True)
-        law[like(np.arange(len(side))[:, None], p), like(tokens[of_row], p)] = xp.astype(
-            like(head, p), p.dtype
-        )
+        for here in _alike(_groups(tokens, mass)[of_row]):
+            row = int(of_row[here[0]])
+            head[here] = self._at(tokens[row], mass[row], side[here], zeta.table)
+        law = _with_heads(xp.reshape(xp.broadcast_to(p, (*batch, n)), (-1, n)), tokens[of_row], head)
         return xp.reshape(law, (*batch, n))
+
+    def coupled_after(self, q: Array, token: Array, target: Array, zeta: SideInformation) -> Array:
+        """The law, given s, of what is emitted where S(q, s) gave `token`: given the token alone, `target`.
+
+        Given the token, s has the posterior law S(q, s)_token / (k q_token); the head of `target` is
+        transported to that, as that of P is to the uniform law. Its mean over the posterior is `target`, with
+        any solver and any head (docs/theory/joint-transport.md). Where s was impossible, it is `target`.
+
+        Args:
+            q: [rows, n].
+            token: [rows] ids, of positive probability. It has a place in the head.
+            target: [rows, n].
+            zeta: of the rows.
+
+        Returns:
+            [rows, n], of target's type.
+        """
+        side, drawn = to_numpy(zeta.s), to_numpy(token).astype(np.int64)
+        of_draw = self._heads(q)
+        tokens, mass = self._heads(target)
+        absent = ~(tokens == drawn[:, None]).any(axis=-1)
+        tokens[absent, 0] = drawn[absent]
+        mass[absent, 0] = to_numpy(at(target, token))[absent]
+        head = np.empty(mass.shape)
+        # By the token first: of one pair of laws, all else is then the same.
+        for alike in _alike(np.unique(drawn, return_inverse=True)[1]):
+            parts = (tokens[alike], mass[alike], *(part[alike] for part in of_draw))
+            for here in _alike(_groups(*parts)):
+                ids, wanted, draft_ids, draft_mass = (part[here[0]] for part in parts)
+                posterior = self._posterior(draft_ids, draft_mass, int(drawn[alike[0]]), zeta.table)
+                head[alike[here]] = self._at(ids, wanted, side[alike[here]], zeta.table, posterior)
+        return _with_heads(target, tokens, head)
 
     def _heads(self, rows: Array) -> tuple[np.ndarray, np.ndarray]:
         """The most probable tokens of every row, the least probable of them first, and their probabilities:
@@ -228,23 +260,45 @@ class Transport(BaseDecoder):
         order = np.argsort(mass, axis=-1, kind="stable")
         return np.take_along_axis(tokens, order, -1), np.take_along_axis(mass, order, -1).astype(np.float64)
 
-    def _at(self, tokens: np.ndarray, mass: np.ndarray, side: np.ndarray, table: Prf) -> np.ndarray:
-        """What P_s gives the tokens of a head, for many s: [len(side), m]."""
+    def _posterior(self, tokens: np.ndarray, mass: np.ndarray, token: int, table: Prf) -> np.ndarray | None:
+        """The law of s given that S(q, s) gave `token`, q of this head: [k], or None if it is uniform."""
+        kept = mass >= _NEGLIGIBLE
+        place = np.flatnonzero(tokens[kept] == token)
+        # The tail is drawn whatever s is, and so is a head of one token.
+        if not len(place) or np.count_nonzero(kept) < 2:
+            return None
+        row = self._plan(tokens[kept], mass[kept], table).laws[place[0]]
+        row = np.where(row > _IMPOSSIBLE * row.mean(), row, 0.0)
+        return row / row.sum()
+
+    def _at(
+        self,
+        tokens: np.ndarray,
+        mass: np.ndarray,
+        side: np.ndarray,
+        table: Prf,
+        posterior: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """What P_s gives the tokens of a head, for many s of a law, uniform if None: [len(side), m]."""
         kept = mass >= _NEGLIGIBLE
         law = np.broadcast_to(mass, (len(side), len(mass))).copy()
         # A one-token support has nothing to couple.
         if np.count_nonzero(kept) < 2:
             return law
-        laws = self._plan(tokens[kept], mass[kept], table).laws[:, side].T
+        laws = self._plan(tokens[kept], mass[kept], table, posterior).laws[:, side].T
         if self.tilt:
             laws = tilted(laws, remembered_rows(self.scores, table)(tokens[kept])[:, side].T, self.tilt)
         law[:, kept] = mass[kept].sum() * laws
         return law
 
-    def _plan(self, tokens: np.ndarray, mass: np.ndarray, table: Prf) -> Plan:
-        """The coupling of the law of the head, given that the token is in it."""
+    def _plan(
+        self, tokens: np.ndarray, mass: np.ndarray, table: Prf, posterior: np.ndarray | None = None
+    ) -> Plan:
+        """The coupling of the law of the head, given that the token is in it, with s, uniform if None."""
         law = mass / mass.sum()
-        return _solved(self.solver, self.scores, table, tokens.tobytes(), law.tobytes())
+        solved = _solved if len(law) * self.scores.k > _SMALL else _solved_small
+        side = None if posterior is None else posterior.tobytes()
+        return solved(self.solver, self.scores, table, tokens.tobytes(), law.tobytes(), side)
 
 
 def tilted(laws: np.ndarray, scores: np.ndarray, tilt: float) -> np.ndarray:
@@ -256,12 +310,29 @@ def tilted(laws: np.ndarray, scores: np.ndarray, tilt: float) -> np.ndarray:
     return weights / weights.sum(axis=-1, keepdims=True)
 
 
-def _groups(tokens: np.ndarray, mass: np.ndarray) -> np.ndarray:
-    """Numbers of the rows, [rows], equal for equal rows."""
-    if bool((mass == mass[:1]).all()) and bool((tokens == tokens[:1]).all()):
-        return np.zeros(len(mass), dtype=np.int64)
-    both = np.concatenate([tokens, mass.view(np.int64)], axis=-1)
-    return np.unique(both, axis=0, return_inverse=True)[1].ravel()
+def _groups(*columns: np.ndarray) -> np.ndarray:
+    """Numbers of the rows of columns [rows, m] of 64 bits, [rows], equal for equal rows."""
+    if all(bool((column == column[:1]).all()) for column in columns):
+        return np.zeros(len(columns[0]), dtype=np.int64)
+    together = np.concatenate([column.view(np.int64) for column in columns], axis=-1)
+    return np.unique(together, axis=0, return_inverse=True)[1].ravel()
+
+
+def _alike(group: np.ndarray) -> Iterator[np.ndarray]:
+    """The places of every group, of numbers [rows]: many seeds of one law share its plan."""
+    for here in np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1]):
+        if len(here):
+            yield here
+
+
+def _with_heads(laws: Array, tokens: np.ndarray, head: np.ndarray) -> Array:
+    """Laws [rows, n] that give tokens [rows, m] the probabilities head [rows, m]."""
+    xp = namespace(laws)
+    law = xp.asarray(laws, copy=True)
+    law[like(np.arange(len(head))[:, None], laws), like(tokens, laws)] = xp.astype(
+        like(head, laws), laws.dtype
+    )
+    return law
 
 
 #: Settings that names of all transport watermarks may go on with: their kinds, and values to go by.
@@ -324,10 +395,18 @@ def convert(name: str, value: str, example: str, kind: _Kind = int) -> Any:
         raise ValueError(f"{name}={value!r} must be a {what}, as {example}") from None
 
 
-@lru_cache(maxsize=_PLANS)
-def _solved(solver: Solver, scores: Scores, table: Prf, tokens: bytes, law: bytes) -> Plan:
+def _solve(solver: Solver, scores: Scores, table: Prf, tokens: bytes, law: bytes, side: bytes | None) -> Plan:
     p = np.frombuffer(law)
-    plan = solver(p, remembered_rows(scores, table)(np.frombuffer(tokens, dtype=np.int64)))
+    rows = remembered_rows(scores, table)(np.frombuffer(tokens, dtype=np.int64))
+    if side is None:
+        plan = solver(p, rows)
+    else:
+        posterior = np.frombuffer(side)
+        possible = posterior > 0
+        plan = solver(p, rows[:, possible], posterior[possible])
+        laws = np.repeat(p[:, None], scores.k, axis=-1)
+        laws[:, possible] = plan.laws
+        plan = plan._replace(laws=laws)
     if not plan.converged:
         warnings.warn(
             f"transport by {solver.name} of {len(p)} tokens to {scores.k} values stopped after "
@@ -337,3 +416,7 @@ def _solved(solver: Solver, scores: Scores, table: Prf, tokens: bytes, law: byte
             stacklevel=2,
         )
     return plan
+
+
+_solved = lru_cache(maxsize=_PLANS)(_solve)
+_solved_small = lru_cache(maxsize=_SMALL_PLANS)(_solve)

@@ -1,5 +1,6 @@
 """Draft and verify: the rules by which a token is drafted, accepted and replaced."""
 
+from tradeoff.kernels.joint_transport import JointTransport
 from tradeoff.kernels.keyed_randomness import KeyedRandomness
 from tradeoff.kernels.method import (
     JOINT,
@@ -47,6 +48,7 @@ __all__ = [
     "Detection",
     "JointRace",
     "JointRaceTree",
+    "JointTransport",
     "KeepEfficiency",
     "KeepStrength",
     "KeyedRandomness",

@@ -12,9 +12,11 @@ Every method preserves the law of the target. With a = min(1, P/Q), t = min E/Q 
     Algorithm 1       S(Q, z_D)     G(z_R) < a        S((P-Q)_+, z_T)         S(P, z_T)   1 - TV
     single key        argmin E/Q    G(z_R) < a        argmin (E-tQ)/(P-Q)_+   argmin E/P  1 - TV
     one race          argmin E/Q    1 - e^-t < a      argmin (E-tQ)/(P-Q)_+   argmin E/P  1 - TV
+    joint transport   S(Q, z)       coin < T_z(j)     T_z, but for j          S(P, z)     1 - TV
 
-The first five are the paper's (sections 2 and 4.1), the last two and trees this project's. Derivations:
-docs/theory/trade-off.md (strengths, Theorem 4.1) and docs/theory/one-race.md.
+The first five are the paper's (sections 2 and 4.1), the others and trees this project's. T_z is the transport
+of a on the draft token j and (1-a) (P-Q)_+ on the others to the posterior of z given j. Derivations:
+docs/theory/trade-off.md (strengths, Theorem 4.1), docs/theory/one-race.md, docs/theory/joint-transport.md.
 """
 
 from __future__ import annotations

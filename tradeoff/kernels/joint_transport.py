@@ -1,0 +1,114 @@
+"""Posterior transport: SimplexWater and HeavyWater under speculation with one key, at full efficiency.
+
+Given the draft token, side information has a posterior law; what is emitted is transported to that. Exact for
+every pair of laws, and read as text without speculation is (docs/theory/joint-transport.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, final
+
+from tradeoff._arrays import Array, namespace
+from tradeoff.decoders import Decoder, PosteriorDecoder, has_posterior, one_hot
+from tradeoff.kernels.method import Coin, Columns, Detection, Method, drawn, register_method
+from tradeoff.kernels.randomness import Randomness
+from tradeoff.keyed import Stream
+from tradeoff.laws import at, categorical, draft_acceptance, residual
+
+__all__ = ["JointTransport"]
+
+
+class _Emission(NamedTuple):
+    """What is emitted given the draft token and side information.
+
+    Attributes:
+        open: where the draft token may be rejected at all, [...] booleans, true in `rows` places.
+        kept: how much of the law there is the draft token, [rows].
+        others: the rest of that law, [rows, n], 0 at the draft token.
+    """
+
+    open: Array
+    kept: Array
+    others: Array
+
+
+def _emission(method: Method, p: Array, q: Array, draft: Array, randomness: Randomness) -> _Emission:
+    xp = namespace(p)
+    a = draft_acceptance(p, q, draft)
+    open_ = a < 1
+    token, target, law = draft[open_], xp.astype(p[open_], xp.float64), xp.astype(q[open_], xp.float64)
+    mass = draft_acceptance(target, law, token)[:, None]
+    point = one_hot(token, target)
+    wanted = mass * point + (1 - mass) * residual(target, law)
+    decoder = _posterior(method.decoder)
+    zeta = decoder.take(randomness.zeta(Stream.SHARED, decoder), open_)
+    # The draft law as it was drawn from: its plan is remembered.
+    emitted = decoder.coupled_after(q[open_], token, wanted, zeta)
+    return _Emission(open_, at(emitted, token), emitted * (1 - point))
+
+
+def _accepts(method: Method, p: Array, q: Array, draft: Array, randomness: Randomness) -> Array:
+    uniform = randomness.uniform()
+    open_, kept, others = _emission(method, p, q, draft, randomness)
+    rest = namespace(others).sum(others, axis=-1)
+    accepted = ~open_
+    # The product may round to `kept` where nothing else is left.
+    accepted[open_] = (uniform[open_] * (kept + rest) < kept) | (rest == 0)
+    return accepted
+
+
+def _replaces(method: Method, p: Array, q: Array, draft: Array, randomness: Randomness) -> Array:
+    uniform = randomness.uniform()
+    open_, _, others = _emission(method, p, q, draft, randomness)
+    token = namespace(draft).asarray(draft, copy=True)
+    token[open_] = categorical(others, uniform[open_])
+    return token
+
+
+def _posterior(decoder: Decoder) -> PosteriorDecoder:
+    """`decoder`, if it couples after a draw.
+
+    Raises:
+        ValueError: otherwise.
+    """
+    if has_posterior(decoder):
+        return decoder
+    if decoder.unbiased:
+        raise ValueError(
+            f"decoder={decoder.name!r} has no transport to the posterior of its zeta; joint-transport needs "
+            "SimplexWater or HeavyWater (algorithm-1 works with any decoder)"
+        )
+    raise ValueError(
+        f"decoder={decoder.name!r} is biased: its drafts do not have the law Q, which no posterior makes "
+        "up for; joint-transport needs SimplexWater or HeavyWater without tilt (or use algorithm-1)"
+    )
+
+
+@final
+@register_method
+@dataclass(frozen=True)
+class JointTransport(Method):
+    """One stream for draft, acceptance and replacement: all that is emitted is transported to what the draft
+    token leaves open of side information (SimplexWater and HeavyWater, without tilt).
+
+    Given s the draft is accepted with a probability of its own, in the mean a; what replaces it is coupled
+    with s too, and of law (P-Q)_+ in the mean. Both draws are truly random.
+
+    Raises:
+        ValueError: for another watermark.
+    """
+
+    name = "joint-transport"
+    joint = True
+    full_efficiency = True
+    columns = Columns(drawn(Stream.SHARED), _accepts, _replaces, drawn(Stream.SHARED))
+    detection = Detection(Stream.SHARED, Stream.SHARED, Stream.SHARED, Coin.RANDOM)
+    carried = "simplexwater and heavywater without tilt only"
+
+    def __post_init__(self) -> None:
+        _posterior(self.decoder)
+
+    @classmethod
+    def carries(cls, decoder: Decoder) -> bool:
+        return has_posterior(decoder)
