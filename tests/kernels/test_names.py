@@ -7,7 +7,7 @@ import pytest
 
 from tests.helpers.methods import SPECULATIVE, spread
 from tests.helpers.support import P, Q
-from tradeoff.decoders import GumbelMax, Identity, SynthID, parse_decoder
+from tradeoff.decoders import GumbelMax, Identity, SynthID, heavy_water, parse_decoder
 from tradeoff.kernels import METHODS, make_method
 from tradeoff.kernels.randomness import SimulatedRandomness
 from tradeoff.keyed.prf import Stream
@@ -22,6 +22,7 @@ from tradeoff.keyed.prf import Stream
         ("keep-efficiency", "random"),
         ("two-keys", "random"),
         ("algorithm-1", "keyed"),
+        ("joint-transport", "random"),
         ("single-key", "keyed"),
         ("one-race", "winning time"),
         ("one-race-tree", "winning time"),
@@ -41,6 +42,7 @@ def test_make_method_knows_all_methods() -> None:
         "keep-efficiency",
         "two-keys",
         "algorithm-1",
+        "joint-transport",
         "single-key",
         "one-race",
         "one-race-tree",
@@ -48,7 +50,7 @@ def test_make_method_knows_all_methods() -> None:
         "joint-race-tree",
     ]
     for name in METHODS:
-        decoder = Identity() if name == "standard" else GumbelMax()
+        decoder = {"standard": Identity(), "joint-transport": heavy_water()}.get(name, GumbelMax())
         assert make_method(name, decoder).name == name
     assert make_method("one-race-tree", GumbelMax(), 4).width == 4
     assert make_method("one-race-tree", GumbelMax(), 64).width == 64
@@ -86,6 +88,9 @@ def test_joint_is_the_method_whose_text_reads_best() -> None:
         ("gumbel", 3, "joint-race-tree"),
         ("none", None, "standard"),
         ("synthid:inf", None, "algorithm-1"),
+        ("simplexwater:10", None, "joint-transport"),
+        ("heavywater:lognormal,sinkhorn=0.05", 1, "joint-transport"),
+        ("heavywater:lognormal,tilt=1.5", None, "algorithm-1"),
         ("completed:simplexwater:3", None, "algorithm-1"),
         ("completed:heavywater", None, "algorithm-1"),
     ]:

@@ -11,7 +11,8 @@ from typing import NamedTuple, final
 
 from tradeoff._arrays import Array, namespace
 from tradeoff.decoders import Decoder, PosteriorDecoder, has_posterior, one_hot
-from tradeoff.kernels.method import Coin, Columns, Detection, Method, drawn, register_method
+from tradeoff.kernels.method import Method, register_method
+from tradeoff.kernels.methods import KeepStrength
 from tradeoff.kernels.randomness import Randomness
 from tradeoff.keyed import Stream
 from tradeoff.laws import at, categorical, draft_acceptance, residual
@@ -102,8 +103,8 @@ class JointTransport(Method):
     name = "joint-transport"
     joint = True
     full_efficiency = True
-    columns = Columns(drawn(Stream.SHARED), _accepts, _replaces, drawn(Stream.SHARED))
-    detection = Detection(Stream.SHARED, Stream.SHARED, Stream.SHARED, Coin.RANDOM)
+    columns = KeepStrength.columns._replace(accept=_accepts, replace=_replaces)
+    detection = KeepStrength.detection
     carried = "simplexwater and heavywater without tilt only"
 
     def __post_init__(self) -> None:
