@@ -150,6 +150,12 @@ def test_a_rejected_draft_is_replaced_by_the_residual_whatever_it_was():
     assert law.sum(axis=0) == pytest.approx(Q[:, None] * (a * np.eye(10) + (1 - a) * excess(P, Q)), abs=1e-12)
 
 
+def test_a_point_mass_draft_is_no_speculation():
+    decoder = heavy_water(k=16)
+    law, _ = enumerated(JointTransport(decoder), P, np.eye(10)[4])
+    assert law.sum(axis=1) == pytest.approx(decoder(P, decoder.every()) / 16, abs=1e-12)
+
+
 def against_the_uniform_law(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Transport, "_posterior", lambda *_: None)
 
