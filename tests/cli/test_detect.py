@@ -22,8 +22,8 @@ from tests.helpers.detecting import (
     tournament,
     without_tokenizer,
 )
-from tradeoff.decoders import parse_decoder
-from tradeoff.detection import Aaronson, Evidence, SumOfKeys, WeightedMeanBits, default_detector
+from tradeoff.decoders import SimplexScores, parse_decoder
+from tradeoff.detection import Aaronson, Evidence, SimplexSum, SumOfKeys, WeightedMeanBits, default_detector
 from tradeoff.kernels import METHODS, make_method
 from tradeoff.keyed.keys import Key
 from tradeoff.keyed.philox import VllmPhilox
@@ -47,8 +47,13 @@ def test_default_detector_of_every_method(name: str) -> None:
         return
     two = name in ("two-keys", "algorithm-1")
     stream = Stream.DRAFT if name == "keep-efficiency" else Stream.SHARED
-    gumbel = default_detector(make_method(name, parse_decoder("gumbel")))
-    assert gumbel == (SumOfKeys() if two else Aaronson(stream))
+    if METHODS[name].carries(parse_decoder("gumbel")):
+        gumbel = default_detector(make_method(name, parse_decoder("gumbel")))
+        assert gumbel == (SumOfKeys() if two else Aaronson(stream))
+    if METHODS[name].carries(parse_decoder("simplexwater:4")):
+        streams = (Stream.DRAFT, Stream.TARGET) if two else (stream,)
+        simplex = default_detector(make_method(name, parse_decoder("simplexwater:4")))
+        assert simplex == SimplexSum(SimplexScores(4), streams)
     if METHODS[name].carries(parse_decoder("synthid:inf")):
         streams = (Stream.DRAFT, Stream.TARGET) if two else (stream,)
         for watermark, rounds in (("synthid:7", 7), ("synthid:inf", 30)):
