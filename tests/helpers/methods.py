@@ -11,6 +11,7 @@ from tradeoff.kernels import (
     Algorithm1,
     JointRace,
     JointRaceTree,
+    JointTransport,
     KeepEfficiency,
     KeepStrength,
     Method,
@@ -52,6 +53,7 @@ SPECULATIVE: list[Method] = [
     JointRaceTree(width=1),
     JointRaceTree(width=2),
     JointRaceTree(width=3),
+    JointTransport(simplex_water(3)),
 ]
 
 

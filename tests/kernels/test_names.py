@@ -42,12 +42,12 @@ def test_make_method_knows_all_methods() -> None:
         "keep-efficiency",
         "two-keys",
         "algorithm-1",
-        "joint-transport",
         "single-key",
         "one-race",
         "one-race-tree",
         "joint-race",
         "joint-race-tree",
+        "joint-transport",
     ]
     for name in METHODS:
         decoder = {"standard": Identity(), "joint-transport": heavy_water()}.get(name, GumbelMax())

@@ -1,6 +1,5 @@
 """Draft and verify: the rules by which a token is drafted, accepted and replaced."""
 
-from tradeoff.kernels.joint_transport import JointTransport
 from tradeoff.kernels.keyed_randomness import KeyedRandomness
 from tradeoff.kernels.method import (
     JOINT,
@@ -36,6 +35,7 @@ from tradeoff.kernels.race_methods import (
 )
 from tradeoff.kernels.race_tree import TreeVerdict
 from tradeoff.kernels.randomness import Randomness, SimulatedRandomness, open_uniform
+from tradeoff.kernels.transport_method import JointTransport
 
 __all__ = [
     "JOINT",

@@ -13,13 +13,14 @@ import torch
 
 from tests.helpers.methods import SHORT_SYNTHID, describe
 from tests.helpers.support import ALPHA, assert_within, chi_square_p
-from tradeoff.decoders import Completed, GumbelMax
+from tradeoff.decoders import Completed, GumbelMax, simplex_water
 from tradeoff.kernels import (
     METHODS,
     Algorithm1,
     Basic,
     JointRace,
     JointRaceTree,
+    JointTransport,
     KeepEfficiency,
     KeepStrength,
     KeyedRandomness,
@@ -58,6 +59,7 @@ CASES: list[Method] = [
     JointRace(),
     JointRaceTree(width=2),
     JointRaceTree(width=3),
+    JointTransport(simplex_water(3)),
 ]
 
 

@@ -36,8 +36,8 @@ from tradeoff.kernels import (
     OneRaceTree,
     SingleKey,
     TwoKeys,
-    one_race_tree,
 )
+from tradeoff.kernels.race_tree import one_race_tree
 from tradeoff.keyed.keys import Key
 from tradeoff.keyed.prf import Prf, Stream
 from tradeoff.laws import acceptance_probability, entropy, excess, overlap
