@@ -59,6 +59,14 @@ if TYPE_CHECKING:
     )
     from tradeoff.detection.forecast import Forecast, power, probabilities_of_entropy
     from tradeoff.detection.growth import growth_of_classes, growth_of_stakes
+    from tradeoff.detection.race_scores import (
+        RaceScoreLaw,
+        expected_race_score,
+        hypoexponential_score,
+        predicted_power,
+        race_score_law,
+        race_score_variance,
+    )
     from tradeoff.detection.with_models.draft_aware import (
         Anchored,
         AnchorReading,
@@ -96,6 +104,7 @@ __all__ = [
     "Oracle",
     "RaceBets",
     "RacePrior",
+    "RaceScoreLaw",
     "RankRatio",
     "Rate",
     "Readings",
@@ -124,6 +133,7 @@ __all__ = [
     "detect",
     "detector_called",
     "detector_of",
+    "expected_race_score",
     "exponential_scores",
     "fit_bayes",
     "fit_eps",
@@ -131,13 +141,17 @@ __all__ = [
     "growth_of_classes",
     "growth_of_stakes",
     "hit_log_bets",
+    "hypoexponential_score",
     "load_bayes",
     "log_e_values",
     "of_e_values",
     "power",
+    "predicted_power",
     "probabilities_of_entropy",
     "race_after_miss",
     "race_log_bets",
+    "race_score_law",
+    "race_score_variance",
     "rank_log_bets",
     "rate",
     "register_detector",
@@ -175,6 +189,14 @@ _HOMES = {
     "detection.growth": (
         "growth_of_classes",
         "growth_of_stakes",
+    ),
+    "detection.race_scores": (
+        "RaceScoreLaw",
+        "expected_race_score",
+        "hypoexponential_score",
+        "predicted_power",
+        "race_score_law",
+        "race_score_variance",
     ),
     "detection.with_models.draft_aware": (
         "AnchorReading",
