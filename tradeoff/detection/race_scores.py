@@ -57,7 +57,7 @@ def hypoexponential_score(first: _Array | float, second: _Array | float) -> _Arr
     first, second = np.broadcast_arrays(np.asarray(first, float), np.asarray(second, float))
     if not ((first >= 0) & (second >= 0) & (first + second > 0)).all():
         raise ValueError("first and second must be means >= 0, one of them above 0; pass probabilities")
-    return sum_moments(first, second, 1)[0]
+    return sum_moments(first.ravel(), second.ravel(), 1)[0].reshape(first.shape)
 
 
 def expected_race_score(
