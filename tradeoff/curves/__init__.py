@@ -30,6 +30,15 @@ if TYPE_CHECKING:
     from tradeoff.curves.monte_carlo import DEFAULT_SEEDS, check_seeds, simulate
     from tradeoff.curves.pairs import ExactPairs, SampledPairs, sample_pairs
     from tradeoff.curves.planes import Planes, planes_table
+    from tradeoff.curves.race_limit import (
+        PRICES,
+        RaceLimit,
+        RaceLimitCurve,
+        race_limit,
+        race_limit_curve,
+        threshold_rule_score,
+    )
+    from tradeoff.curves.race_transport import RacePair, race_potentials
     from tradeoff.curves.setting import Setting
     from tradeoff.curves.splicing import GoogleEntropy, HuEntropy, spliced_law
     from tradeoff.decoders import race_coupling, race_diagonal
@@ -39,6 +48,7 @@ __all__ = [
     "DEFAULT_SEEDS",
     "PAPER_P",
     "PAPER_Q",
+    "PRICES",
     "AveragedPlane",
     "Curve",
     "ExactPairs",
@@ -47,6 +57,9 @@ __all__ = [
     "LinearEfficiency",
     "OperatingPoint",
     "Planes",
+    "RaceLimit",
+    "RaceLimitCurve",
+    "RacePair",
     "SampledPairs",
     "Setting",
     "average_plane",
@@ -68,12 +81,16 @@ __all__ = [
     "plot_curves",
     "race_coupling",
     "race_diagonal",
+    "race_limit",
+    "race_limit_curve",
+    "race_potentials",
     "sample_pairs",
     "sampling_efficiency",
     "simulate",
     "spliced_law",
     "strongest",
     "style_axes",
+    "threshold_rule_score",
     "watermark_strength",
 ]
 
@@ -131,6 +148,18 @@ _HOMES = {
     "curves.planes": (
         "Planes",
         "planes_table",
+    ),
+    "curves.race_limit": (
+        "PRICES",
+        "RaceLimit",
+        "RaceLimitCurve",
+        "race_limit",
+        "race_limit_curve",
+        "threshold_rule_score",
+    ),
+    "curves.race_transport": (
+        "RacePair",
+        "race_potentials",
     ),
     "curves.setting": ("Setting",),
     "curves.splicing": (
