@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tradeoff.curves.monte_carlo import DEFAULT_SEEDS, check_seeds, simulate
     from tradeoff.curves.pairs import ExactPairs, SampledPairs, sample_pairs
     from tradeoff.curves.planes import Planes, planes_table
-    from tradeoff.curves.race_limit import (
+    from tradeoff.curves.race_limits import (
         PRICES,
         RaceLimit,
         RaceLimitCurve,
@@ -149,7 +149,7 @@ _HOMES = {
         "Planes",
         "planes_table",
     ),
-    "curves.race_limit": (
+    "curves.race_limits": (
         "PRICES",
         "RaceLimit",
         "RaceLimitCurve",

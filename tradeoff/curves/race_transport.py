@@ -35,6 +35,8 @@ _NODES, _CLOSEST = 128, 1e-12
 _HEAD, _HEAD_MASS, _RATIOS = 96, 5e-3, 64
 #: Nodes over t, and over v = log x, and the range of v; below it, 1 - product is linear in x, above it is 1.
 _TIMES, _LEVELS, _LOWEST, _HIGHEST = 32, 192, -12.0, 4.0
+#: How far a potential may move at one price.
+_REACH = 6.0
 #: Stands for the C of a token that is never emitted, where arithmetic needs a number.
 _LEAST_C = 1e-30
 #: Least 1 - C x of which a logarithm has a derivative.
@@ -86,23 +88,24 @@ class RacePair:
     def joint_score(self) -> float:
         """E s of the joint race: its formula in docs/theory/race-limit.md, exact."""
         p, q = self.p[self.over], self.q[self.over]
-        return self.under_score + float(p @ _mean_score(p) + (q - p) @ self._replaced_score())
+        return self.under_score + float(p @ _mean_score(p) + (q - p) @ self.replaced_score)
 
-    def _replaced_score(self) -> np.ndarray:
+    @cached_property
+    def replaced_score(self) -> np.ndarray:
         """Mean score of a replacement, for every over-drafted token: [over].
 
         It depends on the token by 1 - a alone, and smoothly on the logarithm of that.
         """
         distance = np.maximum(1 - self.accept[self.over], _CLOSEST)
         if len(distance) <= _NODES:
-            return self._replaced_score_at(distance)
+            return self.replaced_score_at(distance)
         low, high = np.log(distance.min()), np.log(distance.max())
         nodes = np.polynomial.chebyshev.chebpts1(_NODES)
-        values = self._replaced_score_at(np.exp((low + high) / 2 + (high - low) / 2 * nodes))
+        values = self.replaced_score_at(np.exp((low + high) / 2 + (high - low) / 2 * nodes))
         series = np.polynomial.Chebyshev.fit(nodes, values, _NODES - 1, domain=[-1, 1])
         return series((2 * np.log(distance) - low - high) / max(high - low, _CLOSEST))
 
-    def _replaced_score_at(self, distance: np.ndarray) -> np.ndarray:
+    def replaced_score_at(self, distance: np.ndarray) -> np.ndarray:
         rates, rest = self.q[self.under], self.rest
         return np.array([_mean_score_of_two((1 - d) * rates + d * rest, rates) @ rest for d in distance])
 
@@ -188,6 +191,8 @@ def race_potentials(
     share = start - log_c[cell]
     # Probabilities of rare tokens move little with their potentials: in units of these all move alike.
     unit = 1 / np.sqrt(np.maximum(cells.mass, 1e-7))
+    # Adding one number to all potentials changes nothing: bounds keep them within the quadrature's range.
+    reach = np.where(cells.mass > 0, _REACH, 0.0)
     found = []
     for price in prices:
         dual = _Dual(cells, price)
@@ -197,6 +202,7 @@ def race_potentials(
                 log_c / unit,
                 jac=True,
                 method="L-BFGS-B",
+                bounds=np.stack([log_c - reach, log_c + reach], axis=-1) / unit[:, None],
                 options={"maxiter": iterations, "maxcor": 20, "ftol": 1e-10, "gtol": 1e-7},
             )
             log_c = answer.x * unit
