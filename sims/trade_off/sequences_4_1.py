@@ -75,6 +75,7 @@ class _Texts:
     def __init__(self, prf: KeyedPrf, contexts: np.ndarray, masked: np.ndarray, rng: np.random.Generator):
         self._prf, self._contexts, self._masked, self._rng = prf, contexts, masked, rng
         self._drawn: dict[Stream, Any] = {}
+        self._kept: dict[str, np.ndarray] = {}
         self._coin = np.where(masked, open_uniform(rng, masked.shape), prf.coin(contexts))
 
     def zeta(self, stream: Stream, decoder: Decoder) -> Any:
@@ -101,6 +102,10 @@ class _Texts:
     def uniform(self) -> np.ndarray:
         """True randomness."""
         return open_uniform(self._rng, self._masked.shape)
+
+    def kept(self, name: str) -> np.ndarray:
+        """True randomness, the same at every call."""
+        return self._kept.setdefault(name, self.uniform())
 
 
 def run(size: int, seed: int, out: Path) -> list[Row]:

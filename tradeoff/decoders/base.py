@@ -58,6 +58,11 @@ class Decoder(Protocol):
         """Whether P_zeta is nearly a point mass, for nearly all P: of decoders to be completed."""
 
     @property
+    def tournament(self) -> int | None:
+        """m, if S(P, zeta) is the law after m < infinity rounds of a tournament on fair bits (Eq. 3-4), or
+        the point mass on the token that a race draws from that law; None otherwise."""
+
+    @property
     def traces(self) -> frozenset[Hashable]:
         """What a detector can find of it; where two watermarks share some, one is seen as the other."""
 
@@ -115,6 +120,11 @@ class BaseDecoder(ABC):
     def leaves_little(self) -> bool:
         """See `Decoder.leaves_little`."""
         return False
+
+    @property
+    def tournament(self) -> int | None:
+        """See `Decoder.tournament`."""
+        return None
 
     @property
     def traces(self) -> frozenset[Hashable]:

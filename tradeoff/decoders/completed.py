@@ -74,6 +74,11 @@ class Completed(BaseDecoder):
         return self.decoder.unbiased
 
     @property
+    def tournament(self) -> int | None:
+        """That of the decoder."""
+        return self.decoder.tournament
+
+    @property
     def traces(self) -> frozenset[Hashable]:
         """Those of the decoder, and those of a race."""
         return self.decoder.traces | _RACE.traces

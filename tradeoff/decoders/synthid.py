@@ -112,6 +112,11 @@ class SynthID(BitsDecoder):
         return self.rounds >= _MANY_ROUNDS
 
     @property
+    def tournament(self) -> int | None:
+        """m, if it is finite."""
+        return None if self.degenerate else int(self.rounds)
+
+    @property
     def spelling(self) -> str:
         """ "synthid:30", "synthid:inf"."""
         return f"synthid:{'inf' if math.isinf(self.rounds) else int(self.rounds)}"

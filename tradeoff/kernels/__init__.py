@@ -37,6 +37,10 @@ from tradeoff.kernels.race_tree import TreeVerdict
 from tradeoff.kernels.randomness import Randomness, SimulatedRandomness, open_uniform
 from tradeoff.kernels.transport_method import JointTransport
 
+# isort: split
+# Methods stand in the order of their imports: this one behind those of one race.
+from tradeoff.kernels.joint_tournament import JointTournament
+
 __all__ = [
     "JOINT",
     "METHODS",
@@ -48,6 +52,7 @@ __all__ = [
     "Detection",
     "JointRace",
     "JointRaceTree",
+    "JointTournament",
     "JointTransport",
     "KeepEfficiency",
     "KeepStrength",

@@ -45,6 +45,7 @@ class KeyedRandomness:
         # zeta by stream and kind, and the decoder that knows how to take rows of it.
         self._drawn: dict[tuple[Stream, str], tuple[Decoder, Any]] = {}
         self._coin: Array | None = None
+        self._kept: dict[str, Array] = {}
 
     @classmethod
     def of_key(cls, prf: Prf, contexts: np.ndarray, ids: Array) -> KeyedRandomness:
@@ -56,6 +57,12 @@ class KeyedRandomness:
     def uniform(self) -> Array:
         """True random numbers in (0, 1): [rows], new ones at every call."""
         return like(np.array([float(open_uniform(source())) for source in self._sources]), self._ids)
+
+    def kept(self, name: str) -> Array:
+        """True random numbers in (0, 1): [rows], the same at every call with one name."""
+        if name not in self._kept:
+            self._kept[name] = self.uniform()
+        return self._kept[name]
 
     def coin(self) -> Array:
         """The acceptance coin in (0, 1): [rows]."""
@@ -99,6 +106,7 @@ class KeyedRandomness:
         }
         if self._coin is not None:
             part._coin = self._coin[index]
+        part._kept = {name: numbers[index] for name, numbers in self._kept.items()}
         return part
 
     @property

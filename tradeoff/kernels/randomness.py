@@ -28,6 +28,9 @@ class Randomness(Protocol):
     def uniform(self) -> Array:
         """True random numbers in (0, 1): [...]; new ones at every call."""
 
+    def kept(self, name: str) -> Array:
+        """True random numbers in (0, 1): [...]; the same at every call with one name."""
+
 
 class SimulatedRandomness:
     """Independent random numbers in place of pseudorandom ones, as the theory assumes.
@@ -69,6 +72,9 @@ class SimulatedRandomness:
 
     def uniform(self) -> Array:
         return open_uniform(self._true, self._batch)
+
+    def kept(self, name: str) -> Array:
+        return self._once("kept", name, self.uniform)
 
     def _once(self, stream: str, kind: str, make: Any) -> Any:
         if (stream, kind) not in self._drawn:
