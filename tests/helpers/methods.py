@@ -12,6 +12,7 @@ from tradeoff.kernels import (
     JointRace,
     JointRaceTree,
     JointTransport,
+    JointTournament,
     KeepEfficiency,
     KeepStrength,
     Method,
@@ -54,6 +55,8 @@ SPECULATIVE: list[Method] = [
     JointRaceTree(width=2),
     JointRaceTree(width=3),
     JointTransport(simplex_water(3)),
+    JointTournament(SHORT_SYNTHID),
+    JointTournament(Completed(SHORT_SYNTHID), cut=0.12),
 ]
 
 

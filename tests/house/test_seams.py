@@ -29,6 +29,7 @@ CLOSED = {
     "KeepStrength",
     "JointRace",
     "JointRaceTree",
+    "JointTournament",
     "OneRace",
     "OneRaceTree",
     "SingleKey",

@@ -54,7 +54,8 @@ def largest_miss(case: Case, choice: str) -> dict[str, float]:
     miss = dict.fromkeys(("draft", "replacement", "acceptance", "pi", "pi'", "output"), 0.0)
 
     def saw(what: str, off: np.ndarray) -> None:
-        miss[what] = max(miss[what], float(np.abs(off).max()))
+        # Unlike max, which would lose what is no number.
+        miss[what] = float(np.maximum(miss[what], np.abs(off).max()))
 
     saw("draft", drafted.mean(axis=0) - q)
     output = np.minimum(p, q)

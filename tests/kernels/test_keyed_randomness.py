@@ -62,6 +62,16 @@ def test_keyed_numbers_do_not_change_and_uniforms_do() -> None:
         assert torch.equal(values.zeta(Stream.DRAFT, SynthID(3)).word(0), word)
 
 
+def test_kept_numbers_are_true_ones_that_stay() -> None:
+    """One a name and row, the same at every call, from the text's own generator whether masked or not."""
+    values, other = randomness([0, 1, 2, 3]), randomness([0, 1, 2, 3], seed=1)
+    kept = {name: values.kept(name).clone() for name in ("replacement", "acceptance")}
+    values.uniform()
+    assert all(torch.equal(values.kept(name), numbers) for name, numbers in kept.items())
+    assert (kept["replacement"] != kept["acceptance"]).all()
+    assert (kept["replacement"] != other.kept("replacement")).all()
+
+
 def test_a_completed_decoder_reads_the_numbers_of_its_own_and_the_race_of_its_stream() -> None:
     """Two purposes of one stream: bits or side information as without completion, and Gumbel-max's race."""
     values = randomness([0, 1, 2, 3])
@@ -91,6 +101,7 @@ def test_take(prf: Prf | None, part: list[int]) -> None:
         values.zeta(Stream.DRAFT, heavy_water())
         values.coin()
         values.uniform()
+        values.kept("replacement")
     taken = whole.take(np.array(part))
     for stream in (Stream.DRAFT, Stream.TARGET):
         assert torch.equal(taken.zeta(stream, GumbelMax()), alone.zeta(stream, GumbelMax()))
@@ -100,6 +111,8 @@ def test_take(prf: Prf | None, part: list[int]) -> None:
             bits = (values.zeta(stream, SynthID(math.inf)).word(word) for values in (taken, alone))
             assert torch.equal(*bits)
     assert torch.equal(taken.coin(), alone.coin())
+    assert torch.equal(taken.kept("replacement"), alone.kept("replacement"))
+    assert torch.equal(taken.kept("acceptance"), alone.kept("acceptance"))
     assert torch.equal(taken.uniform(), alone.uniform())
 
 

@@ -121,6 +121,9 @@ class Scripted:
     def uniform(self):
         return next(self._uniforms)
 
+    def kept(self, name):
+        return self._coin if name == "acceptance" else 1 - self._coin
+
 
 @dataclass(frozen=True)
 class InverseCdf:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
 from tests.helpers.methods import SPECULATIVE, spread
 from tests.helpers.support import P, Q
-from tradeoff.decoders import GumbelMax, Identity, SynthID, heavy_water, parse_decoder
+from tradeoff.decoders import Completed, GumbelMax, Identity, SynthID, heavy_water, parse_decoder
 from tradeoff.kernels import METHODS, make_method
 from tradeoff.kernels.randomness import SimulatedRandomness
 from tradeoff.keyed.prf import Stream
@@ -28,6 +30,7 @@ from tradeoff.keyed.prf import Stream
         ("one-race-tree", "winning time"),
         ("joint-race", "winning time"),
         ("joint-race-tree", "winning time"),
+        ("joint-tournament", "random"),
     ],
 )
 def test_coins_are_named(name: str, coin: str) -> None:
@@ -48,9 +51,11 @@ def test_make_method_knows_all_methods() -> None:
         "joint-race",
         "joint-race-tree",
         "joint-transport",
+        "joint-tournament",
     ]
+    others = {"standard": Identity(), "joint-transport": heavy_water(), "joint-tournament": SynthID()}
     for name in METHODS:
-        decoder = {"standard": Identity(), "joint-transport": heavy_water()}.get(name, GumbelMax())
+        decoder = others.get(name, GumbelMax())
         assert make_method(name, decoder).name == name
     assert make_method("one-race-tree", GumbelMax(), 4).width == 4
     assert make_method("one-race-tree", GumbelMax(), 64).width == 64
@@ -65,6 +70,10 @@ def test_make_method_knows_all_methods() -> None:
         ("two-keys", Identity(), None, "needs a watermark"),
         ("one-race", SynthID(30), None, "needs Gumbel-max"),
         ("single-key", SynthID(30), None, "algorithm-1 works with any decoder"),
+        ("joint-tournament", SynthID(math.inf), None, "plays no tournament of finitely many rounds"),
+        ("joint-tournament", GumbelMax(), None, "algorithm-1 works with any decoder"),
+        ("joint-tournament", Completed(heavy_water()), None, "needs synthid:M or completed:synthid:M"),
+        ("joint-tournament", SynthID(30), 2, "joint-tournament has one candidate a level"),
         ("one-race", GumbelMax(), 3, "width=3 is for one-race-tree and joint-race-tree"),
         ("one-race-tree", GumbelMax(), 0, "width=0 must be a whole number, at least 1"),
         (
@@ -88,6 +97,8 @@ def test_joint_is_the_method_whose_text_reads_best() -> None:
         ("gumbel", 3, "joint-race-tree"),
         ("none", None, "standard"),
         ("synthid:inf", None, "algorithm-1"),
+        ("synthid:30", None, "joint-tournament"),
+        ("completed:synthid:5", 1, "joint-tournament"),
         ("simplexwater:10", None, "joint-transport"),
         ("heavywater:lognormal,sinkhorn=0.05", 1, "joint-transport"),
         ("heavywater:lognormal,tilt=1.5", None, "algorithm-1"),

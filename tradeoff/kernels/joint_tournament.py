@@ -167,7 +167,9 @@ def _clocks(race: Array, law: Array, draft: Array, residual: Array) -> tuple[Arr
     xp = namespace(race)
     time = at(race, draft) / at(law, draft)
     races = residual > 0
-    clocks = (race - time[:, None] * law) / xp.where(races, residual, xp.ones_like(residual))
+    # A clock that overflows belongs to a token of less than 1e-300, and rings last.
+    with np.errstate(over="ignore"):
+        clocks = (race - time[:, None] * law) / xp.where(races, residual, xp.ones_like(residual))
     return time, xp.where(races, clocks, xp.inf)
 
 

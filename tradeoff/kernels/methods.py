@@ -13,10 +13,13 @@ Every method preserves the law of the target. With a = min(1, P/Q), t = min E/Q 
     single key        argmin E/Q    G(z_R) < a        argmin (E-tQ)/(P-Q)_+   argmin E/P  1 - TV
     one race          argmin E/Q    1 - e^-t < a      argmin (E-tQ)/(P-Q)_+   argmin E/P  1 - TV
     joint transport   S(Q, z)       coin < T_z(j)     T_z, but for j          S(P, z)     1 - TV
+    joint tournament  S(Q, z)       coin < M_z(j, k)  k: D_z((P-Q)_+)         S(P, z)     1 - TV
 
 The first five are the paper's (sections 2 and 4.1), the others and trees this project's. T_z is the transport
-of a on the draft token j and (1-a) (P-Q)_+ on the others to the posterior of z given j. Derivations:
-docs/theory/trade-off.md (strengths, Theorem 4.1), docs/theory/one-race.md, docs/theory/joint-transport.md.
+of a on the draft token j and (1-a) (P-Q)_+ on the others to the posterior of z given j. D_z is the damped
+tournament, M_z a martingale that starts at a and moves with the bits of j and k. Derivations:
+docs/theory/trade-off.md (strengths, Theorem 4.1), docs/theory/one-race.md, docs/theory/joint-transport.md,
+docs/theory/joint-tournament.md.
 """
 
 from __future__ import annotations

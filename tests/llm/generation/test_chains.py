@@ -21,6 +21,7 @@ from tradeoff.kernels import (
     JointRace,
     JointRaceTree,
     JointTransport,
+    JointTournament,
     KeepEfficiency,
     KeepStrength,
     KeyedRandomness,
@@ -60,6 +61,8 @@ CASES: list[Method] = [
     JointRaceTree(width=2),
     JointRaceTree(width=3),
     JointTransport(simplex_water(3)),
+    JointTournament(SHORT_SYNTHID),
+    JointTournament(Completed(SHORT_SYNTHID)),
 ]
 
 
