@@ -197,7 +197,8 @@ def _tournament(law: Array, word: Array, level: int) -> Array:
     xp = namespace(law)
     g = xp.astype((word >> level) & 1, law.dtype)
     # A sum that rounds to just above 1 would make the losers negative.
-    ones_mass = xp.clip(xp.vecdot(law, g), max=1.0)[..., None]
+    ones_mass = xp.vecdot(law, g)
+    ones_mass = xp.minimum(ones_mass, xp.ones_like(ones_mass))[..., None]
     return law * ((1 - ones_mass) + g)
 
 
