@@ -63,10 +63,9 @@ def _damped_by_bits(residual, bits, ones, corrections, damping):
     return residual * np.maximum(1 + damping * (bits - ones + corrections), 0)
 
 
-def _unscaled(p: np.ndarray, now: Steps) -> tuple[np.ndarray, np.ndarray]:
-    p = np.clip(p, 1e-12, 1 - 1e-12)
-    threshold = special.ndtri(p) * np.sqrt(1 + now.good * (1 - now.good) * now.gain**2)
-    return special.ndtr(threshold + now.gain * (1 - now.good)), special.ndtr(threshold - now.gain * now.good)
+def _unscaled(p, now):
+    threshold = special.ndtri(np.clip(p, 1e-12, 1 - 1e-12)) * np.sqrt(1 + now.rise * now.fall)
+    return special.ndtr(np.where(now.happened, threshold + now.rise, threshold - now.fall))
 
 
 def _replacements_bit_without_b(path, layers):
@@ -104,7 +103,7 @@ MUTANTS: dict[str, list[tuple[object, str, Callable]]] = {
         (martingale, "draft_bit", lambda mass: damped_tournament.draft_bit(_after(mass)))
     ],
     "pi' of the laws after the layer": [(martingale, "replacement_bit", _of_laws_after)],
-    "u and d whose mean is not p": [(martingale, "targets", _unscaled)],
+    "u and d whose mean is not p": [(martingale, "target", _unscaled)],
 }
 
 
@@ -288,21 +287,24 @@ def test_a_cut_is_a_probability(cut: float) -> None:
 
 
 def test_where_a_step_goes() -> None:
-    """good u + (1 - good) d = p to the last digit, 0 <= d <= p <= u <= 1, from 1e-12 to 1 - 1e-12."""
-    p = np.concatenate([10.0 ** np.arange(-11, 0), [0.5], 1 - 10.0 ** np.arange(-1, -12, -1)])
-    p, good, gain = np.meshgrid(p, [1e-15, 0.3, 0.5, 0.75, 1 - 1e-15], [0.0, 0.02, 1.0, 30.0])
-    now = Steps(good, good > 0, gain)
-    for up, down in (martingale.targets(p, now), martingale.last_targets(p, good)):
+    """g u + (1 - g) d = p to the last digit and 0 <= d <= p <= u <= 1, for p from 1e-11 to 1 - 1e-11."""
+    p = np.concatenate([10.0 ** np.arange(-11, 0), [0.5], 1 - 10.0 ** np.arange(-1.0, -12.0, -1)])
+    p, good, reach = np.meshgrid(p, [1e-15, 0.3, 0.5, 0.75, 1 - 1e-15], [0.0, 0.02, 1.0, 30.0])
+    for goes in (martingale.target, martingale.last_target):
+        up, down = (
+            goes(p, Steps(good, np.full(p.shape, happened), reach * (1 - good), reach * good))
+            for happened in (True, False)
+        )
         assert (np.abs(good * up + (1 - good) * down - p) < 4e-16).all()
         assert ((down >= 0) & (down <= p + 1e-15) & (p - 1e-15 <= up) & (up <= 1)).all()
-    up, down = martingale.targets(p, now)
-    assert (up - down)[gain > 0.5].min() >= 0
+        assert (up > down)[(reach == 1) & (p > 0.05) & (p < 0.95)].all()
 
 
 def test_a_probability_at_the_edge_stays() -> None:
     """Where p is 0 or 1 no step moves it, and nothing is divided by nothing."""
     start = np.array([0.0, 1e-13, 1.0])
-    moves = Steps(np.full((3, 4), 0.6), np.array([[True, False, True, False]] * 3), np.ones((3, 4)))
+    happened = np.array([[True, False, True, False]] * 3)
+    moves = Steps(np.full((3, 4), 0.6), happened, np.ones((3, 4)), np.ones((3, 4)))
     np.testing.assert_array_equal(martingale.walked(start, moves), start)
 
 

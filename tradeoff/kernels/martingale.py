@@ -15,7 +15,7 @@ from scipy import special
 
 from tradeoff.kernels.damped_tournament import Layers, Path, draft_bit, replacement_bit
 
-__all__ = ["Forecast", "Steps", "expected_mass", "forecast", "last_targets", "steps", "targets", "walked"]
+__all__ = ["Forecast", "Steps", "expected_mass", "forecast", "last_target", "steps", "target", "walked"]
 
 #: Where a mass is looked up: logits of -30, -30 + 1/8, ..., 30.
 _LOGITS = np.linspace(-30.0, 30.0, 481)
@@ -44,16 +44,20 @@ class Forecast(NamedTuple):
 class Steps(NamedTuple):
     """Every step of the probability: [rows, 2 m], the draft token's and the replacement's in turn.
 
+    With g the probability that it goes up, delta how much further the sum of ones is expected to come out
+    then, and V the variance of what is still to come:
+
     Attributes:
-        good: probability that it goes up.
-        happened: whether it does.
-        gain: delta / sqrt(V), how much further the sum of ones is expected to come out if it goes up, in
-            standard deviations of what is still to come; 0 in the last step, behind which nothing is.
+        good: g.
+        happened: whether it goes up.
+        rise: delta (1 - g) / sqrt(V); 0 in the last step, behind which nothing is to come.
+        fall: delta g / sqrt(V); likewise.
     """
 
     good: np.ndarray
     happened: np.ndarray
-    gain: np.ndarray
+    rise: np.ndarray
+    fall: np.ndarray
 
 
 @lru_cache(maxsize=8)
@@ -99,48 +103,42 @@ def steps(path: Path, layers: Layers, tables: Forecast) -> Steps:
         residual.look(tables.variance, left) + moved.look(tables.variance, left),
     )
     variance[:, -1] = np.inf
-    return Steps(
-        np.clip(_in_turn(draft_bit(layers.mass), 1 - replacement_bit(path, layers)), _SURE, 1 - _SURE),
-        _in_turn(layers.bit > 0, path.bit == 0),
-        gain / np.sqrt(variance),
-    )
+    reach = gain / np.sqrt(variance)
+    good = _in_turn(draft_bit(layers.mass), 1 - replacement_bit(path, layers))
+    good = np.clip(good, _SURE, 1 - _SURE)
+    return Steps(good, _in_turn(layers.bit > 0, path.bit == 0), reach * (1 - good), reach * good)
 
 
 def walked(start: np.ndarray, moves: Steps) -> np.ndarray:
     """Where the probability ends, [rows]: its mean given j and k is `start: [rows]`."""
     p, last = start, moves.good.shape[-1] - 1
     for step, now in enumerate(map(Steps, *(part.T for part in moves))):
-        up, down = targets(p, now) if step < last else last_targets(p, now.good)
-        moved = np.where(now.happened, up, down)
+        moved = target(p, now) if step < last else last_target(p, now)
         p = np.where((p > _EDGE) & (p < 1 - _EDGE), moved, p)
     return p
 
 
-def targets(p: np.ndarray, now: Steps) -> tuple[np.ndarray, np.ndarray]:
-    """u and d, where p: [rows] goes in a step: good u + (1 - good) d = p.
+def target(p: np.ndarray, now: Steps) -> np.ndarray:
+    """Where p: [rows] goes in a step: u if it goes up, else d, with g u + (1 - g) d = p.
 
     As if what is still to come were normal: j is accepted where a sum comes out above a threshold, and p is
     the probability of that.
     """
     p = np.minimum(np.maximum(p, _EDGE), 1 - _EDGE)
-    bad = 1 - now.good
-    threshold = special.ndtri(p) * np.sqrt(1 + now.good * bad * now.gain**2)
-    up = special.ndtr(threshold + now.gain * bad)
-    down = special.ndtr(threshold - now.gain * now.good)
-    mean = now.good * up + bad * down
-    # From the side where nothing is lost: 1 - u has all its digits where u is near 1.
+    threshold = special.ndtri(p) * np.sqrt(1 + now.rise * now.fall)
+    up, down = special.ndtr(threshold + now.rise), special.ndtr(threshold - now.fall)
+    mean = down + now.good * (up - down)
+    aim = np.where(now.happened, up, down)
+    # Scaled on the side where nothing is lost: 1 - u has all its digits where u is near 1.
     high = mean > p
     ratio = np.where(high, p, 1 - p) / np.where(high, mean, 1 - mean)
-    return (
-        np.where(high, up * ratio, 1 - (1 - up) * ratio),
-        np.where(high, down * ratio, 1 - (1 - down) * ratio),
-    )
+    return np.where(high, aim * ratio, 1 - (1 - aim) * ratio)
 
 
-def last_targets(p: np.ndarray, good: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """u and d of the last step, behind which nothing is open: as far apart as can be."""
-    up = np.minimum(p / good, 1.0)
-    return up, np.clip((p - good * up) / (1 - good), 0.0, 1.0)
+def last_target(p: np.ndarray, now: Steps) -> np.ndarray:
+    """The same for the last step, behind which nothing is open: u and d as far apart as can be."""
+    up = np.minimum(p / now.good, 1.0)
+    return np.where(now.happened, up, np.clip((p - now.good * up) / (1 - now.good), 0.0, 1.0))
 
 
 class _Place(NamedTuple):
