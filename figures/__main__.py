@@ -18,6 +18,10 @@ FIGURES = {
     "figure_1_real": ("curves.figure_1_real", "The same curves on a real pair of models."),
     "anchored_figure_1": ("anchored.growth", "Anchored E-Watermarking, Figure 1: the best worst case."),
     "anchored_figure_2": ("anchored.stopping", "Anchored E-Watermarking, Figure 2: tokens to detect."),
+    "remaining_trade_off": (
+        "joint.remaining_trade_off",
+        "What is left of the trade-off, as a detector reads.",
+    ),
     "transport_curves": ("curves.transport_curves", "Curves of transport watermarks and completed ones."),
     "transport_gaps": ("transport.gaps", "Detection gaps of transport watermarks."),
     "transport_tilt": ("transport.tilt", "Detection against distortion, on a real model's laws."),

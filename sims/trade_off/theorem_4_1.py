@@ -146,11 +146,11 @@ def _step_rows(
     name = label(method)
     draws = step(method, p, q, seeds, rng)
     rows = [goodness_of_fit(f"{NAME}(a)", f"{name}: token", np.bincount(draws.token, minlength=len(p)), p)]
-    if isinstance(method, OneRaceTree | JointRaceTree):
+    if method.tree:
         predicted = tree_efficiency(p, q, method.width)
-        verdict = method.choose(
-            spread(p, seeds), spread(q, seeds), SimulatedRandomness(rng, (seeds,), len(p))
-        )
+        randomness = SimulatedRandomness(rng, (seeds,), len(p))
+        targets, drafts = spread(p, seeds), spread(q, seeds)
+        verdict = method.after_rejection(targets, drafts, method.draft(drafts, randomness), randomness)
         efficiency = mean_and_error(verdict.rank < method.width)
     else:
         predicted, efficiency = float(overlap(p, q)), mean_and_error(draws.accepted)

@@ -1,0 +1,1 @@
+"""What the joint race and the joint tournament leave of the trade-off."""
