@@ -57,6 +57,7 @@ try:
     from matplotlib.axes import Axes
     from matplotlib.colors import to_hex, to_rgb
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
     from matplotlib.legend import Legend
     from matplotlib.lines import Line2D
     from matplotlib.text import Text
@@ -258,7 +259,21 @@ def add_headline(figure: Figure, text: str) -> None:
 
 def add_note(figure: Figure, text: str) -> None:
     """What was drawn, how often and how exactly, in small letters under all panels and their legends."""
-    figure.supxlabel(text, fontsize=_NOTE, color=_NOTE_COLOR)
+    below = [legend for legend in figure.legends if legend.get_window_extent().y0 < figure.bbox.height / 2]
+    if not below:
+        figure.supxlabel(text, fontsize=_NOTE, color=_NOTE_COLOR)
+        return
+    # The layout gives both the same place.
+    lines = text.count("\n") + 1
+    share = (1.35 * lines + 0.5) * _NOTE / 72 / figure.get_figheight()
+    for legend in below:
+        legend.set_bbox_to_anchor((0.0, share, 1.0, 1.0 - share), transform=figure.transFigure)
+    kept = share + max(legend.get_window_extent().height for legend in below) / figure.bbox.height
+    layout = figure.get_layout_engine()
+    assert isinstance(layout, ConstrainedLayoutEngine)
+    layout.set(rect=(0.0, kept, 1.0, 1.0 - kept))
+    where = (0.5, 0.25 * share / lines)
+    figure.text(*where, text, fontsize=_NOTE, color=_NOTE_COLOR, ha="center", va="bottom")
 
 
 def legend_beside(axes: Axes, **options: Any) -> None:

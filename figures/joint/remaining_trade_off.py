@@ -260,7 +260,7 @@ def _figure(table: pd.DataFrame, positions: int) -> Figure:
     groups = list(table.groupby("panel", sort=False))
     rows = 1 if len(groups) < 3 else 2
     columns = -(-len(groups) // rows)
-    figure, panels = new_figure(rows, columns, size=(1.2 + 4.1 * columns, 4.4 * rows + 1.2))
+    figure, panels = new_figure(rows, columns, size=(max(8.6, 1.2 + 4.1 * columns), 4.4 * rows + 1.4))
     flat = [axes for row in panels for axes in row]
     for axes, (name, part) in zip(flat, groups, strict=False):
         _draw_panel(axes, part)
@@ -269,7 +269,7 @@ def _figure(table: pd.DataFrame, positions: int) -> Figure:
         axes.set_visible(False)
     for row in panels:
         row[0].set_ylabel("expected score beyond other text's\n(its standard deviations)")
-    legend_below(figure, labelled(flat[0]), columns=4)
+    legend_below(figure, labelled(flat[0]), columns=4 if columns > 1 else 3)
     real = f" Temperatures: means over {positions} positions of text, built-in pair." if positions else ""
     add_note(
         figure,

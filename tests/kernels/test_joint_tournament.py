@@ -15,7 +15,7 @@ from tests.helpers.support import ALPHA, assert_within, chi_square_p
 from tests.kernels.all_bits import CHOICES, Case, cases, every_word, largest_miss
 from tradeoff.curves import PAPER_P, PAPER_Q
 from tradeoff.decoders import Completed, SynthID, TournamentBits
-from tradeoff.kernels import JointTournament, damped_tournament, joint_tournament, martingale
+from tradeoff.kernels import JointTournament, damped_tournament, martingale, tournament_method
 from tradeoff.kernels.damped_tournament import Layers
 from tradeoff.kernels.martingale import Steps, forecast
 from tradeoff.kernels.randomness import SimulatedRandomness
@@ -274,7 +274,7 @@ def test_a_sure_draft_plays_no_further_tournament(monkeypatch: pytest.MonkeyPatc
     less[2] = np.nextafter(q[2], 0)
     draft = np.full(size, 2)
     assert method.accepts(spread(less, size), spread(q, size), draft, randomness).all()
-    monkeypatch.setattr(joint_tournament, "duel", None)
+    monkeypatch.setattr(tournament_method, "duel", None)
     assert method.accepts(spread(p, size), spread(q, size), np.array([0, 1, 0, 1]), randomness).all()
     with pytest.raises(TypeError):
         method.accepts(spread(p, size), spread(q, size), draft, randomness)

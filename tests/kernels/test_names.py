@@ -50,8 +50,8 @@ def test_make_method_knows_all_methods() -> None:
         "one-race-tree",
         "joint-race",
         "joint-race-tree",
-        "joint-transport",
         "joint-tournament",
+        "joint-transport",
     ]
     others = {"standard": Identity(), "joint-transport": heavy_water(), "joint-tournament": SynthID()}
     for name in METHODS:

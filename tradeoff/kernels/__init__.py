@@ -35,11 +35,8 @@ from tradeoff.kernels.race_methods import (
 )
 from tradeoff.kernels.race_tree import TreeVerdict
 from tradeoff.kernels.randomness import Randomness, SimulatedRandomness, open_uniform
+from tradeoff.kernels.tournament_method import JointTournament
 from tradeoff.kernels.transport_method import JointTransport
-
-# isort: split
-# Methods stand in the order of their imports: this one behind those of one race.
-from tradeoff.kernels.joint_tournament import JointTournament
 
 __all__ = [
     "JOINT",

@@ -12,14 +12,19 @@ Every method preserves the law of the target. With a = min(1, P/Q), t = min E/Q 
     Algorithm 1       S(Q, z_D)     G(z_R) < a        S((P-Q)_+, z_T)         S(P, z_T)   1 - TV
     single key        argmin E/Q    G(z_R) < a        argmin (E-tQ)/(P-Q)_+   argmin E/P  1 - TV
     one race          argmin E/Q    1 - e^-t < a      argmin (E-tQ)/(P-Q)_+   argmin E/P  1 - TV
-    joint transport   S(Q, z)       coin < T_z(j)     T_z, but for j          S(P, z)     1 - TV
+    joint race        argmin E/Q    t/a < m/(1-a)     argmin (E-tQ)/(P-Q)_+   argmin E/P  1 - TV
     joint tournament  S(Q, z)       coin < M_z(j, k)  k: D_z((P-Q)_+)         S(P, z)     1 - TV
+    joint transport   S(Q, z)       coin < T_z(j)     T_z, but for j          S(P, z)     1 - TV
 
-The first five are the paper's (sections 2 and 4.1), the others and trees this project's. T_z is the transport
-of a on the draft token j and (1-a) (P-Q)_+ on the others to the posterior of z given j. D_z is the damped
-tournament, M_z a martingale that starts at a and moves with the bits of j and k. Derivations:
-docs/theory/trade-off.md (strengths, Theorem 4.1), docs/theory/one-race.md, docs/theory/joint-transport.md,
-docs/theory/joint-tournament.md.
+The first five are the paper's (sections 2 and 4.1), the others and trees this project's. m is the winning
+time of the residual. D_z is the damped tournament, M_z a martingale that starts at a and moves with the bits
+of j and k. T_z is the transport of a on the draft token j and (1-a) (P-Q)_+ on the others to the posterior of
+z given j. What a detector that has only the key reads at a token, beyond other text and in standard
+deviations of that, on the paper's P and Q: no speculation 1.789, joint race 1.743, one race 1.712, single key
+1.592, keep efficiency 1.324, two keys and Algorithm 1 1.211 (`tradeoff.detection.expected_race_score`).
+
+Derivations: docs/theory/trade-off.md (strengths, Theorem 4.1), docs/theory/one-race.md,
+docs/theory/joint-race.md, docs/theory/joint-tournament.md, docs/theory/joint-transport.md.
 """
 
 from __future__ import annotations
