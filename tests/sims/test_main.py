@@ -21,6 +21,11 @@ def quick(tmp_path_factory: pytest.TempPathFactory):
     return runner.invoke(app, ["--quick", "--out", str(out)]), out
 
 
+#: One worker runs the statements, and looks at what they found.
+in_one_worker = pytest.mark.xdist_group("statements")
+
+
+@in_one_worker
 @pytest.mark.slow
 def test_quick_run_is_green_and_its_controls_are_red(quick) -> None:
     result, out = quick
@@ -31,6 +36,7 @@ def test_quick_run_is_green_and_its_controls_are_red(quick) -> None:
     assert f"{QUICK_SIZE:,} seeds, seed 0" in result.output
 
 
+@in_one_worker
 @pytest.mark.slow
 def test_every_statement_has_rows_a_control_a_table_and_a_figure(quick) -> None:
     result, out = quick
@@ -48,6 +54,7 @@ def test_every_statement_has_rows_a_control_a_table_and_a_figure(quick) -> None:
         assert part in controls.index
 
 
+@in_one_worker
 @pytest.mark.slow
 def test_the_built_in_pair_is_evaluated(quick) -> None:
     result, out = quick
