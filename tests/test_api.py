@@ -254,7 +254,7 @@ def test_strength_and_efficiency_of_the_papers_pair():
     kept = np.minimum(P, Q).sum()
     for name in METHODS:
         if METHODS[name].full_efficiency:
-            watermark = "simplexwater:4" if name == "joint-transport" else None
+            watermark = {"joint-transport": "simplexwater:4", "joint-tournament": "synthid:3"}.get(name)
             assert td.efficiency(P, Q, name, watermark).value == pytest.approx(kept)
 
 

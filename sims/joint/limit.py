@@ -125,7 +125,7 @@ def _draw(table: pd.DataFrame, size: int, out: Path) -> None:
             label=method,
         )
     axis.axhline(0, color=COLORS["grey"], lw=1, ls="--", label="limit")
-    axis.set_xticks(range(len(names)), [name.replace(", ", "\n") for name in names], fontsize=8)
+    axis.set_xticks(range(len(names)), [name.replace(", ", "\n") for name in names])
     axis.set(ylabel="expected score less the limit", title="What is left to any rule")
     legend_beside(axis)
     finish(figure, out / "race_limit.png", f"{size:,} races a limit; 99% bars.")

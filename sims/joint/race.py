@@ -32,6 +32,7 @@ from tradeoff.files import write_table
 from tradeoff.kernels import (
     Basic,
     JointRace,
+    JointRaceTree,
     Method,
     OneRace,
     Randomness,
@@ -39,8 +40,6 @@ from tradeoff.kernels import (
     SingleKey,
     joint_clocks,
 )
-from tradeoff.kernels.clocks import joint_acceptance
-from tradeoff.kernels.race_tree import one_race_tree
 from tradeoff.keyed import Stream
 from tradeoff.laws import at, categorical, overlap, residual, uniform_of
 from tradeoff.plotting import COLORS, legend_beside, method_look
@@ -187,10 +186,10 @@ def _controls(size: int, rng: np.random.Generator) -> list[Row]:
     race = rng.standard_exponential((_CONTROL, len(p)))
     targets, drafts = spread(p, _CONTROL), spread(q, _CONTROL)
     first = GumbelMax().token(drafts, race)
-    accepted = joint_acceptance(targets, drafts, first, race)
+    accepted = JointRace().accepts(targets, drafts, first, _Given(race))
     left = race - (at(race, first) / at(drafts, first))[:, None] * drafts
     others = np.where(np.arange(len(p)) == first[:, None], 0.0, drafts)
-    second = one_race_tree(residual(targets, drafts), others, left, 1, joint=True).token
+    second = JointRaceTree(width=1).choose(residual(targets, drafts), others, _Given(left)).token
     counts = np.bincount(np.where(accepted, first, second), minlength=len(p))
     rows.append(
         goodness_of_fit(NAME, "clocks at the first of two candidates: token", counts, p, control=True)

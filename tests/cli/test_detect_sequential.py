@@ -94,7 +94,8 @@ def test_every_method_has_its_bets() -> None:
         20, (Stream.DRAFT, Stream.TARGET), True
     )
     for name in set(METHODS) - {"standard"}:
-        method = make_method(name, heavy_water() if name == "joint-transport" else GumbelMax())
+        others = {"joint-transport": heavy_water(), "joint-tournament": SynthID(20)}
+        method = make_method(name, others.get(name, GumbelMax()))
         assert set(default_bets(method).streams) == method.detection.streams
     for method in (make_method("standard", Identity()), make_method("basic", Identity())):
         with pytest.raises(ValueError, match="leaves no watermark"):

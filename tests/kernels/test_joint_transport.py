@@ -24,7 +24,7 @@ from tradeoff.decoders import (
     heavy_water,
     simplex_water,
 )
-from tradeoff.kernels import JointTransport, joint_transport, make_method
+from tradeoff.kernels import JointTransport, make_method, transport_method
 from tradeoff.kernels.keyed_randomness import KeyedRandomness
 from tradeoff.kernels.randomness import SimulatedRandomness
 from tradeoff.keyed.blake2 import KeyedPrf
@@ -161,11 +161,11 @@ def against_the_uniform_law(patch: pytest.MonkeyPatch) -> None:
 
 
 def residual_not_normalised(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(joint_transport, "residual", lambda p, q: np.maximum(p - q, 0))
+    patch.setattr(transport_method, "residual", lambda p, q: np.maximum(p - q, 0))
 
 
 def mass_of_the_draft_forgotten(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(joint_transport, "one_hot", lambda token, p: np.zeros_like(p))
+    patch.setattr(transport_method, "one_hot", lambda token, p: np.zeros_like(p))
 
 
 def columns_made_to_fit_the_uniform_law(patch: pytest.MonkeyPatch) -> None:

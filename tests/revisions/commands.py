@@ -89,22 +89,27 @@ _TEXTS = {
     "algorithm-1-completed-simplexwater": "--method algorithm-1 --watermark completed:simplexwater:8",
     "algorithm-1-completed-heavywater": f"--method algorithm-1 --watermark completed:{_HEAVY}",
     "single-key": "--method single-key",
-    "one-race": "",
-    "one-race-measured": "--measure --temperature 0.8",
-    "one-race-alone": "--batch 1",
-    "one-race-jump": "--draft jump",
-    "one-race-skip": "--draft skip:14,16",
-    "one-race-repeating": "--context-width 1 --temperature 0.3",
+    "one-race": "--method one-race",
+    "one-race-measured": "--method one-race --measure --temperature 0.8",
+    "one-race-alone": "--method one-race --batch 1",
+    "one-race-jump": "--method one-race --draft jump",
+    "one-race-skip": "--method one-race --draft skip:14,16",
+    "one-race-repeating": "--method one-race --context-width 1 --temperature 0.3",
     "one-race-tree": "--method one-race-tree --width 3",
+    "joint-race": "--method joint-race",
+    "joint-race-tree": "--method joint-race-tree --width 3",
+    "joint-tournament": "--method joint-tournament --watermark synthid:30",
+    "joint-tournament-completed": "--method joint-tournament --watermark completed:synthid:5",
+    "joint-transport": "--method joint-transport --watermark simplexwater:8",
 }
 #: It has races only, so that it serves fewer methods.
 _PHILOX_TEXTS = {
     "philox-basic": "--method basic",
     "philox-keep-strength": "--method keep-strength",
     "philox-two-keys": "--method two-keys",
-    "philox-one-race": "--measure",
+    "philox-one-race": "--method one-race --measure",
     "philox-one-race-tree": "--method one-race-tree",
-    "philox-repeating": "--context-width 1 --temperature 0.3",
+    "philox-repeating": "--method one-race --context-width 1 --temperature 0.3",
 }
 #: Words of nobody's model, for tokenizers and for the absence of a watermark.
 _HUMAN = """The harbour lay still that morning, and the boats came in one after the other, low in the water.
@@ -119,6 +124,7 @@ _FIGURES = {
     for name in (
         "figure_1",
         "figure_1_real",
+        "remaining_trade_off",
         "transport_curves",
         "transport_gaps",
         "transport_tilt",
@@ -142,9 +148,16 @@ def _figures() -> list[Step]:
     options = {name: ["--out ."] for name in _FIGURES}
     options["figure_1"] += ["--out . --as-published"]
     options["figure_1_real"] = ["--out . --positions 24 --seeds 4 --processes 1"]
+    options["remaining_trade_off"] = ["--out . --pairs next_token_pairs.npz --positions 4 --races 100"]
     options["transport_tilt"] = ["--out . --pairs next_token_pairs.npz --texts 6 --seeds 32"]
     # What is printed of references is in no table.
-    for name in ("figure_1", "transport_gaps", "anchored_figure_1", "anchored_figure_2"):
+    for name in (
+        "figure_1",
+        "remaining_trade_off",
+        "transport_gaps",
+        "anchored_figure_1",
+        "anchored_figure_2",
+    ):
         options[name] += ["--check"]
     return [
         Step(
@@ -153,7 +166,7 @@ def _figures() -> list[Step]:
                 _command(f"{_FIGURES[name]} {words}", "references.txt" if words == "--check" else "")
                 for words in lines
             ),
-            after="figures/figure_1_real" if name == "transport_tilt" else "",
+            after="figures/figure_1_real" if "--pairs" in lines[0] else "",
         )
         for name, lines in options.items()
     ]

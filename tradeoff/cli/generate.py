@@ -25,10 +25,11 @@ __all__ = ["generate_command"]
 #: A text that ends before so many tokens is hardly one.
 _SHORT = 5
 _METHOD_HELP = (
-    "joint: the best of the watermark's, whose name records hold: joint-race (gumbel; joint-race-tree with "
-    "--width), joint-tournament (synthid), joint-transport (simplexwater, heavywater), else algorithm-1, "
-    "which carries any watermark, as in the paper. To compare with: one-race, one-race-tree, single-key, "
-    "keep-strength, keep-efficiency, two-keys. basic: no speculation; standard: no watermark. Default: joint."
+    "joint: the best of the watermark's, whose name records hold. joint-race: gumbel; joint-race-tree: the "
+    "same with more candidates a level; joint-tournament: synthid:M, completed or not; joint-transport: "
+    "simplexwater, heavywater; algorithm-1: any watermark, as in the paper. one-race, one-race-tree, "
+    "single-key, keep-strength, keep-efficiency, two-keys: earlier methods, to compare with; basic: no "
+    "speculation; standard: no watermark. Default: joint."
 )
 
 
