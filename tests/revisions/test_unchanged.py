@@ -20,7 +20,7 @@ from tests.revisions.comparison import changes
 from tests.revisions.outputs import Code, Outputs
 from tests.versions.lock import ROOT
 from tradeoff.decoders import parse_decoder
-from tradeoff.kernels import METHODS
+from tradeoff.kernels import JOINT, METHODS
 from tradeoff.keyed.formats import PRF_NAMES
 
 APP = typer.Typer()
@@ -141,7 +141,7 @@ def _option(step: Step, name: str, default: str) -> str:
 
 def test_texts_of_every_method_function_and_kind_of_watermark() -> None:
     texts = [step for step in STEPS.values() if step.part == "texts"]
-    assert {_option(step, "--method", "") for step in texts} == METHODS.keys()
+    assert {_option(step, "--method", JOINT) for step in texts} == {JOINT, *METHODS}
     assert {_option(step, "--prf", PRF_NAMES[0]) for step in texts} == set(PRF_NAMES)
     watermarks = [_option(step, "--watermark", "gumbel") for step in texts]
     kinds = {"Completed", "GumbelMax", "Identity", "SynthID", "Transport"}
