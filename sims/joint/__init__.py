@@ -1,1 +1,0 @@
-"""The joint race, the joint tournament, and the limit of both."""
