@@ -91,24 +91,16 @@ def compute(
     Columns: panel, what (kernel, mixture, limit), name, efficiency, score, error (standard error over texts,
     or of the simulation), limit (upper confidence limit).
     """
-    rows = []
     agreement = np.array([float(race_diagonal(p, q).sum()) for p, q in pairs.laws])
     fast = np.array([float(overlap(p, q)) for p, q in pairs.laws])
-    plain = _excess(pairs, "basic")
-    rows.append(_row(pairs, "kernel", "basic", np.nan, plain))
-    for name in KERNELS:
-        rows.append(
-            _row(
-                pairs,
-                "kernel",
-                name,
-                (agreement if name == "keep-strength" else fast).mean(),
-                _excess(pairs, name),
-            )
-        )
-        advance()
     low, high = float(agreement.mean()), float(fast.mean())
-    top, bottom = (float(_excess(pairs, name).mean()) for name in ("keep-strength", "joint-race"))
+    rows = [_row(pairs, "kernel", "basic", np.nan, _excess(pairs, "basic"))]
+    scores = {}
+    for name in KERNELS:
+        scores[name] = _excess(pairs, name)
+        rows.append(_row(pairs, "kernel", name, low if name == "keep-strength" else high, scores[name]))
+        advance()
+    top, bottom = (float(scores[name].mean()) for name in ("keep-strength", "joint-race"))
     for share in np.linspace(0, 1, _POINTS):
         rows.append(
             {
@@ -121,8 +113,8 @@ def compute(
                 "limit": np.nan,
             }
         )
-    for row in _limits(pairs, np.linspace(max(0.0, 2 * low - high), high, _POINTS), races, iterations, seed):
-        rows.append(row)
+    efficiencies = np.linspace(max(0.0, 2 * low - high), high, _POINTS)
+    rows += _limits(pairs, efficiencies, races, iterations, seed)
     advance()
     return pd.DataFrame(rows)
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
-from tradeoff.kernels.damped_tournament import Layers, Path, draft_bit, replacement_bit
+from tradeoff.kernels.damped_tournament import Layers, Path, draft_bit, replacement_bit, tilt
 
 __all__ = ["Forecast", "Steps", "expected_mass", "forecast", "last_target", "steps", "target", "walked"]
 
@@ -88,7 +88,7 @@ def expected_mass(mass: np.ndarray, bit: np.ndarray) -> np.ndarray:
 
     The mass that comes out has seen the bits of all tokens, the replacement's among them, and would tell.
     """
-    return mass * (1 + (1 - mass) * (bit - 0.5))
+    return mass * tilt(mass, bit)
 
 
 def steps(path: Path, layers: Layers, tables: Forecast) -> Steps:
