@@ -1,0 +1,1 @@
+"""The joint race, the joint tournament, and the limit of both."""
