@@ -51,6 +51,9 @@ STATEMENTS = {
     "Theorem 4.1": Named(
         "Theorem 4.1: one step, and whole sequences", _TRADE_OFF, ("theorem_4_1", "sequences_4_1")
     ),
+    "Joint race": Named("the joint race: one step", _OURS, ("joint_race",)),
+    "Joint tournament": Named("the joint tournament: one step", _OURS, ("joint_tournament",)),
+    "Limit of races": Named("the limit of races", _OURS, ("race_limit",)),
     "Anchored: Theorem 2.4": Named(
         "Theorem 2.4: type-I error at any time", _ANCHORED, ("anchored_validity",)
     ),

@@ -105,7 +105,9 @@ class _Texts:
 
     def kept(self, name: str) -> np.ndarray:
         """True randomness, the same at every call."""
-        return self._kept.setdefault(name, self.uniform())
+        if name not in self._kept:
+            self._kept[name] = self.uniform()
+        return self._kept[name]
 
 
 def run(size: int, seed: int, out: Path) -> list[Row]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         pair_settings,
         save_pairs,
     )
+    from tradeoff.llm.readback.position_laws import position_laws
     from tradeoff.llm.readback.replay import Replay, replay
     from tradeoff.llm.runs import Texts, generate_texts
     from tradeoff.llm.sampling import Sampling
@@ -51,6 +52,7 @@ __all__ = [
     "load_pairs",
     "load_tokenizer",
     "pair_settings",
+    "position_laws",
     "read_anchor",
     "read_prompts",
     "read_records",
@@ -85,6 +87,7 @@ _HOMES = {
         "pair_settings",
         "save_pairs",
     ),
+    "llm.readback.position_laws": ("position_laws",),
     "llm.readback.replay": (
         "Replay",
         "replay",
