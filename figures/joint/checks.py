@@ -7,10 +7,12 @@ which they were given.
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 
+from figures.joint.position_checks import position_references
 from figures.reference import Reference, print_references
 from tradeoff.curves import PAPER_P, PAPER_Q, race_limit
 from tradeoff.decoders import SynthID
@@ -105,6 +107,23 @@ def _tournaments(
     return {name: np.concatenate(parts) for name, parts in bits.items()}, accepted
 
 
-def check_references(console: Console, *, seed: int = 0) -> bool:
-    """Print every reference value beside what is computed; whether all hold."""
-    return print_references(console, references(seed=seed))
+def check_references(console: Console, *, pairs: Path, seed: int = 0) -> bool:
+    """Print every reference value beside what is computed; whether all hold.
+
+    Args:
+        console: where to.
+        pairs: saved positions of real text; where the file is missing, a line says that their values were
+            not looked at.
+        seed: of what is simulated.
+    """
+    rows = references(seed=seed)
+    if pairs.exists():
+        rows += position_references(pairs, seed=seed)
+    held = print_references(console, rows)
+    if not pairs.exists():
+        console.print(
+            f"{pairs} does not exist: values at positions of real text were not checked; "
+            "python -m figures figure_1_real saves them",
+            soft_wrap=True,
+        )
+    return held

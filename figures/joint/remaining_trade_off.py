@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -25,11 +24,11 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
 from figures.joint.checks import check_references
+from figures.joint.positions import PAIRS, Pairs, saved
 from tradeoff.curves import PAPER_P, PAPER_Q, race_limit_curve
 from tradeoff.decoders import race_diagonal
 from tradeoff.detection import expected_race_score
 from tradeoff.display import Words, exit_on_bad_input, print_written, stderr, stdout
-from tradeoff.errors import FileError
 from tradeoff.files import output_folder, write_table
 from tradeoff.laws import overlap
 from tradeoff.plotting import (
@@ -48,8 +47,6 @@ from tradeoff.workers import worker_pool
 __all__ = ["compute", "draw", "draw_remaining_trade_off"]
 
 RESULTS = Path("figures/results")
-PAIRS = RESULTS / "next_token_pairs.npz"
-TEMPERATURES = (1.0, 0.7, 0.5, 0.3)
 #: Scores that the default detector adds up at a token, where it is not one.
 _STREAMS = {"two-keys": 2, "algorithm-1": 2}
 KERNELS = (
@@ -61,26 +58,9 @@ KERNELS = (
     "algorithm-1",
     "two-keys",
 )
-#: Tokens that are rarer in both laws are left out, and the laws normalised.
-LEAST = 1e-6
 #: Points of a curve, and of a law at full length the steps of the solver that a figure needs.
 _POINTS, _ITERATIONS = 13, 15
 _LEVEL = 0.999
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Laws of one panel: target and draft of its positions, each on the tokens that either can draw.
-
-    Attributes:
-        name: of the panel.
-        laws: (P, Q) by position; lengths differ.
-        texts: of every position, the text that it is of.
-    """
-
-    name: str
-    laws: list[tuple[np.ndarray, np.ndarray]]
-    texts: np.ndarray
 
 
 def compute(
@@ -194,7 +174,7 @@ def draw_remaining_trade_off(
     """
     panels = [Pairs("the paper's P and Q", [(PAPER_P, PAPER_Q)], np.zeros(1))]
     if pairs is not None:
-        panels += _saved(pairs, positions)
+        panels += saved(pairs, positions)
     output_folder(out)
     columns = (Words(), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     tables = []
@@ -216,36 +196,6 @@ def draw_remaining_trade_off(
     save_figure(_figure(table, positions if pairs is not None else 0), written[:2])
     write_table(table, written[2])
     return written
-
-
-def _saved(path: Path, positions: int) -> list[Pairs]:
-    if not path.exists():
-        raise FileError(
-            f"{path} does not exist; python -m figures figure_1_real makes it in figures/results, or pass "
-            "--paper-only"
-        )
-    # PyTorch takes seconds to import.
-    from tradeoff.llm import load_pairs
-
-    saved = load_pairs(path)
-    if not 2 <= positions <= len(saved):
-        raise ValueError(f"positions={positions} must be from 2 to {len(saved)}, the positions in {path}")
-    # Every n-th, so that both sources and many texts are among them.
-    chosen = np.linspace(0, len(saved) - 1, positions).astype(int)
-    return [
-        Pairs(
-            f"temperature {t:g}",
-            [common(*saved.probabilities(int(k), t)) for k in chosen],
-            saved.text[chosen],
-        )
-        for t in TEMPERATURES
-    ]
-
-
-def common(p: np.ndarray, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both laws on the tokens that are not rare in both, normalised."""
-    kept = (p >= LEAST) | (q >= LEAST)
-    return p[kept] / p[kept].sum(), q[kept] / q[kept].sum()
 
 
 def _figure(table: pd.DataFrame, positions: int) -> Figure:
@@ -334,7 +284,7 @@ def draw(
     """Draw what is left of the trade-off, or check its reference values."""
     with exit_on_bad_input():
         if check:
-            raise typer.Exit(0 if check_references(stdout(), seed=seed) else 1)
+            raise typer.Exit(0 if check_references(stdout(), pairs=pairs, seed=seed) else 1)
         written = draw_remaining_trade_off(
             out, pairs=None if paper_only else pairs, positions=positions, races=races, seed=seed
         )

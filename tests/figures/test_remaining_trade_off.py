@@ -9,7 +9,9 @@ import pandas as pd
 import pytest
 
 from figures.joint.checks import references
-from figures.joint.remaining_trade_off import Pairs, common, compute, draw_remaining_trade_off
+from figures.joint.position_checks import position_references
+from figures.joint.positions import Pairs, common
+from figures.joint.remaining_trade_off import compute, draw_remaining_trade_off
 from tradeoff.decoders import race_diagonal
 from tradeoff.errors import FileError
 from tradeoff.laws import overlap
@@ -18,6 +20,26 @@ from tradeoff.laws import overlap
 def test_every_reference_value_is_reproduced() -> None:
     missed = [row for row in references(seeds=40_000, races=20_000) if not row.holds]
     assert not missed
+
+
+def test_where_the_draft_is_the_target_every_race_is_read_alike(tmp_path: Path) -> None:
+    """Of races exactly, of tournaments within 5 standard errors; one row for every value given."""
+    pytest.importorskip("torch", reason="pairs are loaded with PyTorch")
+    from tradeoff.llm import NextTokenPairs, save_pairs
+
+    rng = np.random.default_rng(5)
+    law = np.log(rng.dirichlet(np.full(6, 0.5), 16)).astype(np.float32)
+    names = np.repeat("model", 16)
+    pairs = NextTokenPairs(law, law, names, np.arange(16), np.arange(16), {})
+    save_pairs(pairs, tmp_path / "pairs.npz")
+    found = position_references(tmp_path / "pairs.npz", positions=16, seeds=100)
+    rows = {row.name: row for row in found}
+    assert len(rows) == 4 * 4 + 4 + 4 * 2 + 3 * 2
+    for temperature in ("1", "0.7", "0.5", "0.3"):
+        scores = [rows[f"T = {temperature}: score - 1, {name}"].value for name in ("basic", "joint-race")]
+        assert scores[0] == pytest.approx(scores[1], abs=1e-9)
+        bits = [rows[f"T = {temperature}: mean bit - 1/2, {name}"] for name in ("basic", "joint-tournament")]
+        assert abs(bits[0].value - bits[1].value) < 5 * np.hypot(bits[0].error, bits[1].error)
 
 
 def laws(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
