@@ -22,9 +22,8 @@ from functools import cached_property
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.special import polygamma, psi
 
-from tradeoff.decoders import race_diagonal
+from tradeoff.decoders import race_diagonal, scaled_score_moments, sum_score_moments
 from tradeoff.laws import acceptance_probability, excess, overlap
 
 __all__ = ["RacePair", "race_potentials"]
@@ -81,14 +80,13 @@ class RacePair:
     @cached_property
     def under_score(self) -> float:
         """What drafts add that every rule at full efficiency accepts: sum of Q_i S(Q_i) over P_i >= Q_i."""
-        kept = self.q[self.p >= self.q]
-        return float(kept @ _mean_score(kept))
+        return float(scaled_score_moments(self.q[self.p >= self.q], 1).sum())
 
     @cached_property
     def joint_score(self) -> float:
         """E s of the joint race: its formula in docs/theory/race-limit.md, exact."""
         p, q = self.p[self.over], self.q[self.over]
-        return self.under_score + float(p @ _mean_score(p) + (q - p) @ self.replaced_score)
+        return self.under_score + float(scaled_score_moments(p, 1).sum() + (q - p) @ self.replaced_score)
 
     @cached_property
     def replaced_score(self) -> np.ndarray:
@@ -107,33 +105,17 @@ class RacePair:
 
     def replaced_score_at(self, distance: np.ndarray) -> np.ndarray:
         rates, rest = self.q[self.under], self.rest
-        return np.array([_mean_score_of_two((1 - d) * rates + d * rest, rates) @ rest for d in distance])
+        return np.array([sum_score_moments((1 - d) * rates + d * rest, rates, 1)[0] @ rest for d in distance])
 
     @cached_property
     def gumbel_score(self) -> float:
         """E s of Gumbel-max without speculation: sum of P_i S(P_i)."""
-        return float(self.p @ _mean_score(self.p))
+        return float(scaled_score_moments(self.p, 1).sum())
 
     @cached_property
     def agreement(self) -> float:
         """How often Gumbel-max without speculation emits the race's winner: sum of pi_ii."""
         return float(race_diagonal(self.p, self.q).sum())
-
-
-def _mean_score(mu: np.ndarray) -> np.ndarray:
-    """S(mu): the mean score of E ~ mu Exp(1); where mu is 0, 0 stands for infinity, times no mass."""
-    positive = mu > 0
-    return np.where(positive, psi(1 + 1 / np.where(positive, mu, 1.0)) + np.euler_gamma, 0.0)
-
-
-def _mean_score_of_two(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """S(m1, m2): the mean score of E = m1 X + m2 Y, X and Y ~ Exp(1), m1 > 0."""
-    first, second = np.broadcast_arrays(first, second)
-    gap, middle = first - second, (first + second) / 2
-    close = np.abs(gap) < 1e-4 * middle
-    apart = (first * _mean_score(first) - second * _mean_score(second)) / np.where(close, 1.0, gap)
-    # The derivative of m S(m) in the middle: what the quotient tends to, up to the square of the gap.
-    return np.where(close, _mean_score(middle) - polygamma(1, 1 + 1 / middle) / middle, apart)
 
 
 @dataclass(frozen=True)

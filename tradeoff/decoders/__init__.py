@@ -16,6 +16,7 @@ from tradeoff.decoders.gumbel import GumbelMax, one_hot
 from tradeoff.decoders.heavywater import heavy_water
 from tradeoff.decoders.identity import Identity
 from tradeoff.decoders.names import decoder_name, parse_decoder, register_watermark, watermarks
+from tradeoff.decoders.race_moments import scaled_score_moments, scaled_score_slopes, sum_score_moments
 from tradeoff.decoders.races import race_coupling, race_diagonal, race_potential
 from tradeoff.decoders.simplexwater import SimplexScores, simplex_water
 from tradeoff.decoders.sources import Source, TrueSource
@@ -53,8 +54,11 @@ __all__ = [
     "race_diagonal",
     "race_potential",
     "register_watermark",
+    "scaled_score_moments",
+    "scaled_score_slopes",
     "shares_randomness",
     "simplex_water",
+    "sum_score_moments",
     "tilted",
     "watermarks",
 ]

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 
+from tradeoff.decoders import scaled_score_moments, scaled_score_slopes, sum_score_moments
 from tradeoff.detection.score_moments import (
     NOTHING,
     TINY,
@@ -16,13 +17,10 @@ from tradeoff.detection.score_moments import (
     chebyshev,
     node_weights,
     powers_summed,
-    scaled_moments,
-    scaled_slopes,
     score_of,
     shifted_moments,
     sum_cdf,
     sum_density,
-    sum_moments,
     tail_weights,
     tiny_scaled_moments,
     tiny_shifted_sums,
@@ -69,7 +67,7 @@ class Sums(NamedTuple):
 
     def moments(self, order: int) -> _Array:
         """See `Part.moments`; of sums that are not shifted."""
-        return sum_moments(self.first, self.second, order) @ self.weight
+        return sum_score_moments(self.first, self.second, order) @ self.weight
 
     def spread(self) -> Sums:
         """See `Part.spread`."""
@@ -179,11 +177,13 @@ class JointReplacement(_Rejected):
         for here in blocks(int(np.count_nonzero(near)), 2 * len(rejected)):
             q_here, r_here, apart_here = q[near][here], r[near][here], apart[near][here]
             way = rejected[:, None, None] * (points[:, None] + 1) / 2
-            total += rejected * (scaled_slopes(q_here + way * apart_here, order) @ r_here @ (weights / 2))
+            total += rejected * (
+                scaled_score_slopes(q_here + way * apart_here, order) @ r_here @ (weights / 2)
+            )
         few = ~near & (most >= TINY)
         share = r[few] / apart[few]
-        moments = scaled_moments(q[few] + rejected[:, None] * apart[few], order)
-        total += (moments - scaled_moments(q[few], order)[:, None]) @ share
+        moments = scaled_score_moments(q[few] + rejected[:, None] * apart[few], order)
+        total += (moments - scaled_score_moments(q[few], order)[:, None]) @ share
         many = ~near & (most < TINY)
         q, apart, share = q[many], apart[many], r[many] / apart[many]
         least = tiny_scaled_moments(q, order) @ share
@@ -235,8 +235,8 @@ class BothStreams(NamedTuple):
 
     def moments(self, order: int) -> _Array:
         """See `Part.moments`."""
-        draft = sum_moments(self.draft.first, self.draft.second, order)
-        target = sum_moments(self.target.first, self.target.second, order)
+        draft = sum_score_moments(self.draft.first, self.draft.second, order)
+        target = sum_score_moments(self.target.first, self.target.second, order)
         powers = [draft[0] + target[0]]
         if order == 2:
             powers.append(draft[1] + 2 * draft[0] * target[0] + target[1])

@@ -17,8 +17,9 @@ from typing import cast
 import numpy as np
 from scipy import fft, interpolate, special
 
+from tradeoff.decoders import sum_score_moments
 from tradeoff.detection.race_parts import BothStreams, Early, JointReplacement, LateReplacement, Part, Sums
-from tradeoff.detection.score_moments import blocks, score_of, sum_moments
+from tradeoff.detection.score_moments import blocks, score_of
 from tradeoff.detection.tails import LatticeSum
 from tradeoff.keyed import Stream
 from tradeoff.laws import distribution_pair
@@ -57,7 +58,7 @@ def hypoexponential_score(first: _Array | float, second: _Array | float) -> _Arr
     first, second = np.broadcast_arrays(np.asarray(first, float), np.asarray(second, float))
     if not ((first >= 0) & (second >= 0) & (first + second > 0)).all():
         raise ValueError("first and second must be means >= 0, one of them above 0; pass probabilities")
-    return sum_moments(first.ravel(), second.ravel(), 1)[0].reshape(first.shape)
+    return sum_score_moments(first.ravel(), second.ravel(), 1)[0].reshape(first.shape)
 
 
 def expected_race_score(

@@ -11,7 +11,6 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special
 
 __all__ = [
     "NOTHING",
@@ -20,33 +19,25 @@ __all__ = [
     "chebyshev",
     "node_weights",
     "powers_summed",
-    "scaled_moments",
-    "scaled_slopes",
     "score_of",
     "shifted_moments",
     "sum_cdf",
     "sum_density",
-    "sum_moments",
     "tail_weights",
     "tiny_scaled_moments",
     "tiny_shifted_sums",
 ]
 
-#: Means below have the first terms of their asymptotic series, to 1e-14 of the score.
-_SMALL = 1 / 32
 #: Means below have the first three terms of s(y) = -log y + y/2 - y^2/24 + ..., to 1e-10 of the score.
 TINY = 1 / 256
 #: Means of this size and below count as 0: m S(m) is 0 to every digit.
 NOTHING = 1e-300
-#: Means closer than this, relatively, take the derivative of m S(m) in place of its difference.
-_NEAR = 0.1
 #: Chebyshev nodes in the acceptance probability; sums over rejected drafts are then right to 5e-9.
 _NODES = 48
 #: The grid of log Q/r: outside it the one or the other of the two does not count. Cubics are right to 1e-9.
 _GRID_LOW, _GRID_HIGH, _GRID_STEP = -34.0, 26.0, 0.015
 #: Numbers held at a time: 8 MiB.
 _BLOCK = 1 << 20
-_GAUSS = np.polynomial.legendre.leggauss
 
 _Array = np.ndarray
 
@@ -63,30 +54,8 @@ def score_of(e: _Array) -> _Array:
         return -np.log(-np.expm1(-e))
 
 
-def scaled_moments(mean: _Array, order: int) -> _Array:
-    """m E s(m X)^i for i = 1 .. order: [order, *mean.shape], 0 at 0.
-
-    E s = digamma(1 + 1/m) + gamma, and the variance is pi^2/6 - trigamma(1 + 1/m).
-    """
-    m = np.maximum(mean, NOTHING)
-    square = m * m
-    first = np.log(m)
-    np.subtract(np.euler_gamma, first, out=first)
-    first += m / 2 - square * (1 / 12 - square * (1 / 120 - square / 252))
-    large = m >= _SMALL
-    some = bool(large.any())
-    if some:
-        first[large] = special.psi(1 + 1 / m[large]) + np.euler_gamma
-    if order == 1:
-        return (m * first)[None]
-    trigamma = m * (1 - m * (1 / 2 - m * (1 / 6 - square * (1 / 30 - square / 42))))
-    if some:
-        trigamma[large] = special.polygamma(1, 1 + 1 / m[large])
-    return np.stack([m * first, m * (first**2 + np.pi**2 / 6 - trigamma)])
-
-
 def tiny_scaled_moments(mean: _Array, order: int) -> _Array:
-    """`scaled_moments` of means below TINY, [k], in few passes over them."""
+    """`scaled_score_moments` of means below TINY, [k], in few passes over them."""
     m = np.maximum(mean, NOTHING)
     first = np.log(m)
     np.subtract(np.euler_gamma, first, out=first)
@@ -99,34 +68,6 @@ def tiny_scaled_moments(mean: _Array, order: int) -> _Array:
         return first[None]
     trigamma = m * (1 - m * (1 / 2 - m / 6))
     return np.stack([m * first, m * (first**2 + np.pi**2 / 6 - trigamma)])
-
-
-def scaled_slopes(mean: _Array, order: int) -> _Array:
-    """The derivatives of `scaled_moments`: [order, *mean.shape]."""
-    m = np.maximum(mean, NOTHING)
-    wins = 1 + 1 / m
-    score, bend = special.psi(wins) + np.euler_gamma, special.polygamma(1, wins)
-    first = score - bend / m
-    if order == 1:
-        return first[None]
-    second = score**2 + np.pi**2 / 6 - bend - 2 * score * bend / m + special.polygamma(2, wins) / m
-    return np.stack([first, second])
-
-
-def sum_moments(first: _Array, second: _Array, order: int) -> _Array:
-    """E s(first X + second Y)^i for i = 1 .. order: [order, ...], divided differences of m E s(m X)^i.
-
-    The law of the sum is that divided difference of the laws of m X, each times m.
-    """
-    apart = first - second
-    near = np.abs(apart) <= _NEAR * np.maximum(first, second)
-    parts = scaled_moments(first, order) - scaled_moments(second, order)
-    moments = parts / np.where(near, 1.0, apart)
-    if near.any():
-        points, weights = _GAUSS(6)
-        between = second[near] + apart[near] * (points[:, None] + 1) / 2
-        moments[:, near] = np.tensordot(scaled_slopes(between, order), weights / 2, (1, 0))
-    return moments
 
 
 def sum_cdf(e: _Array, first: _Array, second: _Array) -> _Array:
