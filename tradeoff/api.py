@@ -10,6 +10,7 @@ td.detect(texts[0], scheme, key)
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import sys
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tradeoff.errors import DistributionError
 from tradeoff.estimate import Estimate
 from tradeoff.keyed import PAD, Key, prf_type
 from tradeoff.scheme import Scheme, read_watermark
@@ -216,32 +218,41 @@ def forecast(
     *,
     log_p: Sequence[float] | Sequence[Sequence[float]] | Sequence[np.ndarray] | np.ndarray | None = None,
     entropy: float | Sequence[float] | np.ndarray | None = None,
+    laws: Sequence[Any] | np.ndarray | None = None,
     fpr: float = 0.01,
+    report: Callable[[int, int], None] | None = None,
 ) -> Forecast:
     """How often texts are detected, by their length: `Forecast.power` and `Forecast.tokens_needed`.
 
     Args:
-        scheme: Gumbel-max drawn by one stream (joint-race, one-race, their trees, single-key, basic,
-            keep-strength).
+        scheme: Gumbel-max; but for `laws` drawn by one stream (joint-race, one-race, their trees, single-key,
+            basic, keep-strength), as if there were no speculation.
         log_p: log-probabilities under the model of the tokens of a typical text [k], or of several texts,
             which then differ in how much they can carry (records of `generate(measure=True)` have them).
         entropy: instead, entropies of the next token in nats, one or several.
+        laws: instead, pairs (P, Q) of the laws of target and draft, [n] each, at positions of a typical text,
+            or a list of such pairs for each of several texts: then the forecast is that of the scheme's own
+            method, at positions where a draft is verified, with two streams as with one, and without a tree.
         fpr: false-positive rate of the test.
+        report: called with how many of the laws are read, of how many; full vocabularies take a second each.
 
     Raises:
-        ValueError: for another scheme, neither or both of log_p and entropy, or numbers that can be none.
+        DistributionError: for laws that are none; the message names text and position.
+        ValueError: for another scheme, not one of log_p, entropy and laws, or numbers that can be none.
     """
     from tradeoff.detection import Aaronson, Forecast, probabilities_of_entropy
 
+    if [log_p is None, entropy is None, laws is None].count(False) != 1:
+        raise ValueError("give either log_p, entropy or laws, one of the three")
+    if laws is not None:
+        return _forecast_of_laws(_checked(scheme), laws, fpr, report)
     told = _checked(scheme).method.detection
     drawn = {told.drafted, told.replaced, told.bonus} if scheme.method.drafts else {told.bonus}
     if not isinstance(scheme.detector(), Aaronson) or len(drawn) > 1:
         raise ValueError(
             f"scheme={scheme.label!r} has no forecast; forecasts are for Gumbel-max drawn by one stream, "
-            "such as joint-race; simulate others with generate and detect"
+            "such as joint-race; pass laws, or simulate others with generate and detect"
         )
-    if (log_p is None) == (entropy is None):
-        raise ValueError("give either log_p or entropy, one of the two")
     if entropy is not None:
         values = np.atleast_1d(np.asarray(entropy, float))
         if not ((values >= 0) & (values <= _MOST_ENTROPY)).all():
@@ -270,11 +281,12 @@ def tokens_needed(
     power: float = 0.95,
     log_p: Sequence[float] | Sequence[Sequence[float]] | Sequence[np.ndarray] | np.ndarray | None = None,
     entropy: float | Sequence[float] | np.ndarray | None = None,
+    laws: Sequence[Any] | np.ndarray | None = None,
 ) -> int | None:
     """The fewest tokens that must count for texts to be detected at a rate; None if 100,000 do not suffice.
 
     Args:
-        scheme, fpr, log_p, entropy: as of `forecast`.
+        scheme, fpr, log_p, entropy, laws: as of `forecast`.
         power: the rate of detection wanted, in (0, 1).
 
     Raises:
@@ -282,7 +294,42 @@ def tokens_needed(
     """
     if not 0 < power < 1:
         raise ValueError(f"power={power} must be between 0 and 1; 0.95 is usual")
-    return forecast(scheme, log_p=log_p, entropy=entropy, fpr=fpr).tokens_needed(power)
+    return forecast(scheme, log_p=log_p, entropy=entropy, laws=laws, fpr=fpr).tokens_needed(power)
+
+
+def _forecast_of_laws(
+    scheme: Scheme, laws: Any, fpr: float, report: Callable[[int, int], None] | None
+) -> Forecast:
+    from tradeoff.detection import Aaronson, Forecast, RaceScoreLaw, SumOfKeys, race_score_law
+
+    method = scheme.method
+    if not scheme.marks or not isinstance(scheme.detector(), Aaronson | SumOfKeys):
+        raise ValueError(
+            f"scheme={scheme.label!r} has no forecast; laws are for Gumbel-max, as of joint-race"
+        )
+    try:
+        one_text = np.ndim(laws[0][0][0]) == 0
+        texts = [list(text) for text in ([laws] if one_text else laws)]
+        pairs = [[(p, q) for p, q in text] for text in texts]
+    except (TypeError, ValueError, IndexError, KeyError):
+        raise ValueError(
+            "laws must be pairs (P, Q) of laws at positions of a text, [n] each, or a list of pairs for each "
+            f"of several texts, none of them empty; got {type(laws).__name__}"
+        ) from None
+    total, done = sum(map(len, pairs)), itertools.count(1)
+
+    def score_laws(number: int, text: list[tuple[Any, Any]]) -> Iterator[RaceScoreLaw]:
+        for k, (p, q) in enumerate(text):
+            try:
+                law = race_score_law(method.name, p, q)
+            except DistributionError as error:
+                place = f"laws[{k}]" if one_text else f"laws[{number}][{k}]"
+                raise DistributionError(f"{place}: {error}") from None
+            yield law
+            if report is not None:
+                report(next(done), total)
+
+    return Forecast.of_laws((score_laws(*text) for text in enumerate(pairs)), fpr)
 
 
 # --- Generation ----------------------------------------------------------------------------------

@@ -6,12 +6,24 @@ import json
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.table import Table
 
 from tradeoff.api import forecast
 from tradeoff.detection import Forecast
-from tradeoff.display import exit_on_bad_input, print_warning, require_stdout, stdin, stdout
+from tradeoff.display import (
+    Words,
+    exit_on_bad_input,
+    print_note,
+    print_warning,
+    require_llm,
+    require_stdout,
+    stderr,
+    stdin,
+    stdout,
+)
 from tradeoff.errors import FileError
 from tradeoff.keyed import check_width
 from tradeoff.scheme import Scheme
@@ -20,6 +32,10 @@ from tradeoff.verdicts import REMEDY, measured_profiles
 
 __all__ = ["plan_command"]
 
+#: What is predicted from texts and entropies.
+_WITHOUT_SPECULATION = "basic"
+#: Tokens rarer than this under both models are left out of their laws.
+_RARE = 1e-6
 #: Detection rates of the table.
 _RATES = (0.5, 0.8, 0.9, 0.95, 0.99)
 
@@ -36,6 +52,19 @@ def plan_command(
         list[float] | None,
         typer.Option(help="Instead of texts: entropies of typical positions in nats; repeat for several."),
     ] = None,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(
+            help="Instead of texts: next-token laws of both models, as tradeoff.llm.save_pairs writes them.",
+            show_default=False,
+        ),
+    ] = None,
+    method: Annotated[
+        str | None, typer.Option(help="With --pairs: how the text is generated. Default: joint.")
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="With --pairs: at which both models sample. Default: 1.")
+    ] = None,
     fpr: Annotated[float, typer.Option(help="False-positive rate of the test.")] = 0.01,
     context_width: Annotated[
         int | None, typer.Option(help="Tokens before a position that seed it. Default: the record's, or 4.")
@@ -45,15 +74,32 @@ def plan_command(
     """Predict how many tokens the Gumbel-max watermark needs to be detected.
 
     From the probabilities that a model gave to the tokens of real texts, one
-    profile a text, or roughly from entropies. The prediction is for Aaronson's
-    test without speculation; one race comes close to it.
+    profile a text, or roughly from entropies: for Aaronson's test without
+    speculation (method basic). From the laws of both models at positions of
+    texts (--pairs): for any method without a tree.
     """
     with exit_on_bad_input():
         require_stdout()
-        if (records is None) == (not entropy):
-            raise ValueError("give either a file of texts or --entropy, one of the two")
+        if [records is None, not entropy, pairs is None].count(False) != 1:
+            raise ValueError("give either a file of texts, --entropy or --pairs, one of the three")
         if context_width is not None:
             check_width(context_width)
+        if pairs is not None:
+            if context_width is not None:
+                raise ValueError(
+                    f"--context-width {context_width} says which tokens of a text count, and --pairs holds "
+                    "no texts; leave it out"
+                )
+            _plan_pairs(pairs, method, temperature, fpr, as_json)
+            return
+        if temperature is not None:
+            raise ValueError(
+                f"--temperature {temperature:g} is of --pairs; probabilities of texts have theirs"
+            )
+        if method not in (None, _WITHOUT_SPECULATION):
+            raise ValueError(
+                f"--method {method} needs the laws of both models; give them with --pairs, or leave it out"
+            )
         if entropy:
             _print(forecast(Scheme.of(), entropy=entropy, fpr=fpr), 1, 1.0, fpr, as_json)
             return
@@ -66,15 +112,54 @@ def plan_command(
         _print(forecast(Scheme.of(), log_p=profiles, fpr=fpr), len(profiles), share, fpr, as_json)
 
 
-def _print(forecast: Forecast, texts: int, share: float, fpr: float, as_json: bool) -> None:
+def _plan_pairs(path: Path, method: str | None, temperature: float | None, fpr: float, as_json: bool) -> None:
+    scheme = Scheme.of(method, "gumbel")
+    # It needs PyTorch, which texts and entropies do without.
+    require_llm()
+    from tradeoff.llm import load_pairs
+
+    found = load_pairs(path)
+    texts: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
+    left_out = 0.0
+    for k, text in enumerate(found.text):
+        p, q = found.probabilities(k, 1.0 if temperature is None else temperature)
+        kept = (p >= _RARE) | (q >= _RARE)
+        masses = p[kept].sum(), q[kept].sum()
+        left_out = max(left_out, 1 - min(masses))
+        texts.setdefault(int(text), []).append((p[kept] / masses[0], q[kept] / masses[1]))
+    columns = (Words(), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=stderr(), transient=True) as progress:
+        task = progress.add_task("laws of scores", total=len(found))
+        predicted = forecast(
+            scheme,
+            laws=list(texts.values()),
+            fpr=fpr,
+            report=lambda done, _: progress.update(task, completed=done),
+        )
+    print_note(f"left out tokens rarer than {_RARE:g} under both models: at most {left_out:.1%} of a law")
+    _print(predicted, len(texts), 1.0, fpr, as_json, scheme.method.name)
+
+
+def _print(
+    forecast: Forecast,
+    texts: int,
+    share: float,
+    fpr: float,
+    as_json: bool,
+    method: str = _WITHOUT_SPECULATION,
+) -> None:
     # Some texts may hold no entropy at all: then no length reaches the rate.
     needed = {rate: forecast.tokens_needed(rate) for rate in _RATES}
     if as_json:
         rows = [{"tpr": rate, "tokens": count} for rate, count in needed.items()]
-        typer.echo(json.dumps({"fpr": fpr, "profiles": texts, "share_scored": share, "needed": rows}))
+        typer.echo(
+            json.dumps(
+                {"fpr": fpr, "profiles": texts, "share_scored": share, "needed": rows, "method": method}
+            )
+        )
         return
     out = stdout()
-    table = Table("TPR wanted", "scored tokens", "tokens of text", title=f"at FPR {fpr:g}")
+    table = Table("TPR wanted", "scored tokens", "tokens of text", title=f"{method} at FPR {fpr:g}")
     for rate, count in needed.items():
         shown = ("not reached", "") if count is None else (str(count), str(round(count / share)))
         table.add_row(f"{rate:.0%}", *shown)

@@ -57,13 +57,12 @@ if TYPE_CHECKING:
         load_bayes,
         save_bayes,
     )
-    from tradeoff.detection.forecast import Forecast, power, probabilities_of_entropy
+    from tradeoff.detection.forecast import Forecast, power, predicted_power, probabilities_of_entropy
     from tradeoff.detection.growth import growth_of_classes, growth_of_stakes
     from tradeoff.detection.race_scores import (
         RaceScoreLaw,
         expected_race_score,
         hypoexponential_score,
-        predicted_power,
         race_score_law,
         race_score_variance,
     )
@@ -78,6 +77,7 @@ if TYPE_CHECKING:
     )
     from tradeoff.detection.with_models.hits import SeedHits
     from tradeoff.detection.with_models.model_aware import ModelAware, TiltedTail, two_point_log_sf
+    from tradeoff.detection.with_models.race_ratio import RaceLawRatio, emitted_score_laws
 
 __all__ = [
     "PROBABILITIES",
@@ -103,6 +103,7 @@ __all__ = [
     "ModelAware",
     "Oracle",
     "RaceBets",
+    "RaceLawRatio",
     "RacePrior",
     "RaceScoreLaw",
     "RankRatio",
@@ -133,6 +134,7 @@ __all__ = [
     "detect",
     "detector_called",
     "detector_of",
+    "emitted_score_laws",
     "expected_race_score",
     "exponential_scores",
     "fit_bayes",
@@ -184,6 +186,7 @@ _HOMES = {
     "detection.forecast": (
         "Forecast",
         "power",
+        "predicted_power",
         "probabilities_of_entropy",
     ),
     "detection.growth": (
@@ -194,7 +197,6 @@ _HOMES = {
         "RaceScoreLaw",
         "expected_race_score",
         "hypoexponential_score",
-        "predicted_power",
         "race_score_law",
         "race_score_variance",
     ),
@@ -212,6 +214,10 @@ _HOMES = {
         "ModelAware",
         "TiltedTail",
         "two_point_log_sf",
+    ),
+    "detection.with_models.race_ratio": (
+        "RaceLawRatio",
+        "emitted_score_laws",
     ),
 }
 __getattr__, __dir__, _known = lazy(__name__, _HOMES, others=__all__)

@@ -8,19 +8,20 @@ docs/theory/detection.md.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 import numpy as np
 from scipy import special
 
-from tradeoff.detection.tails import LatticeSum
+from tradeoff.detection.race_scores import RaceScoreLaw, mixed_score_law
+from tradeoff.detection.tails import LatticeSum, score_lattice, score_middles
 
 __all__ = [
     "Forecast",
     "expected_score",
     "power",
+    "predicted_power",
     "probabilities_of_entropy",
     "score_variance",
     "tokens_needed",
@@ -29,10 +30,6 @@ __all__ = [
 _LONGEST = 100_000
 #: Probabilities below count as this one: no text has enough of them to matter.
 _LEAST = 1e-9
-#: Scores beyond this have probability below 1e-15 for every p above 1e-9.
-_HIGHEST = 56.0
-#: Points of the lattice of scores: steps of 0.03.
-_POINTS = 2048
 #: Distribution functions looked at a time: 8 MiB.
 _BLOCK = 1 << 20
 
@@ -56,7 +53,9 @@ def probabilities_of_entropy(entropy: np.ndarray) -> np.ndarray:
 
 
 class Forecast:
-    """The expected TPR of Aaronson's test on texts of any length.
+    """The expected TPR of Aaronson's test on texts of any length, without speculation.
+
+    `Forecast.of_laws` has it for other methods.
 
     Args:
         profiles: for every kind of text, [k] probabilities under the model of the tokens it generates;
@@ -69,12 +68,36 @@ class Forecast:
     """
 
     def __init__(self, profiles: Sequence[np.ndarray], fpr: float = 0.01):
-        if not 0 < fpr < 1:
-            raise ValueError(f"fpr={fpr} must be between 0 and 1; 0.01 is usual")
+        _check_rate(fpr)
         if not len(profiles):
             raise ValueError("profiles are empty; pass at least one list of token probabilities")
-        self._fpr = fpr
-        self._laws = [_score_law(np.asarray(profile, float)) for profile in profiles]
+        self._of([(_score_law(np.asarray(profile, float)), 1) for profile in profiles], fpr)
+
+    @classmethod
+    def of_laws(cls, texts: Iterable[Iterable[RaceScoreLaw]], fpr: float = 0.01) -> Forecast:
+        """The expected TPR of the default detector, from what its scores are at positions of texts.
+
+        The detector is Aaronson's sum, or the sum of both keys where the laws are of both.
+
+        Args:
+            texts: for every kind of text, the laws at its positions (`race_score_law`), all of one stream or
+                all of both; a text draws its positions from one kind.
+            fpr: false-positive rate of the test.
+
+        Raises:
+            ValueError: for no texts, a text without laws, laws of both kinds, or a rate outside (0, 1).
+        """
+        _check_rate(fpr)
+        found = [mixed_score_law(laws) for laws in texts]
+        if len({scores for _, scores in found}) != 1:
+            raise ValueError("texts must be at least one, their laws all of one stream or all of both")
+        forecast = cls.__new__(cls)
+        forecast._of(found, fpr)
+        return forecast
+
+    def _of(self, laws: Sequence[tuple[LatticeSum, int]], fpr: float) -> None:
+        """From the law of what a token scores, and how many scores that is the sum of, a profile each."""
+        self._fpr, self._laws, self._scores = fpr, [law for law, _ in laws], laws[0][1]
         # Several rates are asked for, and lengths looked at for one serve the next.
         self._cached = lru_cache(maxsize=4096)(self._power)
 
@@ -110,8 +133,21 @@ class Forecast:
         return high
 
     def _power(self, tokens: int) -> float:
-        threshold = float(special.gammainccinv(tokens, self._fpr))
+        threshold = float(special.gammainccinv(self._scores * tokens, self._fpr))
         return float(np.mean([np.exp(law.log_sf(threshold, tokens)) for law in self._laws]))
+
+
+def _check_rate(fpr: float) -> None:
+    if not 0 < fpr < 1:
+        raise ValueError(f"fpr={fpr} must be between 0 and 1; 0.01 is usual")
+
+
+def predicted_power(laws: Iterable[RaceScoreLaw], tokens: int, fpr: float = 0.01) -> float:
+    """The expected TPR of the default detector on texts of `tokens` scored tokens, of one kind.
+
+    Texts that differ in entropy want a kind each; see `Forecast.of_laws`.
+    """
+    return Forecast.of_laws([laws], fpr).power(tokens)
 
 
 def power(profiles: Sequence[np.ndarray], tokens: int, fpr: float = 0.01) -> float:
@@ -136,19 +172,16 @@ def tokens_needed(profiles: Sequence[np.ndarray], tpr: float = 0.95, fpr: float 
 def _score_law(probability: np.ndarray) -> LatticeSum:
     """The law of the score of a token that is drawn from a profile.
 
-    Scores are rounded to a lattice, which widens their law by a twelfth of a squared step, and moves its mean
-    a little as they begin at 0. Over many tokens that would add up: the lattice is shifted and shrunk so that
-    mean and variance are those known in closed form.
+    Its mean and variance are those of the closed forms.
     """
     if probability.ndim != 1 or not len(probability) or not ((probability > 0) & (probability <= 1)).all():
         raise ValueError("a profile must be a list of token probabilities in (0, 1]")
     p, counts = np.unique(np.maximum(probability, _LEAST), return_counts=True)
     share = counts / len(probability)
-    lattice = np.linspace(0.0, _HIGHEST, _POINTS)
     # The mass of what is rounded to each point; the last has all that lies above.
-    log_v = np.log1p(-np.exp(-(lattice[:-1] + lattice[1:]) / 2))
-    cdf = np.zeros(_POINTS - 1)
-    step = max(1, _BLOCK // _POINTS)
+    log_v = np.log1p(-np.exp(-score_middles()))
+    cdf = np.zeros(len(log_v))
+    step = max(1, _BLOCK // len(log_v))
     for first in range(0, len(p), step):
         here = slice(first, first + step)
         logs = log_v / p[here, None]
@@ -157,10 +190,6 @@ def _score_law(probability: np.ndarray) -> LatticeSum:
         cdf += share[here] @ np.exp(logs, out=logs)
     # Far up the rounding of the sums is larger than what they grow by.
     mass = np.maximum(np.diff(cdf, prepend=0.0, append=1.0), 0.0)
-    mass /= mass.sum()
     means = expected_score(p)
     mean = share @ means
-    variance = share @ (score_variance(p) + (means - mean) ** 2)
-    rounded = mass @ lattice
-    scale = math.sqrt(variance / (mass @ (lattice - rounded) ** 2))
-    return LatticeSum(mean + (lattice - rounded) * scale, mass, _POINTS)
+    return score_lattice(mass, mean, share @ (score_variance(p) + (means - mean) ** 2))

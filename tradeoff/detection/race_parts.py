@@ -33,11 +33,28 @@ __all__ = ["BothStreams", "Early", "JointReplacement", "LateReplacement", "Part"
 _NEAR = 1e-3
 #: Groups of rejected drafts by their acceptance probability, in distribution functions alone.
 _GROUPS = 48
+#: Components whose means and shift agree within this, relatively, are one in distribution functions, if there
+#: are more than a few.
+_ALIKE, _FEW = 0.07, 256
+#: Means below are as good as this one.
+_LEAST = 1e-12
 #: Winning times beyond have probability below 1e-17.
 _LONGEST_TIME = 40.0
 _GAUSS = np.polynomial.legendre.leggauss
 
 _Array = np.ndarray
+
+
+def _alike(weight: _Array, *values: _Array) -> tuple[_Array, ...]:
+    """Components with `values` that agree within _ALIKE, as one with their mean: weights and values."""
+    if len(weight) <= _FEW:
+        return weight, *values
+    key = np.zeros(len(weight), np.int64)
+    for each in values:
+        key = 4096 * key + np.rint(np.log(np.maximum(each, _LEAST)) / _ALIKE).astype(np.int64)
+    group = np.unique(key, return_inverse=True)[1]
+    mass = np.bincount(group, weight)
+    return mass, *(np.bincount(group, weight * each) / mass for each in values)
 
 
 class Part(Protocol):
@@ -71,7 +88,7 @@ class Sums(NamedTuple):
 
     def spread(self) -> Sums:
         """See `Part.spread`."""
-        return self
+        return Sums(*_alike(*self))
 
     def cdf(self, e: _Array) -> _Array:
         """P(E <= e) of every component, [x, c]."""
@@ -105,7 +122,7 @@ class Early(NamedTuple):
 
     def spread(self) -> Early:
         """See `Part.spread`."""
-        return self
+        return Early(*_alike(*self))
 
     def cdf(self, e: _Array) -> _Array:
         """See `Sums.cdf`."""
@@ -133,13 +150,14 @@ class _Rejected(NamedTuple):
     residual: _Array
 
     @classmethod
-    def of(cls, p: _Array, q: _Array) -> Self | None:
-        """None where P = Q."""
+    def of(cls, p: _Array, q: _Array, emitted: _Array) -> Self | None:
+        """Of replacements within `emitted`, [n]; None if there are none, as where P = Q."""
         over, under = p < q, p > q
-        if not over.any() or not under.any():
+        if not over.any() or not (under & emitted).any():
             return None
         mass = p[under] - q[under]
-        return cls(q[over], (q[over] - p[over]) / q[over], q[under], mass / mass.sum())
+        kept, rest = emitted[under], mass / mass.sum()
+        return cls(q[over], (q[over] - p[over]) / q[over], q[under][kept], rest[kept])
 
     def grouped(self) -> tuple[_Array, _Array]:
         """Weights of rejection and 1 - a: of every draft, or of groups with about the same weight each."""
@@ -194,11 +212,11 @@ class JointReplacement(_Rejected):
     def spread(self) -> Sums:
         """See `Part.spread`: an array of j, or groups of them, times k."""
         weight, rejected = self.grouped()
+        mass, under, residual = _alike(self.residual, self.under, self.residual)
         u = rejected[:, None]
-        first = (1 - u) * self.under + u * self.residual
-        weights = weight[:, None] * self.residual
-        second = np.broadcast_to(self.under, first.shape)
-        return Sums.of(weights.ravel(), first.ravel(), second.ravel())
+        first = (1 - u) * under + u * residual
+        second = np.broadcast_to(under, first.shape)
+        return Sums.of((weight[:, None] * mass).ravel(), first.ravel(), second.ravel()).spread()
 
 
 class LateReplacement(_Rejected):
@@ -221,10 +239,11 @@ class LateReplacement(_Rejected):
     def spread(self) -> Sums:
         """See `Part.spread`: as t - tau_j is Exp(1) again, a sum shifted by tau_j Q_k."""
         weight, rejected = self.grouped()
-        shift = -np.log(rejected)[:, None] * self.under
-        weights = (weight[:, None] * self.residual).ravel()
-        under = np.broadcast_to(self.under, shift.shape).ravel()
-        return Sums(weights, under, np.broadcast_to(self.residual, shift.shape).ravel(), shift.ravel())
+        mass, under, residual = _alike(self.residual, self.under, self.residual)
+        shift = -np.log(rejected)[:, None] * under
+        weights = (weight[:, None] * mass).ravel()
+        first, second = (np.broadcast_to(mean, shift.shape).ravel() for mean in (under, residual))
+        return Sums(weights, first, second, shift.ravel()).spread()
 
 
 class BothStreams(NamedTuple):
@@ -241,6 +260,12 @@ class BothStreams(NamedTuple):
         if order == 2:
             powers.append(draft[1] + 2 * draft[0] * target[0] + target[1])
         return np.array(powers) @ self.draft.weight
+
+    def alike(self) -> BothStreams:
+        """With components put together as by `Part.spread`."""
+        draft, target = self.draft, self.target
+        mass, *means = _alike(draft.weight, draft.first, draft.second, target.first, target.second)
+        return BothStreams(Sums.of(mass, means[0], means[1]), Sums.of(mass, means[2], means[3]))
 
     def spread(self) -> Sums:
         """See `Part.spread`."""

@@ -9,18 +9,17 @@ them off. With S(m) the mean score of m X, that of m_1 X + m_2 Y is
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import cast
 
 import numpy as np
-from scipy import fft, interpolate, special
+from scipy import fft, interpolate
 
 from tradeoff.decoders import sum_score_moments
 from tradeoff.detection.race_parts import BothStreams, Early, JointReplacement, LateReplacement, Part, Sums
 from tradeoff.detection.score_moments import blocks, score_of
-from tradeoff.detection.tails import LatticeSum
+from tradeoff.detection.tails import SCORE_POINTS, SCORE_RANGE, LatticeSum, score_lattice, score_middles
 from tradeoff.keyed import Stream
 from tradeoff.laws import distribution_pair
 
@@ -28,13 +27,13 @@ __all__ = [
     "RaceScoreLaw",
     "expected_race_score",
     "hypoexponential_score",
-    "predicted_power",
+    "mixed_score_law",
     "race_score_law",
     "race_score_variance",
 ]
 
-#: Of scores in the law of a sum: the highest, with probability below 1e-15 (means above 1e-9), and points.
-_HIGHEST, _POINTS = 56.0, 2048
+#: Length of the Fourier transform of the law of two scores.
+_SIZE = fft.next_fast_len(2 * SCORE_POINTS - 1, real=True)
 #: Tails below count as this one.
 _LEAST = 1e-300
 
@@ -95,34 +94,44 @@ def race_score_variance(
 
 
 def race_score_law(
-    method: str, p: _Array, q: _Array | None = None, stream: Stream | None = None
+    method: str,
+    p: _Array,
+    q: _Array | None = None,
+    stream: Stream | None = None,
+    token: int | None = None,
 ) -> RaceScoreLaw:
     """The law of the score at the emitted token of one position.
 
     Args:
         method, stream: as of `expected_race_score`.
         p, q: target and draft law, [n].
+        token: given that it is emitted; the law of whichever token is, if left out.
 
     Raises:
-        ValueError: as `expected_race_score`, and for more than one position.
+        ValueError: as `expected_race_score`, for more than one position, and for a token without probability.
         DistributionError: likewise.
     """
     make = _made_by(method, stream)
     p, q = _pair(method, p, q)
     if p.ndim != 1:
         raise ValueError(f"p has shape {p.shape}; pass the laws of one position, [n]")
-    return RaceScoreLaw(_Emitted(make(*_support(p, q))))
+    if token is None:
+        return RaceScoreLaw(_Emitted(make(*_support(p, q))))
+    if not 0 <= token < len(p) or not p[token] > 0:
+        raise ValueError(f"token={token} has no probability under p; pass one that can be emitted")
+    return RaceScoreLaw(_Emitted(make(*_support(p, q, token)), float(p[token])))
 
 
 @dataclass(frozen=True)
 class _Emitted:
-    """The mixture of one position."""
+    """The mixture of one position, with the sum of its weights."""
 
     parts: Sequence[Part]
+    total: float = 1.0
 
     def moments(self, order: int) -> _Array:
         """E s^k for k = 1 .. order: [order]."""
-        return np.sum([part.moments(order) for part in self.parts], axis=0)
+        return np.sum([part.moments(order) for part in self.parts], axis=0) / self.total
 
 
 class RaceScoreLaw:
@@ -157,8 +166,8 @@ class RaceScoreLaw:
     def sf(self, x: _Array | float) -> _Array:
         """P(score >= x): [...] as x.
 
-        Exact to rounding with at most 48 tokens that Q drafts too often; with more, these are put in 48
-        groups, which moves it by less than 1e-4.
+        Exact to rounding with at most 48 tokens that Q drafts too often and 256 sums of exponentials in all;
+        of more, those with about the same means are put together, which moves it by less than 2e-4.
 
         Raises:
             ValueError: for the sum over both streams, which has no closed tail.
@@ -175,6 +184,17 @@ class RaceScoreLaw:
         of_race = self._mixed(score_of(positive.ravel()), "density").reshape(x.shape)
         return np.where(x > 0, of_race * np.exp(-positive) / -np.expm1(-positive), 0.0)
 
+    def spectrum(self) -> _Array:
+        """The Fourier transform of the law of the sum over both streams, on the points of `score_middles`."""
+        total = np.zeros(_SIZE // 2 + 1, complex)
+        for part in self._emitted.parts:
+            assert isinstance(part, BothStreams)
+            draft, target = part.alike()
+            for here in blocks(len(draft.weight), 8 * SCORE_POINTS):
+                one, other = (Sums(*(values[here] for values in sums)) for sums in (draft, target))
+                total += one.weight @ (_spectra(one) * _spectra(other))
+        return total / self._emitted.total
+
     def _mixed(self, e: _Array, what: str) -> _Array:
         total = np.zeros(len(e))
         for part in self._spread:
@@ -182,91 +202,90 @@ class RaceScoreLaw:
                 some = type(part)(*(values[here] for values in part))
                 values = some.cdf(e) if what == "cdf" else some.density(e)
                 total += values @ some.weight
-        return total
+        return total / self._emitted.total
 
 
-def predicted_power(laws: Sequence[RaceScoreLaw], tokens: int, fpr: float = 0.01) -> float:
-    """The expected TPR of the default detector on texts of `tokens` scored tokens.
-
-    That is Aaronson's sum, or the sum of both keys where the laws are of both. The positions of a text are
-    drawn from `laws` with replacement; texts that differ in entropy want a prediction each, and their mean.
+def mixed_score_law(laws: Iterable[RaceScoreLaw]) -> tuple[LatticeSum, int]:
+    """The law of the score of a position that is one of several, as `LatticeSum`, and its `scores`.
 
     Args:
-        laws: one a position, all of one stream or all of both.
-        tokens: at least 1.
-        fpr: false-positive rate.
+        laws: one a position, all of one stream or all of both; taken one at a time.
 
     Raises:
-        ValueError: for no laws, laws of both kinds, less than one token, or a rate outside (0, 1).
+        ValueError: for no laws, or laws of both kinds.
     """
-    if not 0 < fpr < 1:
-        raise ValueError(f"fpr={fpr} must be between 0 and 1; 0.01 is usual")
-    if tokens < 1:
-        raise ValueError(f"tokens={tokens} must be at least 1")
-    kinds = {law.scores for law in laws}
+    kinds: set[int] = set()
+    moments: list[tuple[float, float]] = []
+    total: _Array | float = 0.0
+    for law in laws:
+        kinds.add(law.scores)
+        if len(kinds) > 1:
+            break
+        moments.append((law.mean, law.variance))
+        total = total + (law.spectrum() if law.scores == 2 else law.sf(_few()))
     if len(kinds) != 1:
         raise ValueError("laws must be those of at least one position, all of one stream or all of both")
     scores = kinds.pop()
-    mass = _both_masses(laws) if scores == 2 else _masses(laws)
-    mean = float(np.mean([law.mean for law in laws]))
-    variance = float(np.mean([law.variance + (law.mean - mean) ** 2 for law in laws]))
-    threshold = float(special.gammainccinv(scores * tokens, fpr))
-    return math.exp(_fitted(mass, mean, variance).log_sf(threshold, tokens))
+    mass = _both_masses(total) if scores == 2 else _masses(total / len(moments))
+    means, variances = np.array(moments).T
+    return score_lattice(mass, means.mean(), variances.mean() + means.var()), scores
 
 
-_Parts = Callable[[_Array, _Array], Sequence[Part]]
+#: From P, Q and a mask of tokens: the parts in which one of those is emitted.
+_Parts = Callable[[_Array, _Array, _Array], Sequence[Part]]
 
 
-def _support(p: _Array, q: _Array) -> tuple[_Array, _Array]:
-    """Without the tokens that neither law has."""
+def _support(p: _Array, q: _Array, token: int | None = None) -> tuple[_Array, _Array, _Array]:
+    """Without the tokens that neither law has; and the mask of `token`, or of all."""
     kept = (p > 0) | (q > 0)
-    return p[kept], q[kept]
+    emitted = np.ones(len(p), bool) if token is None else np.arange(len(p)) == token
+    return p[kept], q[kept], emitted[kept]
 
 
-def _no_mark(p: _Array, q: _Array) -> list[Sums]:
-    return [Sums.of(np.ones(1), np.ones(1))]
+def _no_mark(p: _Array, q: _Array, emitted: _Array) -> list[Sums]:
+    return [Sums.of(np.array([p @ emitted]), np.ones(1))]
 
 
-def _target_race(p: _Array, q: _Array) -> list[Sums]:
-    return [Sums.of(p, p)]
+def _target_race(p: _Array, q: _Array, emitted: _Array) -> list[Sums]:
+    return [Sums.of(p * emitted, p)]
 
 
-def _single_key(p: _Array, q: _Array) -> list[Sums]:
+def _single_key(p: _Array, q: _Array, emitted: _Array) -> list[Sums]:
     left = np.maximum(p - q, 0.0)
-    accepted = Sums.of(np.minimum(p, q), q)
-    return [accepted, Sums.of(left, q, left / (left.sum() or 1.0))]
+    accepted = Sums.of(np.minimum(p, q) * emitted, q)
+    return [accepted, Sums.of(left * emitted, q, left / (left.sum() or 1.0))]
 
 
-def _one_race(p: _Array, q: _Array) -> list[Part]:
-    rejected = LateReplacement.of(p, q)
-    surely = np.where(p >= q, q, 0.0)
-    if rejected is None:
-        return [Sums.of(surely, q)]
-    # Where P has nothing nothing is accepted.
-    over = (p < q) & (p > 0)
+def _one_race(p: _Array, q: _Array, emitted: _Array) -> list[Part]:
+    surely = Sums.of(np.where(p >= q, q, 0.0) * emitted, q)
+    # Where P has nothing nothing is accepted; if P and Q differ by rounding alone, nothing is rejected.
+    over = (p < q) & (p > 0) & emitted & bool((p > q).any())
     until = np.log(q[over] / (q[over] - p[over]))
-    return [Sums.of(surely, q), Early(q[over], q[over], until), rejected]
+    rejected = LateReplacement.of(p, q, emitted)
+    cut = [Early(q[over], q[over], until)] if over.any() else []
+    return [surely, *cut, *([] if rejected is None else [rejected])]
 
 
-def _joint_race(p: _Array, q: _Array) -> list[Part]:
-    accepted = np.minimum(p, q)
-    rejected = JointReplacement.of(p, q)
-    atoms: list[Part] = [Sums.of(accepted, accepted)]
-    return atoms if rejected is None else [*atoms, rejected]
+def _joint_race(p: _Array, q: _Array, emitted: _Array) -> list[Part]:
+    least = np.minimum(p, q)
+    accepted, rejected = Sums.of(least * emitted, least), JointReplacement.of(p, q, emitted)
+    return [accepted] if rejected is None else [accepted, rejected]
 
 
-def _of_draft(p: _Array, q: _Array) -> list[Sums]:
+def _of_draft(p: _Array, q: _Array, emitted: _Array) -> list[Sums]:
     # A replacement is not the draft, so that it has lost the draft's race: E_k = t Q_k + Exp(1).
-    return [Sums.of(np.minimum(p, q), q), Sums.of(np.maximum(p - q, 0.0), q, 1.0)]
+    return [Sums.of(np.minimum(p, q) * emitted, q), Sums.of(np.maximum(p - q, 0.0) * emitted, q, 1.0)]
 
 
-def _of_target(p: _Array, q: _Array) -> list[Sums]:
+def _of_target(p: _Array, q: _Array, emitted: _Array) -> list[Sums]:
     left = np.maximum(p - q, 0.0)
-    return [Sums.of(np.minimum(p, q), np.ones_like(p)), Sums.of(left, left / (left.sum() or 1.0))]
+    accepted = Sums.of(np.minimum(p, q) * emitted, np.ones_like(p))
+    return [accepted, Sums.of(left * emitted, left / (left.sum() or 1.0))]
 
 
-def _of_both(p: _Array, q: _Array) -> list[BothStreams]:
-    return [BothStreams(*pair) for pair in zip(_of_draft(p, q), _of_target(p, q), strict=True)]
+def _of_both(p: _Array, q: _Array, emitted: _Array) -> list[BothStreams]:
+    made = zip(_of_draft(p, q, emitted), _of_target(p, q, emitted), strict=True)
+    return [BothStreams(*pair) for pair in made]
 
 
 _TWO_STREAMS: dict[Stream | None, _Parts] = {
@@ -320,43 +339,23 @@ def _of_rows(
     return np.array([take(_Emitted(make(*_support(*row)))) for row in rows], float).reshape(batch)
 
 
-def _middles() -> _Array:
-    """Of the points that scores are rounded to: [_POINTS - 1]."""
-    return (np.arange(_POINTS - 1) + 0.5) * (_HIGHEST / (_POINTS - 1))
+def _few() -> _Array:
+    """Scores at which tails are taken, close together at 0: log P(score >= x) is smooth between them."""
+    return 0.05 * np.expm1(np.linspace(0.0, math.log1p(SCORE_RANGE / 0.05), 400))
 
 
-def _masses(laws: Sequence[RaceScoreLaw]) -> _Array:
-    """The mass of what is rounded to each point, of a law drawn from `laws`: [_POINTS]."""
-    # log P(score >= x) is smooth: fewer points do, close together at 0.
-    few = 0.05 * np.expm1(np.linspace(0.0, math.log1p(_HIGHEST / 0.05), 400))
-    tail = np.mean([law.sf(few) for law in laws], axis=0)
-    sf = np.exp(interpolate.PchipInterpolator(few, np.log(np.maximum(tail, _LEAST)))(_middles()))
-    return np.maximum(-np.diff(sf, prepend=1.0, append=0.0), 0.0)
+def _masses(tail: _Array) -> _Array:
+    """The mass of what is rounded to each point, from tails at `_few`: [SCORE_POINTS]."""
+    smooth = interpolate.PchipInterpolator(_few(), np.log(np.maximum(tail, _LEAST)))
+    return np.maximum(-np.diff(np.exp(smooth(score_middles())), prepend=1.0, append=0.0), 0.0)
 
 
-def _both_masses(laws: Sequence[RaceScoreLaw]) -> _Array:
-    """Likewise of the sum of two scores, convolved for every component: [2 _POINTS - 1]."""
-    e = score_of(_middles())
-    size = fft.next_fast_len(2 * _POINTS - 1, real=True)
-    spectrum = np.zeros(size // 2 + 1, complex)
-
-    def spectra(sums: Sums, here: slice) -> _Array:
-        sf = Sums(*(values[here] for values in sums)).cdf(e).T
-        return fft.rfft(-np.diff(sf, prepend=1.0, append=0.0), size)
-
-    for law in laws:
-        for part in cast("Sequence[BothStreams]", law._emitted.parts):
-            for here in blocks(len(part.draft.weight), 8 * _POINTS):
-                product = spectra(part.draft, here) * spectra(part.target, here)
-                spectrum += part.draft.weight[here] @ product
-    mass = fft.irfft(spectrum, size)[: 2 * _POINTS - 1]
-    return np.maximum(mass, 0.0)
+def _spectra(sums: Sums) -> _Array:
+    """Fourier transforms of scores that are rounded to the points, of every component: [components, size]."""
+    sf = sums.cdf(score_of(score_middles())).T
+    return fft.rfft(-np.diff(sf, prepend=1.0, append=0.0), _SIZE)
 
 
-def _fitted(mass: _Array, mean: float, variance: float) -> LatticeSum:
-    """A lattice law, shifted and shrunk to have its mean and variance as known in closed form."""
-    mass = mass / mass.sum()
-    lattice = np.arange(len(mass)) * (_HIGHEST / (_POINTS - 1))
-    rounded = mass @ lattice
-    scale = math.sqrt(variance / (mass @ (lattice - rounded) ** 2))
-    return LatticeSum(mean + (lattice - rounded) * scale, mass, len(mass))
+def _both_masses(spectrum: _Array) -> _Array:
+    """Likewise from `RaceScoreLaw.spectrum`: [2 SCORE_POINTS - 1]."""
+    return np.maximum(fft.irfft(spectrum, _SIZE)[: 2 * SCORE_POINTS - 1], 0.0)

@@ -12,7 +12,19 @@ from functools import lru_cache
 import numpy as np
 from scipy import fft, optimize, special
 
-__all__ = ["LatticeSum", "binomial_log_sf", "gamma_log_sf"]
+__all__ = [
+    "SCORE_POINTS",
+    "SCORE_RANGE",
+    "LatticeSum",
+    "binomial_log_sf",
+    "gamma_log_sf",
+    "score_lattice",
+    "score_middles",
+]
+
+#: Points that scores -log(1 - U) are rounded to, in steps of 0.03 up to the highest, which has probability
+#: below 1e-15 for tokens that win a race with a probability above 1e-9.
+SCORE_POINTS, SCORE_RANGE = 2048, 56.0
 
 #: Half-width, in standard deviations, of the window in which a tilted sum is computed: the mass outside is
 #: below 1e-30 of the probability asked for.
@@ -171,3 +183,25 @@ class LatticeSum:
             return -math.inf
         exponent = count * log_total - theta * (count * self._low + k * self._step)
         return min(0.0, math.log(total) + exponent)
+
+
+def score_middles() -> np.ndarray:
+    """Between the points that scores are rounded to: [SCORE_POINTS - 1]."""
+    return (np.arange(SCORE_POINTS - 1) + 0.5) * (SCORE_RANGE / (SCORE_POINTS - 1))
+
+
+def score_lattice(mass: np.ndarray, mean: float, variance: float) -> LatticeSum:
+    """The law of a score, or of a sum of two, that was rounded to the points of `score_middles`.
+
+    Rounding widens a law by a twelfth of a squared step, and moves its mean a little as scores begin at 0.
+    Over many tokens that would add up: the lattice is shifted and shrunk so that mean and variance are right.
+
+    Args:
+        mass: of every point, from 0 on, any positive multiple, [points].
+        mean, variance: of the law before it was rounded.
+    """
+    mass = mass / mass.sum()
+    lattice = np.arange(len(mass)) * (SCORE_RANGE / (SCORE_POINTS - 1))
+    rounded = mass @ lattice
+    scale = math.sqrt(variance / (mass @ (lattice - rounded) ** 2))
+    return LatticeSum(mean + (lattice - rounded) * scale, mass, len(mass))

@@ -13,6 +13,7 @@ laws, and its tail is estimated by exponential tilting (Theorem 3.1). Derivation
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,9 +21,10 @@ from scipy import optimize, special
 
 from tradeoff.detection.detector import Score
 
-__all__ = ["ModelAware", "TiltedTail", "two_point_log_sf"]
+__all__ = ["DRAWS", "ModelAware", "TiltedTail", "tilt_to", "tilted_tail", "two_point_log_sf"]
 
-_DRAWS = 20_000
+#: Of importance sampling.
+DRAWS = 20_000
 
 
 @dataclass(frozen=True)
@@ -63,31 +65,41 @@ def two_point_log_sf(
     def mean(theta: float) -> float:
         return float(special.expit(odds + theta * gain) @ gain)
 
-    theta = 0.0
-    if mean(0.0) < needed:
-        highest = 1.0
-        while mean(highest) < min(needed, gain.sum() * (1 - 1e-9)) and highest < 1e6:
-            highest *= 2
-        theta = (
-            float(optimize.brentq(lambda t: mean(t) - needed, 0.0, highest))
-            if (mean(highest) > needed)
-            else highest
-        )
+    theta = tilt_to(needed, mean, float(gain.sum()))
     tilted = special.expit(odds + theta * gain)
     # log E exp(theta sum gain), from log(1 - p + p exp(theta gain)).
     log_total = float(np.logaddexp(np.log1p(-p), np.log(p) + theta * gain).sum())
     rng = np.random.default_rng(seed)
-    sums = np.empty(_DRAWS)
+    sums = np.empty(DRAWS)
     step = max(1, 2_000_000 // max(len(p), 1))
-    for first in range(0, _DRAWS, step):
+    for first in range(0, DRAWS, step):
         part = sums[first : first + step]
         part[:] = (rng.random((len(part), len(p))) < tilted) @ gain
+    return tilted_tail(sums, needed, theta, log_total)
+
+
+def tilt_to(needed: float, mean: Callable[[float], float], most: float) -> float:
+    """The theta >= 0 at which `mean`, of a sum of gains >= 0 tilted by theta, is `needed`; below `most`."""
+    if mean(0.0) >= needed:
+        return 0.0
+    highest = 1.0
+    while mean(highest) < min(needed, most * (1 - 1e-9)) and highest < 1e6:
+        highest *= 2
+    if mean(highest) <= needed:
+        return highest
+    return float(optimize.brentq(lambda t: mean(t) - needed, 0.0, highest))
+
+
+def tilted_tail(sums: np.ndarray, needed: float, theta: float, log_total: float) -> TiltedTail:
+    """log P(S >= needed) from draws of S tilted by `theta`, with log E exp(theta S) = `log_total`."""
+    # Sums of the same numbers in another order are the same.
+    tolerance = 1e-9 * max(1.0, abs(needed))
     weights = np.where(sums >= needed - tolerance, np.exp(-theta * (sums - needed)), 0.0)
     mean_weight = float(weights.mean())
     if mean_weight == 0:
         # Nothing as extreme was drawn: at most this, by Markov's inequality under the tilt.
         return TiltedTail(min(0.0, log_total - theta * needed), math.inf)
-    error = float(weights.std(ddof=1) / math.sqrt(_DRAWS) / mean_weight)
+    error = float(weights.std(ddof=1) / math.sqrt(len(sums)) / mean_weight)
     return TiltedTail(min(0.0, math.log(mean_weight) + log_total - theta * needed), error)
 
 
