@@ -14,7 +14,13 @@ import tradeoff as td
 from tests.helpers.support import ALPHA, P, Q
 from tradeoff.api import detect_all
 from tradeoff.curves.measures import watermark_strength
-from tradeoff.detection import Evidence, default_detector, register_detector
+from tradeoff.detection import (
+    Evidence,
+    default_detector,
+    predicted_power,
+    race_score_law,
+    register_detector,
+)
 from tradeoff.detection.sequential import Sequential
 from tradeoff.kernels import METHODS, Algorithm1
 from tradeoff.kernels.keyed_randomness import KeyedRandomness
@@ -230,10 +236,47 @@ def test_a_forecast_is_what_the_power_of_the_test_says():
     assert td.tokens_needed(SCHEME, entropy=0.0) is None
 
 
+@pytest.mark.parametrize("method", ["joint", "two-keys", "algorithm-1", "keep-efficiency", "basic"])
+def test_a_forecast_from_laws_is_that_of_the_method(method):
+    """One text or several; what is told of the laws that are read is all of them, in order."""
+    scheme, told = td.Scheme.of(method, "gumbel"), []
+    other = np.full(len(P), 1 / len(P))
+    forecast = td.forecast(
+        scheme, laws=[[(P, Q)], [(P, Q), (P, other)]], report=lambda *done: told.append(done)
+    )
+    laws = [race_score_law(scheme.method.name, P, q) for q in (Q, other)]
+    each = [predicted_power([laws[0]], 20), predicted_power(laws, 20)]
+    assert forecast.power(20) == pytest.approx(np.mean(each))
+    assert told == [(1, 3), (2, 3), (3, 3)]
+    assert td.forecast(scheme, laws=[(P, Q), (P, other)]).power(20) == pytest.approx(each[1])
+    needed = td.tokens_needed(scheme, laws=[(P, Q)], power=0.9)
+    assert needed is not None
+    assert predicted_power([laws[0]], needed) >= 0.9 > predicted_power([laws[0]], needed - 1)
+
+
+@pytest.mark.parametrize("laws", [[], [[]], [P, Q], [(P, Q, P)], [[(P, Q)], [P]], 3, "ab", {"p": P}])
+def test_what_are_no_laws_is_refused(laws):
+    with pytest.raises(ValueError, match="laws must be pairs"):
+        td.forecast(SCHEME, laws=laws)
+
+
+def test_laws_of_what_has_no_forecast_are_refused():
+    for name, watermark in (("basic", "synthid:3"), ("standard", None), ("joint-race-tree", "gumbel")):
+        with pytest.raises(ValueError, match=r"no forecast|no known score law"):
+            td.forecast(td.Scheme.of(name, watermark), laws=[(P, Q)])
+    with pytest.raises(td.DistributionError, match=r"laws\[1\]: Q sums to 2"):
+        td.forecast(SCHEME, laws=[(P, Q), (P, 2 * Q)])
+    with pytest.raises(td.DistributionError, match=r"laws\[0\]\[1\]: Q sums to 2"):
+        td.forecast(SCHEME, laws=[[(P, Q), (P, 2 * Q)], [(P, Q)]])
+    with pytest.raises(ValueError, match="at least one position"):
+        td.forecast(SCHEME, laws=[[(P, Q)], []])
+
+
 def test_what_has_no_forecast_is_refused():
     for arguments, words in (
-        ({}, "either log_p or entropy"),
-        ({"log_p": [-1.0], "entropy": 1.0}, "either log_p or entropy"),
+        ({}, "either log_p, entropy or laws"),
+        ({"log_p": [-1.0], "entropy": 1.0}, "either log_p, entropy or laws"),
+        ({"laws": [(P, Q)], "entropy": 1.0}, "either log_p, entropy or laws"),
         ({"entropy": -1.0}, "entropy=-1.0"),
         ({"log_p": [0.5]}, "log_p holds 0.5"),
     ):

@@ -10,8 +10,10 @@ import pytest
 from scipy import special, stats
 from typer.testing import CliRunner
 
+import tradeoff as td
 from tests.helpers.support import ALPHA
 from tradeoff.cli import app
+from tradeoff.llm import NextTokenPairs, load_pairs, save_pairs
 
 runner = CliRunner()
 
@@ -128,6 +130,55 @@ def test_table_names_rates_and_profiles(tmp_path: Path) -> None:
         assert words in result.output
 
 
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two texts of two positions, with a token that is rare under both models."""
+    rng = np.random.default_rng(4)
+    laws = rng.dirichlet(np.full(8, 0.3), (2, 4))
+    laws = np.append(laws, np.full((2, 4, 1), 1e-8), axis=-1)
+    log_p = np.log(laws / laws.sum(axis=-1, keepdims=True)).astype(np.float32)
+    path = tmp_path_factory.mktemp("pairs") / "pairs.npz"
+    sources, texts = np.array(["model"] * 4), np.array([0, 0, 7, 7])
+    save_pairs(NextTokenPairs(log_p[0], log_p[1], sources, texts, np.arange(4), {}), path)
+    return path
+
+
+@pytest.mark.parametrize(("method", "temperature"), [(None, None), ("two-keys", "0.7"), ("basic", "1.5")])
+def test_pairs_are_planned_by_the_laws_of_the_method(
+    pairs: Path, method: str | None, temperature: str | None
+) -> None:
+    told = ["--method", method] if method else []
+    told += ["--temperature", temperature] if temperature else []
+    found = plan("--pairs", str(pairs), *told)
+    scheme, loaded = td.Scheme.of(method, "gumbel"), load_pairs(pairs)
+    laws = []
+    for k in range(4):
+        p, q = (law[:8] for law in loaded.probabilities(k, float(temperature or 1)))
+        kept = (p >= 1e-6) | (q >= 1e-6)
+        laws.append((p[kept] / p[kept].sum(), q[kept] / q[kept].sum()))
+    forecast = td.forecast(scheme, laws=[laws[:2], laws[2:]])
+    assert found["method"] == scheme.method.name
+    assert found["profiles"] == 2
+    assert {row["tpr"]: row["tokens"] for row in found["needed"]} == {
+        rate: forecast.tokens_needed(rate) for rate in (0.5, 0.8, 0.9, 0.95, 0.99)
+    }
+
+
+def test_pairs_say_what_was_left_out(pairs: Path) -> None:
+    result = runner.invoke(app, ["plan", "--pairs", str(pairs)])
+    assert result.exit_code == 0, result.output
+    assert "left out tokens rarer than 1e-06 under both models: at most 0.0% of a law" in result.stderr
+    assert "joint-race at FPR 0.01" in result.stdout
+    cold = runner.invoke(app, ["plan", "--pairs", str(pairs), "--temperature", "0"])
+    assert cold.exit_code == 2
+    assert "temperature=0.0 must be positive" in cold.stderr
+
+
+def test_texts_and_entropies_are_planned_without_speculation() -> None:
+    assert plan("--entropy", "1", "--method", "basic") == plan("--entropy", "1")
+    assert plan("--entropy", "1")["method"] == "basic"
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -184,8 +235,14 @@ def test_what_is_no_token_id_is_named(tmp_path: Path, value: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "one of the two"),
-        (["x.jsonl", "--entropy", "1"], "one of the two"),
+        ([], "one of the three"),
+        (["x.jsonl", "--entropy", "1"], "one of the three"),
+        (["--pairs", "x.npz", "--entropy", "1"], "one of the three"),
+        (["--pairs", "none-such.npz"], "none-such.npz does not exist"),
+        (["--pairs", "x.npz", "--context-width", "3"], "--context-width 3"),
+        (["--pairs", "x.npz", "--method", "joint-tournament"], "watermark='gumbel' does not fit"),
+        (["--entropy", "1", "--method", "joint"], "--method joint needs the laws of both models"),
+        (["x.jsonl", "--temperature", "0.7"], "--temperature 0.7 is of --pairs"),
         (["none-such.jsonl"], "none-such.jsonl does not exist"),
         (["--entropy", "-1"], "entropy=[-1.0] must hold numbers of nats from 0"),
         (["--entropy", "800"], "entropy=[800.0] must hold numbers of nats from 0 to 40"),

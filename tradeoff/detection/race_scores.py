@@ -216,7 +216,7 @@ def mixed_score_law(laws: Iterable[RaceScoreLaw]) -> tuple[LatticeSum, int]:
     """
     kinds: set[int] = set()
     moments: list[tuple[float, float]] = []
-    total: _Array | float = 0.0
+    total: _Array = np.zeros(1)
     for law in laws:
         kinds.add(law.scores)
         if len(kinds) > 1:

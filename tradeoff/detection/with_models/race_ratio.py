@@ -1,9 +1,8 @@
 """The likelihood-ratio test on race scores: of a detector that can run the models, but not to the last digit.
 
-Where both laws are known only about (another number format, an unknown prompt), the token that the key
-determines is not known. The law of the score s = -log(1 - U) at a token barely moves. With f the density of the
-score under the method, and an allowance epsilon for edits and positions whose law differs, the likelihood ratio
-of a score is
+Where both laws are known but roughly (another number format, an unknown prompt), the token that the key
+determines is not; but the law of the score s = -log(1 - U) at a token barely moves. With f its density under
+the method, and an allowance epsilon for edits and positions whose law differs, its likelihood ratio is
 
     L = (1 - epsilon) f(s) / exp(-s) + epsilon.
 
@@ -89,9 +88,9 @@ class RaceLawRatio:
         theta = tilt_to(needed, lambda t: float((tilted(t)[0] * gain).sum()), most)
         probability, log_total = tilted(theta)
         rng, sums = np.random.default_rng(seed), np.zeros(DRAWS)
-        for shares, gains in zip(np.cumsum(probability, axis=1), gain, strict=True):
-            cells = np.searchsorted(shares, rng.random(DRAWS) * shares[-1], side="right")
-            sums += gains[np.minimum(cells, len(gains) - 1)]
+        for shares, gains in zip(probability, gain, strict=True):
+            # How many draws fall in every cell, and in which order: faster than one after the other.
+            sums += rng.permutation(np.repeat(gains, rng.multinomial(DRAWS, shares)))
         return tilted_tail(sums, needed, theta, log_total)
 
     def test(
@@ -144,22 +143,21 @@ def emitted_score_laws(
         DistributionError: for what are no laws.
     """
     p, tokens = np.asarray(p), np.asarray(tokens)
-    if p.ndim != 2 or tokens.shape != p.shape[:1] or (q is not None and np.shape(q) != p.shape):
+    drafts = None if q is None else np.asarray(q)
+    if p.ndim != 2 or tokens.shape != p.shape[:1] or (drafts is not None and drafts.shape != p.shape):
+        other = "none" if drafts is None else drafts.shape
         raise ValueError(
-            f"p, q and tokens have shapes {p.shape}, {np.shape(q)} and {tokens.shape}; pass [t, n], [t, n] "
-            "and [t]"
+            f"p, q and tokens have shapes {p.shape}, {other} and {tokens.shape}; pass [t, n], [t, n] and [t]"
         )
     if tokens.dtype.kind not in "iu" or not ((tokens >= 0) & (tokens < p.shape[1])).all():
         raise ValueError(f"tokens must hold ids from 0 to {p.shape[1] - 1}, as integers")
     laws = []
     for k, token in enumerate(map(int, tokens)):
-        known = p[k, token] > 0
-        draft = None if q is None else q[k]
-        laws.append(
-            race_score_law(method, p[k], draft, stream, token)
-            if known
-            else race_score_law("standard", p[k], p[k])
-        )
+        if p[k, token] > 0:
+            draft = None if drafts is None else drafts[k]
+            laws.append(race_score_law(method, p[k], draft, stream, token))
+        else:
+            laws.append(race_score_law("standard", p[k], p[k]))
     return laws
 
 
