@@ -35,11 +35,12 @@ from paper_repro.trials.fixed import (
     Trial,
     evidence_of,
     fit_folds,
-    power_table,
     roc_table,
     tpr_table,
     try_detectors,
 )
+from paper_repro.trials.paired import paired_table
+from paper_repro.trials.predicted import Laws, power_table, predicted_table, read_laws
 from paper_repro.trials.replays import anchor_texts, model_aware_table, replay_texts
 from paper_repro.trials.robustness import edit_table
 from paper_repro.trials.sequential import SequentialTrial, sequential_table, sequential_trials, share_table
@@ -53,6 +54,8 @@ from tradeoff.texts import Prompt
 __all__ = ["run_experiment"]
 
 RESULTS = Path("paper_repro/results")
+#: Whose positions predictions are made from.
+_UNDRAFTED = ("basic", "gumbel")
 
 
 def run_experiment(name: str, out: Path = RESULTS, human: Path | None = None) -> list[Path]:
@@ -86,6 +89,8 @@ def run_experiment(name: str, out: Path = RESULTS, human: Path | None = None) ->
         "tpr": tpr_table(trials),
         "roc": roc_table(trials, preset.roc_tokens),
         "power": power_table(tables.evidence, trials),
+        "paired": paired_table(trials),
+        "predicted": tables.predicted,
         "edits": tables.edits,
         "model_aware": tables.model_aware,
         "sequential": sequential_table(tables.sequential),
@@ -122,6 +127,7 @@ class _Tables:
     trials: list[Trial] = field(default_factory=list)
     edits: pd.DataFrame = field(default_factory=pd.DataFrame)
     model_aware: pd.DataFrame = field(default_factory=pd.DataFrame)
+    predicted: pd.DataFrame = field(default_factory=pd.DataFrame)
     sequential: list[SequentialTrial] = field(default_factory=list)
     passages: int = 0
 
@@ -165,6 +171,8 @@ def _detect(
         if preset.edits:
             found.edits = edit_table(fitted, prf, chunks, pair.tokenizer, say)
             progress.advance(task)
+    if preset.laws:
+        found.predicted = _predict(preset, found, pair)
     readings: dict[Cell, list[AnchorReading]] = {}
     if preset.replays or preset.anchors:
         found.model_aware, readings = _read_back(preset, found.evidence, texts_folder, pair, prf)
@@ -180,6 +188,27 @@ def _detect(
             )
             progress.advance(task)
     return found
+
+
+def _predict(preset: Preset, found: _Tables, pair: ModelPair) -> pd.DataFrame:
+    """TPR from exact laws, at positions of the texts without speculation."""
+    read = [texts for texts in found.evidence if (texts.cell.method, texts.cell.watermark) == _UNDRAFTED]
+    laws: dict[tuple[PromptSet, float], Laws] = {}
+    prompts: dict[PromptSet, list[Prompt]] = {}
+    with Progress(Words(), BarColumn(), console=stderr(), transient=True) as progress:
+        task = progress.add_task("predicting", total=None)
+
+        def say(line: str) -> None:
+            progress.update(task, description=line)
+
+        for texts in read:
+            source = texts.cell.prompts
+            if source not in prompts:
+                prompts[source] = encode_prompts(
+                    pair.tokenizer, source.read(texts.cell.texts), chat=source.chat
+                )
+            laws[source, texts.cell.temperature] = read_laws(texts, prompts[source], pair, preset.laws, say)
+        return predicted_table(found.evidence, found.trials, laws, say)
 
 
 def _read_back(

@@ -205,7 +205,8 @@ class Preset(_Table):
 
     Of detection: `null_texts` human texts under random keys for measured false-positive rates, `roc_tokens`
     the length of ROC curves, `replays` texts a cell for model-aware detection, `anchors` those that are read
-    back by the draft model for sequential detection, `edits` whether edited texts are tested.
+    back by the draft model for sequential detection, `laws` those of a set whose positions both models read
+    for predicted rates, `edits` whether edited texts are tested.
     """
 
     groups = ("models", "generation", "detection")
@@ -228,6 +229,7 @@ class Preset(_Table):
     roc_tokens: int = Field(50, ge=1)
     replays: int = Field(0, ge=0)
     anchors: int = Field(0, ge=0)
+    laws: int = Field(0, ge=0)
     edits: bool = True
 
     @model_validator(mode="after")

@@ -67,8 +67,8 @@ def position_references(
             what = f"T = {temperature:g}: score - 1, {method}"
             rows.append(Reference(what, mean, values[column], _SCORE_TOLERANCE))
     for method, value in _RATES.items():
-        laws = [race_score_law(method, p, q) for p, q in panels[_RATE_TEMPERATURE].laws]
-        found = predicted_power(laws, _RATE_TOKENS, _FPR)
+        of_scores = [race_score_law(method, p, q) for p, q in panels[_RATE_TEMPERATURE].laws]
+        found = predicted_power(of_scores, _RATE_TOKENS, _FPR)
         what = f"T = {_RATE_TEMPERATURE:g}: TPR of {_RATE_TOKENS} tokens, {method}"
         rows.append(Reference(what, found, value, _RATE_TOLERANCE))
     for temperature, panel in panels.items():

@@ -54,6 +54,15 @@ def claims(trials: Sequence[Trial], speed: pd.DataFrame) -> list[Claim]:
         (("one-race", "Aaronson"), ("algorithm-1", "Ars-τ")),
         (("one-race", "Aaronson"), ("single-key", "Aaronson")),
         (("one-race", "Aaronson"), ("algorithm-1", "likelihood ratio, two keys")),
+        (("joint-race", "Aaronson"), ("one-race", "Aaronson")),
+        (("joint-race", "Aaronson"), ("algorithm-1", "likelihood ratio, two keys")),
+        (("joint-tournament", "mean of bits"), ("algorithm-1", "weighted mean of bits")),
+        (("joint-tournament", "Bayes"), ("algorithm-1", "Bayes-MLP")),
+        (
+            ("joint-transport", "likelihood ratio of ranks"),
+            ("algorithm-1", "likelihood ratio of ranks"),
+        ),
+        (("joint-transport", "sum of scores"), ("algorithm-1", "sum of scores")),
     )
     for ours, theirs in across:
         name = f"{ours[0]} with {ours[1]} detects more than {theirs[0]} with {theirs[1]}"
@@ -61,18 +70,36 @@ def claims(trials: Sequence[Trial], speed: pd.DataFrame) -> list[Claim]:
             _above(name + setting, first, second)
             for setting, first, second in _matching(trials, ours, theirs)
         ]
-    name = "one race with the plain Aaronson test reaches the oracle of Algorithm 1"
-    for setting, first, second in _matching(trials, ("one-race", "Aaronson"), ("algorithm-1", "oracle")):
-        difference, error = _difference(first, second)
-        low, high = difference - _Z95 * error, difference + _Z95 * error
-        verdict = _verdict(low > -_SAME_TPR, high < -_SAME_TPR)
-        found.append(
-            (
-                f"{name}, to within {_SAME_TPR:g} of mean TPR{setting}",
-                low > -_SAME_TPR,
-                _shown(difference, error) + verdict,
+    reached = (
+        (
+            "one race with the plain Aaronson test reaches the oracle of Algorithm 1",
+            ("one-race", "Aaronson"),
+            ("algorithm-1", "oracle"),
+        ),
+        ("the joint race reaches no speculation", ("joint-race", "Aaronson"), ("basic", "Aaronson")),
+        (
+            "the joint tournament reaches no speculation (mean of bits)",
+            ("joint-tournament", "mean of bits"),
+            ("basic", "mean of bits"),
+        ),
+        (
+            "the joint tournament reaches no speculation (Bayes)",
+            ("joint-tournament", "Bayes"),
+            ("basic", "Bayes"),
+        ),
+    )
+    for name, ours, theirs in reached:
+        for setting, first, second in _matching(trials, ours, theirs):
+            difference, error = _difference(first, second)
+            low, high = difference - _Z95 * error, difference + _Z95 * error
+            verdict = _verdict(low > -_SAME_TPR, high < -_SAME_TPR)
+            found.append(
+                (
+                    f"{name}, to within {_SAME_TPR:g} of mean TPR{setting}",
+                    low > -_SAME_TPR,
+                    _shown(difference, error) + verdict,
+                )
             )
-        )
     return found
 
 
@@ -81,7 +108,7 @@ def _efficiency(speed: pd.DataFrame) -> list[Claim]:
     found = []
     columns = ["prompts", "temperature", "lookahead"]
     standard = speed[speed["method"] == "standard"].set_index(columns)
-    for method in ("algorithm-1", "one-race", "single-key"):
+    for method in ("algorithm-1", "one-race", "joint-race", "single-key"):
         gaps, errors = [], []
         for row in speed[speed["method"] == method].to_dict("records"):
             key = tuple(row[c] for c in columns)
@@ -122,11 +149,13 @@ def _matching(
         return groups
 
     ours, theirs = grouped(first), grouped(second)
-    return [
-        (f", {key[0]}, temperature {key[1]:g}, K = {key[2]}", ours[key], theirs[key])
-        for key in ours
-        if key in theirs
-    ]
+    found = []
+    for key, some in ours.items():
+        # Without speculation there is no lookahead.
+        others = theirs.get(key, theirs.get((*key[:2], 0)))
+        if others:
+            found.append((f", {key[0]}, temperature {key[1]:g}, K = {key[2]}", some, others))
+    return found
 
 
 def _shares(trials: Sequence[Trial], lengths: set[int]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Detectors on the texts of a preset: TPR against length, ROC curves, predicted against measured power.
+"""Detectors on the texts of a preset: TPR against length, ROC curves.
 
 Detectors that need training are cross-fitted: those fitted on the texts with an even number are tried on
 those with an odd number, and the other way round, so that every text is tested and none by a detector that
@@ -37,7 +37,6 @@ from tradeoff.detection import (
     default_detector,
     fit_bayes,
     fit_tau,
-    power,
     rate,
     roc,
     scored_rounds,
@@ -55,7 +54,6 @@ __all__ = [
     "evidence_of",
     "fit_detectors",
     "fit_folds",
-    "power_table",
     "roc_table",
     "tpr_table",
     "try_detectors",
@@ -169,6 +167,7 @@ class Trial:
         log_p: [texts] log p-values at the length of the ROC curves; empty without that length.
         null_log_p: [null texts] likewise.
         scores: mean score a token.
+        prompts: [texts] names of what the texts continue.
     """
 
     cell: Cell
@@ -180,6 +179,7 @@ class Trial:
     log_p: np.ndarray = field(repr=False)
     null_log_p: np.ndarray = field(repr=False)
     scores: float = math.nan
+    prompts: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -220,7 +220,10 @@ def try_detectors(
         for detector in fold.detectors:
             report(detector.name)
             found.setdefault(detector.name, []).append(
-                _try(detector, texts, tested, nulls[number :: len(folds)], roc_tokens)
+                replace(
+                    _try(detector, texts, tested, nulls[number :: len(folds)], roc_tokens),
+                    prompts=tuple(texts.records[i].id for i in fold.tested),
+                )
             )
     return [
         replace(
@@ -230,6 +233,7 @@ def try_detectors(
             log_p=np.concatenate([part.log_p for part in parts]),
             null_log_p=np.concatenate([part.null_log_p for part in parts]),
             scores=float(np.mean([part.scores for part in parts])),
+            prompts=tuple(name for part in parts for name in part.prompts),
         )
         for parts in found.values()
     ]
@@ -341,37 +345,6 @@ def roc_table(trials: Sequence[Trial], tokens: int) -> pd.DataFrame:
         table = pd.DataFrame({"fpr": false[kept], "tpr": true[kept]})
         tables.append(table.assign(**_labels(parts), tokens=tokens))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
-
-
-def power_table(cells: Sequence[CellEvidence], trials: Sequence[Trial]) -> pd.DataFrame:
-    """Measured TPR of Aaronson's test without speculation beside the prediction from logged probabilities."""
-    rows = []
-    for texts in cells:
-        measured = [t for t in trials if t.cell == texts.cell and t.detector == Aaronson.name]
-        if texts.cell.method != "basic" or not measured:
-            continue
-        for column, tokens in enumerate(texts.lengths):
-            found = rate(measured[0].margins[:, column] >= 0)
-            # Texts grow more predictable as they go on, so a length is predicted from its own tokens.
-            profiles = [
-                np.exp(np.minimum(np.array(record.log_p)[evidence.index[evidence.index < tokens]], 0.0))
-                for record, evidence in zip(texts.records, texts.texts, strict=True)
-            ]
-            scored = round(float(np.mean([len(profile) for profile in profiles])))
-            profiles = [profile for profile in profiles if len(profile)]
-            rows.append(
-                {
-                    "prompts": texts.cell.prompts.name,
-                    "temperature": texts.cell.temperature,
-                    "tokens": tokens,
-                    "scored": scored,
-                    "predicted": power(profiles, scored, FPR),
-                    "measured": found.value,
-                    "low": found.low,
-                    "high": found.high,
-                }
-            )
-    return pd.DataFrame(rows)
 
 
 def _with_pooled(trials: Sequence[Trial]) -> list[list[Trial]]:

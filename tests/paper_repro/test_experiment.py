@@ -35,6 +35,7 @@ null_texts = 200
 roc_tokens = 20
 replays = 2
 anchors = 2
+laws = 2
 [[prompts]]
 name = "a"
 source = "{prompts}"
@@ -44,12 +45,12 @@ source = "{others}"
 [[arms]]
 watermark = "gumbel"
 temperature = 1.0
-methods = ["basic", "one-race", "algorithm-1"]
+methods = ["basic", "joint-race", "one-race", "algorithm-1"]
 detect = true
 [[arms]]
 watermark = "synthid:6"
 temperature = 1.0
-methods = ["basic", "algorithm-1"]
+methods = ["basic", "joint-tournament", "algorithm-1"]
 detect = true
 [[arms]]
 watermark = "none"
@@ -58,6 +59,7 @@ methods = ["basic", "standard"]
 """
 DETECTORS = {
     ("basic", "gumbel"): {"Aaronson", "likelihood ratio"},
+    ("joint-race", "gumbel"): {"Aaronson", "likelihood ratio"},
     ("one-race", "gumbel"): {"Aaronson", "likelihood ratio"},
     ("algorithm-1", "gumbel"): {
         "Ars-τ",
@@ -67,6 +69,7 @@ DETECTORS = {
         "oracle",
     },
     ("basic", "synthid:6"): {"mean of bits", "weighted mean of bits", "Bayes"},
+    ("joint-tournament", "synthid:6"): {"mean of bits", "weighted mean of bits", "Bayes"},
     ("algorithm-1", "synthid:6"): {
         "weighted mean of bits",
         "Bayes-Prior (per layer)",
@@ -148,6 +151,34 @@ def test_power_is_predicted_beside_what_was_measured(results: Path) -> None:
     assert (longest["predicted"] > 0.9).all()
 
 
+def test_methods_stand_beside_each_other_on_the_same_prompts(results: Path) -> None:
+    """Every pair of methods with a mark, its difference that of the rates of tpr.csv."""
+    paired = pd.read_csv(results / "paired.csv")
+    assert (paired["texts"] == 12).all()
+    tpr = pd.read_csv(results / "tpr.csv")
+    tpr = tpr[tpr["prompts"] == "both"].set_index(["watermark", "method", "detector", "tokens"])["tpr"]
+    for row in paired.to_dict("records"):
+        ours = tpr[row["watermark"], row["method"], row["detector"], row["tokens"]]
+        theirs = tpr[row["watermark"], row["against"], row["against_detector"], row["tokens"]]
+        assert row["difference"] == pytest.approx(ours - theirs, abs=1e-12)
+        assert row["low"] <= row["difference"] <= row["high"]
+    against = set(zip(paired["watermark"], paired["method"], paired["against"], strict=True))
+    assert {("gumbel", "joint-race", "one-race"), ("synthid:6", "joint-tournament", "algorithm-1")} <= against
+
+
+def test_rates_are_predicted_from_both_models_laws(results: Path) -> None:
+    predicted = pd.read_csv(results / "predicted.csv")
+    assert set(predicted["method"]) == {"basic", "joint-race", "one-race", "algorithm-1"}
+    assert set(predicted["tokens"]) == {10, 20, 30, 40}
+    assert (predicted["positions"] > 0).all()
+    # As in power.csv: six texts a row with exact 95% intervals.
+    inside = (predicted["low"] - 0.02 <= predicted["predicted"]) & (
+        predicted["predicted"] <= predicted["high"] + 0.02
+    )
+    assert inside.mean() > 0.5
+    assert (predicted.loc[predicted["tokens"] == 40, "predicted"] > 0.8).all()
+
+
 def test_edits_weaken_and_nothing_is_left_out(results: Path) -> None:
     edits = pd.read_csv(results / "edits.csv")
     assert (edits["texts"] == 12).all()
@@ -164,7 +195,7 @@ def test_edits_weaken_and_nothing_is_left_out(results: Path) -> None:
 def test_model_aware_hits(results: Path) -> None:
     """Without speculation the key determines every token that counts; with it all but bonus tokens."""
     found = pd.read_csv(results / "model_aware.csv")
-    assert set(found["method"]) == {"basic", "one-race", "algorithm-1"}
+    assert set(found["method"]) == {"basic", "joint-race", "one-race", "algorithm-1"}
     assert (found.loc[found["method"] == "basic", "hits"] == 1).all()
     assert (found.loc[found["method"] != "basic", "hits"] > 0.5).all()
     assert (found.loc[found["tokens"] == 40, "tpr"] == 1).all()

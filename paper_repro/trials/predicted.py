@@ -1,0 +1,152 @@
+"""Measured TPR beside predictions: from logged probabilities, and from both models' laws at positions.
+
+Positions are read in texts without speculation, as speculation changes no law of a text: some spread evenly
+over those that count, each with the law of the score that a detector reads there under the method
+(`race_score_law`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from paper_repro.presets import PromptSet
+from paper_repro.trials.fixed import FPR, CellEvidence, Trial
+from tradeoff.detection import Aaronson, Forecast, RaceScoreLaw, power, race_score_law, rate
+from tradeoff.llm import ModelPair, Sampling, position_laws
+from tradeoff.texts import Prompt
+
+__all__ = ["METHODS", "Laws", "power_table", "predicted_table", "read_laws"]
+
+#: Methods with an exact law, and what their default detector is called among those that are tried.
+METHODS = {
+    "basic": "Aaronson",
+    "keep-strength": "Aaronson",
+    "joint-race": "Aaronson",
+    "one-race": "Aaronson",
+    "single-key": "Aaronson",
+    "algorithm-1": "sum of both keys",
+    "two-keys": "sum of both keys",
+}
+#: Of a text.
+POSITIONS = 12
+#: Tokens that are rarer in both laws are left out, and the laws normalised.
+LEAST = 1e-6
+
+#: (P, Q) by the position in the text; of several texts.
+Laws = list[dict[int, tuple[np.ndarray, np.ndarray]]]
+
+
+def read_laws(
+    texts: CellEvidence,
+    prompts: Sequence[Prompt],
+    pair: ModelPair,
+    count: int,
+    report: Callable[[str], None] = lambda _: None,
+) -> Laws:
+    """Both models' laws at positions that count of the first `count` texts of a cell.
+
+    Args:
+        texts: of a method without speculation.
+        prompts: of its set.
+        pair: the models that wrote it.
+        count: how many texts.
+        report: called with a line of progress.
+    """
+    by_id = {prompt.id: prompt for prompt in prompts}
+    found: Laws = []
+    for record, evidence in list(zip(texts.records, texts.texts, strict=True))[:count]:
+        report(f"{texts.cell.name}: laws of {record.id}")
+        spread = np.linspace(0, max(len(evidence) - 1, 0), min(POSITIONS, len(evidence))).astype(int)
+        index = evidence.index[spread]
+        ids = by_id[record.id].token_ids
+        p, q = position_laws(pair, Sampling(texts.cell.temperature), ids, record.token_ids, index)
+        found.append({int(at): _common(p[i], q[i]) for i, at in enumerate(index)})
+    return found
+
+
+def _common(p: np.ndarray, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    kept = (p >= LEAST) | (q >= LEAST)
+    return p[kept] / p[kept].sum(), q[kept] / q[kept].sum()
+
+
+def predicted_table(
+    evidence: Sequence[CellEvidence],
+    trials: Sequence[Trial],
+    laws: dict[tuple[PromptSet, float], Laws],
+    report: Callable[[str], None] = lambda _: None,
+) -> pd.DataFrame:
+    """Predicted and measured TPR of Gumbel-max, one row a method, set of prompts and length.
+
+    Args:
+        evidence: the cells.
+        trials: detectors on them.
+        laws: of every set of prompts and temperature, as `read_laws` gives them.
+        report: called with a line of progress.
+    """
+    rows: list[dict[str, Any]] = []
+    for texts in evidence:
+        cell = texts.cell
+        known = laws.get((cell.prompts, cell.temperature))
+        trial = next((t for t in trials if t.cell == cell and t.detector == METHODS.get(cell.method)), None)
+        if cell.watermark != "gumbel" or not known or trial is None:
+            continue
+        report(f"predicting {cell.name}")
+        scores: list[dict[int, RaceScoreLaw]] = [
+            {at: race_score_law(cell.method, *pair) for at, pair in text.items()} for text in known
+        ]
+        for column, tokens in enumerate(trial.lengths):
+            # Texts grow more predictable as they go on, so a length is predicted from its own tokens.
+            some = [[law for at, law in text.items() if at < tokens] for text in scores]
+            scored = round(float(np.mean([(one.index < tokens).sum() for one in texts.texts])))
+            measured = rate(trial.margins[:, column] >= 0)
+            rows.append(
+                {
+                    "prompts": cell.prompts.name,
+                    "temperature": cell.temperature,
+                    "method": cell.method,
+                    "detector": trial.detector,
+                    "tokens": tokens,
+                    "scored": scored,
+                    "positions": sum(map(len, some)),
+                    "predicted": Forecast.of_laws([one for one in some if one], FPR).power(scored),
+                    "measured": measured.value,
+                    "low": measured.low,
+                    "high": measured.high,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def power_table(cells: Sequence[CellEvidence], trials: Sequence[Trial]) -> pd.DataFrame:
+    """Measured TPR of Aaronson's test without speculation beside the prediction from logged probabilities."""
+    rows = []
+    for texts in cells:
+        measured = [t for t in trials if t.cell == texts.cell and t.detector == Aaronson.name]
+        if texts.cell.method != "basic" or not measured:
+            continue
+        for column, tokens in enumerate(texts.lengths):
+            found = rate(measured[0].margins[:, column] >= 0)
+            # Texts grow more predictable as they go on, so a length is predicted from its own tokens.
+            profiles = [
+                np.exp(np.minimum(np.array(record.log_p)[evidence.index[evidence.index < tokens]], 0.0))
+                for record, evidence in zip(texts.records, texts.texts, strict=True)
+            ]
+            scored = round(float(np.mean([len(profile) for profile in profiles])))
+            profiles = [profile for profile in profiles if len(profile)]
+            rows.append(
+                {
+                    "prompts": texts.cell.prompts.name,
+                    "temperature": texts.cell.temperature,
+                    "tokens": tokens,
+                    "scored": scored,
+                    "predicted": power(profiles, scored, FPR),
+                    "measured": found.value,
+                    "low": found.low,
+                    "high": found.high,
+                }
+            )
+    return pd.DataFrame(rows)
