@@ -146,3 +146,44 @@ def test_in_a_tree_the_last_candidate_alone_runs_the_joint_race() -> None:
         here = rejected & (draft == j)
         law = np.where(np.arange(5) == j, 0.0, TREE_Q) / (1 - TREE_Q[j])
         assert chi_square_p(np.bincount(second[here], minlength=5), here.sum() * law) > ALPHA
+
+
+@pytest.mark.parametrize(("rows", "n"), [(20_000, 5), (12, 40_000)], ids=["many rows", "a vocabulary"])
+def test_verdicts_are_those_of_the_two_clocks(rows: int, n: int) -> None:
+    """t/a < m/(1 - a), however many rows are looked at together, in NumPy and in PyTorch."""
+    rng = np.random.default_rng(25)
+    p, q = rng.dirichlet(np.full(n, 0.3), (2, rows))
+    p = (p + q) / 2
+    draft, here = np.argmax(q - p, axis=-1), np.arange(rows)
+    over, a = q - p, p[here, draft] / q[here, draft]
+    # As races are whose winner is known: its time, and what comes after it.
+    time = rng.standard_exponential(rows)
+    race = rng.standard_exponential((rows, n)) + time[:, None] * q
+    race[here, draft] = time * q[here, draft]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        clocks = np.where(over < 0, (race - time[:, None] * q) / np.maximum(-over, 0), np.inf)
+    first = clocks.min(axis=-1) * np.maximum(-over, 0).sum(axis=-1)
+    expected = time * (1 - a) < a * first
+    assert 0 < expected.sum() < rows
+    np.testing.assert_array_equal(joint_acceptance(p, q, draft, race), expected)
+    tensors = (torch.from_numpy(part) for part in (p, q, draft, race))
+    np.testing.assert_array_equal(joint_acceptance(*tensors).numpy(), expected)
+
+
+def test_a_tree_with_and_without_a_choice_in_one_batch() -> None:
+    """A first candidate that is the last one runs the joint race beside others that do not."""
+    rng = np.random.default_rng(26)
+    p = rng.dirichlet(np.ones(5), 40)
+    q = np.where(
+        np.arange(40)[:, None] % 2 == 0, np.eye(5)[rng.integers(5, size=40)], rng.dirichlet(np.ones(5), 40)
+    )
+    race = rng.standard_exponential((40, 5))
+    method = JointRaceTree(width=2)
+    draft = method.draft(q, Drawn(race))
+    accepted = method.accepts(p, q, draft, Drawn(race))
+    for row in range(40):
+        one = slice(row, row + 1)
+        assert method.accepts(p[one], q[one], draft[one], Drawn(race[one])) == accepted[row]
+    sure = q.max(axis=-1) == 1
+    np.testing.assert_array_equal(accepted[sure], joint_acceptance(p, q, draft, race)[sure])
+    assert 0 < accepted[sure].sum() < sure.sum()

@@ -15,7 +15,7 @@ from tests.helpers.support import ALPHA, assert_within, chi_square_p
 from tests.kernels.all_bits import CHOICES, Case, cases, every_word, largest_miss
 from tradeoff.curves import PAPER_P, PAPER_Q
 from tradeoff.decoders import Completed, SynthID, TournamentBits
-from tradeoff.kernels import JointTournament, damped_tournament, martingale, tournament_method
+from tradeoff.kernels import JointTournament, Standard, damped_tournament, martingale, tournament_method
 from tradeoff.kernels.damped_tournament import Layers
 from tradeoff.kernels.martingale import Steps, forecast
 from tradeoff.kernels.randomness import SimulatedRandomness
@@ -333,3 +333,38 @@ def test_tables_are_what_they_tabulate(mass: float) -> None:
     for layers in range(6):
         up, down = (_expected(mass * (1 + (1 - mass) * shift), layers)[0] for shift in (0.5, -0.5))
         assert abs(gains[layers] - (1 + up - down)) < 1e-3
+
+
+def test_few_rows_are_walked_as_many_are() -> None:
+    """A row among many ends where it ends alone, to the last digit; also from 0, 1, and the edges."""
+    rng = np.random.default_rng(28)
+    rows = 2_000
+    good = rng.uniform(0.01, 0.99, (rows, 12))
+    reach = rng.uniform(0, 3, (rows, 12))
+    reach[:, -1] = 0
+    moves = Steps(good, rng.random((rows, 12)) < good, reach * (1 - good), reach * good)
+    start = np.concatenate([rng.random(rows - 6), [0, 1, 1e-13, 1 - 1e-13, 1e-11, 1 - 1e-11]])
+    together = martingale.walked(start, moves)
+    alone = [
+        martingale.walked(start[row : row + 1], Steps(*(part[row : row + 1] for part in moves)))[0]
+        for row in range(rows)
+    ]
+    np.testing.assert_array_equal(together, alone)
+
+
+def test_a_replacement_comes_out_with_the_verdict() -> None:
+    """Both at once are both one by one; other methods leave the replacement to be asked for."""
+    rng = np.random.default_rng(29)
+    p, q = rng.dirichlet(np.full(20, 0.3), (2, 60))
+    words = rng.integers(-(2**63), 2**63 - 1, (60, 20))
+    numbers = Kept(TournamentBits(lambda _: words), *rng.random((2, 60)))
+    draft = np.where(np.arange(60) % 2 == 0, np.argmax(q - p, axis=-1), np.argmax(p - q, axis=-1))
+    method = JointTournament(SynthID(30))
+    settled = method.settles(p, q, draft, numbers)
+    assert 0 < settled.accepted[::2].sum() < 30
+    assert settled.accepted[1::2].all()
+    np.testing.assert_array_equal(settled.accepted, method.accepts(p, q, draft, numbers))
+    replaced = ~settled.accepted
+    replacement = method.replacement(p, q, draft, numbers)
+    np.testing.assert_array_equal(settled.replacement[replaced], replacement[replaced])
+    assert Standard().settles(p, q, draft, SimulatedRandomness(rng, (60,), 20)).replacement is None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from tradeoff._arrays import Array, namespace, on_host
 from tradeoff.laws import at
 
 __all__ = ["joint_acceptance"]
+
+#: Probabilities worked on at a time (at least one row): a row of a vocabulary is then looked at in place.
+_BLOCK = 1 << 15
 
 
 def joint_acceptance(p: Array, q: Array, draft: Array, race: Array) -> Array:
@@ -35,21 +36,30 @@ def joint_acceptance(p: Array, q: Array, draft: Array, race: Array) -> Array:
     p, q, race = (xp.reshape(part, (-1, n)) for part in (p, q, race))
     draft = xp.reshape(draft, (-1,))
     accepted = at(q, draft) <= at(p, draft)
-    rows = xp.nonzero(~accepted)[0]
-    accepted[rows] = _draft_is_first(p[rows], q[rows], draft[rows], race[rows])
+    open_rows, step = xp.nonzero(~accepted)[0], max(1, _BLOCK // n)
+    for first in range(0, open_rows.shape[0], step):
+        rows = open_rows[first : first + step]
+        if step == 1:
+            rows = slice(int(rows[0]), int(rows[0]) + 1)
+        accepted[rows] = _draft_is_first(p[rows], q[rows], draft[rows], race[rows])
     return xp.reshape(accepted, batch)
 
 
 def _draft_is_first(p: Array, q: Array, draft: Array, race: Array) -> Array:
-    """t/a < m/(1 - a), both sides times a (1 - a) Q_j, for draft tokens with P_j < Q_j: [...] booleans."""
+    """t/a < m/(1 - a) for draft tokens with P_j < Q_j, [...] booleans: no k of the residual has
+    E_k - t Q_k <= t (Q_j - P_j) / (TV P_j) (P_k - Q_k).
+
+    Where rounding left the residual empty, nothing could replace the draft token.
+    """
     xp = namespace(p)
     p_draft, q_draft = at(p, draft), at(q, draft)
     time = at(race, draft) / q_draft
-    under = xp.maximum(p - q, xp.zeros_like(p))
-    with np.errstate(over="ignore"):
-        clocks = (race - time[..., None] * q) / xp.where(under > 0, under, xp.ones_like(p))
-    least = xp.min(xp.where(under > 0, clocks, xp.inf), axis=-1)
-    # Where rounding left the residual empty, nothing could replace the draft token.
-    empty = ~xp.isfinite(least)
-    clock = xp.where(empty, xp.zeros_like(least), least) * xp.sum(under, axis=-1)
-    return empty | (time * (q_draft - p_draft) < clock * p_draft)
+    over = p - q
+    left = over > 0
+    total = xp.sum(xp.where(left, over, 0.0), axis=-1)
+    # In place, as an array of a vocabulary takes longer to get than to fill.
+    over *= (time * (q_draft - p_draft))[..., None]
+    remainders = q * -time[..., None]
+    remainders += race
+    remainders *= (total * p_draft)[..., None]
+    return ~xp.any(left & (remainders <= over), axis=-1)

@@ -58,14 +58,14 @@ def damping(residual: Array, corrections: Array) -> Array:
     """
     xp = namespace(residual)
     least = xp.min(xp.where(residual > _NEGLIGIBLE, residual + corrections, 0.0), axis=-1)
-    return 1 / (1 - xp.minimum(least, xp.zeros_like(least)))
+    return 1 / (1 - xp.where(least < 0, least, 0.0))
 
 
 def advanced(residual: Array, bits: Array, ones: Array, corrections: Array, damping: Array) -> Array:
     """The residual after a layer: r_k (1 + lambda (g(k) - sum_u r_u g(u) + c_k)), never below 0."""
     xp = namespace(residual)
     factors = 1 + damping * (bits + corrections - ones)
-    return residual * xp.maximum(factors, xp.zeros_like(factors))
+    return residual * xp.where(factors > 0, factors, 0.0)
 
 
 class Layers(NamedTuple):

@@ -7,11 +7,13 @@ a, and rather where its bits are ones: docs/theory/joint-tournament.md. In NumPy
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from scipy import special
+from scipy.special.cython_special import ndtr, ndtri
 
 from tradeoff.kernels.damped_tournament import Layers, Path, draft_bit, replacement_bit, tilt
 
@@ -24,6 +26,8 @@ _LEAST_GAIN = 0.02
 _EDGE = 1e-12
 #: Bits are never taken to be more certain than that, as rounding would divide by nothing.
 _SURE = 1e-15
+#: So many rows take longer as arrays than one by one as plain numbers.
+_FEW = 32
 
 
 class Forecast(NamedTuple):
@@ -111,10 +115,29 @@ def steps(path: Path, layers: Layers, tables: Forecast) -> Steps:
 
 def walked(start: np.ndarray, moves: Steps) -> np.ndarray:
     """Where the probability ends, [rows]: its mean given j and k is `start: [rows]`."""
+    if len(start) <= _FEW:
+        rows = (Steps(*(part[row].tolist() for part in moves)) for row in range(len(start)))
+        return np.array([_walked_alone(p, row) for p, row in zip(start.tolist(), rows, strict=True)])
     p, last = start, moves.good.shape[-1] - 1
     for step, now in enumerate(map(Steps, *(part.T for part in moves))):
         moved = target(p, now) if step < last else last_target(p, now)
         p = np.where((p > _EDGE) & (p < 1 - _EDGE), moved, p)
+    return p
+
+
+def _walked_alone(p: float, moves: Steps) -> float:
+    """`walked` for one row, whose steps are lists: the same operations, so the same to the last digit."""
+    last = len(moves.good) - 1
+    for step, (good, happened, rise, fall) in enumerate(zip(*moves, strict=True)):
+        if not _EDGE < p < 1 - _EDGE:
+            return p
+        if step == last:
+            up = min(p / good, 1.0)
+            return up if happened else min(max((p - good * up) / (1 - good), 0.0), 1.0)
+        threshold = ndtri(p) * math.sqrt(1 + rise * fall)
+        up, down = ndtr(threshold + rise), ndtr(threshold - fall)
+        mean, aim = down + good * (up - down), up if happened else down
+        p = aim * (p / mean) if mean > p else 1 - (1 - aim) * ((1 - p) / (1 - mean))
     return p
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "Columns",
     "Detection",
     "Method",
+    "Settled",
     "Verdict",
     "draw",
     "drawn",
@@ -49,6 +50,14 @@ class Verdict(NamedTuple):
 
     accepted: Array
     token: Array
+
+
+class Settled(NamedTuple):
+    """Whether a draft token was accepted, [...], and what replaces it if not, [...], where that came out with
+    the verdict; else None."""
+
+    accepted: Array
+    replacement: Array | None
 
 
 class Coin(StrEnum):
@@ -177,6 +186,10 @@ class Method:
         """Whether the draft token is accepted: [...] booleans."""
         return self.columns.accept(self, p, q, draft, randomness)
 
+    def settles(self, p: Array, q: Array, draft: Array, randomness: Randomness) -> Settled:
+        """`accepts`, and `replacement` where it comes out with it: nothing is then computed twice."""
+        return Settled(self.accepts(p, q, draft, randomness), None)
+
     def replacement(self, p: Array, q: Array, draft: Array, randomness: Randomness) -> Array:
         """The token emitted where `draft` was rejected: [...]; meaningless elsewhere."""
         return self.columns.replace(self, p, q, draft, randomness)
@@ -187,8 +200,9 @@ class Method:
 
     def __call__(self, p: Array, q: Array, draft: Array, randomness: Randomness) -> Verdict:
         """The kernel: (P, Q, draft token, randomness) -> (accepted, token)."""
-        accepted = self.accepts(p, q, draft, randomness)
-        replaced = self.replacement(p, q, draft, randomness)
+        accepted, replaced = self.settles(p, q, draft, randomness)
+        if replaced is None:
+            replaced = self.replacement(p, q, draft, randomness)
         return Verdict(accepted, namespace(p).where(accepted, draft, replaced))
 
     def candidates(self, q: Array, randomness: Randomness) -> Array:

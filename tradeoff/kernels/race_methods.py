@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import final
 
-from tradeoff._arrays import Array, namespace
+from tradeoff._arrays import Array, namespace, on_host
 from tradeoff.decoders import Decoder, GumbelMax
 from tradeoff.kernels.clocks import joint_acceptance
 from tradeoff.kernels.method import Coin, Columns, Detection, Method, drawn, keyed_coin, register_method
@@ -103,6 +103,9 @@ def _first_of_tree(method: Method, p: Array, q: Array, draft: Array, randomness:
         return passes
     xp = namespace(p)
     last = is_last(q, draft, 0, method.width)
+    # The first candidate is seldom the last. A device would have to be waited for to know.
+    if on_host(last) and not bool(xp.any(last)):
+        return passes
     return xp.where(last, joint_clocks(method, p, q, draft, randomness), passes)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tradeoff._arrays import Array, device_of, namespace
+from tradeoff._arrays import Array, device_of, namespace, on_host
 from tradeoff.decoders import GumbelMax
 from tradeoff.kernels.clocks import joint_acceptance
 from tradeoff.laws import at, draft_acceptance, residual, uniform_of
@@ -75,7 +75,8 @@ def one_race_tree(p: Array, q: Array, race: Array, width: int, *, joint: bool = 
         passes = uniform_of(time) < draft_acceptance(p, q, candidate)
         if joint:
             last = left & is_last(q, candidate, level, width)
-            passes = xp.where(last, joint_acceptance(p, q, candidate, race), passes)
+            if not on_host(last) or bool(xp.any(last)):
+                passes = xp.where(last, joint_acceptance(p, q, candidate, race), passes)
         accepted = left & passes & (rank == width)
         rank = xp.where(accepted, level, rank)
         token = xp.where(accepted, candidate, token)

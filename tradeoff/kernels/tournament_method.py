@@ -12,7 +12,7 @@ from tradeoff._arrays import Array, as_float64, like, namespace, on_host, to_num
 from tradeoff.decoders import Decoder, GumbelMax, SynthID, TournamentBits, is_degenerate
 from tradeoff.kernels.damped_tournament import Duel, Layers, Path, draft_law, duel, path_of
 from tradeoff.kernels.martingale import forecast, steps, walked
-from tradeoff.kernels.method import Coin, Columns, Detection, Method, drawn, register_method
+from tradeoff.kernels.method import Coin, Columns, Detection, Method, Settled, drawn, register_method
 from tradeoff.kernels.randomness import Randomness
 from tradeoff.keyed import Stream
 from tradeoff.laws import at, categorical, draft_acceptance
@@ -41,12 +41,7 @@ def _draft(method: Any, q: Array, randomness: Randomness) -> Array:
 
 def _accept(method: Any, p: Array, q: Array, draft: Array, randomness: Randomness) -> Array:
     """Column: accepted with a probability that moved with the bits of the draft token and its replacement."""
-    xp = namespace(p)
-    accepted = xp.reshape(xp.ones_like(draft, dtype=xp.bool), (-1,))
-    contest = _contest(method, p, q, draft, randomness)
-    if contest is not None:
-        accepted[contest.rows] = _back(contest.coin < _probability(method, contest), p)
-    return xp.reshape(accepted, draft.shape)
+    return _settle(method, p, q, draft, randomness).accepted
 
 
 def _replace(method: Any, p: Array, q: Array, draft: Array, randomness: Randomness) -> Array:
@@ -57,6 +52,18 @@ def _replace(method: Any, p: Array, q: Array, draft: Array, randomness: Randomne
     if contest is not None:
         token[contest.rows] = _back(contest.replacement, p)
     return xp.reshape(token, draft.shape)
+
+
+def _settle(method: Any, p: Array, q: Array, draft: Array, randomness: Randomness) -> Settled:
+    """Both: whether the draft token is accepted is decided with what replaces it."""
+    xp = namespace(p)
+    accepted = xp.reshape(xp.ones_like(draft, dtype=xp.bool), (-1,))
+    token = xp.asarray(xp.reshape(draft, (-1,)), copy=True)
+    contest = _contest(method, p, q, draft, randomness)
+    if contest is not None:
+        accepted[contest.rows] = _back(contest.coin < _probability(method, contest), p)
+        token[contest.rows] = _back(contest.replacement, p)
+    return Settled(xp.reshape(accepted, draft.shape), xp.reshape(token, draft.shape))
 
 
 @final
@@ -103,6 +110,9 @@ class JointTournament(Method):
         """Of the tournaments."""
         assert self.decoder.tournament is not None
         return self.decoder.tournament
+
+    def settles(self, p: Array, q: Array, draft: Array, randomness: Randomness) -> Settled:
+        return _settle(self, p, q, draft, randomness)
 
     @property
     def determined(self) -> bool:

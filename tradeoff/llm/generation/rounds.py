@@ -9,7 +9,7 @@ from functools import cache, partial
 import numpy as np
 import torch
 
-from tradeoff.kernels import KeyedRandomness, Method
+from tradeoff.kernels import KeyedRandomness, Method, Settled
 from tradeoff.keyed import Prf
 from tradeoff.laws import entropy, overlap
 from tradeoff.llm.generation.rows import Row, Step
@@ -71,14 +71,12 @@ class Speculator:
         logits = self._target_logits(rows, candidates)
         main = logits[:, : depth + 1]
         p = self.sampling.probabilities(main)
-        accepted = [
-            self.method.accepts(p[:, k], level.law, level.draft, level.randomness)
-            for k, level in enumerate(levels)
-        ]
+        settled = self._settled(p, levels)
+        accepted = [level.accepted for level in settled]
         count = (
             torch.stack(accepted, 1).cumprod(1).sum(1).cpu().numpy() if levels else np.zeros(len(rows), int)
         )
-        last, rank = self._last_tokens(rows, p, levels, count, contexts, masked)
+        last, rank = self._last_tokens(rows, p, levels, settled, count, contexts, masked)
         emitted = np.concatenate([drafts, last[:, None]], axis=1)
         emitted[np.arange(len(rows)), count] = last
         log_p = self._log_probabilities(p, main, emitted)
@@ -126,6 +124,18 @@ class Speculator:
             drafts = np.concatenate([drafts, candidates[:, :1].cpu().numpy()], axis=1)
         return levels
 
+    def _settled(self, p: torch.Tensor, levels: list[_Level]) -> list[Settled]:
+        """What becomes of the draft of every level, up to one behind which no row has a draft left."""
+        settled: list[Settled] = []
+        left = torch.ones(len(p), dtype=torch.bool, device=p.device)
+        for k, level in enumerate(levels):
+            settled.append(self.method.settles(p[:, k], level.law, level.draft, level.randomness))
+            left &= settled[-1].accepted
+            # A device would have to be waited for to know.
+            if left.device.type == "cpu" and not bool(left.any()):
+                break
+        return settled
+
     def _target_logits(self, rows: Sequence[Row], candidates: np.ndarray) -> torch.Tensor:
         """Logits after the last token, after every draft, and after every other candidate of a tree.
 
@@ -160,6 +170,7 @@ class Speculator:
         rows: Sequence[Row],
         p: torch.Tensor,
         levels: list[_Level],
+        settled: list[Settled],
         count: np.ndarray,
         contexts: np.ndarray,
         masked: np.ndarray,
@@ -175,6 +186,10 @@ class Speculator:
                     [rows[int(b)] for b in here], k, contexts[here, k], masked[here, k]
                 )
                 last[here] = self.method.bonus(law, randomness).cpu().numpy()
+                continue
+            replacement = settled[k].replacement
+            if replacement is not None:
+                last[here] = replacement[index].cpu().numpy()
                 continue
             level = levels[k]
             draft_law = level.law if len(here) == len(rows) else level.law[index]
