@@ -26,6 +26,7 @@ from tests.benchmarks import (
     bench_engine,
     bench_figure_1,
     bench_invariance,
+    bench_joint,
     bench_prf,
     bench_transport,
 )
@@ -341,6 +342,17 @@ def _invariance(patch: pytest.MonkeyPatch, out: Path) -> None:
     bench_invariance.measure(2, 2, "one-race", "float32", Tables(out))
 
 
+def _joint(patch: pytest.MonkeyPatch, out: Path) -> None:
+    laws = torch.from_numpy(np.random.default_rng(0).dirichlet(np.ones(50), (2, 3, 1)))
+    times = bench_joint.Times([9.0, 9.0, 2.0, 3.0, 4.0], [9.0, 9.0, 0.2, 0.3, 0.4])
+    other = bench_joint.Times([9.0, 9.0, 2.0, 2.0, 2.0], [9.0, 9.0, 0.1, 0.1, 0.1])
+    patch.setattr(bench_joint, "load_pair", lambda **_: SimpleNamespace(tokenizer=None))
+    patch.setattr(bench_joint, "encode_prompts", lambda *_: [])
+    patch.setattr(bench_joint, "in_turns", lambda *_: (times, other))
+    patch.setattr(bench_joint, "laws_of", lambda *_: list(zip(*laws, strict=True)))
+    bench_joint.measure(3, 3, 3, Tables(out))
+
+
 RUNS: dict[str, Run] = {
     "figure_1": _figure_1,
     "detect": _detect,
@@ -349,6 +361,7 @@ RUNS: dict[str, Run] = {
     "drafts": _drafts,
     "engine": _engine,
     "invariance": _invariance,
+    "joint": _joint,
 }
 
 
@@ -396,6 +409,12 @@ def test_what_benchmarks_write(written: Path) -> None:
     ]
     same = pd.read_csv(written / "invariance.csv").iloc[0]
     assert same[["texts", "same"]].tolist() == [2, 1]
+    overhead = pd.read_csv(written / "joint_overhead.csv")
+    assert len(overhead) == 8
+    assert (overhead[["ratio_lower", "ratio", "ratio_upper"]] == [1.25, 1.5, 1.75]).all(axis=None)
+    # Extra seconds of the methods, .1, .2 and .3, over rounds of 2.
+    np.testing.assert_allclose(overhead[["extra_lower", "extra", "extra_upper"]], [[0.075, 0.1, 0.125]] * 8)
+    assert len(pd.read_csv(written / "joint_kernels.csv")) == 2 * len(bench_joint.KERNELS)
     for path in written.glob("*.csv"):
         table = pd.read_csv(path, dtype=str)
         assert list(table.columns[-5:]) == list(measured.ENVIRONMENT)
