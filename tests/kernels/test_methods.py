@@ -59,8 +59,8 @@ def test_step_is_unbiased_with_the_efficiency_of_its_formula(
     method: Method, p: np.ndarray, q: np.ndarray
 ) -> None:
     """Draft, verify: the token has law P, and the acceptance rate is the method's formula."""
-    # Tournaments that are run to their end take ten times as long as races.
-    seeds = SEEDS // 4 if method.decoder == SYNTHID and p is TREE_Q else SEEDS
+    # All seeds on one pair: that is what tells a kernel that is a little wrong, wherever it is.
+    seeds = SEEDS if p is TREE_P else SEEDS // 10
     rng = np.random.default_rng(1)
     counts, accepted = np.zeros(len(p)), 0
     for _ in range(4):

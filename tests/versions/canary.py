@@ -4,11 +4,12 @@
     python -m tests.versions.canary --with transformers==5.23.0       # with one of them held
     python -m tests.versions.canary --locked --with pandas==3.0.0     # one of them alone
     python -m tests.versions.canary --lowest                          # the oldest that pyproject.toml allows
+    python -m tests.versions.canary --folder FOLDER                   # in an environment that is kept
 
-The packages go into a throw-away environment, and the tests run there, all but the simulations of theorems.
-Where some fail, versions are taken back to those of constraints.txt by halves, until it is known which
-package broke them. Warnings are listed, not failed: they announce what will break. The exit status is 0 if
-all is well, 1 if something broke, 2 if the environment could not be made.
+The packages go into a throw-away environment, or into the one in FOLDER, and the tests run there, all but
+the simulations of theorems. Where some fail, versions are taken back to those of constraints.txt by halves,
+until it is known which package broke them. Warnings are listed, not failed: they announce what will break.
+The exit status is 0 if all is well, 1 if something broke, 2 if the environment could not be made.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ import tempfile
 import time
 import venv
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -71,17 +73,18 @@ class Report:
 
 
 class Environment:
-    """A throw-away virtual environment.
+    """A virtual environment for other versions.
 
     Args:
-        folder: where it is made.
+        folder: where it is made; one that is there already is used.
         links: a folder of wheels that pip may take as well.
     """
 
     def __init__(self, folder: Path, links: Path | None = None):
         self.folder = folder
         self._links = [] if links is None else ["--find-links", str(links)]
-        maker = venv.EnvBuilder(with_pip=True)
+        made = (folder / "venv" / "pyvenv.cfg").exists()
+        maker = venv.EnvBuilder(with_pip=not made)
         maker.create(folder / "venv")
         self._python = str(maker.ensure_directories(folder / "venv").env_exe)
         self._variables = {name: value for name, value in os.environ.items() if not _LEFT_OUT.fullmatch(name)}
@@ -154,6 +157,10 @@ def main(
     ] = None,
     lowest: Annotated[bool, typer.Option("--lowest", help="The oldest allowed versions instead.")] = False,
     hold: Annotated[bool, typer.Option("--locked", help="The tested ones of all but --with.")] = False,
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="Make the environment there and keep it, or use the one that is there."),
+    ] = None,
     find_links: Annotated[Path | None, typer.Option(help="A folder of wheels that pip may take.")] = None,
     minutes: Annotated[float, typer.Option(help="How long to look for culprits.")] = 20,
     tests: Annotated[
@@ -167,7 +174,7 @@ def main(
     # SIGTERM unwinds there, so that the environment is removed.
     with (
         exit_on_bad_input(),
-        tempfile.TemporaryDirectory(prefix="canary-", ignore_cleanup_errors=True) as name,
+        _kept_or_removed(folder) as place,
         Progress(*columns, console=errors, transient=True) as progress,
     ):
         task = progress.add_task("making an environment")
@@ -177,7 +184,7 @@ def main(
             if not errors.is_terminal:
                 errors.print(f"canary: {words} ...")
 
-        environment = Environment(Path(name), find_links)
+        environment = Environment(place, find_links)
         step("installing packages")
         environment.install(_asked(with_ or [], lowest, hold))
         found = environment.versions()
@@ -193,6 +200,17 @@ def main(
         causes = _causes(environment, report, changed, step, time.monotonic() + 60 * minutes)
     _accuse(console, report, changed, causes, about)
     raise typer.Exit(1)
+
+
+@contextmanager
+def _kept_or_removed(folder: Path | None) -> Iterator[Path]:
+    """`folder`, or one that is removed in the end."""
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="canary-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
 
 
 def _asked(held: list[str], lowest: bool, hold: bool) -> list[str]:

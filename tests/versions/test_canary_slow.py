@@ -15,7 +15,13 @@ import pytest
 
 from tests.versions.lock import ROOT, locked
 
-pytestmark = pytest.mark.slow
+#: One environment, made once: one worker runs both.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("canary")]
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("canary")
 
 
 def repackaged(name: str, version: str, before: str, after: str, folder: Path) -> Path:
@@ -44,10 +50,11 @@ def repackaged(name: str, version: str, before: str, after: str, folder: Path) -
     return path
 
 
-def test_a_breaking_release_is_named(tmp_path: Path) -> None:
+def test_a_breaking_release_is_named(tmp_path: Path, environment: Path) -> None:
     """Red, with exit status 1, for what the release broke; tests that do not touch it pass."""
     repackaged("transformers", "5.99.0", "get_text_config", "get_words_config", tmp_path)
-    result = run_canary(tmp_path, "tests/llm/generation/test_slots.py", "tests/test_laws.py")
+    tests = ("tests/llm/generation/test_slots.py", "tests/test_laws.py")
+    result = run_canary("5.99.0", tmp_path, environment, *tests)
     assert result.returncode == 1, result.stdout + result.stderr
     assert f"transformers {locked()['transformers']} -> 5.99.0" in result.stdout
     assert "broken by transformers 5.99.0:\n  tests/llm/generation/test_slots.py::" in result.stdout
@@ -56,19 +63,20 @@ def test_a_breaking_release_is_named(tmp_path: Path) -> None:
     assert "test_simplex" not in result.stdout
 
 
-def test_a_release_that_cannot_be_imported_is_named(tmp_path: Path) -> None:
+def test_a_release_that_cannot_be_imported_is_named(tmp_path: Path, environment: Path) -> None:
     """The same where not even the fixtures load, so that no test begins."""
-    repackaged("transformers", "5.99.0", "DynamicLayer", "GrowingLayer", tmp_path)
-    result = run_canary(tmp_path, "tests/llm/generation/test_slots.py")
+    # A version of its own: pip takes one that it has for the one that it is to have.
+    repackaged("transformers", "5.99.1", "DynamicLayer", "GrowingLayer", tmp_path)
+    result = run_canary("5.99.1", tmp_path, environment, "tests/llm/generation/test_slots.py")
     assert result.returncode == 1, result.stdout + result.stderr
     assert (
-        "broken by transformers 5.99.0:\n  tests/llm/generation/test_slots.py: ImportError" in result.stdout
+        "broken by transformers 5.99.1:\n  tests/llm/generation/test_slots.py: ImportError" in result.stdout
     )
-    assert "canary: red, broken by transformers 5.99.0 " in result.stdout
+    assert "canary: red, broken by transformers 5.99.1 " in result.stdout
 
 
-def run_canary(links: Path, *tests: str) -> subprocess.CompletedProcess[str]:
-    """The canary's command, in an environment that may take the wheels in `links`."""
+def run_canary(version: str, links: Path, environment: Path, *tests: str) -> subprocess.CompletedProcess[str]:
+    """The canary's command, in the environment of a folder that may take the wheels in `links`."""
     command = [sys.executable, "-m", "tests.versions.canary", "--find-links", str(links), "--locked"]
-    command += ["--with", "transformers==5.99.0", *tests]
+    command += ["--folder", str(environment), "--with", f"transformers=={version}", *tests]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
