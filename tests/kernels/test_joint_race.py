@@ -14,7 +14,7 @@ from scipy import stats
 from tests.helpers.methods import SEEDS, TREE_P, TREE_Q, spread
 from tests.helpers.support import ALPHA, P, Q, assert_within, chi_square_p, distributions, pairs
 from tradeoff.decoders import GumbelMax
-from tradeoff.kernels import Basic, JointRace, JointRaceTree, Method, SimulatedRandomness
+from tradeoff.kernels import Basic, JointRace, JointRaceTree, Method, SimulatedRandomness, clocks
 from tradeoff.kernels.clocks import joint_acceptance
 from tradeoff.keyed import Stream
 from tradeoff.laws import acceptance_probability, residual
@@ -149,22 +149,30 @@ def test_in_a_tree_the_last_candidate_alone_runs_the_joint_race() -> None:
 
 
 @pytest.mark.parametrize(("rows", "n"), [(20_000, 5), (12, 40_000)], ids=["many rows", "a vocabulary"])
-def test_verdicts_are_those_of_the_two_clocks(rows: int, n: int) -> None:
-    """t/a < m/(1 - a), however many rows are looked at together, in NumPy and in PyTorch."""
+@pytest.mark.parametrize("host", [True, False], ids=["on the host", "as on a device"])
+def test_verdicts_are_those_of_the_two_clocks(
+    rows: int, n: int, host: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """t/a < m/(1 - a), however many rows are looked at together, in NumPy and in PyTorch; also where a = 0,
+    and where nothing is left of the residual."""
     rng = np.random.default_rng(25)
     p, q = rng.dirichlet(np.full(n, 0.3), (2, rows))
     p = (p + q) / 2
     draft, here = np.argmax(q - p, axis=-1), np.arange(rows)
+    p[0, draft[0]] = 0
+    p[1] = q[1] * (1 - 2.0**-40)
     over, a = q - p, p[here, draft] / q[here, draft]
     # As races are whose winner is known: its time, and what comes after it.
     time = rng.standard_exponential(rows)
     race = rng.standard_exponential((rows, n)) + time[:, None] * q
     race[here, draft] = time * q[here, draft]
     with np.errstate(divide="ignore", invalid="ignore"):
-        clocks = np.where(over < 0, (race - time[:, None] * q) / np.maximum(-over, 0), np.inf)
-    first = clocks.min(axis=-1) * np.maximum(-over, 0).sum(axis=-1)
+        times = np.where(over < 0, (race - time[:, None] * q) / np.maximum(-over, 0), np.inf)
+        first = times.min(axis=-1) * np.maximum(-over, 0).sum(axis=-1)
+    first[1] = np.inf
     expected = time * (1 - a) < a * first
     assert 0 < expected.sum() < rows
+    monkeypatch.setattr(clocks, "on_host", lambda _: host)
     np.testing.assert_array_equal(joint_acceptance(p, q, draft, race), expected)
     tensors = (torch.from_numpy(part) for part in (p, q, draft, race))
     np.testing.assert_array_equal(joint_acceptance(*tensors).numpy(), expected)

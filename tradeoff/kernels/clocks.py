@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from tradeoff._arrays import Array, namespace, on_host
 from tradeoff.laws import at
 
@@ -9,6 +11,8 @@ __all__ = ["joint_acceptance"]
 
 #: Probabilities worked on at a time (at least one row): a row of a vocabulary is then looked at in place.
 _BLOCK = 1 << 15
+#: So that rounding leaves out nobody who may decide.
+_SLACK = 1 + 1e-9
 
 
 def joint_acceptance(p: Array, q: Array, draft: Array, race: Array) -> Array:
@@ -54,12 +58,19 @@ def _draft_is_first(p: Array, q: Array, draft: Array, race: Array) -> Array:
     xp = namespace(p)
     p_draft, q_draft = at(p, draft), at(q, draft)
     time = at(race, draft) / q_draft
-    over = p - q
-    left = over > 0
-    total = xp.sum(xp.where(left, over, 0.0), axis=-1)
     # In place, as an array of a vocabulary takes longer to get than to fill.
-    over *= (time * (q_draft - p_draft))[..., None]
-    remainders = q * -time[..., None]
-    remainders += race
-    remainders *= (total * p_draft)[..., None]
-    return ~xp.any(left & (remainders <= over), axis=-1)
+    under = xp.maximum(p, q)
+    under -= q
+    bound, scale = time * (q_draft - p_draft), xp.sum(under, axis=-1) * p_draft
+    if not on_host(p):
+        left = (race - time[..., None] * q) * scale[..., None]
+        return ~xp.any((under > 0) & (left <= bound[..., None] * under), axis=-1)
+    # With c = bound/scale such a k has E_k <= t Q_k + c (P_k - Q_k) <= max(t, c) P_k, which few tokens have.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        reach = xp.maximum(time, bound / scale) * _SLACK
+        rows, tokens = xp.nonzero(race <= reach[:, None] * p)
+    under = under[rows, tokens]
+    left = (race[rows, tokens] - time[rows] * q[rows, tokens]) * scale[rows]
+    first = xp.ones_like(draft, dtype=xp.bool)
+    first[rows[(under > 0) & (left <= bound[rows] * under)]] = False
+    return first
