@@ -332,6 +332,27 @@ def test_rejected_rows_alone_are_replaced_as_in_their_batch():
             assert verdict.token == token[np.flatnonzero(rejected == row)[0]]
 
 
+def test_a_replacement_comes_out_with_the_verdict():
+    """Both at once are both one by one, drawn from the same numbers in the same order."""
+    rng = np.random.default_rng(41)
+    p, q = rng.dirichlet(np.full(7, 0.4), (2, 200))
+    method = JointTransport(simplex_water(3))
+
+    def fresh() -> tuple[SimulatedRandomness, np.ndarray]:
+        randomness = SimulatedRandomness(np.random.default_rng(42), (200,), 7)
+        return randomness, method.draft(q, randomness)
+
+    randomness, draft = fresh()
+    settled = method.settles(p, q, draft, randomness)
+    randomness, again = fresh()
+    np.testing.assert_array_equal(again, draft)
+    np.testing.assert_array_equal(settled.accepted, method.accepts(p, q, draft, randomness))
+    replacement = method.replacement(p, q, draft, randomness)
+    rejected = ~settled.accepted
+    assert 20 < rejected.sum() < 180
+    np.testing.assert_array_equal(settled.replacement[rejected], replacement[rejected])
+
+
 def test_what_it_tells_detectors():
     detection = JointTransport(simplex_water(3)).detection
     assert detection.streams == {Stream.SHARED}

@@ -11,7 +11,7 @@ from typing import NamedTuple, final
 
 from tradeoff._arrays import Array, namespace
 from tradeoff.decoders import Decoder, PosteriorDecoder, has_posterior, one_hot
-from tradeoff.kernels.method import Method, register_method
+from tradeoff.kernels.method import Method, Settled, register_method
 from tradeoff.kernels.methods import KeepStrength
 from tradeoff.kernels.randomness import Randomness
 from tradeoff.keyed import Stream
@@ -49,9 +49,8 @@ def _emission(method: Method, p: Array, q: Array, draft: Array, randomness: Rand
     return _Emission(open_, at(emitted, token), emitted * (1 - point))
 
 
-def _accepts(method: Method, p: Array, q: Array, draft: Array, randomness: Randomness) -> Array:
-    uniform = randomness.uniform()
-    open_, kept, others = _emission(method, p, q, draft, randomness)
+def _accepted(emission: _Emission, uniform: Array) -> Array:
+    open_, kept, others = emission
     rest = namespace(others).sum(others, axis=-1)
     accepted = ~open_
     # The product may round to `kept` where nothing else is left.
@@ -59,12 +58,20 @@ def _accepts(method: Method, p: Array, q: Array, draft: Array, randomness: Rando
     return accepted
 
 
+def _replaced(emission: _Emission, draft: Array, uniform: Array) -> Array:
+    token = namespace(draft).asarray(draft, copy=True)
+    token[emission.open] = categorical(emission.others, uniform[emission.open])
+    return token
+
+
+def _accepts(method: Method, p: Array, q: Array, draft: Array, randomness: Randomness) -> Array:
+    uniform = randomness.uniform()
+    return _accepted(_emission(method, p, q, draft, randomness), uniform)
+
+
 def _replaces(method: Method, p: Array, q: Array, draft: Array, randomness: Randomness) -> Array:
     uniform = randomness.uniform()
-    open_, _, others = _emission(method, p, q, draft, randomness)
-    token = namespace(draft).asarray(draft, copy=True)
-    token[open_] = categorical(others, uniform[open_])
-    return token
+    return _replaced(_emission(method, p, q, draft, randomness), draft, uniform)
 
 
 def _posterior(decoder: Decoder) -> PosteriorDecoder:
@@ -109,6 +116,12 @@ class JointTransport(Method):
 
     def __post_init__(self) -> None:
         _posterior(self.decoder)
+
+    def settles(self, p: Array, q: Array, draft: Array, randomness: Randomness) -> Settled:
+        # One plan for both, and the numbers in the order of the columns.
+        decides, replaces = randomness.uniform(), randomness.uniform()
+        emission = _emission(self, p, q, draft, randomness)
+        return Settled(_accepted(emission, decides), _replaced(emission, draft, replaces))
 
     @classmethod
     def carries(cls, decoder: Decoder) -> bool:
