@@ -178,7 +178,7 @@ def _detect(
         found.model_aware, readings = _read_back(preset, found.evidence, texts_folder, pair, prf)
     with Progress(*columns, console=stderr(), transient=True) as progress:
         task = progress.add_task("sequential", total=len(fitted))
-        for evidence, folds in fitted:
+        for evidence, folds in fitted if preset.sequential else ():
 
             def tell(line: str, name: str = evidence.cell.name) -> None:
                 progress.update(task, description=f"sequential: {name}: {line}")

@@ -206,7 +206,8 @@ class Preset(_Table):
     Of detection: `null_texts` human texts under random keys for measured false-positive rates, `roc_tokens`
     the length of ROC curves, `replays` texts a cell for model-aware detection, `anchors` those that are read
     back by the draft model for sequential detection, `laws` those of a set whose positions both models read
-    for predicted rates, `edits` whether edited texts are tested.
+    for predicted rates, `edits` whether edited texts are tested, `sequential` whether texts are read token by
+    token as well.
     """
 
     groups = ("models", "generation", "detection")
@@ -231,6 +232,7 @@ class Preset(_Table):
     anchors: int = Field(0, ge=0)
     laws: int = Field(0, ge=0)
     edits: bool = True
+    sequential: bool = True
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -11,6 +11,8 @@ import pandas as pd
 from scipy import stats
 
 from paper_repro.trials.fixed import Trial
+from tradeoff.decoders import parse_decoder
+from tradeoff.kernels import make_method
 
 __all__ = ["at_telling_lengths", "paired_difference", "paired_table"]
 
@@ -52,9 +54,9 @@ def paired_difference(
 
 
 def paired_table(trials: Sequence[Trial]) -> pd.DataFrame:
-    """Every method beside every other one of its watermark, temperature and lookahead, one row a length.
+    """Every method beside no speculation, and joint ones beside all others, one row a length.
 
-    Texts are paired by their prompts, those of all sets together. A detector is compared with the one of its
+    Watermark and temperature are the same. Texts are paired by their prompts, those of all sets together. A detector is compared with the one of its
     name where the other method has it, else with each that it has. Columns: temperature, watermark, method,
     detector, against, against_detector, tokens, texts, tpr, against_tpr, difference, low, high.
     """
@@ -107,7 +109,9 @@ def _opponents(ours: tuple, keys: Sequence[tuple]) -> list[tuple]:
     """What a method with a detector is compared with: others, each with the same detector if it has it."""
     if ours[2] == _REFERENCE:
         return []
+    joint = make_method(ours[2], parse_decoder(ours[1])).joint
     others = [key for key in keys if key[:2] == ours[:2] and key[2] != ours[2]]
+    others = [key for key in others if joint or key[2] == _REFERENCE]
     same = {key[2] for key in others if key[3] == ours[3]}
     return [key for key in others if key[3] == ours[3] or key[2] not in same]
 

@@ -89,7 +89,6 @@ def test_a_detector_meets_its_like_or_else_all() -> None:
         ("joint-race", "algorithm-1", "sum of both keys"),
         ("joint-race", "algorithm-1", "Ars-τ"),
         ("algorithm-1", "basic", "Aaronson"),
-        ("algorithm-1", "joint-race", "Aaronson"),
     }
 
 
