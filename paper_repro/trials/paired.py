@@ -56,9 +56,10 @@ def paired_difference(
 def paired_table(trials: Sequence[Trial]) -> pd.DataFrame:
     """Every method beside no speculation, and joint ones beside all others, one row a length.
 
-    Watermark and temperature are the same. Texts are paired by their prompts, those of all sets together. A detector is compared with the one of its
-    name where the other method has it, else with each that it has. Columns: temperature, watermark, method,
-    detector, against, against_detector, tokens, texts, tpr, against_tpr, difference, low, high.
+    Watermark and temperature are the same. Texts are paired by their prompts, those of all sets together. A
+    detector is compared with the one of its name where the other method has it, else with each that it has.
+    Columns: temperature, watermark, method, detector, against, against_detector, tokens, texts, tpr,
+    against_tpr, difference, low, high.
     """
     pooled: dict[tuple, dict[tuple[str, str], np.ndarray]] = {}
     lengths: dict[tuple, tuple[int, ...]] = {}

@@ -27,12 +27,23 @@ methods = ["basic", "one-race"]
 
 
 def test_shipped_presets_load() -> None:
-    assert preset_names() == ["builtin", "gemma", "llama", "quick", "sequential", "small", "transport"]
+    assert preset_names() == [
+        "builtin",
+        "gemma",
+        "joint",
+        "llama",
+        "quick",
+        "sequential",
+        "small",
+        "transport",
+    ]
     for name in preset_names():
         preset = load_preset(name)
         cells = preset.cells()
         assert len({cell.name for cell in cells}) == len(cells)
-        lookaheads = {"quick": {0, 3}, "sequential": {3}, "transport": {0, 3}}.get(name, {0, 2, 3, 4})
+        lookaheads = {"joint": {0, 3}, "quick": {0, 3}, "sequential": {3}, "transport": {0, 3}}.get(
+            name, {0, 2, 3, 4}
+        )
         assert {cell.lookahead for cell in cells} == lookaheads
 
 
@@ -166,7 +177,7 @@ def test_mistakes_name_the_entry(tmp_path: Path, old: str, new: str, message: st
 
 
 def test_unknown_presets_list_the_known() -> None:
-    names = "builtin, gemma, llama, quick, sequential, small, transport"
+    names = "builtin, gemma, joint, llama, quick, sequential, small, transport"
     with pytest.raises(FileError, match=f"'large' does not exist; use one of {names}"):
         load_preset("large")
 
