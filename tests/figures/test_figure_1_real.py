@@ -39,7 +39,7 @@ def test_pairs_of_other_settings_are_not_used(saved, builtin_pair, monkeypatch):
 
 
 def test_redraw_without_pairs_says_what_to_do(tmp_path):
-    with pytest.raises(FileError, match="run without --redraw"):
+    with pytest.raises(FileError, match="without --redraw"):
         figure_1_real.draw_real_figure(tmp_path, redraw=True)
 
 

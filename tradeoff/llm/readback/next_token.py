@@ -211,7 +211,9 @@ def load_pairs(path: Path) -> NextTokenPairs:
                 json.loads(str(data["settings"])),
             )
     except FileNotFoundError as error:
-        raise FileError(f"{path} does not exist; collect the pairs first (run without --redraw)") from error
+        raise FileError(
+            f"{path} does not exist; python -m figures figure_1_real (without --redraw) collects the pairs"
+        ) from error
     except (OSError, ValueError, KeyError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
         raise FileError(
             f"{path} is not a file of next-token pairs ({error}); delete it and collect again"
