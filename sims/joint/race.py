@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 
 from sims.tools.common import BAR, PAIR_P, PAIR_Q, finish, generator, panels, spread
+from sims.tools.kernel_laws import step
 from sims.tools.rows import Row, compare, goodness_of_fit, mean_and_error
 from tradeoff.curves import PAPER_P, PAPER_Q
 from tradeoff.decoders import Decoder, GumbelMax
@@ -111,30 +112,16 @@ def run(size: int, seed: int, out: Path) -> list[Row]:
     return rows
 
 
-def _tokens(
-    method: Method, p: np.ndarray, q: np.ndarray, size: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
-    """Emitted tokens, whether drafts were accepted (None without any), and E at the token: [size] each."""
-    randomness = SimulatedRandomness(rng, (size,), len(p))
-    targets, drafts = spread(p, size), spread(q, size)
-    if method.drafts:
-        verdict = method(targets, drafts, method.draft(drafts, randomness), randomness)
-        token, accepted = verdict.token, verdict.accepted
-    else:
-        token, accepted = method.bonus(targets, randomness), None
-    return token, accepted, randomness.race_at(Stream.SHARED, token)
-
-
 def _method_rows(
     name: str, method: Method, p: np.ndarray, q: np.ndarray, size: int, rng: np.random.Generator
 ) -> tuple[list[Row], dict[str, object]]:
     """Token, acceptance, mean and law of the score."""
-    token, accepted, race = _tokens(method, p, q, size, rng)
+    _, accepted, token, randomness = step(method, p, q, size, rng)
     what = f"{method.name}, {name}"
     rows = [goodness_of_fit(NAME, f"{what}: token", np.bincount(token, minlength=len(p)), p)]
-    if accepted is not None:
+    if method.drafts:
         rows.append(compare(NAME, f"{what}: acceptance", float(overlap(p, q)), *mean_and_error(accepted)))
-    score = -np.log(-np.expm1(-race))
+    score = -np.log(-np.expm1(-randomness.race_at(Stream.SHARED, token)))
     predicted, found = float(expected_race_score(method.name, p, q)), mean_and_error(score)
     rows.append(compare(NAME, f"{what}: mean score", predicted, *found))
     # Bins of equal probability for other text.
@@ -179,8 +166,7 @@ def _controls(size: int, rng: np.random.Generator) -> list[Row]:
     p, q = PAIR_P, PAIR_Q
     rows = []
     for method in (_SwappedRates(), _ClockAgain()):
-        token, _, _ = _tokens(method, p, q, size, rng)
-        counts = np.bincount(token, minlength=len(p))
+        counts = np.bincount(step(method, p, q, size, rng).token, minlength=len(p))
         rows.append(goodness_of_fit(NAME, f"{method.name}: token", counts, p, control=True))
     # Two candidates, the first of which runs the joint race with the residual, as the last alone may.
     race = rng.standard_exponential((_CONTROL, len(p)))

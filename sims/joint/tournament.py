@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 from sims.tools.common import BAR, PAIR_P, PAIR_Q, finish, generator, panels, spread
-from sims.tools.kernel_laws import law_given_key
+from sims.tools.kernel_laws import law_given_key, step
 from sims.tools.rows import Row, compare, goodness_of_fit, mean_and_error
 from tradeoff.curves import PAPER_P, PAPER_Q
 from tradeoff.decoders import Completed, Decoder, SynthID
@@ -34,7 +34,6 @@ from tradeoff.kernels import (
     Columns,
     JointTournament,
     Method,
-    SimulatedRandomness,
     TwoKeys,
     drawn,
     drawn_from_residual,
@@ -98,7 +97,7 @@ def run(size: int, seed: int, out: Path) -> list[Row]:
             ]
     rows += _strength_rows(seeds, rng)
     p, q = _BIASED
-    token = _step(_PlainResidual(SynthID(30)), p, q, seeds, rng)[1]
+    token = step(_PlainResidual(SynthID(30)), p, q, seeds, rng).token
     counts = np.bincount(token, minlength=len(p))
     rows.append(goodness_of_fit(NAME, f"{_PlainResidual.name}: token", counts, p, control=True))
     _draw(pd.DataFrame(records), seeds, out)
@@ -114,24 +113,10 @@ def _read_by_one_key(decoder: Decoder) -> tuple[Method, ...]:
     return Basic(decoder), JointTournament(decoder), TwoKeys(decoder)
 
 
-def _step(
-    method: Method, p: np.ndarray, q: np.ndarray, seeds: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, SimulatedRandomness]:
-    """Draft token, emitted token, whether the draft was accepted, [seeds] each, and their numbers."""
-    randomness = SimulatedRandomness(rng, (seeds,), len(p))
-    targets, drafts = spread(p, seeds), spread(q, seeds)
-    if not method.drafts:
-        token = method.bonus(targets, randomness)
-        return token, token, np.ones(seeds, dtype=bool), randomness
-    draft = method.draft(drafts, randomness)
-    verdict = method(targets, drafts, draft, randomness)
-    return draft, verdict.token, verdict.accepted, randomness
-
-
 def _law_rows(
     what: str, method: Method, p: np.ndarray, q: np.ndarray, seeds: int, rng: np.random.Generator
 ) -> list[Row]:
-    draft, token, accepted, _ = _step(method, p, q, seeds, rng)
+    draft, accepted, token, _ = step(method, p, q, seeds, rng)
     return [
         goodness_of_fit(NAME, f"{what}: draft token", np.bincount(draft, minlength=len(q)), q),
         goodness_of_fit(NAME, f"{what}: token", np.bincount(token, minlength=len(p)), p),
@@ -143,7 +128,7 @@ def _mean_bits(
     method: Method, p: np.ndarray, q: np.ndarray, seeds: int, rng: np.random.Generator
 ) -> tuple[float, float]:
     """Mean bit of the emitted token under the key that draws drafts, less 1/2, and its standard error."""
-    _, token, _, randomness = _step(method, p, q, seeds, rng)
+    _, _, token, randomness = step(method, p, q, seeds, rng)
     stream = method.detection.drafted or method.detection.bonus
     assert stream is not None
     word = randomness.zeta(stream, method.decoder).word(0)

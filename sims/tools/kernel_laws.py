@@ -17,11 +17,15 @@ _LOW, _HIGH = 2.0**-54, 1 - 2.0**-53
 
 
 class Draws(NamedTuple):
-    """One draft-and-verify step of every seed: draft token, whether accepted, emitted token, each [seeds]."""
+    """One step of every seed: draft token, whether accepted, emitted token, each [seeds], and its numbers.
+
+    A method without drafts emits its bonus token, which stands for the draft, accepted.
+    """
 
     draft: np.ndarray
     accepted: np.ndarray
     token: np.ndarray
+    randomness: SimulatedRandomness
 
 
 class _ScriptedTruth(SimulatedRandomness):
@@ -37,9 +41,12 @@ def step(method: Method, p: np.ndarray, q: np.ndarray, seeds: int, rng: np.rando
     """Draft and verify once a seed, p and q [n]."""
     randomness = SimulatedRandomness(rng, (seeds,), len(p))
     targets, drafts = spread(p, seeds), spread(q, seeds)
+    if not method.drafts:
+        token = method.bonus(targets, randomness)
+        return Draws(token, np.ones(seeds, dtype=bool), token, randomness)
     draft = method.draft(drafts, randomness)
     verdict = method(targets, drafts, draft, randomness)
-    return Draws(draft, verdict.accepted, verdict.token)
+    return Draws(draft, verdict.accepted, verdict.token, randomness)
 
 
 def law_given_key(
