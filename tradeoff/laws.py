@@ -33,6 +33,7 @@ __all__ = [
     "residual",
     "total_variation",
     "uniform_of",
+    "without_rare",
 ]
 
 #: How far a distribution may be from summing to one before it is refused.
@@ -185,6 +186,26 @@ def _first(name: str, p: Array, bad: Array) -> str:
     """`name[index] = value` of the first bad entry."""
     where = tuple(int(k) for k in np.argwhere(to_numpy(bad))[0])
     return f"{name}[{', '.join(map(str, where))}] = {float(p[where]):g}"
+
+
+def without_rare(p: Array, q: Array, least: float) -> tuple[Array, Array, float]:
+    """Two laws [n] on the tokens that at least one of them gives `least` or more, normalised.
+
+    Returns:
+        P and Q, [m], and the larger of the masses that P and Q lost.
+
+    Raises:
+        ValueError: for a `least` outside [0, 1), or one that leaves no token of P or of Q.
+    """
+    if not 0 <= least < 1:
+        raise ValueError(f"least={least} must be from 0 to below 1")
+    larger = namespace(p).maximum(p, q)
+    kept = (larger > 0) & (larger >= least)
+    p, q = p[kept], q[kept]
+    masses = float(p.sum()), float(q.sum())
+    if not min(masses) > 0:
+        raise ValueError(f"least={least} leaves no token of P or of Q; make it smaller")
+    return p / masses[0], q / masses[1], 1 - min(masses)
 
 
 def categorical(p: Array, u: Array) -> Array:

@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from figures.joint.positions import TEMPERATURES, common, saved
+from figures.joint.positions import TEMPERATURES, saved
 from figures.reference import Reference
 from tradeoff.decoders import SynthID
 from tradeoff.detection import expected_race_score, predicted_power, race_score_law
 from tradeoff.kernels import Basic, JointTournament, Method, SimulatedRandomness
 from tradeoff.keyed import Stream
+from tradeoff.laws import without_rare
 
 __all__ = ["position_references"]
 
@@ -85,7 +86,7 @@ def _tournaments(
     methods: tuple[Method, ...] = (Basic(decoder), JointTournament(decoder))
     # As the reference values were made.
     least = 1e-4 if temperature >= 0.7 else 1e-5
-    ones = np.array([_ones(methods, *common(p, q, least), seeds, rng) for p, q in laws])
+    ones = np.array([_ones(methods, *without_rare(p, q, least)[:2], seeds, rng) for p, q in laws])
     rows = []
     for column, method in enumerate(methods):
         found = ones[..., column] / _ROUNDS

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from tradeoff.errors import FileError
+from tradeoff.laws import without_rare
 
-__all__ = ["PAIRS", "TEMPERATURES", "Pairs", "common", "saved"]
+__all__ = ["PAIRS", "TEMPERATURES", "Pairs", "saved"]
 
 PAIRS = Path("figures/results/next_token_pairs.npz")
 TEMPERATURES = (1.0, 0.7, 0.5, 0.3)
@@ -59,14 +60,8 @@ def saved(path: Path, positions: int) -> list[Pairs]:
     return [
         Pairs(
             f"temperature {t:g}",
-            [common(*loaded.probabilities(int(k), t)) for k in chosen],
+            [without_rare(*loaded.probabilities(int(k), t), LEAST)[:2] for k in chosen],
             loaded.text[chosen],
         )
         for t in TEMPERATURES
     ]
-
-
-def common(p: np.ndarray, q: np.ndarray, least: float = LEAST) -> tuple[np.ndarray, np.ndarray]:
-    """Both laws on the tokens that are not rarer than `least` in both, normalised."""
-    kept = (p >= least) | (q >= least)
-    return p[kept] / p[kept].sum(), q[kept] / q[kept].sum()

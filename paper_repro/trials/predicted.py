@@ -16,6 +16,7 @@ import pandas as pd
 from paper_repro.presets import PromptSet
 from paper_repro.trials.fixed import FPR, CellEvidence, Trial
 from tradeoff.detection import Aaronson, Forecast, RaceScoreLaw, power, race_score_law, rate
+from tradeoff.laws import without_rare
 from tradeoff.llm import ModelPair, Sampling, position_laws
 from tradeoff.texts import Prompt
 
@@ -64,13 +65,8 @@ def read_laws(
         index = evidence.index[spread]
         ids = by_id[record.id].token_ids
         p, q = position_laws(pair, Sampling(texts.cell.temperature), ids, record.token_ids, index)
-        found.append({int(at): _common(p[i], q[i]) for i, at in enumerate(index)})
+        found.append({int(at): without_rare(p[i], q[i], LEAST)[:2] for i, at in enumerate(index)})
     return found
-
-
-def _common(p: np.ndarray, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    kept = (p >= LEAST) | (q >= LEAST)
-    return p[kept] / p[kept].sum(), q[kept] / q[kept].sum()
 
 
 def predicted_table(

@@ -10,11 +10,11 @@ import pytest
 
 from figures.joint.checks import references
 from figures.joint.position_checks import position_references
-from figures.joint.positions import Pairs, common
+from figures.joint.positions import LEAST, Pairs
 from figures.joint.remaining_trade_off import compute, draw_remaining_trade_off
 from tradeoff.decoders import race_diagonal
 from tradeoff.errors import FileError
-from tradeoff.laws import overlap
+from tradeoff.laws import overlap, without_rare
 
 
 def test_every_reference_value_is_reproduced() -> None:
@@ -69,8 +69,11 @@ def test_the_table_of_some_positions() -> None:
 
 
 def test_rare_tokens_are_left_out() -> None:
-    p, q = common(np.array([0.5, 0.5 - 1e-7, 1e-7, 0.0]), np.array([0.5, 0.25, 1e-8, 0.25]))
+    p, q, lost = without_rare(
+        np.array([0.5, 0.5 - 1e-7, 1e-7, 0.0]), np.array([0.5, 0.25, 1e-8, 0.25]), LEAST
+    )
     assert len(p) == 3
+    assert lost == pytest.approx(1e-7, rel=1e-6)
     assert p.sum() == pytest.approx(1.0)
     assert q.tolist() == pytest.approx([0.5, 0.25, 0.25])
 

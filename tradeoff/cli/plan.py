@@ -26,6 +26,7 @@ from tradeoff.display import (
 )
 from tradeoff.errors import FileError
 from tradeoff.keyed import check_width
+from tradeoff.laws import without_rare
 from tradeoff.scheme import Scheme
 from tradeoff.texts import read_texts
 from tradeoff.verdicts import REMEDY, measured_profiles
@@ -123,10 +124,9 @@ def _plan_pairs(path: Path, method: str | None, temperature: float | None, fpr: 
     left_out = 0.0
     for k, text in enumerate(found.text):
         p, q = found.probabilities(k, 1.0 if temperature is None else temperature)
-        kept = (p >= _RARE) | (q >= _RARE)
-        masses = p[kept].sum(), q[kept].sum()
-        left_out = max(left_out, 1 - min(masses))
-        texts.setdefault(int(text), []).append((p[kept] / masses[0], q[kept] / masses[1]))
+        p, q, lost = without_rare(p, q, _RARE)
+        left_out = max(left_out, lost)
+        texts.setdefault(int(text), []).append((p, q))
     columns = (Words(), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=stderr(), transient=True) as progress:
         task = progress.add_task("laws of scores", total=len(found))

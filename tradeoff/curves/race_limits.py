@@ -25,7 +25,7 @@ from scipy.stats import norm
 
 from tradeoff.curves.race_transport import RacePair, race_potentials
 from tradeoff.estimate import Estimate
-from tradeoff.laws import distribution_pair
+from tradeoff.laws import distribution_pair, without_rare
 
 __all__ = ["PRICES", "RaceLimit", "RaceLimitCurve", "race_limit", "race_limit_curve", "threshold_rule_score"]
 
@@ -206,18 +206,9 @@ def threshold_rule_score(p: np.ndarray, q: np.ndarray, *, nodes: int = 400) -> f
 
 
 def _pairs(p: np.ndarray, q: np.ndarray, least: float) -> list[RacePair]:
-    if not 0 <= least < 1:
-        raise ValueError(f"least={least} must be from 0 to below 1")
     p, q = np.broadcast_arrays(*distribution_pair(p, q))
-    pairs = []
-    for target, draft in zip(p.reshape(-1, p.shape[-1]), q.reshape(-1, p.shape[-1]), strict=True):
-        larger = np.maximum(target, draft)
-        keep = (larger > 0) & (larger >= least)
-        target, draft = target[keep], draft[keep]
-        if not target.sum() > 0 or not draft.sum() > 0:
-            raise ValueError(f"least={least} leaves no token of P or of Q; make it smaller")
-        pairs.append(RacePair(target / target.sum(), draft / draft.sum()))
-    return pairs
+    rows = zip(p.reshape(-1, p.shape[-1]), q.reshape(-1, p.shape[-1]), strict=True)
+    return [RacePair(*without_rare(*row, least)[:2]) for row in rows]
 
 
 def _check(races: int, iterations: int, level: float) -> None:
