@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-__all__ = ["Rate", "null_threshold", "rate", "roc"]
+__all__ = ["Rate", "check_fpr", "null_threshold", "rate", "roc"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,12 @@ def rate(hits: np.ndarray, level: float = 0.95) -> Rate:
     return Rate(float(hits.mean()), float(found.low), float(found.high), len(hits))
 
 
+def check_fpr(fpr: float) -> None:
+    """ValueError unless it is a rate in (0, 1)."""
+    if not 0 < fpr < 1:
+        raise ValueError(f"fpr={fpr} must be between 0 and 1; 0.01 is usual")
+
+
 def null_threshold(null_scores: np.ndarray, fpr: float) -> float:
     """The score that a text without a watermark exceeds with probability at most `fpr`.
 
@@ -47,8 +53,7 @@ def null_threshold(null_scores: np.ndarray, fpr: float) -> float:
     Raises:
         ValueError: for a rate outside (0, 1) or scores that are not numbers.
     """
-    if not 0 < fpr < 1:
-        raise ValueError(f"fpr={fpr} must be between 0 and 1; 0.01 is usual")
+    check_fpr(fpr)
     scores = np.asarray(null_scores, float)
     if np.isnan(scores).any():
         raise ValueError("null_scores hold NaN; a detector gave no score for some text")

@@ -14,6 +14,7 @@ from functools import lru_cache
 import numpy as np
 from scipy import special
 
+from tradeoff.detection.calibration import check_fpr
 from tradeoff.detection.race_scores import RaceScoreLaw, mixed_score_law
 from tradeoff.detection.tails import LatticeSum, score_lattice, score_middles
 
@@ -68,7 +69,7 @@ class Forecast:
     """
 
     def __init__(self, profiles: Sequence[np.ndarray], fpr: float = 0.01):
-        _check_rate(fpr)
+        check_fpr(fpr)
         if not len(profiles):
             raise ValueError("profiles are empty; pass at least one list of token probabilities")
         self._of([(_score_law(np.asarray(profile, float)), 1) for profile in profiles], fpr)
@@ -87,7 +88,7 @@ class Forecast:
         Raises:
             ValueError: for no texts, a text without laws, laws of both kinds, or a rate outside (0, 1).
         """
-        _check_rate(fpr)
+        check_fpr(fpr)
         found = [mixed_score_law(laws) for laws in texts]
         if len({scores for _, scores in found}) != 1:
             raise ValueError("texts must be at least one, their laws all of one stream or all of both")
@@ -135,11 +136,6 @@ class Forecast:
     def _power(self, tokens: int) -> float:
         threshold = float(special.gammainccinv(self._scores * tokens, self._fpr))
         return float(np.mean([np.exp(law.log_sf(threshold, tokens)) for law in self._laws]))
-
-
-def _check_rate(fpr: float) -> None:
-    if not 0 < fpr < 1:
-        raise ValueError(f"fpr={fpr} must be between 0 and 1; 0.01 is usual")
 
 
 def predicted_power(laws: Iterable[RaceScoreLaw], tokens: int, fpr: float = 0.01) -> float:

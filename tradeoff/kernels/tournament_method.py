@@ -46,12 +46,7 @@ def _accept(method: Any, p: Array, q: Array, draft: Array, randomness: Randomnes
 
 def _replace(method: Any, p: Array, q: Array, draft: Array, randomness: Randomness) -> Array:
     """Column: a token of the residual's tournament."""
-    xp = namespace(p)
-    token = xp.asarray(xp.reshape(draft, (-1,)), copy=True)
-    contest = _contest(method, p, q, draft, randomness)
-    if contest is not None:
-        token[contest.rows] = _back(contest.replacement, p)
-    return xp.reshape(token, draft.shape)
+    return _settle(method, p, q, draft, randomness).replacement
 
 
 def _settle(method: Any, p: Array, q: Array, draft: Array, randomness: Randomness) -> Settled:

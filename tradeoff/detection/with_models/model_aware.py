@@ -103,6 +103,12 @@ def tilted_tail(sums: np.ndarray, needed: float, theta: float, log_total: float)
     return TiltedTail(min(0.0, math.log(mean_weight) + log_total - theta * needed), error)
 
 
+def check_allowance(epsilon: float) -> None:
+    """ValueError unless it is in (0, 1)."""
+    if not 0 < epsilon < 1:
+        raise ValueError(f"epsilon={epsilon} must be between 0 and 1; 0.1 is usual")
+
+
 @dataclass(frozen=True)
 class ModelAware:
     """The test, given hits and probabilities (`tradeoff.llm.replay` computes them).
@@ -114,8 +120,7 @@ class ModelAware:
     epsilon: float = 0.1
 
     def __post_init__(self) -> None:
-        if not 0 < self.epsilon < 1:
-            raise ValueError(f"epsilon={self.epsilon} must be between 0 and 1; 0.1 is usual")
+        check_allowance(self.epsilon)
 
     def log_ratio(self, hits: np.ndarray, probability: np.ndarray) -> np.ndarray:
         """log L of every token: [t]."""

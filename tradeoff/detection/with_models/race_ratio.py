@@ -23,7 +23,13 @@ import numpy as np
 
 from tradeoff.detection.detector import Score
 from tradeoff.detection.race_scores import RaceScoreLaw, race_score_law
-from tradeoff.detection.with_models.model_aware import DRAWS, TiltedTail, tilt_to, tilted_tail
+from tradeoff.detection.with_models.model_aware import (
+    DRAWS,
+    TiltedTail,
+    check_allowance,
+    tilt_to,
+    tilted_tail,
+)
 from tradeoff.keyed import Stream
 
 __all__ = ["RaceLawRatio", "emitted_score_laws"]
@@ -43,8 +49,7 @@ class RaceLawRatio:
     epsilon: float = 0.1
 
     def __post_init__(self) -> None:
-        if not 0 < self.epsilon < 1:
-            raise ValueError(f"epsilon={self.epsilon} must be between 0 and 1; 0.1 is usual")
+        check_allowance(self.epsilon)
 
     def log_ratio(self, laws: Sequence[RaceScoreLaw]) -> np.ndarray:
         """log L of every cell at every position: [t, cells], at least log epsilon.
