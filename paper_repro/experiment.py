@@ -190,11 +190,20 @@ def _detect(
     return found
 
 
+def _encoded(evidence: Sequence[CellEvidence], pair: ModelPair) -> dict[PromptSet, list[Prompt]]:
+    """The prompts of every set that cells have, as many as the largest cell."""
+    most = max(texts.cell.texts for texts in evidence)
+    return {
+        source: encode_prompts(pair.tokenizer, source.read(most), chat=source.chat)
+        for source in {texts.cell.prompts: None for texts in evidence}
+    }
+
+
 def _predict(preset: Preset, found: _Tables, pair: ModelPair) -> pd.DataFrame:
     """TPR from exact laws, at positions of the texts without speculation."""
     read = [texts for texts in found.evidence if (texts.cell.method, texts.cell.watermark) == _UNDRAFTED]
     laws: dict[tuple[PromptSet, float], Laws] = {}
-    prompts: dict[PromptSet, list[Prompt]] = {}
+    prompts = _encoded(found.evidence, pair)
     with Progress(Words(), BarColumn(), console=stderr(), transient=True) as progress:
         task = progress.add_task("predicting", total=None)
 
@@ -203,10 +212,6 @@ def _predict(preset: Preset, found: _Tables, pair: ModelPair) -> pd.DataFrame:
 
         for texts in read:
             source = texts.cell.prompts
-            if source not in prompts:
-                prompts[source] = encode_prompts(
-                    pair.tokenizer, source.read(texts.cell.texts), chat=source.chat
-                )
             laws[source, texts.cell.temperature] = read_laws(texts, prompts[source], pair, preset.laws, say)
         return predicted_table(found.evidence, found.trials, laws, say)
 
@@ -216,14 +221,11 @@ def _read_back(
 ) -> tuple[pd.DataFrame, dict[Cell, list[AnchorReading]]]:
     """By both models, and by the draft alone, of the cells whose tokens the key determines."""
     replays, readings = [], {}
-    prompts: dict[PromptSet, list[Prompt]] = {}
+    prompts = _encoded(evidence, pair)
     for texts in evidence:
         cell, source = texts.cell, texts.cell.prompts
         if cell.watermark != "gumbel" or texts.method.detection.coin == "random":
             continue
-        if source not in prompts:
-            most = max(other.cell.texts for other in evidence)
-            prompts[source] = encode_prompts(pair.tokenizer, source.read(most), chat=source.chat)
         if preset.replays:
             path = folder / f"{cell.name}.replay.jsonl"
             replays.append((texts, replay_texts(texts, prompts[source], prf, pair, preset.replays, path)))

@@ -98,21 +98,10 @@ def predicted_table(
             # Texts grow more predictable as they go on, so a length is predicted from its own tokens.
             some = [[law for at, law in text.items() if at < tokens] for text in scores]
             scored = round(float(np.mean([(one.index < tokens).sum() for one in texts.texts])))
-            measured = rate(trial.margins[:, column] >= 0)
+            predicted = Forecast.of_laws([one for one in some if one], FPR).power(scored)
             rows.append(
-                {
-                    "prompts": cell.prompts.name,
-                    "temperature": cell.temperature,
-                    "method": cell.method,
-                    "detector": trial.detector,
-                    "tokens": tokens,
-                    "scored": scored,
-                    "positions": sum(map(len, some)),
-                    "predicted": Forecast.of_laws([one for one in some if one], FPR).power(scored),
-                    "measured": measured.value,
-                    "low": measured.low,
-                    "high": measured.high,
-                }
+                _row(trial, column, scored, predicted)
+                | {"method": cell.method, "detector": trial.detector, "positions": sum(map(len, some))}
             )
     return pd.DataFrame(rows)
 
@@ -125,7 +114,6 @@ def power_table(cells: Sequence[CellEvidence], trials: Sequence[Trial]) -> pd.Da
         if texts.cell.method != "basic" or not measured:
             continue
         for column, tokens in enumerate(texts.lengths):
-            found = rate(measured[0].margins[:, column] >= 0)
             # Texts grow more predictable as they go on, so a length is predicted from its own tokens.
             profiles = [
                 np.exp(np.minimum(np.array(record.log_p)[evidence.index[evidence.index < tokens]], 0.0))
@@ -133,16 +121,20 @@ def power_table(cells: Sequence[CellEvidence], trials: Sequence[Trial]) -> pd.Da
             ]
             scored = round(float(np.mean([len(profile) for profile in profiles])))
             profiles = [profile for profile in profiles if len(profile)]
-            rows.append(
-                {
-                    "prompts": texts.cell.prompts.name,
-                    "temperature": texts.cell.temperature,
-                    "tokens": tokens,
-                    "scored": scored,
-                    "predicted": power(profiles, scored, FPR),
-                    "measured": found.value,
-                    "low": found.low,
-                    "high": found.high,
-                }
-            )
+            rows.append(_row(measured[0], column, scored, power(profiles, scored, FPR)))
     return pd.DataFrame(rows)
+
+
+def _row(trial: Trial, column: int, scored: int, predicted: float) -> dict[str, Any]:
+    """Predicted beside measured, at one of the lengths of a detector on a cell."""
+    measured = rate(trial.margins[:, column] >= 0)
+    return {
+        "prompts": trial.cell.prompts.name,
+        "temperature": trial.cell.temperature,
+        "tokens": trial.lengths[column],
+        "scored": scored,
+        "predicted": predicted,
+        "measured": measured.value,
+        "low": measured.low,
+        "high": measured.high,
+    }
