@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from figures.joint.emitted_bits import emitted_bits
 from figures.joint.position_checks import position_references
 from figures.reference import Reference, print_references
 from tradeoff.curves import PAPER_P, PAPER_Q, race_limit
 from tradeoff.decoders import SynthID
 from tradeoff.detection import expected_race_score
-from tradeoff.kernels import Basic, JointTournament, SimulatedRandomness
-from tradeoff.keyed import Stream
+from tradeoff.kernels import Basic, JointTournament
 from tradeoff.laws import overlap
 
 __all__ = ["check_references", "references"]
@@ -89,21 +89,14 @@ def _tournaments(
 ) -> tuple[dict[str, np.ndarray], int]:
     """Mean bit of the emitted token, by method, [seeds]; and how many draft tokens were accepted."""
     decoder = SynthID(rounds)
-    joint, basic = JointTournament(decoder), Basic(decoder)
-    bits: dict[str, list[np.ndarray]] = {"basic": [], "joint-tournament": []}
+    methods = (JointTournament(decoder), Basic(decoder))
+    bits: dict[str, list[np.ndarray]] = {method.name: [] for method in methods}
     accepted = 0
     for first in range(0, seeds, _CHUNK):
-        count = min(_CHUNK, seeds - first)
-        laws, drafts = (np.broadcast_to(law, (count, len(law))) for law in (p, q))
-        randomness = SimulatedRandomness(rng, (count,), len(p))
-        verdict = joint(laws, drafts, joint.draft(drafts, randomness), randomness)
-        accepted += int(verdict.accepted.sum())
-        tokens = {"basic": basic.bonus(laws, randomness), "joint-tournament": verdict.token}
-        word = randomness.zeta(Stream.SHARED, decoder).word(0)
-        for name, token in tokens.items():
-            own = np.take_along_axis(word, token[:, None], axis=-1)[:, 0]
-            levels = (own[:, None] >> np.arange(rounds)) & 1
-            bits[name].append(levels.mean(axis=-1))
+        found = emitted_bits(methods, rounds, p, q, min(_CHUNK, seeds - first), rng)
+        accepted += int(found[0].accepted.sum())
+        for method, part in zip(methods, found, strict=True):
+            bits[method.name].append(part.ones / rounds)
     return {name: np.concatenate(parts) for name, parts in bits.items()}, accepted
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
+from figures.joint.emitted_bits import emitted_bits
 from figures.joint.positions import TEMPERATURES, saved
 from figures.reference import Reference
 from tradeoff.decoders import SynthID
 from tradeoff.detection import expected_race_score, predicted_power, race_score_law
-from tradeoff.kernels import Basic, JointTournament, Method, SimulatedRandomness
-from tradeoff.keyed import Stream
+from tradeoff.kernels import Basic, JointTournament, Method
 from tradeoff.laws import without_rare
 
 __all__ = ["position_references"]
@@ -86,10 +86,11 @@ def _tournaments(
     methods: tuple[Method, ...] = (Basic(decoder), JointTournament(decoder))
     # As the reference values were made.
     least = 1e-4 if temperature >= 0.7 else 1e-5
-    ones = np.array([_ones(methods, *without_rare(p, q, least)[:2], seeds, rng) for p, q in laws])
+    steps = [emitted_bits(methods, _ROUNDS, *without_rare(p, q, least)[:2], seeds, rng) for p, q in laws]
     rows = []
     for column, method in enumerate(methods):
-        found = ones[..., column] / _ROUNDS
+        ones = np.array([step[column].ones for step in steps])
+        found = ones / _ROUNDS
         error = float(np.std(found.mean(axis=0), ddof=1)) / math.sqrt(seeds)
         rows.append(
             Reference(
@@ -102,7 +103,7 @@ def _tournaments(
         )
         if temperature in _BIT_RATES:
             tokens, *values = _BIT_RATES[temperature]
-            sums = rng.choice(ones[..., column].ravel(), (_TEXTS, tokens)).sum(axis=-1)
+            sums = rng.choice(ones.ravel(), (_TEXTS, tokens)).sum(axis=-1)
             # The least number of ones that is as rare as that without a watermark.
             threshold = stats.binom.isf(_FPR, tokens * _ROUNDS, 0.5) + 1
             rate = float((sums >= threshold).mean())
@@ -110,21 +111,3 @@ def _tournaments(
             what = f"T = {temperature:g}: TPR of {tokens} tokens, {method.name}"
             rows.append(Reference(what, rate, values[column], _RATE_TOLERANCE, error))
     return rows
-
-
-def _ones(
-    methods: tuple[Method, ...], p: np.ndarray, q: np.ndarray, seeds: int, rng: np.random.Generator
-) -> np.ndarray:
-    """Ones among the bits of the emitted token, of every method on the same bits: [seeds, methods]."""
-    targets, drafts = (np.broadcast_to(law, (seeds, len(law))) for law in (p, q))
-    randomness = SimulatedRandomness(rng, (seeds,), len(p))
-    word = randomness.zeta(Stream.SHARED, methods[0].decoder).word(0)
-    found = []
-    for method in methods:
-        if method.drafts:
-            token = method(targets, drafts, method.draft(drafts, randomness), randomness).token
-        else:
-            token = method.bonus(targets, randomness)
-        own = np.take_along_axis(word, token[:, None], axis=-1)
-        found.append(((own >> np.arange(_ROUNDS)) & 1).sum(axis=-1))
-    return np.stack(found, axis=-1)
