@@ -24,7 +24,7 @@ from paper_repro.presets import Arm, Cell, Preset, counted_tokens, load_preset, 
 from tradeoff.decoders import parse_decoder
 from tradeoff.display import exit_on_bad_input, print_note, print_written, stdout
 from tradeoff.files import output_folder, write_table
-from tradeoff.kernels import make_method
+from tradeoff.kernels import Verify, make_method
 from tradeoff.keyed import Key, KeyedPrf
 from tradeoff.llm import EngineSettings, ModelPair, Sampling, encode_prompts, generate_texts, load_pair
 from tradeoff.texts import (
@@ -32,6 +32,7 @@ from tradeoff.texts import (
     Record,
     aatps,
     acceptance,
+    blocks,
     distinct_texts,
     excess_surprise,
     log_perplexity,
@@ -59,6 +60,7 @@ def cell_settings(preset: Preset, cell: Cell, *, measure: bool) -> EngineSetting
         seed=preset.seed,
         ignore_eos=preset.ignore_eos,
         measure=measure,
+        verify=cell.verify,
     )
 
 
@@ -123,7 +125,7 @@ def tabulate(texts: dict[Cell, CellTexts]) -> pd.DataFrame:
             "prompts": cell.prompts.name,
             "temperature": cell.temperature,
             "watermark": cell.watermark,
-            "method": cell.method,
+            "method": cell.label,
             "lookahead": cell.lookahead,
             "texts": len(records),
             "tokens": sum(len(record.token_ids) for record in records),
@@ -137,20 +139,36 @@ def tabulate(texts: dict[Cell, CellTexts]) -> pd.DataFrame:
             _add(row, "logppl_difference", paired_log_perplexity(records, texts[plain].records))
         else:
             _add(row, "logppl_difference", None)
-        # A tree accepts other candidates too, which no single rate describes.
-        measured = acceptance(records) if cell.lookahead and cell.method != "one-race-tree" else None
+        # A tree accepts other candidates too, a block with probabilities of the whole: no rate is theirs.
+        alone = cell.verify is Verify.TOKEN and all(record.run.width == 1 for record in records)
+        measured = acceptance(records) if cell.lookahead and alone else None
         row["acceptance"] = measured.rate if measured else None
         row["expected"] = measured.expected if measured else None
         row["acceptance_error"] = measured.standard_error if measured else None
         row["acceptance_z"] = measured.z if measured else None
         row["overlap"] = measured.overlap if measured else None
+        # Only measured texts tell, those of files of an earlier version do not.
+        told = cell.lookahead and all(record.by_block is not None for record in records)
+        both = blocks(records) if told else None
+        row["aatps_by_token"] = both.by_token if both else None
+        row["aatps_by_block"] = both.by_block if both else None
+        _add(row, "block_gain", both.gain if both else None)
+        row["aatps_z"] = both.z if both else None
         rows.append(row)
     return pd.DataFrame(rows)
 
 
 def _is_reference(other: Cell, cell: Cell) -> bool:
     """Whether `other` is the target alone on the prompts, and with the length, of `cell`."""
-    plain = replace(cell, method="basic", watermark="none", lookahead=0, texts=other.texts, detect=False)
+    plain = replace(
+        cell,
+        method="basic",
+        watermark="none",
+        lookahead=0,
+        texts=other.texts,
+        detect=False,
+        verify=Verify.TOKEN,
+    )
     return other != cell and replace(other, detect=False) == plain
 
 

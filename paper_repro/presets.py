@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, mode
 
 from tradeoff.decoders import parse_decoder
 from tradeoff.errors import FileError
-from tradeoff.kernels import make_method
+from tradeoff.kernels import Verify, check_verify, make_method
 from tradeoff.llm import Sampling
 from tradeoff.texts import read_prompts
 
@@ -28,6 +28,7 @@ _FEWEST_DETECTED = 4
 #: What is wrong and what to write instead, by the names that pydantic has for mistakes.
 _MISTAKES = {
     "bool_type": "{path}={value} must be true or false",
+    "enum": "{path}={value} must be {expected}",
     "extra_forbidden": "{path}={value} is unknown; known are {known}",
     "float_type": "{path}={value} must be a number",
     "greater_than_equal": "{path}={value} must be at least {ge}",
@@ -151,6 +152,7 @@ class Arm(_Table):
 
     Args:
         watermark, temperature, methods: as on the command line.
+        verify: token or block, or both.
         lookahead, texts, max_tokens: instead of the preset's, if given.
         detect: whether detectors are tried on the texts.
     """
@@ -158,6 +160,7 @@ class Arm(_Table):
     watermark: str
     temperature: float
     methods: _Many[str]
+    verify: _Many[Annotated[Verify, Strict(False)]] = (Verify.TOKEN,)
     lookahead: _Lookahead = ()
     texts: int = Field(0, ge=0)
     max_tokens: int = Field(0, ge=0)
@@ -170,12 +173,15 @@ class Arm(_Table):
             method = make_method(name, parse_decoder(self.watermark))
             if self.detect and not method.decoder.marks:
                 raise ValueError(f"detect = true for {name} without a watermark; there is nothing to detect")
+            for verify in self.verify if method.drafts else ():
+                check_verify(method, verify)
         return self
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One file of texts: prompts, method, watermark, temperature, lookahead (0 without speculation).
+    """One file of texts: prompts, method, watermark, temperature, lookahead (0 without speculation), and how
+    drafts are verified.
 
     `detect` says whether detectors are tried on them.
     """
@@ -188,13 +194,20 @@ class Cell:
     texts: int
     max_tokens: int
     detect: bool
+    verify: Verify = Verify.TOKEN
+
+    @property
+    def label(self) -> str:
+        """The method, as tables and pictures name it."""
+        return f"{self.method}, blocks" if self.verify is Verify.BLOCK else self.method
 
     @property
     def name(self) -> str:
         """File name without suffix."""
         mark = self.watermark.replace(":", "-")
         speculation = f"-K{self.lookahead}" if self.lookahead else ""
-        return f"{self.prompts.name}/{self.method}-{mark}-T{float(self.temperature)}{speculation}"
+        blocks = "-block" * (self.verify is Verify.BLOCK)
+        return f"{self.prompts.name}/{self.method}-{mark}-T{float(self.temperature)}{speculation}{blocks}"
 
 
 class Preset(_Table):
@@ -257,7 +270,7 @@ class Preset(_Table):
             raise ValueError(f"roc_tokens={self.roc_tokens} is no length of all texts; use one of {possible}")
         if "both" in (source.name for source in self.prompts):
             raise ValueError("prompts named 'both' would be taken for all prompts together; rename them")
-        kinds = [(c.prompts.name, c.method, c.watermark, c.temperature) for c in cells]
+        kinds = [(c.prompts.name, c.label, c.watermark, c.temperature) for c in cells]
         again = [kind for kind in kinds if kinds.count(kind) > 1]
         if again:
             raise ValueError(
@@ -277,10 +290,12 @@ class Preset(_Table):
                 arm.texts or self.texts,
                 arm.max_tokens or self.max_tokens,
                 arm.detect,
+                verify,
             )
             for prompts in self.prompts
             for arm in self.arms
             for method in arm.methods
+            for verify in ((Verify.TOKEN,) if method == "basic" else arm.verify)
             for k in ((0,) if method == "basic" else arm.lookahead or self.lookahead)
         ]
 

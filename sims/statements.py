@@ -13,7 +13,7 @@ from sims.anchored import detectors as sequential_detectors
 from sims.anchored import optimality as anchored_optimality
 from sims.anchored import stopping as anchored_stopping
 from sims.anchored import validity as anchored_validity
-from sims.joint import limit, race, tournament
+from sims.joint import blocks, limit, race, tournament
 from sims.real_pair import statement as real_pair
 from sims.tools.common import FEWEST
 from sims.tools.rows import NotEvaluatedError, Row
@@ -54,6 +54,7 @@ STATEMENTS: dict[str, Statement] = {
     "sequences_4_1": sequences_4_1.run,
     "joint_race": race.run,
     "joint_tournament": tournament.run,
+    "keyed_blocks": blocks.run,
     "race_limit": limit.run,
     "anchored_validity": anchored_validity.run,
     "anchored_optimality": anchored_optimality.run,

@@ -16,7 +16,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +54,8 @@ __all__ = [
 ]
 
 _Report = Callable[[str], None]
+#: The look-ahead that is chosen by measuring.
+_AUTO = "auto"
 
 
 # --- Detection -----------------------------------------------------------------------------------
@@ -404,7 +406,8 @@ def generate(
     draft: str | None = None,
     pair: ModelPair | None = None,
     tokens: int = 200,
-    lookahead: int = 3,
+    lookahead: int | str = 3,
+    verify: str = "token",
     temperature: float = 1.0,
     top_k: int = 0,
     top_p: float = 1.0,
@@ -430,10 +433,12 @@ def generate(
         key: the key; if left out, the one in the environment (TRADEOFF_KEY).
         target: builtin (if left out), a folder, a .gguf file or a Hugging Face id.
         draft: the same; or skip:14,16, the target without these layers; or jump, a fast draft of the built-in
-            target.
+            target; or ngram, ngram:2, no model but what followed the last tokens in the text before.
         pair: instead of target and draft, models that are loaded already (`load_pair`).
         tokens: longest text.
-        lookahead: K, draft tokens a step.
+        lookahead: K, draft tokens a step; or "auto" for the fastest, by what is accepted and how long rounds
+            take here. A run that goes on keeps that of its file.
+        verify: token by token, or block, by which more of a step's drafts are accepted.
         temperature, top_k, top_p: the sampling, of both models.
         batch: texts at a time; no text depends on it but for rounding.
         seed: of the true randomness.
@@ -452,8 +457,8 @@ def generate(
         `Texts`: a sequence of `Record`, in the order of the prompts.
 
     Raises:
-        ValueError: for a key that is missing or does not fit, settings out of range, or models that are not
-            drawn from rightly.
+        ValueError: for a key that is missing or does not fit, settings out of range, blocks of a method
+            without them, or models that are not drawn from rightly.
         FileError: for prompts that cannot be read, or an output that is another run's.
     """
     # A run that cannot start should say so before models are loaded.
@@ -464,12 +469,16 @@ def generate(
     for name, value in (("target", target), ("draft", draft), ("device", device), ("dtype", dtype)):
         if pair is not None and value is not None:
             raise ValueError(f"{name}={value!r} and pair are given; pair holds its models, leave {name} out")
-    for name, count in (("tokens", tokens), ("batch", batch), ("lookahead", lookahead), ("seed", seed)):
+    for name, count in (("tokens", tokens), ("batch", batch), ("seed", seed)):
         if not _is_whole(count):
             raise ValueError(f"{name}={count!r} must be a whole number")
+    if lookahead != _AUTO and not _is_whole(lookahead):
+        raise ValueError(f"lookahead={lookahead!r} must be a whole number, or {_AUTO!r}")
+    from tradeoff.kernels import Verify
     from tradeoff.llm import (
         EngineSettings,
         Sampling,
+        best_lookahead,
         encode_prompts,
         generate_texts,
         has_chat_format,
@@ -482,7 +491,9 @@ def generate(
         method=scheme.method,
         prf=function,
         sampling=Sampling(temperature, top_k, top_p),
-        lookahead=lookahead,
+        # That of "auto" is known when there are models.
+        lookahead=1 if lookahead == _AUTO else int(lookahead),
+        verify=Verify(verify),
         max_tokens=tokens,
         seed=seed,
         ignore_eos=ignore_eos,
@@ -508,7 +519,25 @@ def generate(
     equal = len(encoded) - len({prompt.token_ids for prompt in encoded})
     if equal:
         tell(_told_equal(equal, len(encoded), settings.seeded))
+    if lookahead == _AUTO and settings.drafts:
+        k = _lookahead_of(path)
+        if k is None:
+            chosen = best_lookahead(models, settings, encoded, batch, probe=probe, report=warn or _warn)
+            tell(chosen.describe())
+            k = chosen.best
+        settings = replace(settings, lookahead=k)
     return generate_texts(models, settings, encoded, path, batch=batch, probe=probe, report=warn or _warn)
+
+
+def _lookahead_of(path: Path | None) -> int | None:
+    """The look-ahead of the run that a file holds; None if it holds none."""
+    from tradeoff.texts import read_records
+
+    if path is None or not path.exists() or not path.stat().st_size:
+        return None
+    records = read_records(path)
+    # A file of no speculation is another run's, which is told when it is opened.
+    return (records[0].run.lookahead or 1) if records else None
 
 
 def _told_equal(equal: int, prompts: int, seeded: bool) -> str:

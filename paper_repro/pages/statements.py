@@ -53,6 +53,7 @@ STATEMENTS = {
     ),
     "Joint race": Named("the joint race: one step", _OURS, ("joint_race",)),
     "Joint tournament": Named("the joint tournament: one step", _OURS, ("joint_tournament",)),
+    "Keyed blocks": Named("keyed blocks: whole sequences", _OURS, ("keyed_blocks",)),
     "Limit of races": Named("the limit of races", _OURS, ("race_limit",)),
     "Anchored: Theorem 2.4": Named(
         "Theorem 2.4: type-I error at any time", _ANCHORED, ("anchored_validity",)

@@ -144,7 +144,7 @@ def _matching(
         groups: dict[tuple, list[Trial]] = {}
         for trial in trials:
             cell = trial.cell
-            if (cell.method, trial.detector) == wanted:
+            if (cell.label, trial.detector) == wanted:
                 groups.setdefault((cell.watermark, cell.temperature, cell.lookahead), []).append(trial)
         return groups
 

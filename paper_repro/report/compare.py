@@ -39,7 +39,7 @@ def watermark_table(trials: Sequence[SequentialTrial], seed: int = 0) -> pd.Data
         kind = _kind(trial)
         cell = trial.texts.cell
         if kind is not None:
-            key = (cell.temperature, cell.method, cell.lookahead, cell.watermark, cell.max_tokens, kind)
+            key = (cell.temperature, cell.label, cell.lookahead, cell.watermark, cell.max_tokens, kind)
             groups.setdefault(key, {})[cell.prompts.name] = trial
     if len({watermark for _, _, _, watermark, _, _ in groups}) < 2:
         return pd.DataFrame()

@@ -132,7 +132,7 @@ def sections(
                 "prompts": cell.prompts.name,
                 "watermark": cell.watermark,
                 "temperature": cell.temperature,
-                "method": cell.method,
+                "method": cell.label,
                 "K": cell.lookahead,
                 "texts": cell.texts,
                 "tokens a text": cell.max_tokens,

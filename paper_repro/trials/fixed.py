@@ -352,7 +352,7 @@ def _with_pooled(trials: Sequence[Trial]) -> list[list[Trial]]:
     groups: dict[tuple, list[Trial]] = {}
     for trial in trials:
         cell = trial.cell
-        key = (cell.watermark, cell.temperature, cell.method, cell.lookahead, trial.detector)
+        key = (cell.watermark, cell.temperature, cell.label, cell.lookahead, trial.detector)
         groups.setdefault(key, []).append(trial)
     return [[trial] for trial in trials] + [group for group in groups.values() if len(group) > 1]
 
@@ -363,7 +363,7 @@ def _labels(parts: Sequence[Trial]) -> dict[str, Any]:
         "prompts": cell.prompts.name if len(parts) == 1 else "both",
         "temperature": cell.temperature,
         "watermark": cell.watermark,
-        "method": cell.method,
+        "method": cell.label,
         "lookahead": cell.lookahead,
         "detector": parts[0].detector,
     }

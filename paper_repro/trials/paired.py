@@ -67,7 +67,7 @@ def paired_table(trials: Sequence[Trial]) -> pd.DataFrame:
         if trial.detector == _ORACLE:
             continue
         cell = trial.cell
-        key = (cell.temperature, cell.watermark, cell.method, trial.detector)
+        key = (cell.temperature, cell.watermark, cell.label, trial.detector)
         lengths[key] = trial.lengths
         hits = pooled.setdefault(key, {})
         for name, row in zip(trial.prompts, trial.margins >= 0, strict=True):

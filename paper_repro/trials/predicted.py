@@ -87,7 +87,7 @@ def predicted_table(
     for texts in evidence:
         cell = texts.cell
         known = laws.get((cell.prompts, cell.temperature))
-        trial = next((t for t in trials if t.cell == cell and t.detector == METHODS.get(cell.method)), None)
+        trial = next((t for t in trials if t.cell == cell and t.detector == METHODS.get(cell.label)), None)
         if cell.watermark != "gumbel" or not known or trial is None:
             continue
         report(f"predicting {cell.name}")

@@ -61,7 +61,7 @@ def anchor_texts(
 
     def run(prompt: Sequence[int], token_ids: Sequence[int]) -> dict[str, Any]:
         n = pair.vocabulary_size
-        found = read_anchor(pair.draft, n, texts.method, prf, sampling, prompt, token_ids, BUCKETS)
+        found = read_anchor(pair.draft_model, n, texts.method, prf, sampling, prompt, token_ids, BUCKETS)
         seeds = {
             str(m): {"hits": part.hits.astype(int).tolist(), "mass": _short(part.mass)}
             for m, part in found.seeds.items()
@@ -129,7 +129,7 @@ def model_aware_table(
                     "prompts": texts.cell.prompts.name,
                     "temperature": texts.cell.temperature,
                     "watermark": texts.cell.watermark,
-                    "method": texts.cell.method,
+                    "method": texts.cell.label,
                     "lookahead": texts.cell.lookahead,
                     "tokens": tokens,
                     "texts": tpr.texts,

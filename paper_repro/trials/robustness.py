@@ -72,7 +72,7 @@ def edit_table(
                             key = (
                                 cell.temperature,
                                 cell.watermark,
-                                cell.method,
+                                cell.label,
                                 cell.lookahead,
                                 detector.name,
                                 edit,

@@ -241,7 +241,7 @@ def _pooled(
     groups: dict[tuple, dict[tuple[str, str], list[SequentialTrial]]] = {}
     for trial in trials:
         cell = trial.texts.cell
-        key = (cell.watermark, cell.temperature, cell.method, cell.lookahead)
+        key = (cell.watermark, cell.temperature, cell.label, cell.lookahead)
         groups.setdefault(key, {}).setdefault((trial.test, trial.kind), []).append(trial)
     return groups
 
@@ -276,7 +276,7 @@ def _labels(parts: Sequence[SequentialTrial]) -> dict[str, Any]:
     return {
         "temperature": cell.temperature,
         "watermark": cell.watermark,
-        "method": cell.method,
+        "method": cell.label,
         "lookahead": cell.lookahead,
     }
 

@@ -19,15 +19,15 @@ from __future__ import annotations
 import itertools
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from sims.tools.common import BAR, finish, generator, panels
+from sims.tools.own_keys import OwnKeys
 from sims.tools.rows import Row, compare, goodness_of_fit, mean_and_error
 from sims.trade_off.theorem_4_1 import SharedCoin, label
-from tradeoff.decoders import Decoder, GumbelMax, SynthID, TournamentBits
+from tradeoff.decoders import GumbelMax, SynthID
 from tradeoff.files import write_table
 from tradeoff.kernels import (
     Algorithm1,
@@ -37,10 +37,8 @@ from tradeoff.kernels import (
     OneRace,
     OneRaceTree,
     SingleKey,
-    open_uniform,
 )
-from tradeoff.keyed import Key, KeyedPrf, Stream
-from tradeoff.laws import at
+from tradeoff.keyed import Key, KeyedPrf
 from tradeoff.llm import ContextWindow
 from tradeoff.plotting import COLORS, legend_beside
 
@@ -61,53 +59,6 @@ METHODS: list[Method] = [
     JointRace(),
     JointRaceTree(width=2),
 ]
-
-
-class _Texts:
-    """Random numbers of one position of many texts: keyed by (text, context), truly random where masked.
-
-    Args:
-        contexts: [texts, 2], number of the text and context token.
-        masked: [texts].
-        rng: true randomness.
-    """
-
-    def __init__(self, prf: KeyedPrf, contexts: np.ndarray, masked: np.ndarray, rng: np.random.Generator):
-        self._prf, self._contexts, self._masked, self._rng = prf, contexts, masked, rng
-        self._drawn: dict[Stream, Any] = {}
-        self._kept: dict[str, np.ndarray] = {}
-        self._coin = np.where(masked, open_uniform(rng, masked.shape), prf.coin(contexts))
-
-    def zeta(self, stream: Stream, decoder: Decoder) -> Any:
-        """A race or tournament bits."""
-        if stream not in self._drawn:
-            ids, masked = np.arange(_N), self._masked[:, None]
-            true = decoder.draw(self._rng, self._masked.shape, _N)
-            if isinstance(true, TournamentBits):
-                self._drawn[stream] = TournamentBits(
-                    lambda k: np.where(masked, true.word(k), self._prf.bits(stream, self._contexts, ids, k))
-                )
-            else:
-                self._drawn[stream] = np.where(masked, true, self._prf.race(stream, self._contexts, ids))
-        return self._drawn[stream]
-
-    def race_at(self, stream: Stream, token: np.ndarray) -> np.ndarray:
-        """One entry of a race a text."""
-        return at(self.zeta(stream, GumbelMax()), token)
-
-    def coin(self) -> np.ndarray:
-        """The acceptance coin."""
-        return self._coin
-
-    def uniform(self) -> np.ndarray:
-        """True randomness."""
-        return open_uniform(self._rng, self._masked.shape)
-
-    def kept(self, name: str) -> np.ndarray:
-        """True randomness, the same at every call."""
-        if name not in self._kept:
-            self._kept[name] = self.uniform()
-        return self._kept[name]
 
 
 def run(size: int, seed: int, out: Path) -> list[Row]:
@@ -170,7 +121,7 @@ def _generate(
         masked = flags[prefix] if masks else np.zeros(texts, dtype=bool)
         ever_masked |= masked
         keyed = np.stack([number, contexts[prefix]], axis=-1)
-        randomness = _Texts(prf, keyed, masked, rng)
+        randomness = OwnKeys(prf, keyed, masked, rng, _N)
         p, q = targets[t][prefix], drafts[t][prefix]
         verdict = method(p, q, method.draft(q, randomness), randomness)
         bonus = accepted_in_round == _AHEAD

@@ -100,7 +100,7 @@ class Lane:
         kind = type(self._engine.settings.method)
         with asked_of(kind) as spent:
             start = time.thread_time()
-            self._engine._speculator.round(self._engine._rows)
+            self._engine.speculator.round(self._engine._rows)
             self.times.rounds.append(time.thread_time() - start)
         self.times.methods.append(sum(spent))
 
@@ -171,7 +171,7 @@ def laws_of(
     with patch.object(Method, "settles", kept):
         lane = Lane(pair, OneRace(), temperature, prompts, (LOOKAHEAD + 1) * rounds + 1)
         while len(found) < positions:
-            lane._engine._speculator.round(lane._engine._rows)
+            lane._engine.speculator.round(lane._engine._rows)
     return found[:positions]
 
 

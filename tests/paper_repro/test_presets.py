@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from paper_repro.presets import Preset, PromptSet, counted_tokens, load_preset, preset_names
+from paper_repro.presets import Arm, Preset, PromptSet, counted_tokens, load_preset, preset_names
 from tradeoff.errors import FileError
 from tradeoff.texts.corpus import builtin_prompts
 
@@ -28,9 +28,11 @@ methods = ["basic", "one-race"]
 
 def test_shipped_presets_load() -> None:
     assert preset_names() == [
+        "blocks",
         "builtin",
         "gemma",
         "joint",
+        "joint_long",
         "llama",
         "quick",
         "sequential",
@@ -41,9 +43,14 @@ def test_shipped_presets_load() -> None:
         preset = load_preset(name)
         cells = preset.cells()
         assert len({cell.name for cell in cells}) == len(cells)
-        lookaheads = {"joint": {0, 3}, "quick": {0, 3}, "sequential": {3}, "transport": {0, 3}}.get(
-            name, {0, 2, 3, 4}
-        )
+        lookaheads = {
+            "blocks": {2, 3, 4, 6},
+            "joint": {0, 3},
+            "joint_long": {0, 3},
+            "quick": {0, 3},
+            "sequential": {3},
+            "transport": {0, 3},
+        }.get(name, {0, 2, 3, 4})
         assert {cell.lookahead for cell in cells} == lookaheads
 
 
@@ -138,6 +145,16 @@ def test_cells_multiply_lookaheads_only_where_there_are_any(tmp_path: Path) -> N
             "temperature = 1.0\nlookahead = 3",
             "lookahead=3 must be a list in square brackets",
         ),
+        (
+            'methods = ["basic", "one-race"]',
+            'methods = ["one-race"]\nverify = ["blocks"]',
+            r"arms\[0\]: verify\[0\]='blocks' must be 'token' or 'block'",
+        ),
+        (
+            'methods = ["basic", "one-race"]',
+            'methods = ["basic", "keep-strength"]\nverify = ["block"]',
+            "verify='block' is for methods .* which keep-strength does not",
+        ),
         ("[[prompts]]", "[generation]\ntexts = -1\n[[prompts]]", "generation.texts=-1 must be at least 1"),
         ("[[prompts]]", "[generation]\nseed = -1\n[[prompts]]", "seed=-1 must be at least 0"),
         ('name = "a"', 'name = "../a"', "is no file name"),
@@ -177,7 +194,7 @@ def test_mistakes_name_the_entry(tmp_path: Path, old: str, new: str, message: st
 
 
 def test_unknown_presets_list_the_known() -> None:
-    names = "builtin, gemma, joint, llama, quick, sequential, small, transport"
+    names = "blocks, builtin, gemma, joint, joint_long, llama, quick, sequential, small, transport"
     with pytest.raises(FileError, match=f"'large' does not exist; use one of {names}"):
         load_preset("large")
 
@@ -234,3 +251,21 @@ def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(ValueError, match=r"pip install -c constraints\.txt -e '\.\[paper\]'"):
         PromptSet(name="eli5", dataset="d", field="q").read(1)
+
+
+def test_blocks_are_cells_of_their_own() -> None:
+    """With a name and a label; without speculation there are none."""
+    cells = load_preset("blocks").cells()
+    assert [cell.name for cell in cells[:2]] == [
+        "question/joint-race-gumbel-T0.5-K2",
+        "question/joint-race-gumbel-T0.5-K3",
+    ]
+    assert {cell.name for cell in cells} >= {"question/joint-race-gumbel-T0.5-K2-block"}
+    assert {cell.label for cell in cells} >= {"joint-race", "joint-race, blocks"}
+    arm = Arm(watermark="gumbel", temperature=1.0, methods=["basic", "one-race"], verify=["token", "block"])
+    preset = replace_arms(load_preset("quick"), arm)
+    assert [cell.label for cell in preset.cells()[:3]] == ["basic", "one-race", "one-race, blocks"]
+
+
+def replace_arms(preset: Preset, arm: Arm) -> Preset:
+    return Preset(**dict(preset) | {"arms": [arm]})

@@ -214,3 +214,18 @@ HEAVY = (
 
 def test_records_cost_no_library_until_one_is_read() -> None:
     assert subprocess.run([sys.executable, "-c", HEAVY], cwd=ROOT).returncode == 0
+
+
+def test_a_run_of_blocks_says_so_and_another_says_nothing() -> None:
+    """So that files of token by token are what they were."""
+    value = json.loads(LINE)
+    assert Record.of_json(value).run.verify is None
+    value["run"]["verify"] = "block"
+    assert Record.of_json(value).run.verify == "block"
+    assert Record.of_json(value).to_json()["run"]["verify"] == "block"
+    value["run"]["verify"] = "blocks"
+    with pytest.raises(FileError, match=r"run\.verify=\"blocks\", which is not 'block'"):
+        Record.of_json(value)
+    steps = json.loads(LINE) | {"by_token": [0.5], "by_block": [0.5]}
+    with pytest.raises(FileError, match=r"by_token=\[0.5\], which has length 1, but there are . steps"):
+        Record.of_json(steps)

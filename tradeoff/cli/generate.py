@@ -66,14 +66,27 @@ def generate_command(
         str,
         typer.Option(
             help="The same; or skip:14,16, the target without these layers; or jump, a fast draft of the "
-            "builtin target."
+            "builtin target; or ngram, ngram:2, no model but what followed the last tokens before."
         ),
     ] = "builtin",
     device: Annotated[str | None, typer.Option(help="cpu, cuda or mps. Default: the best there is.")] = None,
     dtype: Annotated[
         str | None, typer.Option(help="float32, bfloat16 or float16. Default: by device.")
     ] = None,
-    lookahead: Annotated[int, typer.Option(help="Draft tokens a step, K; fewer at the end of a text.")] = 3,
+    lookahead: Annotated[
+        str,
+        typer.Option(
+            help="Draft tokens a step, K; fewer at the end of a text. Or auto: the fastest, by what is "
+            "accepted and how long rounds take here."
+        ),
+    ] = "3",
+    verify: Annotated[
+        str,
+        typer.Option(
+            help="token: drafts one by one; block: a step's drafts together, of which more are accepted. Not "
+            "for trees, keep-strength."
+        ),
+    ] = "token",
     temperature: Annotated[float, typer.Option(help="Sampling temperature, above 0.")] = 1.0,
     top_k: Annotated[int, typer.Option(help="Keep the k most probable tokens; 0 keeps all.")] = 0,
     top_p: Annotated[float, typer.Option(help="Keep the most probable tokens up to this mass.")] = 1.0,
@@ -110,7 +123,8 @@ def generate_command(
             target=target,
             draft=draft,
             tokens=max_tokens,
-            lookahead=lookahead,
+            lookahead=int(lookahead) if lookahead.removeprefix("-").isdecimal() else lookahead,
+            verify=verify,
             temperature=temperature,
             top_k=top_k,
             top_p=top_p,
@@ -162,7 +176,7 @@ def _print_summary(texts: Texts) -> None:
     if not Sampling(run.temperature, run.top_k, run.top_p).plain:
         parts.append(f"at temperature 1 {log_perplexity(records, model=True).value:.3f}")
     out.print("   ".join(parts), soft_wrap=True)
-    if run.measured and run.lookahead and run.width == 1:
+    if run.measured and run.lookahead and run.width == 1 and run.verify is None:
         found = acceptance(records)
         theory = f"expected {found.expected:.4f} ± {found.standard_error:.4f} "
         if math.isnan(found.expected):

@@ -184,6 +184,12 @@ class RaceScoreLaw:
         of_race = self._mixed(score_of(positive.ravel()), "density").reshape(x.shape)
         return np.where(x > 0, of_race * np.exp(-positive) / -np.expm1(-positive), 0.0)
 
+    @cached_property
+    def tail(self) -> _Array:
+        """P(score >= x) at the few scores that tails are told by; a mixture asks for it at every length."""
+        return self.sf(_few())
+
+    @cached_property
     def spectrum(self) -> _Array:
         """The Fourier transform of the law of the sum over both streams, on the points of `score_middles`."""
         total = np.zeros(_SIZE // 2 + 1, complex)
@@ -222,7 +228,7 @@ def mixed_score_law(laws: Iterable[RaceScoreLaw]) -> tuple[LatticeSum, int]:
         if len(kinds) > 1:
             break
         moments.append((law.mean, law.variance))
-        total = total + (law.spectrum() if law.scores == 2 else law.sf(_few()))
+        total = total + (law.spectrum if law.scores == 2 else law.tail)
     if len(kinds) != 1:
         raise ValueError("laws must be those of at least one position, all of one stream or all of both")
     scores = kinds.pop()

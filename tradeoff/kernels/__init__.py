@@ -1,5 +1,15 @@
 """Draft and verify: the rules by which a token is drafted, accepted and replaced."""
 
+from tradeoff.kernels.blocks import (
+    Block,
+    BlockVerdict,
+    ExpectedAccepted,
+    Verify,
+    block,
+    check_verify,
+    expected_accepted,
+    settle_block,
+)
 from tradeoff.kernels.keyed_randomness import KeyedRandomness
 from tradeoff.kernels.method import (
     JOINT,
@@ -21,6 +31,7 @@ from tradeoff.kernels.method import (
     random_draw,
     random_residual,
     register_method,
+    replacing,
 )
 from tradeoff.kernels.methods import Algorithm1, Basic, KeepEfficiency, KeepStrength, Standard, TwoKeys
 from tradeoff.kernels.race_methods import (
@@ -45,9 +56,12 @@ __all__ = [
     "WIDEST",
     "Algorithm1",
     "Basic",
+    "Block",
+    "BlockVerdict",
     "Coin",
     "Columns",
     "Detection",
+    "ExpectedAccepted",
     "JointRace",
     "JointRaceTree",
     "JointTournament",
@@ -66,9 +80,13 @@ __all__ = [
     "TreeVerdict",
     "TwoKeys",
     "Verdict",
+    "Verify",
+    "block",
+    "check_verify",
     "draw",
     "drawn",
     "drawn_from_residual",
+    "expected_accepted",
     "joint_clocks",
     "joint_name",
     "keyed_coin",
@@ -80,5 +98,7 @@ __all__ = [
     "random_residual",
     "register_method",
     "remaining_race",
+    "replacing",
+    "settle_block",
     "winning_time",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tradeoff._arrays import Array, namespace, on_host
-from tradeoff.laws import at
+from tradeoff.laws import at, uniform_of
 
 __all__ = ["joint_acceptance"]
 
@@ -21,10 +21,10 @@ def joint_acceptance(p: Array, q: Array, draft: Array, race: Array) -> Array:
     With t = E_j/Q_j, a = min(1, P_j/Q_j), r = (P-Q)_+/TV, and m = min_k (E_k - t Q_k)/r_k the winning time of
     the residual among the remainders, j is accepted if t/a < m/(1 - a), or if a = 1. Given j, t and m are
     independent and Exp(1), so that has probability a, and says nothing of who wins the residual's race:
-    docs/theory/joint-race.md.
+    docs/theory/joint-race.md. Where there is no residual j is accepted if 1 - exp(-t) < a.
 
     Args:
-        p, q: target and draft laws [..., n].
+        p, q: target and draft laws [..., n]; p may be a measure of `tradeoff.kernels.block`.
         draft: j = argmin E/Q, [...].
         race: E ~ Exp(1)^n, [..., n].
 
@@ -51,26 +51,25 @@ def joint_acceptance(p: Array, q: Array, draft: Array, race: Array) -> Array:
 
 def _draft_is_first(p: Array, q: Array, draft: Array, race: Array) -> Array:
     """t/a < m/(1 - a) for draft tokens with P_j < Q_j, [...] booleans: no k of the residual has
-    E_k - t Q_k <= t (Q_j - P_j) / (TV P_j) (P_k - Q_k).
-
-    Where rounding left the residual empty, nothing could replace the draft token.
-    """
+    E_k - t Q_k <= t (Q_j - P_j) / (TV P_j) (P_k - Q_k)."""
     xp = namespace(p)
     p_draft, q_draft = at(p, draft), at(q, draft)
     time = at(race, draft) / q_draft
     # In place, as an array of a vocabulary takes longer to get than to fill.
     under = xp.maximum(p, q)
     under -= q
-    bound, scale = time * (q_draft - p_draft), xp.sum(under, axis=-1) * p_draft
+    mass = xp.sum(under, axis=-1)
+    bound, scale = time * (q_draft - p_draft), mass * p_draft
+    # Without a residual there is no m: the coin of one race.
+    first = (mass > 0) | (uniform_of(time) < p_draft / q_draft)
     if not on_host(p):
         left = (race - time[..., None] * q) * scale[..., None]
-        return ~xp.any((under > 0) & (left <= bound[..., None] * under), axis=-1)
+        return first & ~xp.any((under > 0) & (left <= bound[..., None] * under), axis=-1)
     # With c = bound/scale such a k has E_k <= t Q_k + c (P_k - Q_k) <= max(t, c) P_k, which few tokens have.
     with np.errstate(divide="ignore", invalid="ignore"):
         reach = xp.maximum(time, bound / scale) * _SLACK
         rows, tokens = xp.nonzero(race <= reach[:, None] * p)
     under = under[rows, tokens]
     left = (race[rows, tokens] - time[rows] * q[rows, tokens]) * scale[rows]
-    first = xp.ones_like(draft, dtype=xp.bool)
     first[rows[(under > 0) & (left <= bound[rows] * under)]] = False
     return first

@@ -17,7 +17,17 @@ from scipy.special.cython_special import ndtr, ndtri
 
 from tradeoff.kernels.damped_tournament import Layers, Path, draft_bit, replacement_bit, tilt
 
-__all__ = ["Forecast", "Steps", "expected_mass", "forecast", "last_target", "steps", "target", "walked"]
+__all__ = [
+    "Forecast",
+    "Steps",
+    "expected_mass",
+    "forecast",
+    "last_target",
+    "of_draft_alone",
+    "steps",
+    "target",
+    "walked",
+]
 
 #: Where a mass is looked up: logits of -30, -30 + 1/8, ..., 30.
 _LOGITS = np.linspace(-30.0, 30.0, 481)
@@ -111,6 +121,21 @@ def steps(path: Path, layers: Layers, tables: Forecast) -> Steps:
     good = _in_turn(draft_bit(layers.mass), 1 - replacement_bit(path, layers))
     good = np.clip(good, _SURE, 1 - _SURE)
     return Steps(good, _in_turn(layers.bit > 0, path.bit == 0), reach * (1 - good), reach * good)
+
+
+def of_draft_alone(moves: Steps, rows: np.ndarray) -> Steps:
+    """`moves` without the replacement's steps in some of the rows, which have no residual: certainties move
+    nothing.
+
+    Args:
+        rows: [rows] booleans.
+    """
+    if not rows.any():
+        return moves
+    good, happened, rise, fall = (part.copy() for part in moves)
+    for part, idle in ((good, 1 - _SURE), (happened, True), (rise, 0.0), (fall, 0.0)):
+        part[rows, 1::2] = idle
+    return Steps(good, happened, rise, fall)
 
 
 def walked(start: np.ndarray, moves: Steps) -> np.ndarray:

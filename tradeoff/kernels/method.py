@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, NamedTuple, TypeVar
 
-from tradeoff._arrays import Array, namespace
+from tradeoff._arrays import Array, device_of, namespace, on_host
 from tradeoff.decoders import Decoder, is_degenerate
 from tradeoff.extensions import load_extensions
 from tradeoff.kernels.race_tree import TreeVerdict
@@ -35,6 +35,7 @@ __all__ = [
     "random_draw",
     "random_residual",
     "register_method",
+    "replacing",
 ]
 
 
@@ -245,9 +246,22 @@ def drawn_from_residual(stream: Stream) -> _OfBoth:
     """Column: a token of S((P-Q)_+, zeta) under a stream."""
 
     def replace(method: Method, p: Array, q: Array, draft: Array, randomness: Randomness) -> Array:
-        return draw(method.decoder, residual(p, q), stream, randomness)
+        return draw(method.decoder, replacing(p, q, draft), stream, randomness)
 
     return replace
+
+
+def replacing(p: Array, q: Array, draft: Array) -> Array:
+    """What replaces a rejected draft: (P-Q)_+, normalised, [..., n]. Where nothing is there, as rounding may
+    have it, the draft token stays."""
+    xp = namespace(p)
+    rest = residual(p, q)
+    empty = ~xp.any(rest > 0, axis=-1)
+    # A device would have to be waited for to know.
+    if on_host(empty) and not bool(xp.any(empty)):
+        return rest
+    stays = xp.arange(p.shape[-1], device=device_of(p)) == draft[..., None]
+    return xp.where(empty[..., None], xp.astype(stays, rest.dtype), rest)
 
 
 def random_draw(method: Method, law: Array, randomness: Randomness) -> Array:
@@ -257,7 +271,7 @@ def random_draw(method: Method, law: Array, randomness: Randomness) -> Array:
 
 def random_residual(method: Method, p: Array, q: Array, draft: Array, randomness: Randomness) -> Array:
     """Column: a truly random token of (P-Q)_+."""
-    return categorical(residual(p, q), randomness.uniform())
+    return categorical(replacing(p, q, draft), randomness.uniform())
 
 
 def random_coin(method: Method, p: Array, q: Array, draft: Array, randomness: Randomness) -> Array:

@@ -8,11 +8,20 @@ from typing import final
 from tradeoff._arrays import Array, namespace, on_host
 from tradeoff.decoders import Decoder, GumbelMax
 from tradeoff.kernels.clocks import joint_acceptance
-from tradeoff.kernels.method import Coin, Columns, Detection, Method, drawn, keyed_coin, register_method
+from tradeoff.kernels.method import (
+    Coin,
+    Columns,
+    Detection,
+    Method,
+    drawn,
+    keyed_coin,
+    register_method,
+    replacing,
+)
 from tradeoff.kernels.race_tree import TreeVerdict, is_last, one_race_candidates, one_race_tree
 from tradeoff.kernels.randomness import Randomness
 from tradeoff.keyed import Stream
-from tradeoff.laws import at, draft_acceptance, overlap, residual, uniform_of
+from tradeoff.laws import at, draft_acceptance, overlap, uniform_of
 
 __all__ = [
     "WIDEST",
@@ -46,7 +55,7 @@ def joint_clocks(method: Method, p: Array, q: Array, draft: Array, randomness: R
 def remaining_race(method: Method, p: Array, q: Array, draft: Array, randomness: Randomness) -> Array:
     """Column: the winner of the residual's race among what the draft left, E - t Q."""
     race = randomness.zeta(Stream.SHARED, method.decoder)
-    return GumbelMax().token(residual(p, q), _remainders(race, q, draft))
+    return GumbelMax().token(replacing(p, q, draft), _remainders(race, q, draft))
 
 
 def _remainders(race: Array, q: Array, draft: Array) -> Array:

@@ -65,12 +65,14 @@ def one_race_tree(p: Array, q: Array, race: Array, width: int, *, joint: bool = 
     one = xp.ones_like(p[..., :1])
     rank = xp.full_like(xp.astype(p[..., 0], xp.int64), width)
     token = xp.zeros_like(rank)
+    last_candidate = token
     for level in range(width):
         mass = xp.sum(q, axis=-1, keepdims=True)
         # A row that has run out of draft tokens has no further candidate; its residual stays as it is.
         left = mass[..., 0] > 0
         q = q / xp.where(mass > 0, mass, one)
         candidate = GumbelMax().token(q, race)
+        last_candidate = xp.where(left, candidate, last_candidate)
         time = at(race, candidate) / xp.where(left, at(q, candidate), one[..., 0])
         passes = uniform_of(time) < draft_acceptance(p, q, candidate)
         if joint:
@@ -81,7 +83,10 @@ def one_race_tree(p: Array, q: Array, race: Array, width: int, *, joint: bool = 
         rank = xp.where(accepted, level, rank)
         token = xp.where(accepted, candidate, token)
         p, race, q = residual(p, q), race - time[..., None] * q, _without(q, candidate)
-    return TreeVerdict(rank, xp.where(rank == width, GumbelMax().token(p, race), token))
+    winner = GumbelMax().token(p, race)
+    # Where rounding left no residual, nothing replaces the last candidate.
+    winner = xp.where(at(p, winner) > 0, winner, last_candidate)
+    return TreeVerdict(rank, xp.where(rank == width, winner, token))
 
 
 def is_last(q: Array, candidate: Array, level: int, width: int) -> Array:

@@ -11,11 +11,19 @@ import numpy as np
 from tradeoff._arrays import Array, as_float64, like, namespace, on_host, to_numpy
 from tradeoff.decoders import Decoder, GumbelMax, SynthID, TournamentBits, is_degenerate
 from tradeoff.kernels.damped_tournament import Duel, Layers, Path, draft_law, duel, path_of
-from tradeoff.kernels.martingale import forecast, steps, walked
-from tradeoff.kernels.method import Coin, Columns, Detection, Method, Settled, drawn, register_method
+from tradeoff.kernels.martingale import forecast, of_draft_alone, steps, walked
+from tradeoff.kernels.method import (
+    Coin,
+    Columns,
+    Detection,
+    Method,
+    Settled,
+    drawn,
+    register_method,
+)
 from tradeoff.kernels.randomness import Randomness
 from tradeoff.keyed import Stream
-from tradeoff.laws import at, categorical, draft_acceptance
+from tradeoff.laws import at, categorical, draft_acceptance, uniform_of
 
 __all__ = ["CUT", "JointTournament"]
 
@@ -148,23 +156,23 @@ def _contest(method: Any, p: Array, q: Array, draft: Array, randomness: Randomne
     every = _flat_bits(bits, shape, p)
     own = TournamentBits(lambda k: every.word(k)[rows])
     match = duel(target, law, token, own, method.rounds, method.cut)
-    contest = partial(_Contest, _back(rows, p), match, _start(target, law, token, match))
+    contest = partial(_Contest, _back(rows, p), match, draft_acceptance(target, law, token))
     if race is None:
         uniform, coin = (_nearest(xp.reshape(number, (-1,)))[rows] for number in kept)
-        return contest(categorical(match.residual, uniform), coin)
+        return contest(_or_draft(categorical(match.residual, uniform), match.residual, token), coin)
     # What the draft's race leaves is a race again, and who wins it is independent of both winning times: the
-    # first of two such times is a uniform share of their sum.
+    # first of two such times is a uniform share of their sum. Without residual there is one time alone.
     drafted = draft_law(law, own, method.rounds, method.cut)
     time, clocks = _clocks(_flat(race, shape, p)[rows], drafted, token, match.residual)
     winner = namespace(clocks).argmin(clocks, axis=-1)
-    return contest(winner, time / (time + at(clocks, winner)))
+    races = at(match.residual, winner) > 0
+    coin = namespace(time).where(races, time / (time + at(clocks, winner)), uniform_of(time))
+    return contest(_or_draft(winner, match.residual, token), coin)
 
 
-def _start(p: Array, q: Array, draft: Array, match: Duel) -> Array:
-    """a; 1 where rounding left no residual, so that nothing could replace the draft token."""
-    xp = namespace(p)
-    a = draft_acceptance(p, q, draft)
-    return xp.where(xp.any(match.excess > 0, axis=-1), a, xp.ones_like(a))
+def _or_draft(token: Array, rest: Array, draft: Array) -> Array:
+    """`token` where there is residual, else the draft token, which nothing replaces."""
+    return namespace(rest).where(at(rest, token) > 0, token, draft)
 
 
 def _clocks(race: Array, law: Array, draft: Array, residual: Array) -> tuple[Array, Array]:
@@ -182,9 +190,11 @@ def _probability(method: Any, contest: _Contest) -> Array:
     """With which the draft tokens of a contest are accepted, given all bits."""
     path, layers = path_of(contest.match, contest.replacement, method.cut)
     # Sixty steps on a few numbers a row: an accelerator would take longer to be told of each.
-    values = to_numpy(namespace(contest.start).stack([*path, *layers]))
+    xp = namespace(contest.start)
+    values = to_numpy(xp.stack([*path, *layers]))
     moves = steps(Path(*values[:3]), Layers(*values[3:]), forecast(method.rounds))
-    return _back(walked(to_numpy(contest.start), moves), contest.start)
+    replaces = to_numpy(at(contest.match.residual, contest.replacement) > 0)
+    return _back(walked(to_numpy(contest.start), of_draft_alone(moves, ~replaces)), contest.start)
 
 
 def _numbers(method: Any, randomness: Randomness) -> tuple[TournamentBits, Array | None]:

@@ -26,7 +26,7 @@ class _Emission(NamedTuple):
     Attributes:
         open: where the draft token may be rejected at all, [...] booleans, true in `rows` places.
         kept: how much of the law there is the draft token, [rows].
-        others: the rest of that law, [rows, n], 0 at the draft token.
+        others: what is emitted where it is not kept, [rows, n].
     """
 
     open: Array
@@ -40,13 +40,17 @@ def _emission(method: Method, p: Array, q: Array, draft: Array, randomness: Rand
     open_ = a < 1
     token, target, law = draft[open_], xp.astype(p[open_], xp.float64), xp.astype(q[open_], xp.float64)
     mass = draft_acceptance(target, law, token)[:, None]
-    point = one_hot(token, target)
-    wanted = mass * point + (1 - mass) * residual(target, law)
+    point, rest = one_hot(token, target), residual(target, law)
+    # Where there is no residual, nothing replaces the draft token, and side information has no say.
+    rest = xp.where(xp.any(rest > 0, axis=-1)[..., None], rest, point)
+    wanted = mass * point + (1 - mass) * rest
     decoder = _posterior(method.decoder)
     zeta = decoder.take(randomness.zeta(Stream.SHARED, decoder), open_)
     # The draft law as it was drawn from: its plan is remembered.
     emitted = decoder.coupled_after(q[open_], token, wanted, zeta)
-    return _Emission(open_, at(emitted, token), emitted * (1 - point))
+    closed = at(rest, token) > 0
+    kept = xp.where(closed, mass[..., 0], at(emitted, token))
+    return _Emission(open_, kept, xp.where(closed[..., None], (1 - mass) * point, emitted * (1 - point)))
 
 
 def _accepted(emission: _Emission, uniform: Array) -> Array:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tradeoff.llm.generation.engine import Engine, EngineSettings
     from tradeoff.llm.generation.rows import ContextWindow, GeneratedText
     from tradeoff.llm.generation.vocabulary import vocabulary_ids
+    from tradeoff.llm.lookahead import Lookahead, best_lookahead
     from tradeoff.llm.models.huggingface import has_chat_format
     from tradeoff.llm.models.loading import load_tokenizer
     from tradeoff.llm.models.pair import ModelPair, ModelUnavailableError, load_pair
@@ -36,6 +37,7 @@ __all__ = [
     "Engine",
     "EngineSettings",
     "GeneratedText",
+    "Lookahead",
     "ModelPair",
     "ModelUnavailableError",
     "NextTokenPairs",
@@ -44,6 +46,7 @@ __all__ = [
     "Replay",
     "Sampling",
     "Texts",
+    "best_lookahead",
     "collect_pairs",
     "encode_prompts",
     "generate_texts",
@@ -72,6 +75,10 @@ _HOMES = {
         "GeneratedText",
     ),
     "llm.generation.vocabulary": ("vocabulary_ids",),
+    "llm.lookahead": (
+        "Lookahead",
+        "best_lookahead",
+    ),
     "llm.models.huggingface": ("has_chat_format",),
     "llm.models.loading": ("load_tokenizer",),
     "llm.models.pair": (

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from tradeoff.decoders import decoder_name
+from tradeoff.kernels import Verify
 from tradeoff.llm.generation.engine import EngineSettings
 from tradeoff.llm.generation.rows import GeneratedText
+from tradeoff.llm.models.ngram import NgramDraft
 from tradeoff.llm.models.pair import ModelPair, weights_fingerprint
 from tradeoff.texts import Record, Run, prompt_hash
 
@@ -44,11 +47,13 @@ def text_record(text: GeneratedText, run: Run, words: str, batch: int) -> Record
         entropy=None if text.entropy is None else tuple(map(_rounded, text.entropy)),
         overlap=_column(text.overlap),
         efficiency=_column(text.efficiency),
+        by_token=_column(text.by_token),
+        by_block=_column(text.by_block),
         run=run,
     )
 
 
-def _column(values: Sequence[float | None] | None) -> tuple[float | None, ...] | None:
+def _column(values: Sequence[float | None] | None) -> Any:
     return None if values is None else tuple(None if v is None else _rounded(v) for v in values)
 
 
@@ -63,12 +68,15 @@ def run_settings(pair: ModelPair, settings: EngineSettings) -> Run:
     The key appears as its fingerprint only.
     """
     method, prf = settings.method, settings.prf if settings.marked else None
-    models = [pair.target, pair.draft] if settings.drafts else [pair.target]
+    models = [pair.target]
+    if settings.drafts and not isinstance(pair.draft, NgramDraft):
+        models.append(pair.draft)
     return Run(
         method=method.name,
         watermark=decoder_name(method.decoder),
         width=method.width,
         lookahead=settings.lookahead if settings.drafts else 0,
+        verify="block" if settings.drafts and settings.verify is Verify.BLOCK else None,
         prf=prf.name if prf else None,
         context_width=prf.context_width if prf else None,
         key=prf.fingerprint if prf else None,

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from tradeoff.texts.json_texts import Broken, Claims, Text, not_utf8, texts_of_json, texts_of_lines
     from tradeoff.texts.metrics import (
         Acceptance,
+        Blocks,
         aatps,
         acceptance,
+        blocks,
         counted_steps,
         distinct_texts,
         excess_surprise,
@@ -32,6 +34,7 @@ __all__ = [
     "IN_FOLDERS",
     "STDIN",
     "Acceptance",
+    "Blocks",
     "Broken",
     "Claims",
     "Prompt",
@@ -42,6 +45,7 @@ __all__ = [
     "Text",
     "aatps",
     "acceptance",
+    "blocks",
     "builtin_prompts",
     "check_output",
     "counted_steps",
@@ -93,8 +97,10 @@ _HOMES = {
     ),
     "texts.metrics": (
         "Acceptance",
+        "Blocks",
         "aatps",
         "acceptance",
+        "blocks",
         "counted_steps",
         "distinct_texts",
         "excess_surprise",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -40,6 +40,7 @@ _WHY = {
     "int_type": "is no int",
     "bool_type": "is no bool",
     "float_type": "is no number",
+    "literal_error": "is not {expected}",
     "finite_number": "is no finite number",
     "list_type": "is no list",
     "too_short": "is empty",
@@ -78,6 +79,7 @@ class RunModel(BaseModel):
     watermark: Name
     width: Positive
     lookahead: Count
+    verify: Literal["block"] | None = None
     prf: Name | None
     context_width: Size | None
     key: Name | None
@@ -119,6 +121,9 @@ class RecordModel(BaseModel):
     entropy: Column[float] = []
     overlap: Column[float | None] = []
     efficiency: Column[float | None] = []
+    # Not there, or with one entry a step.
+    by_token: Column[float] = []
+    by_block: Column[float] = []
     run: RunModel
 
     @field_validator("sources", "log_p", "entropy", "overlap", "efficiency")
@@ -128,6 +133,15 @@ class RecordModel(BaseModel):
         if len(value) != tokens:
             told = {"length": len(value), "tokens": tokens}
             raise PydanticCustomError("column", "has length {length}, but there are {tokens} tokens", told)
+        return value
+
+    @field_validator("by_token", "by_block")
+    @classmethod
+    def _one_a_step(cls, value: Any, info: ValidationInfo) -> Any:
+        steps = len(info.data.get("accepted", value))
+        if len(value) != steps:
+            told = {"length": len(value), "steps": steps}
+            raise PydanticCustomError("column", "has length {length}, but there are {steps} steps", told)
         return value
 
 

@@ -21,8 +21,10 @@ from tradeoff.texts.records import Record, Run
 
 __all__ = [
     "Acceptance",
+    "Blocks",
     "aatps",
     "acceptance",
+    "blocks",
     "counted_steps",
     "distinct_texts",
     "excess_surprise",
@@ -64,6 +66,62 @@ def aatps(records: Sequence[Record], tokens: int | None = None) -> Estimate:
     ratio = emitted.sum() / steps.sum()
     return Estimate(
         float(ratio), Estimate.of_mean(emitted - ratio * steps).standard_error / float(steps.mean())
+    )
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """AATPS beside what theory says of the same steps, one draft after the other and as a block.
+
+    Attributes:
+        found: AATPS.
+        by_token, by_block: 1 + mean over the same steps of how many drafts are accepted, given these.
+        gain: by_block less by_token, paired by step; independent units are texts.
+        z: of found against the rule that was followed, in standard errors: given all before it, what a step
+            accepts has that mean, so the differences are uncorrelated.
+        steps: their number.
+    """
+
+    found: float
+    by_token: float
+    by_block: float
+    gain: Estimate
+    z: float
+    steps: int
+
+
+def blocks(records: Sequence[Record]) -> Blocks:
+    """AATPS of measured records, and of both rules given their drafts.
+
+    Raises:
+        ValueError: without records, or if they were not measured.
+    """
+    records = _distinct(records)
+    sizes, tokens, together, expected = [], [], [], []
+    for record in records:
+        if record.by_token is None or record.by_block is None:
+            raise ValueError(
+                "the records do not hold what is accepted in the mean; generate them with measure=True "
+                "(--measure) and a method that accepts min(1, P/Q) of its drafts"
+            )
+        counted = counted_steps(record.accepted, record.run.lookahead, record.run.max_tokens)
+        sizes.append(counted - 1)
+        tokens.append(np.array(record.by_token[: len(counted)]))
+        together.append(np.array(record.by_block[: len(counted)]))
+        expected.append(together[-1] if record.run.verify == "block" else tokens[-1])
+    steps = np.array([len(counted) for counted in sizes])
+    gains = np.array([(b - a).sum() for a, b in zip(tokens, together, strict=True)])
+    gain = gains.sum() / steps.sum()
+    error = Estimate.of_mean(gains - gain * steps).standard_error / float(steps.mean())
+    found, one, all_, followed = map(np.concatenate, (sizes, tokens, together, expected))
+    differences = Estimate.of_mean(found - followed)
+    return Blocks(
+        1 + float(found.mean()),
+        1 + float(one.mean()),
+        1 + float(all_.mean()),
+        Estimate(float(gain), error),
+        differences.value / differences.standard_error if differences.standard_error else math.nan,
+        int(steps.sum()),
     )
 
 

@@ -27,6 +27,7 @@ class Run:
         method, watermark: as `make_method` and `parse_decoder` read them.
         width: candidates a level of the method.
         lookahead: draft tokens a step; 0 without speculation.
+        verify: "block" where the drafts of a step were verified together; None for one by one.
         prf, context_width, key: the keyed pseudorandom function, tokens of a context, and the fingerprint of
             the key; None without a watermark.
         temperature, top_k, top_p: the sampling.
@@ -45,6 +46,7 @@ class Run:
     watermark: str
     width: int
     lookahead: int
+    verify: str | None = None
     prf: str | None
     context_width: int | None
     key: str | None
@@ -110,7 +112,10 @@ class Record:
         log_p: [t] log P(token) as sampled; this and the following only if they were measured.
         entropy: [t] Ent(P).
         overlap: [t] 1 - TV(Q, P) wherever a draft was verified, else None.
-        efficiency: [t] expected acceptance of the method there, None also where it has no formula.
+        efficiency: [t] expected acceptance of the method there, None also where it has no formula, as in
+            blocks.
+        by_token, by_block: [steps] how many drafts are accepted in the mean, given these and laws, one by one
+            and as a block; of methods that accept min(1, P/Q).
         run: the settings of the run.
         further: what other versions wrote beside these.
     """
@@ -133,6 +138,8 @@ class Record:
     entropy: tuple[float, ...] | None = None
     overlap: tuple[float | None, ...] | None = None
     efficiency: tuple[float | None, ...] | None = None
+    by_token: tuple[float, ...] | None = None
+    by_block: tuple[float, ...] | None = None
     run: Run
     further: Mapping[str, Any] = field(default_factory=dict, hash=False)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -392,3 +394,19 @@ def test_different_keys_and_seeds_give_different_texts(make_pair: MakePair) -> N
     # Three tokens under contexts padded with a different number of PAD: none is masked.
     assert all(text.unmarked == 0 for text in texts)
     assert [text.token_ids for text in texts] == [text.token_ids for text in seeded]
+
+
+def test_an_engine_leaves_nothing_behind(make_pair: MakePair) -> None:
+    """Keys and values are gone with the engine, and do not wait for the garbage collector: runs of many cells
+    make an engine for each."""
+    settings = EngineSettings(method=OneRace(), prf=PRF, max_tokens=6)
+    engine = Engine(make_pair(N), settings, 3)
+    list(engine.generate(some_prompts(5)))
+    caches = [weakref.ref(feeder.cache) for feeder in engine._feeders]
+    gc.collect()
+    gc.disable()
+    try:
+        del engine
+        assert [cache() for cache in caches] == [None, None]
+    finally:
+        gc.enable()

@@ -10,7 +10,7 @@ import torch
 from transformers import BloomConfig, Lfm2Config, Lfm2ForCausalLM, LlamaConfig, MistralConfig, PreTrainedModel
 
 from tradeoff.decoders import Identity
-from tradeoff.kernels import OneRaceTree, Standard
+from tradeoff.kernels import OneRaceTree, Standard, Verify
 from tradeoff.llm.generation.rounds import Speculator
 from tradeoff.llm.generation.rows import ContextWindow, Row, TrueRandomness
 from tradeoff.llm.generation.slots import Feeder
@@ -77,7 +77,7 @@ def test_ragged_rows_give_the_logits_of_full_passes(
             feeder.filled[first] = len(new) - 1
             texts.append(new)
     assert moves > 3
-    assert feeder.cache.capacity >= 128
+    assert feeder.cache.layers[0].capacity >= 128
 
 
 def test_what_stays_is_not_copied(make_pair: Callable[..., ModelPair]) -> None:
@@ -117,6 +117,7 @@ def test_a_tree_is_verified_in_one_pass(
     speculator = Speculator(
         method=method,
         prf=None,
+        verify=Verify.TOKEN,
         sampling=Sampling(),
         target=target,
         draft=None,

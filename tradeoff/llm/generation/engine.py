@@ -16,18 +16,19 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from tradeoff.kernels import Coin, Method
+from tradeoff.kernels import Coin, Method, Verify, check_verify
 from tradeoff.keyed import Kind, Prf, check_supplied
 from tradeoff.llm.generation.rounds import Speculator
 from tradeoff.llm.generation.rows import ContextWindow, GeneratedText, Row, TrueRandomness
 from tradeoff.llm.generation.slots import Feeder
 from tradeoff.llm.models.huggingface import end_token_ids, longest_context
+from tradeoff.llm.models.ngram import NgramDraft, NgramIndex
 from tradeoff.llm.models.pair import ModelPair
 from tradeoff.llm.models.probe import findings
 from tradeoff.llm.sampling import Sampling
 from tradeoff.texts import Prompt
 
-__all__ = ["Engine", "EngineSettings"]
+__all__ = ["Engine", "EngineSettings", "out_of_memory"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +45,12 @@ class EngineSettings:
         seed: of the true randomness.
         ignore_eos: go on to max_tokens, whatever the model says.
         measure: keep 1 - TV, entropy and expected acceptance of every position.
+        verify: token by token, or a step's drafts as a block, of which more are accepted. In a block the last
+            tokens of a text depend on how long it may be.
 
     Raises:
-        ValueError: for values out of range, more candidates a level than tokens that top-k keeps, or a
-            watermark without a key.
+        ValueError: for values out of range, more candidates a level than tokens that top-k keeps, a watermark
+            without a key, or blocks of a method that does not accept min(1, P/Q) of its drafts.
     """
 
     method: Method
@@ -58,6 +61,7 @@ class EngineSettings:
     seed: int = 0
     ignore_eos: bool = False
     measure: bool = False
+    verify: Verify = Verify.TOKEN
 
     def __post_init__(self) -> None:
         if self.drafts and self.lookahead < 1:
@@ -65,6 +69,7 @@ class EngineSettings:
                 f"lookahead={self.lookahead} must be at least 1 draft token a step; "
                 "for no speculation use the method basic"
             )
+        check_verify(self.method, self.verify)
         if self.max_tokens < 1:
             raise ValueError(f"max_tokens={self.max_tokens} must be at least 1")
         if not 0 <= self.seed < 1 << 63:
@@ -113,7 +118,7 @@ class Engine:
             tells.
 
     Raises:
-        ValueError: for a batch below 1, more candidates a level than the vocabulary has tokens, models whose
+        ValueError: for a batch below 1, more candidates a level than draft or vocabulary have, models whose
             caches cannot be rolled back, and models that were found to be drawn from wrongly in the way that
             is asked for.
     """
@@ -133,6 +138,16 @@ class Engine:
                 f"width={settings.method.width} candidates a level are more than the {pair.vocabulary_size} "
                 f"tokens of the vocabulary; pass at most {pair.vocabulary_size}"
             )
+        if settings.method.width > 1 and isinstance(pair.draft, NgramDraft):
+            raise ValueError(
+                f"draft={pair.draft_name!r} has one candidate a level, and {settings.method.name} asks for "
+                f"{settings.method.width}; use a draft model, or a method without a tree"
+            )
+        if settings.verify is Verify.BLOCK and isinstance(pair.draft, NgramDraft):
+            raise ValueError(
+                f"verify='block' accepts no more of the drafts of draft={pair.draft_name!r}, which are "
+                "certain, than one by one; use verify='token'"
+            )
         self.pair, self.settings, self.batch = pair, settings, batch
         self._report = report
         self._k = settings.lookahead if settings.drafts else 0
@@ -140,7 +155,10 @@ class Engine:
         self._eos = frozenset() if settings.ignore_eos else _eos_ids(pair)
         self._rows: list[Row] = []
         self._open()
-        self._limit = self._checked_models() if probe else None
+        self.limit = self._checked_models() if probe else None
+        lost = _unmarked_drafts(pair, settings)
+        if lost:
+            report(lost)
 
     def _checked_models(self) -> int | None:
         """Positions up to which the models are drawn from rightly; raises ValueError if in no way."""
@@ -156,11 +174,13 @@ class Engine:
         """Empty slots for `batch` texts."""
         n, settings = self.pair.vocabulary_size, self.settings
         target = Feeder(self.pair.target, self.batch, n)
-        draft = Feeder(self.pair.draft, self.batch, n) if self._k else None
+        models = self._k and not isinstance(self.pair.draft, NgramDraft)
+        draft = Feeder(self.pair.draft_model, self.batch, n) if models else None
         self._feeders = [target] if draft is None else [target, draft]
-        self._speculator = Speculator(
+        self.speculator = Speculator(
             method=settings.method,
             prf=self._prf,
+            verify=settings.verify,
             sampling=settings.sampling,
             target=target,
             draft=draft,
@@ -176,7 +196,7 @@ class Engine:
         longest = self.settings.max_tokens
         # The candidates beside the drafts lie behind the longest text; what is drafted itself is part of it.
         beside = min(self._k, longest) * (self.settings.method.width - 1)
-        limits = [self._limit, *(longest_context(f.model) for f in self._feeders)]
+        limits = [self.limit, *(longest_context(f.model) for f in self._feeders)]
         limit = min((limit for limit in limits if limit), default=None)
         for prompt in prompts:
             if not prompt.token_ids:
@@ -198,12 +218,17 @@ class Engine:
     def warm_up(self, prompt: Prompt) -> None:
         """Run a few rounds on `prompt` and discard them, so that timings start warm (raises as `check`)."""
         self.check([prompt])
-        self._rows = []
-        self._admit(deque([prompt]))
+        rows = self.begin([prompt])
         for _ in range(3):
-            if self._rows[0].finish is None:
-                self._speculator.round(self._rows)
+            if rows[0].finish is None:
+                self.speculator.round(rows)
         self._rows = []
+
+    def begin(self, prompts: Sequence[Prompt]) -> list[Row]:
+        """Rows of as many prompts as a batch has, in place of those before, for rounds of one's own."""
+        self._rows = []
+        self._admit(deque(prompts))
+        return self._rows
 
     def generate(self, prompts: Sequence[Prompt]) -> Iterator[GeneratedText]:
         """One text for every prompt, in the order in which they are finished. One call at a time.
@@ -219,9 +244,9 @@ class Engine:
             failure = None
             try:
                 self._admit(queue)
-                self._speculator.round(self._rows)
+                self.speculator.round(self._rows)
             except (RuntimeError, MemoryError) as error:
-                if not _out_of_memory(error):
+                if not out_of_memory(error):
                     raise
                 failure = str(error)
             if failure is not None:
@@ -250,6 +275,7 @@ class Engine:
         """Fill free slots with new prompts, all but the last token of each."""
         first = len(self._rows)
         prf = self._prf
+        lookup = self.pair.draft if self._k and isinstance(self.pair.draft, NgramDraft) else None
         while queue and len(self._rows) < self.batch:
             prompt = queue.popleft()
             self._rows.append(
@@ -261,7 +287,8 @@ class Engine:
                     else ContextWindow(1, marked=False),
                     self.settings.max_tokens,
                     self._eos,
-                    self._now(),
+                    self.now(),
+                    NgramIndex(lookup.n, prompt.token_ids) if lookup else None,
                 )
             )
         new = self._rows[first:]
@@ -277,7 +304,7 @@ class Engine:
             if longest > 0:
                 feeder.logits(first, tokens, where, 1)
 
-    def _now(self) -> float:
+    def now(self) -> float:
         """Wall time, after all that was asked of the device is done."""
         if self.pair.device.type == "cuda":
             torch.cuda.synchronize(self.pair.device)
@@ -294,7 +321,20 @@ class Engine:
                 self._rows[slot] = last
                 for feeder in self._feeders:
                     feeder.move(len(self._rows), slot)
-            yield row.result(self._now() - row.started, self.settings.measure)
+            yield row.result(self.now() - row.started, self.settings.measure)
+
+
+def _unmarked_drafts(pair: ModelPair, settings: EngineSettings) -> str:
+    """What is lost where drafts that are certain have a mark of their own: the key has no say in them."""
+    told = settings.method.detection
+    if not isinstance(pair.draft, NgramDraft) or settings.method.joint or told.drafted is None:
+        return ""
+    if told.coin not in (Coin.RANDOM, Coin.KEYED) or not settings.method.full_efficiency:
+        return ""
+    return (
+        f"draft={pair.draft_name!r} leaves the key no say in accepted drafts, so that with "
+        f"{settings.method.name} they carry no watermark; with joint-race and one-race they do"
+    )
 
 
 def _eos_ids(pair: ModelPair) -> frozenset[int]:
@@ -306,7 +346,7 @@ def _eos_ids(pair: ModelPair) -> frozenset[int]:
     return frozenset() if own is None else frozenset([own])
 
 
-def _out_of_memory(error: Exception) -> bool:
+def out_of_memory(error: Exception) -> bool:
     """NumPy and CUDA's allocator have a class for it; cuBLAS and PyTorch on the CPU only have messages."""
     messages = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(

@@ -9,7 +9,15 @@ from functools import cache, partial
 import numpy as np
 import torch
 
-from tradeoff.kernels import KeyedRandomness, Method, Settled
+from tradeoff.kernels import (
+    KeyedRandomness,
+    Method,
+    Settled,
+    Verify,
+    block,
+    expected_accepted,
+    settle_block,
+)
 from tradeoff.keyed import Prf
 from tradeoff.laws import entropy, overlap
 from tradeoff.llm.generation.rows import Row, Step
@@ -17,7 +25,7 @@ from tradeoff.llm.generation.slots import Feeder
 from tradeoff.llm.generation.vocabulary import vocabulary_ids
 from tradeoff.llm.sampling import Sampling
 
-__all__ = ["Speculator"]
+__all__ = ["Level", "Speculator"]
 
 #: Matrix products of 2 or 3 rows are slower than of 4 on CPUs (in bfloat16 by a factor of 2), so where one
 #: token is not enough, this many are fed.
@@ -25,7 +33,7 @@ _FEWEST_FED = 4
 
 
 @dataclass
-class _Level:
+class Level:
     """One position of the look-ahead, for all rows: draft law, candidates, randomness."""
 
     law: torch.Tensor
@@ -37,6 +45,21 @@ class _Level:
         return self.candidates[:, 0]
 
 
+@dataclass
+class _Verdicts:
+    """What became of the drafts.
+
+    Attributes:
+        targets: of every level, what the draft law is held against, [rows, n].
+        settled: of every level, up to one behind which no row has a draft left.
+        accepted: how many drafts of every row were, [rows].
+    """
+
+    targets: list[torch.Tensor]
+    settled: list[Settled]
+    accepted: np.ndarray
+
+
 @dataclass(frozen=True, kw_only=True)
 class Speculator:
     """Runs rounds.
@@ -44,15 +67,18 @@ class Speculator:
     Args:
         method: kernel and watermark.
         prf: keyed pseudorandom function, or None.
+        verify: token by token, or a step's drafts as a block.
         sampling: from logits to laws, for both models.
-        target, draft: the models and their slots; without a draft a round emits one token of the target.
-        lookahead: K, 0 without a draft; no more is drafted than the row that wants most tokens can use.
+        target, draft: the models and their slots; without a draft model drafts are looked up, in rows that
+            have an index.
+        lookahead: K, 0 without drafts; no more is drafted than the row that wants most tokens can use.
         vocabulary: number of tokens n.
         measure: whether to compute entropies, overlaps and expected acceptance.
     """
 
     method: Method
     prf: Prf | None
+    verify: Verify
     sampling: Sampling
     target: Feeder
     draft: Feeder | None
@@ -63,7 +89,7 @@ class Speculator:
     @torch.inference_mode()
     def round(self, rows: Sequence[Row]) -> None:
         """One step of every row: rows[b] has slot b in both models."""
-        levels = self._draft_levels(rows)
+        levels, drafted = self._draft_levels(rows) if self.draft else self._look_up(rows)
         depth = len(levels)
         candidates = _host([level.candidates for level in levels], len(rows), self.method.width)
         drafts = candidates[:, :, 0]
@@ -71,29 +97,28 @@ class Speculator:
         logits = self._target_logits(rows, candidates)
         main = logits[:, : depth + 1]
         p = self.sampling.probabilities(main)
-        settled = self._settled(p, levels)
-        accepted = [level.accepted for level in settled]
-        count = (
-            torch.stack(accepted, 1).cumprod(1).sum(1).cpu().numpy() if levels else np.zeros(len(rows), int)
-        )
-        last, rank = self._last_tokens(rows, p, levels, settled, count, contexts, masked)
+        verdicts = self._verdicts(p, levels, drafted)
+        count = verdicts.accepted
+        last, rank = self._last_tokens(rows, p, levels, drafted, verdicts, contexts, masked)
         emitted = np.concatenate([drafts, last[:, None]], axis=1)
         emitted[np.arange(len(rows)), count] = last
         log_p = self._log_probabilities(p, main, emitted)
-        measured = self._measures(p, levels)
+        measured = self._measures(p, levels, np.minimum(drafted, [row.wanted for row in rows]))
         for b, row in enumerate(rows):
             a = int(count[b])
             step = Step(
                 tokens=[int(token) for token in emitted[b, : a + 1]],
-                sources="d" * a + ("b" if a == depth else "r" if rank[b] < 0 else "d"),
+                sources="d" * a + ("b" if a == drafted[b] else "r" if rank[b] < 0 else "d"),
                 contexts=[context.tobytes() for context in contexts[b, : a + 1]],
                 masked=masked[b, : a + 1].tolist(),
+                spent=self._spent(contexts[b], int(drafted[b])),
                 accepted=a,
                 log_p=log_p[0][b, : a + 1].tolist(),
                 log_p_model=log_p[1][b, : a + 1].tolist(),
                 entropy=measured["entropy"][b, : a + 1].tolist(),
-                overlap=_padded(measured["overlap"][b, : a + 1], a + 1),
-                efficiency=_padded(measured["efficiency"][b, : a + 1], a + 1),
+                overlap=_padded(measured["overlap"][b, : min(a + 1, drafted[b])], a + 1),
+                efficiency=_padded(measured["efficiency"][b, : min(a + 1, drafted[b])], a + 1),
+                expected=tuple(measured["expected"][b].tolist()),
             )
             if rank[b] >= 0:
                 node = depth + 1 + a * (self.method.width - 1) + int(rank[b])
@@ -104,11 +129,10 @@ class Speculator:
             if self.draft is not None:
                 self.draft.filled[b] = length + min(a, depth - 1)
 
-    def _draft_levels(self, rows: Sequence[Row]) -> list[_Level]:
-        """Draft the look-ahead, one level at a time."""
-        levels: list[_Level] = []
-        if self.draft is None:
-            return levels
+    def _draft_levels(self, rows: Sequence[Row]) -> tuple[list[Level], np.ndarray]:
+        """Draft the look-ahead, one level at a time; and how many drafts every row has."""
+        assert self.draft is not None
+        levels: list[Level] = []
         drafts = np.zeros((len(rows), 0), dtype=np.int64)
         for level in range(min(self.lookahead, max(row.wanted for row in rows))):
             if level == 0:
@@ -120,21 +144,63 @@ class Speculator:
             contexts, masked = _contexts(rows, drafts)
             randomness = self._randomness(rows, level, contexts[:, level], masked[:, level])
             candidates = self.method.candidates(law, randomness)
-            levels.append(_Level(law, candidates, randomness))
+            levels.append(Level(law, candidates, randomness))
             drafts = np.concatenate([drafts, candidates[:, :1].cpu().numpy()], axis=1)
-        return levels
+        drafted = np.full(len(rows), len(levels))
+        if self.verify is Verify.BLOCK:
+            # What a neighbour drafts beyond the end of this text must not decide about it.
+            drafted = np.minimum(drafted, [row.wanted for row in rows])
+        return levels, drafted
 
-    def _settled(self, p: torch.Tensor, levels: list[_Level]) -> list[Settled]:
-        """What becomes of the draft of every level, up to one behind which no row has a draft left."""
-        settled: list[Settled] = []
-        left = torch.ones(len(p), dtype=torch.bool, device=p.device)
-        for k, level in enumerate(levels):
-            settled.append(self.method.settles(p[:, k], level.law, level.draft, level.randomness))
-            left &= settled[-1].accepted
+    def _look_up(self, rows: Sequence[Row]) -> tuple[list[Level], np.ndarray]:
+        """The same with drafts that stood in the text before, of which rows may have none."""
+        found = [
+            row.index.following(min(self.lookahead, row.wanted)) if row.index is not None else ()
+            for row in rows
+        ]
+        drafted = np.array([len(tokens) for tokens in found])
+        depth, device = int(drafted.max()), self.target.model.device
+        # Where one row has fewer than another, any token: it is never looked at.
+        drafts = np.zeros((len(rows), depth), dtype=np.int64)
+        for line, tokens in zip(drafts, found, strict=True):
+            line[: len(tokens)] = tokens
+        levels = []
+        contexts, masked = _contexts(rows, drafts)
+        for level in range(depth):
+            candidates = torch.from_numpy(drafts[:, level : level + 1]).to(device)
+            law = torch.zeros((len(rows), self.vocabulary), dtype=torch.float64, device=device)
+            law.scatter_(1, candidates, 1.0)
+            randomness = self._randomness(rows, level, contexts[:, level], masked[:, level])
+            levels.append(Level(law, candidates, randomness))
+        return levels, drafted
+
+    def _verdicts(self, p: torch.Tensor, levels: list[Level], drafted: np.ndarray) -> _Verdicts:
+        """What becomes of the drafts of every level."""
+        targets = [p[:, k] for k in range(len(levels))]
+        if not levels:
+            return _Verdicts(targets, [], np.zeros_like(drafted))
+        depth = torch.from_numpy(drafted).to(p.device)
+        if self.verify is Verify.BLOCK:
+            laws, drafts = [level.law for level in levels], [level.draft for level in levels]
+            targets = block(targets, laws, drafts, depth).targets
+            numbers = [level.randomness for level in levels]
+            accepted, settled = settle_block(self.method, targets, laws, drafts, numbers, depth)
+            return _Verdicts(targets, settled, accepted.cpu().numpy())
+        settled = []
+        left = depth > 0
+        for k, (target, level) in enumerate(zip(targets, levels, strict=True)):
+            settled.append(self.method.settles(target, level.law, level.draft, level.randomness))
+            left &= settled[-1].accepted & (depth > k + 1)
             # A device would have to be waited for to know.
             if left.device.type == "cpu" and not bool(left.any()):
                 break
-        return settled
+        passed = torch.stack([level.accepted for level in settled], 1).cumprod(1).sum(1)
+        return _Verdicts(targets, settled, torch.minimum(passed, depth).cpu().numpy())
+
+    def _spent(self, contexts: np.ndarray, depth: int) -> list[bytes]:
+        """Contexts whose randomness has decided something, emitted or not: all of a block, where which prefix
+        is emitted depends on what follows it."""
+        return [c.tobytes() for c in contexts[:depth]] if self.verify is Verify.BLOCK else []
 
     def _target_logits(self, rows: Sequence[Row], candidates: np.ndarray) -> torch.Tensor:
         """Logits after the last token, after every draft, and after every other candidate of a tree.
@@ -169,32 +235,36 @@ class Speculator:
         self,
         rows: Sequence[Row],
         p: torch.Tensor,
-        levels: list[_Level],
-        settled: list[Settled],
-        count: np.ndarray,
+        levels: list[Level],
+        drafted: np.ndarray,
+        verdicts: _Verdicts,
         contexts: np.ndarray,
         masked: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray]:
         """The token after the accepted drafts, and which other candidate of a tree it is (-1 if none)."""
         last, rank = np.zeros(len(rows), dtype=np.int64), np.full(len(rows), -1)
-        for k in np.unique(count).tolist():
-            here = np.flatnonzero(count == k)
-            index = torch.from_numpy(here).to(p.device)
-            law = p[:, k] if len(here) == len(rows) else p[index, k]
-            if k == len(levels):
-                randomness = self._randomness(
-                    [rows[int(b)] for b in here], k, contexts[here, k], masked[here, k]
-                )
-                last[here] = self.method.bonus(law, randomness).cpu().numpy()
-                continue
-            replacement = settled[k].replacement
+        count, whole = verdicts.accepted, verdicts.accepted == drafted
+
+        def some(values: torch.Tensor, here: np.ndarray) -> torch.Tensor:
+            return values if len(here) == len(rows) else values[torch.from_numpy(here).to(p.device)]
+
+        for k in np.unique(count[whole]).tolist():
+            here = np.flatnonzero(whole & (count == k))
+            randomness = self._randomness([rows[int(b)] for b in here], k, contexts[here, k], masked[here, k])
+            last[here] = self.method.bonus(some(p[:, k], here), randomness).cpu().numpy()
+        for k in np.unique(count[~whole]).tolist():
+            here = np.flatnonzero(~whole & (count == k))
+            replacement = verdicts.settled[k].replacement
             if replacement is not None:
-                last[here] = replacement[index].cpu().numpy()
+                last[here] = some(replacement, here).cpu().numpy()
                 continue
             level = levels[k]
-            draft_law = level.law if len(here) == len(rows) else level.law[index]
-            randomness = level.randomness.take(here)
-            verdict = self.method.after_rejection(law, draft_law, level.draft[index], randomness)
+            verdict = self.method.after_rejection(
+                some(verdicts.targets[k], here),
+                some(level.law, here),
+                some(level.draft, here),
+                level.randomness.take(here),
+            )
             last[here] = verdict.token.cpu().numpy()
             chosen = verdict.rank.cpu().numpy()
             rank[here] = np.where(chosen < self.method.width, chosen - 1, -1)
@@ -212,6 +282,7 @@ class Speculator:
             sources=step.sources + "b",
             contexts=[*step.contexts, contexts[0, -1].tobytes()],
             masked=[*step.masked, bool(masked[0, -1])],
+            spent=step.spent,
             accepted=step.accepted + 1,
             log_p=[*step.log_p, float(log_p[0, 0])],
             log_p_model=[*step.log_p_model, float(log_p_model[0, 0])],
@@ -224,7 +295,12 @@ class Speculator:
         self, rows: Sequence[Row], ahead: int, contexts: np.ndarray, masked: np.ndarray
     ) -> KeyedRandomness:
         """Random numbers of the positions that lie `ahead` tokens behind the texts."""
-        sources = [cache(partial(row.randomness.at, len(row.tokens) + ahead)) for row in rows]
+        # What a block decided at a position says something of its numbers, so that the next visit has others.
+        blocks = self.verify is Verify.BLOCK
+        sources = [
+            cache(partial(row.randomness.at, len(row.tokens) + ahead, row.steps if blocks else 0))
+            for row in rows
+        ]
         device = self.target.model.device
         return KeyedRandomness(self.prf, contexts, masked, sources, vocabulary_ids(self.vocabulary, device))
 
@@ -240,21 +316,39 @@ class Speculator:
         plain = torch.gather(logits, -1, index)[..., 0] - torch.logsumexp(logits, dim=-1)
         return sampled, plain.double().cpu().numpy()
 
-    def _measures(self, p: torch.Tensor, levels: list[_Level]) -> dict[str, np.ndarray]:
-        """Entropy [rows, K+1], overlap and expected acceptance [rows, K]; empty unless asked for."""
+    def _measures(self, p: torch.Tensor, levels: list[Level], drafted: np.ndarray) -> dict[str, np.ndarray]:
+        """Entropy [rows, K+1], overlap and expected acceptance [rows, K], and how many drafts are accepted in
+        the mean, one by one and as a block, [rows, 2]; empty unless asked for."""
         none = np.zeros((len(p), 0))
         if not self.measure:
-            return {"entropy": none, "overlap": none, "efficiency": none}
+            return {"entropy": none, "overlap": none, "efficiency": none, "expected": none}
         overlaps, efficiencies = [], []
         for k, level in enumerate(levels):
-            expected = self.method.efficiency(p[:, k], level.law)
+            # A block accepts with probabilities of the whole.
+            blocks = self.verify is Verify.BLOCK
+            expected = None if blocks else self.method.efficiency(p[:, k], level.law)
             overlaps.append(overlap(p[:, k], level.law))
             efficiencies.append(torch.full_like(overlaps[-1], torch.nan) if expected is None else expected)
         return {
             "entropy": entropy(p).cpu().numpy(),
             "overlap": torch.stack(overlaps, 1).cpu().numpy() if levels else none,
             "efficiency": torch.stack(efficiencies, 1).cpu().numpy() if levels else none,
+            "expected": self._expected(p, levels, drafted),
         }
+
+    def _expected(self, p: torch.Tensor, levels: list[Level], drafted: np.ndarray) -> np.ndarray:
+        """`expected_accepted`, [rows, 2]; [rows, 0] of trees and other methods that do not follow it."""
+        if not self.method.full_efficiency:
+            return np.zeros((len(p), 0))
+        if not levels:
+            return np.zeros((len(p), 2))
+        found = expected_accepted(
+            [p[:, k] for k in range(len(levels))],
+            [level.law for level in levels],
+            [level.draft for level in levels],
+            torch.from_numpy(drafted).to(p.device),
+        )
+        return torch.stack([*found], dim=1).cpu().numpy()
 
 
 def _padded(values: np.ndarray, count: int) -> list[float | None]:

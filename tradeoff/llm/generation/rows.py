@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tradeoff.keyed import PAD
+from tradeoff.llm.models.ngram import NgramIndex
 from tradeoff.texts import Prompt
 
 __all__ = ["ContextWindow", "GeneratedText", "Row", "Step", "TrueRandomness"]
@@ -26,7 +27,7 @@ class GeneratedText:
             more than the text wanted: K, and at most the tokens that were left of its longest length.
         sources: one letter a token: d (accepted draft), r (replacement of a rejected one), b (bonus, or no
             speculation).
-        unmarked: tokens sampled with true randomness because their context had occurred before or was too
+        unmarked: tokens sampled with true randomness because their context had been used before or was too
             short, or because there is no watermark.
         log_p: log P(token) under the target as it was sampled from (temperature, top-k, top-p), a token.
         log_p_model: the same at temperature 1 with nothing cut.
@@ -34,6 +35,8 @@ class GeneratedText:
         entropy: Ent(P) at every token, if asked for.
         overlap: 1 - TV(Q, P) wherever a draft was verified, None at bonus tokens; if asked for.
         efficiency: expected acceptance of the method there, None also where it has no formula; if asked for.
+        by_token, by_block: how many drafts of every step are accepted in the mean, given drafts and laws, one
+            by one and as a block; if asked for, and the method accepts min(1, P/Q).
     """
 
     prompt: Prompt
@@ -48,11 +51,18 @@ class GeneratedText:
     entropy: list[float] | None = None
     overlap: list[float | None] | None = None
     efficiency: list[float | None] | None = None
+    by_token: list[float] | None = None
+    by_block: list[float] | None = None
 
 
 @dataclass(frozen=True)
 class Step:
-    """What one step adds to a row; sequences run over the emitted tokens."""
+    """What one step adds to a row; sequences run over the emitted tokens.
+
+    Attributes:
+        spent: contexts whose randomness decided something, beside those of the tokens.
+        expected: how many drafts are accepted in the mean given drafts and laws, one by one and as a block.
+    """
 
     tokens: Sequence[int]
     sources: str
@@ -64,6 +74,8 @@ class Step:
     entropy: Sequence[float] = ()
     overlap: Sequence[float | None] = ()
     efficiency: Sequence[float | None] = ()
+    spent: Sequence[bytes] = ()
+    expected: tuple[float, ...] = ()
 
 
 class TrueRandomness:
@@ -71,7 +83,8 @@ class TrueRandomness:
 
     A position that was looked ahead at and thrown away has the same numbers again when the text gets there;
     nothing that was emitted depends on them. So how far a step looks ahead does not move what is drawn later,
-    and a text of fewer tokens is the beginning of a longer one.
+    and a text of fewer tokens is the beginning of a longer one. In a block it does depend on them, and every
+    visit has numbers of its own.
 
     Args:
         seed: of the run.
@@ -82,10 +95,12 @@ class TrueRandomness:
         data = np.array([seed, *prompt.token_ids], dtype=np.int64).tobytes()
         self._hash = hashlib.blake2b(data, digest_size=32, person=b"tradeoff prompt")
 
-    def at(self, position: int) -> np.random.Generator:
+    def at(self, position: int, visit: int = 0) -> np.random.Generator:
         """A new generator, at its beginning, for the generated token number `position`, from 0."""
         whole = self._hash.copy()
         whole.update(position.to_bytes(8, "little"))
+        if visit:
+            whole.update(visit.to_bytes(8, "little"))
         return np.random.Generator(np.random.PCG64(np.frombuffer(whole.digest(), dtype=np.uint32)))
 
 
@@ -93,9 +108,9 @@ class ContextWindow:
     """Contexts of consecutive positions, and whether each may carry a watermark.
 
     A context that was used before in the text is not used again (repeated-context masking), and neither is
-    one with fewer generated tokens than its width, unless the pseudorandom function pads contexts. Positions
-    further ahead count as used only if what lies before them in the look-ahead is emitted, which is why they
-    are committed one by one.
+    one with fewer generated tokens than its width, unless the pseudorandom function pads contexts. Token by
+    token, positions further ahead count as used only if what lies before them in the look-ahead is emitted;
+    in a block their events have decided something, and they are spent.
 
     Args:
         width: tokens of a context.
@@ -125,16 +140,18 @@ class ContextWindow:
             seen.add(key)
         return flags
 
-    def commit(self, tokens: Sequence[int], contexts: Sequence[bytes]) -> None:
-        """Emit `tokens`, drawn under `contexts`."""
+    def commit(self, tokens: Sequence[int], contexts: Sequence[bytes], spent: Sequence[bytes] = ()) -> None:
+        """Emit `tokens`, drawn under `contexts`; no more is drawn under these, nor under those `spent`."""
         self._used.update(contexts)
+        self._used.update(spent)
         self._tail = [*self._tail, *tokens][-self._width :]
         self._generated += len(tokens)
 
 
 @dataclass
 class Row:
-    """A text in progress. Its place in the batch says which slot holds its key/value entries."""
+    """A text in progress. Its place in the batch says which slot holds its key/value entries; `index` is that
+    of prompt and text, where drafts are looked up."""
 
     prompt: Prompt
     randomness: TrueRandomness
@@ -142,6 +159,7 @@ class Row:
     limit: int
     eos: frozenset[int]
     started: float
+    index: NgramIndex | None = None
     tokens: list[int] = field(default_factory=list)
     finish: str | None = None
     _steps: list[Step] = field(default_factory=list)
@@ -152,6 +170,16 @@ class Row:
     def wanted(self) -> int:
         """Tokens up to the longest text."""
         return self.limit - len(self.tokens)
+
+    @property
+    def steps(self) -> int:
+        """So far."""
+        return len(self._steps)
+
+    @property
+    def last_step(self) -> Step:
+        """The one before."""
+        return self._steps[-1]
 
     @property
     def length(self) -> int:
@@ -179,7 +207,9 @@ class Row:
                 self.finish = "length"
             if self.finish:
                 break
-        self.window.commit(step.tokens[:kept], step.contexts[:kept])
+        if self.index is not None:
+            self.index.extend(step.tokens[:kept])
+        self.window.commit(step.tokens[:kept], step.contexts[:kept], step.spent)
         self._steps.append(step)
         self._kept.append(kept)
 
@@ -190,6 +220,7 @@ class Row:
             pairs = zip(self._steps, self._kept, strict=True)
             return [value for step, kept in pairs for value in getattr(step, name)[:kept]]
 
+        expects = measured and all(step.expected for step in self._steps)
         return GeneratedText(
             prompt=self.prompt,
             token_ids=self.tokens,
@@ -203,4 +234,6 @@ class Row:
             entropy=joined("entropy") if measured else None,
             overlap=joined("overlap") if measured else None,
             efficiency=joined("efficiency") if measured else None,
+            by_token=[step.expected[0] for step in self._steps] if expects else None,
+            by_block=[step.expected[1] for step in self._steps] if expects else None,
         )

@@ -7,6 +7,7 @@ nothing is copied, except when a finished row leaves: the last row then moves in
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -31,47 +32,69 @@ __all__ = ["Feeder", "SlotCache"]
 _GRAIN = 64
 
 
+@dataclass
+class _Place:
+    """Where the next pass writes and how far it reads; what all layers of a cache look at.
+
+    They do not hold the cache: hundreds of megabytes in a cycle would wait for the garbage collector.
+
+    Attributes:
+        slots, capacity: how many slots are in use, with room for how many positions.
+        first, length: the first slot of the pass, and the number of positions that it reads.
+        start: where the new entries begin, if those of all rows do there.
+        row_index, positions: where each goes, if not.
+    """
+
+    slots: int = 0
+    capacity: int = 0
+    first: int = 0
+    length: int = 0
+    start: int | None = None
+    row_index: torch.Tensor | None = None
+    positions: torch.Tensor | None = None
+
+
 class _SlotLayer(CacheLayer):
-    """Keys and values of one layer, [slots, heads, capacity, size]; `SlotCache` says where to write."""
+    """Keys and values of one layer, [slots, heads, capacity, size]; `_Place` says where to write."""
 
     # None until the first pass shows their shape; every method below runs after that or asks first.
     keys: Any
     values: Any
 
-    def __init__(self, cache: SlotCache):
+    def __init__(self, place: _Place):
         super().__init__()
-        self._cache = cache
+        self._place = place
 
     @property
     def length(self) -> int:
-        return self._cache.length
+        return self._place.length
 
     @property
     def capacity(self) -> int:
-        return self._cache.capacity
+        return self._place.capacity
 
     def write(self, keys: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Write the new entries and return all that the pass may read, `[rows, heads, length, size]`."""
+        place = self._place
         if not self.is_initialized:
             self.keys, self.values = self._empty(keys), self._empty(values)
             self.device = keys.device
             self.is_initialized = True
-        elif self.keys.shape[2] < self._cache.capacity or self.keys.shape[0] < self._cache.slots:
+        elif self.keys.shape[2] < place.capacity or self.keys.shape[0] < place.slots:
             self._grow(keys, values)
-        cache = self._cache
-        rows = slice(cache.first, cache.first + keys.shape[0])
+        rows = slice(place.first, place.first + keys.shape[0])
         held_keys, held_values = self.keys[rows], self.values[rows]
-        if cache.start is not None:
-            here = slice(cache.start, cache.start + keys.shape[2])
+        if place.start is not None:
+            here = slice(place.start, place.start + keys.shape[2])
             held_keys[:, :, here], held_values[:, :, here] = keys, values
         else:
-            held_keys[cache.row_index, :, cache.positions] = keys.transpose(1, 2)
-            held_values[cache.row_index, :, cache.positions] = values.transpose(1, 2)
-        return held_keys[:, :, : cache.length], held_values[:, :, : cache.length]
+            held_keys[place.row_index, :, place.positions] = keys.transpose(1, 2)
+            held_values[place.row_index, :, place.positions] = values.transpose(1, 2)
+        return held_keys[:, :, : place.length], held_values[:, :, : place.length]
 
     def _empty(self, like: torch.Tensor) -> torch.Tensor:
         # Zeros, not garbage: a masked entry still enters 0 * value, and 0 * NaN is NaN.
-        shape = (self._cache.slots, like.shape[1], self._cache.capacity, like.shape[3])
+        shape = (self._place.slots, like.shape[1], self._place.capacity, like.shape[3])
         return torch.zeros(shape, dtype=like.dtype, device=like.device)
 
     def _grow(self, keys: torch.Tensor, values: torch.Tensor) -> None:
@@ -95,13 +118,9 @@ class SlotCache(LayeredCache):
     """
 
     def __init__(self, layers: int):
-        self._slot_layers = [_SlotLayer(self) for _ in range(layers)]
+        self._place = _Place()
+        self._slot_layers = [_SlotLayer(self._place) for _ in range(layers)]
         super().__init__(self._slot_layers)
-        self.slots, self.capacity = 0, 0
-        self.first, self.length = 0, 0
-        self.start: int | None = None
-        self.row_index: torch.Tensor | None = None
-        self.positions: torch.Tensor | None = None
 
     def point(self, first: int, positions: np.ndarray, length: int, device: torch.device) -> None:
         """Say where the next pass writes and how far it reads.
@@ -112,16 +131,17 @@ class SlotCache(LayeredCache):
             length: number of positions read.
             device: of the model.
         """
-        self.slots = max(self.slots, first + len(positions))
-        if length > self.capacity:
-            self.capacity = -(-length // _GRAIN) * _GRAIN
-        self.first, self.length = first, length
+        place = self._place
+        place.slots = max(place.slots, first + len(positions))
+        if length > place.capacity:
+            place.capacity = -(-length // _GRAIN) * _GRAIN
+        place.first, place.length = first, length
         # Rows in step (a single row always is) are written as one block.
         in_step = (positions == positions[0, 0] + np.arange(positions.shape[1])).all()
-        self.start = int(positions[0, 0]) if in_step else None
+        place.start = int(positions[0, 0]) if in_step else None
         if not in_step:
-            self.row_index = torch.arange(len(positions), device=device)[:, None]
-            self.positions = torch.from_numpy(positions).to(device)
+            place.row_index = torch.arange(len(positions), device=device)[:, None]
+            place.positions = torch.from_numpy(positions).to(device)
 
     def move(self, source: int, target: int, length: int) -> None:
         """Copy the first `length` entries of slot `source` into slot `target`, in every layer."""

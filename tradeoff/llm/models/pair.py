@@ -25,6 +25,7 @@ from tradeoff.llm.models.huggingface import (
 from tradeoff.llm.models.jump import jump_draft
 from tradeoff.llm.models.layer_skip import parse_skip, skip_layers
 from tradeoff.llm.models.loading import BUILTIN, load_model
+from tradeoff.llm.models.ngram import NgramDraft, parse_ngram
 
 __all__ = [
     "BUILTIN_DRAFT_SKIPPED_LAYERS",
@@ -66,11 +67,12 @@ class TokenizerMismatchError(ValueError):
 class ModelPair:
     """A draft and a target in evaluation mode, on one device, in one dtype, with their tokenizer.
 
+    Instead of a model the draft may be an `NgramDraft`, which looks up what stood in the text before.
     `vocabulary_size` is the number n of tokens both can predict; columns of either model's logits
     beyond it are padding and belong to no token.
     """
 
-    draft: PreTrainedModel
+    draft: PreTrainedModel | NgramDraft
     target: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     draft_name: str
@@ -79,19 +81,38 @@ class ModelPair:
     dtype: torch.dtype
     vocabulary_size: int
 
+    @property
+    def draft_model(self) -> PreTrainedModel:
+        """The draft, which must be a model.
+
+        Raises:
+            ValueError: if it is looked up instead.
+        """
+        if isinstance(self.draft, NgramDraft):
+            raise ValueError(
+                f"draft={self.draft_name!r} has no laws of its own to read; use a draft model, such as "
+                "draft='skip:1,3'"
+            )
+        return self.draft
+
     def describe(self) -> str:
         """One line: both names and parameter counts, device, dtype and vocabulary size."""
+        return (
+            f"target {self.target_name} ({_millions(_size(self.target))} parameters), "
+            f"draft {self._describe_draft()}, "
+            f"{self.device}, {str(self.dtype).removeprefix('torch.')}, "
+            f"vocabulary {self.vocabulary_size}"
+        )
+
+    def _describe_draft(self) -> str:
+        if isinstance(self.draft, NgramDraft):
+            return f"{self.draft_name} (looked up in prompt and text)"
         held = {p.data_ptr() for p in self.target.parameters()}
         size = _size(self.draft)
         own = sum(p.numel() for p in self.draft.parameters() if p.data_ptr() not in held)
         shared = ", sharing the weights of the target" if own < size else ""
         except_for = f" except {_millions(own)} of its own" if 0 < own < size else ""
-        return (
-            f"target {self.target_name} ({_millions(_size(self.target))} parameters), "
-            f"draft {self.draft_name} ({_millions(size)} parameters{shared}{except_for}), "
-            f"{self.device}, {str(self.dtype).removeprefix('torch.')}, "
-            f"vocabulary {self.vocabulary_size}"
-        )
+        return f"{self.draft_name} ({_millions(size)} parameters{shared}{except_for})"
 
 
 def load_pair(
@@ -111,8 +132,10 @@ def load_pair(
     name its branch, tag or commit). `draft="skip:14,16"` is the target without those layers,
     counted from 0, and shares its weights; "builtin" for both is the built-in target and its
     layer-skip draft. `draft="jump"` is the fast draft of the built-in target: 4 of its 30 layers, on
-    its weights, and a map fitted in place of the others (`tradeoff.llm.models.jump`). A folder that is
-    itself called "builtin" or "jump" is "./builtin" or "./jump".
+    its weights, and a map fitted in place of the others (`tradeoff.llm.models.jump`). `draft="ngram"`, or
+    "ngram:2" with the number of tokens that must agree, is no model: it drafts what followed them in the
+    text before (`tradeoff.llm.models.ngram`). A folder that is itself called "builtin", "jump" or "ngram" is
+    "./builtin", "./jump" or "./ngram".
 
     `device` defaults to cuda where there is one, else cpu; `dtype` to bfloat16 on cuda, else
     float32. With `progress`, each step and the finished pair are shown on standard error.
@@ -129,11 +152,15 @@ def load_pair(
     chosen_device = _choose_device(device)
     chosen_dtype = _choose_dtype(dtype, chosen_device)
     skipped = _skipped_layers(target, draft)
+    looked_up = parse_ngram(draft) if isinstance(draft, str) else None
 
     target_name, target_model, tokenizer = load_model(
         "target", target, target_revision, chosen_device, chosen_dtype, progress
     )
-    if draft == _JUMP:
+    draft_model: PreTrainedModel | NgramDraft
+    if looked_up is not None:
+        draft_model, draft_name = looked_up, looked_up.name
+    elif draft == _JUMP:
         draft_model = jump_draft(target_model)
         draft_name = f"{target_name} jump (layers 0,1,28,29 + fitted map)"
     elif skipped is not None:
@@ -153,7 +180,7 @@ def load_pair(
         target_name=target_name,
         device=chosen_device,
         dtype=chosen_dtype,
-        vocabulary_size=min(len(tokenizer), _logits_width(target_model), _logits_width(draft_model)),
+        vocabulary_size=min(len(tokenizer), *_logits_widths(target_model, draft_model)),
     )
     if progress:
         stderr().print(pair.describe(), soft_wrap=True)
@@ -280,8 +307,10 @@ def _choose_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torc
     return chosen
 
 
-def _logits_width(model: PreTrainedModel) -> int:
-    return int(output_projection(model).weight.shape[0])
+def _logits_widths(*models: PreTrainedModel | NgramDraft) -> list[int]:
+    return [
+        int(output_projection(model).weight.shape[0]) for model in models if not isinstance(model, NgramDraft)
+    ]
 
 
 def _size(model: PreTrainedModel) -> int:

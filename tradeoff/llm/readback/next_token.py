@@ -104,7 +104,7 @@ def collect_pairs(
     for start in range(0, len(ids), _BATCH):
         report("next-token distributions", start, len(ids))
         batch = slice(start, start + _BATCH)
-        for name, model in (("target", models.target), ("draft", models.draft)):
+        for name, model in (("target", models.target), ("draft", models.draft_model)):
             logits = logits_at(
                 model,
                 torch.from_numpy(ids[batch]),
@@ -134,7 +134,7 @@ def pair_settings(models: ModelPair, *, positions: int, seed: int) -> dict[str, 
         "positions": positions,
         "seed": seed,
         "texts": [PROMPT_TOKENS, TEXT_TOKENS, FIRST_POSITION, _texts_fingerprint()],
-        "weights": [weights_fingerprint(models.target), weights_fingerprint(models.draft)],
+        "weights": [weights_fingerprint(models.target), weights_fingerprint(models.draft_model)],
     }
 
 

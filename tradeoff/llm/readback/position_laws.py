@@ -51,6 +51,6 @@ def position_laws(
     before = torch.from_numpy(where + len(prompt_ids) - 1)[None]
     p, q = (
         sampling.probabilities(logits_at(model, ids, None, before, n)[0]).cpu().numpy()
-        for model in (pair.target, pair.draft)
+        for model in (pair.target, pair.draft_model)
     )
     return p, q

@@ -50,8 +50,8 @@ def replay(
 ) -> Replay:
     """Run both models over a text and the kernel at every position that counts.
 
-    Every position is taken for one where a draft was verified; bonus positions, which a detector does not
-    know, show as misses now and then.
+    Every position is taken for one where a draft was verified alone; bonus positions, which a detector does
+    not know, and those of blocks (`verify`) show as misses now and then.
 
     Args:
         pair: target and draft, as at generation.
@@ -83,7 +83,7 @@ def replay(
         nothing = np.zeros(0)
         return Replay(evidence.index, nothing.astype(bool), nothing, nothing)
     target = logits(pair.target)
-    draft = logits(pair.draft) if method.drafts else None
+    draft = logits(pair.draft_model) if method.drafts else None
     found: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
     all_contexts, all_tokens = evidence.contexts, evidence.tokens
     for first in range(0, len(evidence), _POSITIONS):

@@ -1,0 +1,169 @@
+"""Drafts looked up in the prompt against no speculation, on prompts whose answers repeat them.
+
+    python -m tests.benchmarks.bench_ngram [--n 3] [--lookahead 6] [--temperature 0.5] [--out FOLDER]
+
+Three kinds of prompts, made of the manual and the sources that every Python installation carries, in the chat
+format of the built-in model: passages to summarise, passages with a question about them, and functions to
+rewrite with a name changed. Texts are marked with Gumbel-max; the joint race with drafts that are looked up
+writes the same texts as no speculation, so that the time of a prompt compares like with like. Runs alternate,
+one text at a time, and the interval is of the mean of ratios over prompts.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import inspect
+import shlex
+import statistics
+import textwrap
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from rich.table import Table
+from scipy import stats
+
+from tests.benchmarks.measured import OutOption, Tables
+from tradeoff.decoders import GumbelMax
+from tradeoff.display.console import exit_on_bad_input, stdout
+from tradeoff.kernels import Basic, JointRace
+from tradeoff.keyed.blake2 import KeyedPrf
+from tradeoff.keyed.keys import Key
+from tradeoff.llm.encoding import encode_prompts
+from tradeoff.llm.generation.engine import Engine, EngineSettings
+from tradeoff.llm.generation.rows import GeneratedText
+from tradeoff.llm.models.ngram import NgramDraft
+from tradeoff.llm.models.pair import load_pair
+from tradeoff.llm.sampling import Sampling
+from tradeoff.texts.corpus import human_paragraphs
+from tradeoff.texts.prompts import Prompt
+
+PROMPTS = 12
+PRF = KeyedPrf(Key(b"key of the benchmark"))
+#: A function, a name in it, and the name to write instead.
+EDITS: list[tuple[Callable[..., object], str, str]] = [
+    (textwrap.dedent, "text", "source"),
+    (textwrap.indent, "prefix", "margin"),
+    (shlex.quote, "s", "argument"),
+    (shlex.join, "split_command", "words"),
+    (shlex.split, "comments", "with_comments"),
+    (fnmatch.filter, "names", "paths"),
+    (fnmatch.fnmatchcase, "name", "path"),
+    (inspect.cleandoc, "doc", "docstring"),
+    (inspect.unwrap, "memo", "seen"),
+    (statistics.mean, "data", "values"),
+    (statistics.pstdev, "data", "values"),
+    (statistics.fmean, "weights", "masses"),
+]
+
+
+def prompts_of() -> dict[str, list[tuple[str, str]]]:
+    """(id, prompt) pairs by kind."""
+    passages = [text for text in human_paragraphs(60) if len(text.split()) <= 120][: 2 * PROMPTS]
+    summaries, questions = passages[:PROMPTS], passages[PROMPTS:]
+    return {
+        "summary": [
+            (f"s{k}", f"Summarise this passage in its own words:\n\n{text}")
+            for k, text in enumerate(summaries)
+        ],
+        "question about a passage": [
+            (f"p{k}", f"{text}\n\nWhat does the passage say? Quote its most important sentences.")
+            for k, text in enumerate(questions)
+        ],
+        "code edit": [
+            (
+                f"e{k}",
+                f"Rename `{old}` to `{new}` in this function and write out all of it:\n\n"
+                f"```python\n{inspect.getsource(function)}```",
+            )
+            for k, (function, old, new) in enumerate(EDITS)
+        ],
+    }
+
+
+def seconds(engine: Engine, prompt: Prompt) -> tuple[float, GeneratedText]:
+    """Of one text."""
+    start = time.perf_counter()
+    (text,) = engine.generate([prompt])
+    return time.perf_counter() - start, text
+
+
+def main(
+    n: Annotated[int, typer.Option(help="Tokens that must agree.")] = 3,
+    lookahead: Annotated[int, typer.Option(help="Drafts a step.")] = 6,
+    temperature: Annotated[float, typer.Option(help="Of both.")] = 0.5,
+    tokens: Annotated[int, typer.Option(help="Longest text.")] = 100,
+    dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    out: OutOption = None,
+) -> None:
+    """Measure and print."""
+    with exit_on_bad_input():
+        measure(n, lookahead, temperature, tokens, dtype, Tables(out))
+
+
+def measure(n: int, lookahead: int, temperature: float, tokens: int, dtype: str, tables: Tables) -> None:
+    """Time every prompt with both, in turns."""
+    pair = load_pair(draft=f"ngram:{n}", dtype=dtype)
+    assert isinstance(pair.draft, NgramDraft)
+    settings = EngineSettings(
+        method=JointRace(),
+        prf=PRF,
+        sampling=Sampling(temperature),
+        lookahead=lookahead,
+        max_tokens=tokens,
+    )
+    looked_up, plain = Engine(pair, settings), Engine(pair, replace(settings, method=Basic(GumbelMax())))
+    title = (
+        f"{pair.draft.name}, K = {lookahead}, T = {temperature}, {dtype}, {torch.get_num_threads()} threads"
+    )
+    shown = Table(
+        "prompts", "ms a token", "no speculation", "ratio (95% interval)", "AATPS", "equal", title=title
+    )
+    rows: list[dict[str, object]] = []
+    for kind, named in prompts_of().items():
+        prompts = encode_prompts(pair.tokenizer, named, chat=True)
+        for engine in (looked_up, plain):
+            engine.warm_up(prompts[0])
+        ratios, ours, theirs, steps, equal = [], [], [], [], 0
+        for turn, prompt in enumerate(prompts):
+            pairs = [(looked_up, ours), (plain, theirs)]
+            found = {}
+            for engine, times in pairs if turn % 2 else pairs[::-1]:
+                took, text = seconds(engine, prompt)
+                times.append(1000 * took / len(text.token_ids))
+                found[engine] = text
+            ratios.append(ours[-1] / theirs[-1])
+            steps.append(len(found[looked_up].token_ids) / len(found[looked_up].accepted))
+            equal += found[looked_up].token_ids == found[plain].token_ids
+        mean = float(np.mean(ratios))
+        half = float(stats.t.ppf(0.975, len(ratios) - 1)) * float(np.std(ratios, ddof=1)) / len(ratios) ** 0.5
+        row = {
+            "prompts": kind,
+            "texts": len(prompts),
+            "equal": equal,
+            "ours_ms": statistics.median(ours),
+            "other_ms": statistics.median(theirs),
+            "ratio": mean,
+            "ratio_low": mean - half,
+            "ratio_high": mean + half,
+            "tokens_a_step": float(np.mean(steps)),
+        }
+        rows.append(row | {"n": n, "lookahead": lookahead, "temperature": temperature, "dtype": dtype})
+        shown.add_row(
+            kind,
+            f"{row['ours_ms']:.1f}",
+            f"{row['other_ms']:.1f}",
+            f"{mean:.2f} ({mean - half:.2f} to {mean + half:.2f})",
+            f"{row['tokens_a_step']:.2f}",
+            f"{equal} of {len(prompts)}",
+        )
+    stdout().print(shown)
+    tables.write("ngram", [row | {"threads": torch.get_num_threads()} for row in rows])
+
+
+if __name__ == "__main__":
+    typer.run(main)
