@@ -131,6 +131,79 @@ def test_means_over_positions_of_a_real_pair() -> None:
             assert is_printed([mean, math.sqrt(variance / len(texts))], cell), (temperature, name)
 
 
+# Joint methods
+
+
+def joint_rates() -> dict[tuple[float, str, str, str, int], float]:
+    """TPR of both sets of prompts by temperature, watermark, method, detector and length."""
+    return {
+        (
+            float(row["temperature"]),
+            row["watermark"],
+            row["method"],
+            row["detector"],
+            int(row["tokens"]),
+        ): float(row["tpr"])
+        for run in ("joint", "joint_long")
+        for row in records(EXPERIMENTS / run / "tpr.csv")
+        if row["prompts"] == "both"
+    }
+
+
+def test_the_joint_race_is_compared_by_rates() -> None:
+    """The rates of tpr.csv, and their differences."""
+    tpr, shown = joint_rates(), rows("joint", "T | tokens | texts | no speculation")
+    assert [row[0] for row in shown] == ["0.3", "0.5", "0.7", "1.0"]
+    for temperature, tokens, _, *cells in shown:
+        by = [
+            tpr[float(temperature), "gumbel", method, detector, int(tokens)]
+            for method, detector in (
+                ("basic", "Aaronson"),
+                ("joint-race", "Aaronson"),
+                ("one-race", "Aaronson"),
+                ("single-key", "Aaronson"),
+                ("algorithm-1", "likelihood ratio, two keys"),
+            )
+        ]
+        for value, cell in zip(by, cells[:5], strict=True):
+            assert is_printed([value], cell)
+        for other, cell in zip((by[0], by[2], by[4]), (cells[5], *cells[7:]), strict=True):
+            difference, low, high = numbers(cell)
+            assert abs(difference - (by[1] - other)) <= 0.0005 + 1e-12
+            assert low <= difference <= high
+
+
+def test_the_joint_tournament_is_read_as_no_speculation_is_and_better_than_algorithm_1() -> None:
+    tpr, shown = joint_rates(), rows("joint", "T | tokens | texts | test")
+    assert len(shown) == 2 * 4
+    theirs = {"mean of bits": "weighted mean of bits", "Bayes": "Bayes-MLP"}
+    for temperature, tokens, _, test, *cells in shown:
+        at = float(temperature), "synthid:30"
+        by = [
+            tpr[*at, "basic", test, int(tokens)],
+            tpr[*at, "joint-tournament", test, int(tokens)],
+            tpr[*at, "algorithm-1", theirs[test], int(tokens)],
+        ]
+        for value, cell in zip(by, cells[:3], strict=True):
+            assert is_printed([value], cell)
+        if float(temperature) <= 0.7:
+            assert numbers(cells[3])[2] >= 0
+            assert numbers(cells[4])[1] > 0
+
+
+def test_joint_methods_accept_what_theory_says() -> None:
+    """By hand: both sets together, weighted by their tokens."""
+    there = [row for row in records(EXPERIMENTS / "joint" / "speed.csv") if row["method"] == "joint-race"]
+    for temperature, watermark, method, _, accepted, expected, _ in rows("joint", "T | watermark | method"):
+        if method != "`joint-race`" or watermark != "gumbel":
+            continue
+        here = [row for row in there if float(row["temperature"]) == float(temperature)]
+        tokens = sum(float(row["tokens"]) for row in here)
+        for name, cell in (("acceptance", accepted), ("expected", expected)):
+            mean = sum(float(row[name]) * float(row["tokens"]) for row in here) / tokens
+            assert abs(mean - numbers(cell)[0]) <= 5e-5 + 1e-12
+
+
 # Transport watermarks
 
 

@@ -48,8 +48,22 @@ def test_its_two_commands_are_those_that_ci_runs() -> None:
 
 
 def test_every_claim_is_checked() -> None:
-    assert len(claims()) == 3
+    assert len(claims()) == 4
     assert all(re.search(r"\]\(docs/results/\w+\.md\)", claim) for claim in claims())
+
+
+def test_joint_methods() -> None:
+    table = pd.read_csv(RESULTS / "joint" / "paired.csv")
+    where = {"watermark": "synthid:30", "temperature": 0.5, "tokens": 40, "method": "joint-tournament"}
+    row = one_row(
+        table,
+        **where,
+        detector="mean of bits",
+        against="algorithm-1",
+        against_detector="weighted mean of bits",
+    )
+    percent = [100 * row[name] for name in ("tpr", "difference", "low", "high")]
+    assert numbers(claims()[2]) == [40, 0.5, *rounded(percent), 1]
 
 
 def test_detection() -> None:
@@ -75,7 +89,7 @@ def test_statements() -> None:
     table = pd.read_csv(ROOT / "sims" / "results" / "summary.csv")
     controls = table[table["expected_red"]]
     assert table["as_expected"].all()
-    assert numbers(claims()[2]) == [len(table) - len(controls), len(controls)]
+    assert numbers(claims()[3]) == [len(table) - len(controls), len(controls)]
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^):]+)\)", README))))
