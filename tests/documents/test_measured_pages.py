@@ -28,6 +28,7 @@ from tests.benchmarks import (
     bench_invariance,
     bench_joint,
     bench_prf,
+    bench_race_limit,
     bench_transport,
 )
 from tests.benchmarks.measured import Tables, seconds_of, spread_of
@@ -426,6 +427,15 @@ def _joint(patch: pytest.MonkeyPatch, out: Path) -> None:
     bench_joint.measure(3, 3, 3, Tables(out))
 
 
+def _race_limit(patch: pytest.MonkeyPatch, out: Path) -> None:
+    found = SimpleNamespace(joint_race=0.99, limit=1.0)
+    patch.setattr(bench_race_limit, "TOKENS", (5,))
+    patch.setattr(bench_race_limit, "known", lambda *_: None)
+    patch.setattr(bench_race_limit, "race_limit", lambda *_, **__: found)
+    patch.setattr(bench_race_limit, "race_limit_curve", lambda *_, **__: found)
+    bench_race_limit.measure(Tables(out))
+
+
 RUNS: dict[str, Run] = {
     "figure_1": _figure_1,
     "detect": _detect,
@@ -435,6 +445,7 @@ RUNS: dict[str, Run] = {
     "engine": _engine,
     "invariance": _invariance,
     "joint": _joint,
+    "race_limit": _race_limit,
 }
 
 
