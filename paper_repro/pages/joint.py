@@ -36,16 +36,17 @@ def values() -> dict[str, object]:
         ValueError: if a table lacks a row, or a sentence of the page has become false.
     """
     paired, predicted = experiment_table(_RUN, "paired"), experiment_table(_RUN, "predicted")
+    telling = at_telling_lengths(paired)
     return {
         "measured": run_measured_at(_RUN),
         "long_measured": run_measured_at(_LONG),
         "figure_measured": run_measured_at("remaining_trade_off"),
         **_remaining(figure_table("remaining_trade_off")),
         **_acceptance(experiment_table(_RUN, "speed")),
-        **_races(at_telling_lengths(paired), predicted),
+        **_races(telling, predicted),
         **_tournaments(_telling_tournaments(paired, experiment_table(_LONG, "paired"))),
-        **_transport(at_telling_lengths(paired)),
-        **_predictions(predicted, at_telling_lengths(paired)),
+        **_transport(telling),
+        **_predictions(predicted, telling),
         **_costs(benchmark_table("joint_overhead"), benchmark_table("joint_kernels")),
         **_cost_of_the_limit(benchmark_table("race_limit")),
     }
