@@ -433,7 +433,7 @@ def generate(
         key: the key; if left out, the one in the environment (TRADEOFF_KEY).
         target: builtin (if left out), a folder, a .gguf file or a Hugging Face id.
         draft: the same; or skip:14,16, the target without these layers; or jump, a fast draft of the built-in
-            target; or ngram, ngram:2, no model but what followed the last tokens in the text before.
+            target; or ngram, ngram:3, no model but what followed the last tokens in the text before.
         pair: instead of target and draft, models that are loaded already (`load_pair`).
         tokens: longest text.
         lookahead: K, draft tokens a step; or "auto" for the fastest, by what is accepted and how long rounds

@@ -100,20 +100,20 @@ def _tournaments(
     return {name: np.concatenate(parts) for name, parts in bits.items()}, accepted
 
 
-def check_references(console: Console, *, pairs: Path, seed: int = 0) -> bool:
+def check_references(console: Console, *, pairs: Path | None, seed: int = 0) -> bool:
     """Print every reference value beside what is computed; whether all hold.
 
     Args:
         console: where to.
-        pairs: saved positions of real text; where the file is missing, a line says that their values were
-            not looked at.
+        pairs: saved positions of real text, or None to leave their values out; where the file is missing, a
+            line says that they were not looked at.
         seed: of what is simulated.
     """
     rows = references(seed=seed)
-    if pairs.exists():
+    if pairs is not None and pairs.exists():
         rows += position_references(pairs, seed=seed)
     held = print_references(console, rows)
-    if not pairs.exists():
+    if pairs is not None and not pairs.exists():
         console.print(
             f"{pairs} does not exist: values at positions of real text were not checked; "
             "python -m figures figure_1_real saves them",

@@ -282,10 +282,9 @@ def draw(
     ] = False,
 ) -> None:
     """Draw what is left of the trade-off, or check its reference values."""
+    real = None if paper_only else pairs
     with exit_on_bad_input():
         if check:
-            raise typer.Exit(0 if check_references(stdout(), pairs=pairs, seed=seed) else 1)
-        written = draw_remaining_trade_off(
-            out, pairs=None if paper_only else pairs, positions=positions, races=races, seed=seed
-        )
+            raise typer.Exit(0 if check_references(stdout(), pairs=real, seed=seed) else 1)
+        written = draw_remaining_trade_off(out, pairs=real, positions=positions, races=races, seed=seed)
         print_written(stdout(), written)

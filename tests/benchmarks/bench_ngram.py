@@ -1,6 +1,6 @@
 """Drafts looked up in the prompt against no speculation, on prompts whose answers repeat them.
 
-    python -m tests.benchmarks.bench_ngram [--n 3] [--lookahead 6] [--temperature 0.5] [--out FOLDER]
+    python -m tests.benchmarks.bench_ngram [--n 2 --n 3] [--lookahead 6] [--temperature 0.5] [--out FOLDER]
 
 Three kinds of prompts, made of the manual and the sources that every Python installation carries, in the chat
 format of the built-in model: passages to summarise, passages with a question about them, and functions to
@@ -93,22 +93,24 @@ def seconds(engine: Engine, prompt: Prompt) -> tuple[float, GeneratedText]:
 
 
 def main(
-    n: Annotated[int, typer.Option(help="Tokens that must agree.")] = 3,
+    n: Annotated[
+        list[int] | None, typer.Option(help="Tokens that must agree; 2, 3 and 4 if left out.")
+    ] = None,
     lookahead: Annotated[int, typer.Option(help="Drafts a step.")] = 6,
-    temperature: Annotated[float, typer.Option(help="Of both.")] = 0.5,
+    temperature: Annotated[float, typer.Option(help="Of all.")] = 0.5,
     tokens: Annotated[int, typer.Option(help="Longest text.")] = 100,
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
     out: OutOption = None,
 ) -> None:
     """Measure and print."""
     with exit_on_bad_input():
-        measure(n, lookahead, temperature, tokens, dtype, Tables(out))
+        measure(n or [2, 3, 4], lookahead, temperature, tokens, dtype, Tables(out))
 
 
-def measure(n: int, lookahead: int, temperature: float, tokens: int, dtype: str, tables: Tables) -> None:
-    """Time every prompt with both, in turns."""
-    pair = load_pair(draft=f"ngram:{n}", dtype=dtype)
-    assert isinstance(pair.draft, NgramDraft)
+def measure(
+    n: list[int], lookahead: int, temperature: float, tokens: int, dtype: str, tables: Tables
+) -> None:
+    """Time every prompt with all, in turns."""
     settings = EngineSettings(
         method=JointRace(),
         prf=PRF,
@@ -116,51 +118,61 @@ def measure(n: int, lookahead: int, temperature: float, tokens: int, dtype: str,
         lookahead=lookahead,
         max_tokens=tokens,
     )
-    looked_up, plain = Engine(pair, settings), Engine(pair, replace(settings, method=Basic(GumbelMax())))
-    title = (
-        f"{pair.draft.name}, K = {lookahead}, T = {temperature}, {dtype}, {torch.get_num_threads()} threads"
-    )
+    pair = load_pair(draft=f"ngram:{n[0]}", dtype=dtype)
+    engines = {size: Engine(replace(pair, draft=NgramDraft(size)), settings) for size in n}
+    engines[0] = Engine(pair, replace(settings, method=Basic(GumbelMax())))
     shown = Table(
-        "prompts", "ms a token", "no speculation", "ratio (95% interval)", "AATPS", "equal", title=title
+        "prompts",
+        "n",
+        "ms a token",
+        "no speculation",
+        "ratio (95% interval)",
+        "AATPS",
+        "equal",
+        title=f"K = {lookahead}, T = {temperature}, {dtype}, {torch.get_num_threads()} threads",
     )
+    common = {"lookahead": lookahead, "temperature": temperature, "dtype": dtype}
     rows: list[dict[str, object]] = []
     for kind, named in prompts_of().items():
         prompts = encode_prompts(pair.tokenizer, named, chat=True)
-        for engine in (looked_up, plain):
+        for engine in engines.values():
             engine.warm_up(prompts[0])
-        ratios, ours, theirs, steps, equal = [], [], [], [], 0
+        times: dict[int, list[float]] = {size: [] for size in engines}
+        texts: dict[int, list[GeneratedText]] = {size: [] for size in engines}
         for turn, prompt in enumerate(prompts):
-            pairs = [(looked_up, ours), (plain, theirs)]
-            found = {}
-            for engine, times in pairs if turn % 2 else pairs[::-1]:
-                took, text = seconds(engine, prompt)
-                times.append(1000 * took / len(text.token_ids))
-                found[engine] = text
-            ratios.append(ours[-1] / theirs[-1])
-            steps.append(len(found[looked_up].token_ids) / len(found[looked_up].accepted))
-            equal += found[looked_up].token_ids == found[plain].token_ids
-        mean = float(np.mean(ratios))
-        half = float(stats.t.ppf(0.975, len(ratios) - 1)) * float(np.std(ratios, ddof=1)) / len(ratios) ** 0.5
-        row = {
-            "prompts": kind,
-            "texts": len(prompts),
-            "equal": equal,
-            "ours_ms": statistics.median(ours),
-            "other_ms": statistics.median(theirs),
-            "ratio": mean,
-            "ratio_low": mean - half,
-            "ratio_high": mean + half,
-            "tokens_a_step": float(np.mean(steps)),
-        }
-        rows.append(row | {"n": n, "lookahead": lookahead, "temperature": temperature, "dtype": dtype})
-        shown.add_row(
-            kind,
-            f"{row['ours_ms']:.1f}",
-            f"{row['other_ms']:.1f}",
-            f"{mean:.2f} ({mean - half:.2f} to {mean + half:.2f})",
-            f"{row['tokens_a_step']:.2f}",
-            f"{equal} of {len(prompts)}",
-        )
+            order = list(engines)
+            for size in order[turn % len(order) :] + order[: turn % len(order)]:
+                took, text = seconds(engines[size], prompt)
+                times[size].append(1000 * took / len(text.token_ids))
+                texts[size].append(text)
+        for size in n:
+            ratios = np.array(times[size]) / np.array(times[0])
+            half = float(stats.t.ppf(0.975, len(ratios) - 1) * stats.sem(ratios))
+            mean = float(ratios.mean())
+            row = {
+                "prompts": kind,
+                "n": size,
+                "texts": len(prompts),
+                "equal": sum(a.token_ids == b.token_ids for a, b in zip(texts[size], texts[0], strict=True)),
+                "ours_ms": statistics.median(times[size]),
+                "other_ms": statistics.median(times[0]),
+                "ratio": mean,
+                "ratio_low": mean - half,
+                "ratio_high": mean + half,
+                "tokens_a_step": statistics.fmean(
+                    len(text.token_ids) / len(text.accepted) for text in texts[size]
+                ),
+            }
+            rows.append(row | common)
+            shown.add_row(
+                kind,
+                f"{size}",
+                f"{row['ours_ms']:.1f}",
+                f"{row['other_ms']:.1f}",
+                f"{mean:.2f} ({mean - half:.2f} to {mean + half:.2f})",
+                f"{row['tokens_a_step']:.2f}",
+                f"{row['equal']} of {len(prompts)}",
+            )
     stdout().print(shown)
     tables.write("ngram", [row | {"threads": torch.get_num_threads()} for row in rows])
 

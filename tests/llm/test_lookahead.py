@@ -13,6 +13,7 @@ import torch
 import tradeoff as td
 from tests.helpers.texts import PRF, MakePair, N, some_prompts
 from tradeoff.decoders import GumbelMax, Identity
+from tradeoff.errors import FileError
 from tradeoff.kernels import Basic, JointRace, JointRaceTree, KeepStrength, Verify
 from tradeoff.llm import lookahead
 from tradeoff.llm.generation.engine import Engine, EngineSettings
@@ -188,3 +189,19 @@ def test_a_run_that_goes_on_keeps_its_own(
         ["x"], td.Scheme.of("basic", "none"), pair=pair, lookahead="auto", tokens=2, probe=False
     )
     assert plain[0].run.lookahead == 0
+
+
+def test_a_file_of_another_run_is_refused_before_anything_is_measured(
+    make_pair: MakePair, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Of texts without speculation, whose look-ahead of 0 no run with drafts has; the file stays."""
+    path, pair = tmp_path / "texts.jsonl", make_pair(262)
+    common = {"pair": pair, "tokens": 4, "output": path, "probe": False}
+    td.generate([("a", "one")], td.Scheme.of("basic", "none"), **common)
+    held = path.read_bytes()
+    monkeypatch.setattr(
+        "tradeoff.llm.best_lookahead", lambda *_, **__: pytest.fail("measured"), raising=False
+    )
+    with pytest.raises(FileError, match="is a text of another run"):
+        td.generate([("a", "one")], td.Scheme.of("standard"), lookahead="auto", **common)
+    assert path.read_bytes() == held

@@ -66,7 +66,7 @@ def generate_command(
         str,
         typer.Option(
             help="The same; or skip:14,16, the target without these layers; or jump, a fast draft of the "
-            "builtin target; or ngram, ngram:2, no model but what followed the last tokens before."
+            "builtin target; or ngram, ngram:3, no model but what followed the last tokens before."
         ),
     ] = "builtin",
     device: Annotated[str | None, typer.Option(help="cpu, cuda or mps. Default: the best there is.")] = None,

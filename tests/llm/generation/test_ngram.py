@@ -76,7 +76,7 @@ def test_its_name() -> None:
     assert parse_ngram("ngram") == NgramDraft()
     assert parse_ngram("ngram:7") == NgramDraft(7)
     for bad in ("ngram:", "ngram:-1", "ngram:two"):
-        with pytest.raises(ValueError, match="must name a number of tokens, as ngram:2"):
+        with pytest.raises(ValueError, match="must name a number of tokens, as ngram:3"):
             parse_ngram(bad)
     with pytest.raises(ValueError, match="draft='ngram:0' must look up at least 1 token"):
         parse_ngram("ngram:0")

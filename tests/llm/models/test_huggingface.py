@@ -11,11 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import AddedToken, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.utils import logging
 
 from tradeoff.keyed.keys import Key
@@ -25,9 +27,11 @@ from tradeoff.llm.models.huggingface import (
     CacheLayer,
     LayeredCache,
     attention_mask,
+    attention_name,
     control_tokens,
     end_token_ids,
     final_states,
+    grouped_attention,
     growing_cache,
     masks_rows,
     next_logits,
@@ -173,6 +177,55 @@ def test_a_mask_hides_what_a_row_must_not_read(make_llama: MakeLlama) -> None:
             for row, text in ((0, [7, 8, 9]), (1, [7, 9])):
                 alone = next_logits(model, torch.tensor([text]), 1)
                 torch.testing.assert_close(seen[row], alone[0], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("tokens", [1, 3])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_shared_heads_are_read_without_copies(make_llama: MakeLlama, tokens: int, dtype: torch.dtype) -> None:
+    """Rows that read different pasts: the same logits, and keys and values are not repeated."""
+    model = make_llama().to(dtype)
+    ids = torch.randint(3, 100, (2, tokens), generator=torch.Generator().manual_seed(1))
+    reads = torch.tril(torch.ones(tokens, tokens, dtype=torch.bool)).repeat(2, 1, 1)
+    reads[1, -1, 0] = tokens == 1
+    attend, seen = torch.nn.functional.scaled_dot_product_attention, []
+
+    def watched(query: torch.Tensor, key: torch.Tensor, *args: object, **kwargs: object) -> torch.Tensor:
+        seen.append(key.shape[1])
+        return attend(query, key, *args, **kwargs)
+
+    with torch.no_grad(), patch.object(torch.nn.functional, "scaled_dot_product_attention", watched):
+        mask = attention_mask(model, reads)
+        plain = next_logits(model, ids, tokens, mask=mask)
+        del seen[:]
+        with grouped_attention(model):
+            grouped = next_logits(model, ids, tokens, mask=mask)
+    assert set(seen) == {2}
+    assert attention_name(model) == "sdpa"
+    tolerance = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 0.05}[dtype]
+    torch.testing.assert_close(grouped, plain, rtol=0, atol=tolerance)
+
+
+def test_attention_of_other_kinds_is_left_to_transformers(make_llama: MakeLlama) -> None:
+    """Eager attention is not touched; a cap of scores or another setting goes where it always went."""
+    model = make_llama()
+    text_config(model)._attn_implementation = "eager"
+    with grouped_attention(model):
+        assert attention_name(model) == "eager"
+    text_config(model)._attn_implementation = "sdpa"
+    with pytest.raises(KeyError), grouped_attention(model):
+        raise KeyError
+    assert attention_name(model) == "sdpa"
+    module = next(part for part in model.modules() if hasattr(part, "num_key_value_groups"))
+    query, key = torch.zeros(1, 4, 1, 8), torch.zeros(1, 2, 3, 8)
+    with grouped_attention(model):
+        attend = ALL_ATTENTION_FUNCTIONS[attention_name(model)]
+    mask = torch.zeros(1, 1, 1, 3)
+    with pytest.raises(ValueError, match="softcap"):
+        attend(module, query, key, key, mask, softcap=30.0)
+    bias = torch.tensor([[[[0.0, -torch.inf, -torch.inf]]]])
+    values = torch.arange(3.0)[None, None, :, None].expand(1, 2, 3, 8)
+    found, _ = attend(module, query, key, values, mask, position_bias=bias.expand(1, 4, 1, 3))
+    assert not found.any()
 
 
 def test_attention_without_masks_is_refused(make_llama: MakeLlama) -> None:

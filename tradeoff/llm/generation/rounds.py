@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -20,7 +21,7 @@ from tradeoff.kernels import (
 )
 from tradeoff.keyed import Prf
 from tradeoff.laws import entropy, overlap
-from tradeoff.llm.generation.rows import Row, Step
+from tradeoff.llm.generation.rows import Row, Step, contexts_ahead
 from tradeoff.llm.generation.slots import Feeder
 from tradeoff.llm.generation.vocabulary import vocabulary_ids
 from tradeoff.llm.sampling import Sampling
@@ -353,7 +354,7 @@ class Speculator:
 
 def _padded(values: np.ndarray, count: int) -> list[float | None]:
     """The values, None where there is none, and None for the bonus token that follows them."""
-    return [None if np.isnan(v) else float(v) for v in values] + [None] * (count - len(values))
+    return [None if math.isnan(v) else v for v in values.tolist()] + [None] * (count - len(values))
 
 
 def _host(levels: list[torch.Tensor], rows: int, width: int) -> np.ndarray:
@@ -385,7 +386,7 @@ def _unfed(rows: Sequence[Row], filled: np.ndarray) -> tuple[np.ndarray, np.ndar
     """
     lengths = _lengths(rows)
     m = int((lengths - filled[: len(rows)]).max())
-    if 1 < m < _FEWEST_FED:
+    if m > 1 and len(rows) * m < _FEWEST_FED:
         m = _FEWEST_FED
     tokens = np.array([row.last(m) for row in rows], dtype=np.int64)
     return tokens, np.maximum(lengths[:, None] - m + np.arange(m), 0)
@@ -393,5 +394,5 @@ def _unfed(rows: Sequence[Row], filled: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 def _contexts(rows: Sequence[Row], drafts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Contexts [rows, m + 1, width] of the next positions if drafts [rows, m] are emitted, and masks."""
-    contexts = np.stack([row.window.ahead(line) for row, line in zip(rows, drafts, strict=True)])
+    contexts = contexts_ahead([row.window for row in rows], drafts)
     return contexts, np.array([row.window.masked(c) for row, c in zip(rows, contexts, strict=True)])

@@ -12,7 +12,7 @@ from tradeoff.keyed import PAD
 from tradeoff.llm.models.ngram import NgramIndex
 from tradeoff.texts import Prompt
 
-__all__ = ["ContextWindow", "GeneratedText", "Row", "Step", "TrueRandomness"]
+__all__ = ["ContextWindow", "GeneratedText", "Row", "Step", "TrueRandomness", "contexts_ahead"]
 
 
 @dataclass(frozen=True)
@@ -126,17 +126,18 @@ class ContextWindow:
 
     def ahead(self, drafts: Sequence[int]) -> np.ndarray:
         """Contexts of the next positions if `drafts` are emitted: [len(drafts) + 1, width]."""
-        window = np.array([*self._tail, *drafts], dtype=np.int64)
-        return np.lib.stride_tricks.sliding_window_view(window, self._width)
+        return contexts_ahead([self], np.array([drafts], dtype=np.int64))[0]
 
     def masked(self, contexts: np.ndarray) -> list[bool]:
         """Whether each of the next positions, in order, goes without a watermark."""
+        if not self._marked:
+            return [True] * len(contexts)
         seen: set[bytes] = set()
         flags = []
         for offset, context in enumerate(contexts):
             key = context.tobytes()
             short = not self._pads and self._generated + offset < self._width
-            flags.append(not self._marked or short or key in self._used or key in seen)
+            flags.append(short or key in self._used or key in seen)
             seen.add(key)
         return flags
 
@@ -146,6 +147,14 @@ class ContextWindow:
         self._used.update(spent)
         self._tail = [*self._tail, *tokens][-self._width :]
         self._generated += len(tokens)
+
+
+def contexts_ahead(windows: Sequence[ContextWindow], drafts: np.ndarray) -> np.ndarray:
+    """Contexts [rows, m + 1, width] of the next positions of windows of one width, if drafts [rows, m] are
+    emitted."""
+    tails = np.array([window._tail for window in windows], dtype=np.int64)
+    lines = np.concatenate([tails, drafts], axis=1)
+    return np.lib.stride_tricks.sliding_window_view(lines, tails.shape[1], axis=1)
 
 
 @dataclass

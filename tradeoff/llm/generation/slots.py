@@ -20,6 +20,7 @@ from tradeoff.llm.models.huggingface import (
     PreTrainedModel,
     attention_mask,
     attention_name,
+    grouped_attention,
     masks_rows,
     next_logits,
     text_config,
@@ -209,14 +210,15 @@ class Feeder:
         self.cache.point(first, slots, length, device)
         if reads is None:
             reads = np.arange(length) <= where[..., None]
-        with skinny_products(self._skinny):
+        mask = attention_mask(self.model, torch.from_numpy(reads).to(device))
+        with skinny_products(self._skinny), grouped_attention(self.model):
             logits = next_logits(
                 self.model,
                 torch.from_numpy(tokens).to(device),
                 keep,
                 cache=self.cache,
                 positions=torch.from_numpy(where).to(device),
-                mask=attention_mask(self.model, torch.from_numpy(reads).to(device)),
+                mask=mask,
             )
         return logits[..., : self.vocabulary]
 

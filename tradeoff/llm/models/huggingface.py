@@ -28,6 +28,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 from transformers.cache_utils import Cache, CacheLayerMixin, DynamicLayer
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.utils import logging
 
 __all__ = [
@@ -41,6 +43,7 @@ __all__ = [
     "control_tokens",
     "end_token_ids",
     "final_states",
+    "grouped_attention",
     "growing_cache",
     "has_chat_format",
     "longest_context",
@@ -65,6 +68,15 @@ _CACHE_ARGUMENTS = ("cache", "past_key_values")
 _GGUF = ".gguf"
 #: Not the default, which asks on a terminal whether to run the Python files that come with a model.
 _NO_CODE = {"trust_remote_code": False}
+#: Our name for attention without copies of shared keys and values.
+_GROUPED = "tradeoff_grouped"
+#: Settings of attention that are passed on, and those with which it is left to Transformers.
+_PASSED, _LEFT = ("dropout", "scaling", "is_causal"), ("position_bias", "softcap", "output_attentions")
+_KNOWS_SDPA = set(inspect.signature(sdpa_attention_forward).parameters) <= {
+    *("module", "query", "key", "value", "attention_mask", "kwargs"),
+    *_PASSED,
+    *_LEFT,
+}
 #: Weights that are not in the files as they should be, in what Transformers tells about loading.
 _LACKING = ("missing_keys", "mismatched_keys")
 
@@ -317,10 +329,57 @@ def attention_mask(model: PreTrainedModel, reads: torch.Tensor) -> torch.Tensor:
         [rows, 1, m, length].
     """
     reads = reads[:, None]
-    if attention_name(model) == "sdpa":
+    by_kernel = attention_name(model) == "sdpa"
+    if by_kernel and reads.device.type != "cpu":
         return reads
-    # Eager attention adds its mask to the scores: added booleans would mask nothing.
-    return torch.zeros_like(reads, dtype=model.dtype).masked_fill(~reads, torch.finfo(model.dtype).min)
+    # Eager attention adds its mask to the scores: added booleans would mask nothing. Kernels on CPUs make the
+    # same of booleans, but in every layer again.
+    least = -torch.inf if by_kernel else torch.finfo(model.dtype).min
+    return torch.zeros_like(reads, dtype=model.dtype).masked_fill(~reads, least)
+
+
+@contextmanager
+def grouped_attention(model: PreTrainedModel) -> Iterator[None]:
+    """Within the block, heads that share keys and values read them without copies of them, on CPUs.
+
+    Results differ by rounding only. What has not been looked at is computed as it always is: other attention
+    than "sdpa", settings of a release that this module does not know.
+    """
+    config = text_config(model)
+    if model.device.type != "cpu" or attention_name(model) != "sdpa" or not _KNOWS_SDPA:
+        yield
+        return
+    ALL_ATTENTION_FUNCTIONS.register(_GROUPED, _grouped_attention)
+    config._attn_implementation = _GROUPED
+    try:
+        yield
+    finally:
+        config._attn_implementation = "sdpa"
+
+
+def _grouped_attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    **settings: Any,
+) -> tuple[torch.Tensor, None]:
+    """Heads that share keys and values are further tokens of one head; arguments as Transformers has them."""
+    rows, heads, tokens, size = query.shape
+    groups = heads // key.shape[1]
+    left = settings.get("dropout") or any(settings.get(name) is not None for name in _LEFT)
+    if groups == 1 or attention_mask is None or attention_mask.shape[1] != 1 or left:
+        plain: Any = sdpa_attention_forward
+        return plain(module, query, key, value, attention_mask, **settings)
+    found = torch.nn.functional.scaled_dot_product_attention(
+        query.reshape(rows, key.shape[1], groups * tokens, size),
+        key,
+        value,
+        attn_mask=attention_mask.repeat(1, 1, groups, 1),
+        scale=settings.get("scaling"),
+    )
+    return found.reshape(rows, heads, tokens, value.shape[-1]).transpose(1, 2).contiguous(), None
 
 
 def text_config(model: PreTrainedModel) -> Any:

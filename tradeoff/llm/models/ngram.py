@@ -24,11 +24,11 @@ class NgramDraft:
         ValueError: for n below 1.
     """
 
-    n: int = 3
+    n: int = 2
 
     def __post_init__(self) -> None:
         if type(self.n) is not int or self.n < 1:
-            raise ValueError(f"draft='ngram:{self.n}' must look up at least 1 token, as ngram:2")
+            raise ValueError(f"draft='ngram:{self.n}' must look up at least 1 token, as ngram:3")
 
     @property
     def name(self) -> str:
@@ -80,5 +80,5 @@ def parse_ngram(draft: str) -> NgramDraft | None:
     if not colon:
         return NgramDraft()
     if not size.isdecimal():
-        raise ValueError(f"draft={draft!r} must name a number of tokens, as ngram:2")
+        raise ValueError(f"draft={draft!r} must name a number of tokens, as ngram:3")
     return NgramDraft(int(size))

@@ -133,7 +133,7 @@ def load_pair(
     counted from 0, and shares its weights; "builtin" for both is the built-in target and its
     layer-skip draft. `draft="jump"` is the fast draft of the built-in target: 4 of its 30 layers, on
     its weights, and a map fitted in place of the others (`tradeoff.llm.models.jump`). `draft="ngram"`, or
-    "ngram:2" with the number of tokens that must agree, is no model: it drafts what followed them in the
+    "ngram:3" with the number of tokens that must agree, is no model: it drafts what followed them in the
     text before (`tradeoff.llm.models.ngram`). A folder that is itself called "builtin", "jump" or "ngram" is
     "./builtin", "./jump" or "./ngram".
 
