@@ -58,6 +58,23 @@ SPECULATIVE: list[Method] = [
     JointTournament(SHORT_SYNTHID),
     JointTournament(Completed(SHORT_SYNTHID), cut=0.12),
 ]
+#: Every method without a tree, as texts of tiny models are written with them.
+WITHOUT_A_TREE: list[Method] = [
+    Standard(),
+    KeepStrength(GumbelMax()),
+    KeepStrength(SynthID(5)),
+    KeepEfficiency(GumbelMax()),
+    TwoKeys(SynthID(5)),
+    Algorithm1(GumbelMax()),
+    Algorithm1(Completed(SynthID(5))),
+    Algorithm1(Completed(simplex_water(4))),
+    SingleKey(),
+    OneRace(),
+    JointRace(),
+    JointTransport(simplex_water(4)),
+    JointTournament(SynthID(5)),
+    JointTournament(Completed(SynthID(5))),
+]
 
 
 def describe(method: Method) -> str:

@@ -1,10 +1,10 @@
 """Rounds of the engine on Markov chains of order two: whole texts, by the hundred thousand.
 
-    python -m tests.llm.generation.chains [--texts 600000] [--only joint-race] [--out FOLDER]
+    python -m tests.llm.generation.chains [--texts 750000] [--only joint-race] [--out FOLDER]
 
 writes texts with every method, drafts verified one by one and as blocks, each text under a key of its own,
 and tests their law against that of the target, which is known. Results are appended as they come; a run that
-was stopped goes on with what is missing.
+was stopped goes on, on the same day, with what is missing.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import math
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -77,9 +78,10 @@ CASES: list[Method] = [
     JointTournament(Completed(SHORT_SYNTHID)),
 ]
 BLOCKS = [method for method in CASES if method.full_efficiency]
-_RNG = np.random.default_rng(5)
-#: Texts written side by side.
-TOGETHER = 3_000
+#: Texts written side by side, and numbers of texts that a case may take.
+TOGETHER, _NUMBERS = 3_000, 10_000_000
+#: Seed of true randomness; another than that of the laws.
+_SHARED = 6
 
 
 class Laws(NamedTuple):
@@ -160,16 +162,23 @@ class Chain:
         self._tokens, self.filled = self._tokens[rows], self.filled[rows]
 
 
+@dataclass(frozen=True, kw_only=True)
 class OwnKeys(Speculator):
     """Every text has a key of its own: its number is one more token of every context. All share one source of
-    true randomness."""
+    true randomness, as one for each position of each text would take most of the time.
+
+    Args:
+        source: that one.
+    """
+
+    source: np.random.Generator
 
     def _randomness(
         self, rows: Sequence[Row], ahead: int, contexts: np.ndarray, masked: np.ndarray
     ) -> KeyedRandomness:
         salt = np.array([[int(row.prompt.id)] for row in rows])
         contexts = np.concatenate([salt, contexts], axis=1)
-        return KeyedRandomness(self.prf, contexts, masked, [lambda: _RNG] * len(rows), torch.arange(N))
+        return KeyedRandomness(self.prf, contexts, masked, [lambda: self.source] * len(rows), torch.arange(N))
 
 
 def write(
@@ -179,13 +188,14 @@ def write(
     verify: Verify = Verify.TOKEN,
     beyond: int = 0,
     laws: Laws = NEAR,
-    speculator: type[Speculator] = OwnKeys,
+    *,
+    shared: bool = True,
 ) -> list[Row]:
-    """Texts number `first` and on, `beyond` tokens longer than what is looked at; with `Speculator` each has
-    the true randomness that the engine would give it."""
+    """Texts number `first` and on, `beyond` tokens longer than what is looked at; unless `shared`, each with
+    the true randomness that the engine gives it, and with no key."""
     target, draft = Chain(laws.target, texts), Chain(laws.draft, texts)
     marked = method.decoder.marks
-    machine = speculator(
+    machine = Speculator(
         method=method,
         prf=PRF if marked else None,
         verify=verify,
@@ -196,6 +206,8 @@ def write(
         vocabulary=N,
         measure=False,
     )
+    if shared:
+        machine = OwnKeys(**vars(machine), source=np.random.default_rng((_SHARED, first)))
     written = [
         Row(
             Prompt(str(number), "", PROMPT.token_ids),
@@ -245,14 +257,13 @@ def count(
 
 
 def _some(case: int, verify: Verify, texts: int, first: int) -> Counted:
-    """In a process of its own: one thread, and true randomness that no other part has."""
+    """In a process of its own, with one thread; no two cases have a text's number in common."""
     torch.set_num_threads(1)
-    globals()["_RNG"] = np.random.default_rng((5, case, int(verify is Verify.BLOCK), first))
-    return count(CASES[case], texts, first, verify)
+    return count(CASES[case], texts, _NUMBERS * (2 * case + (verify is Verify.BLOCK)) + first, verify)
 
 
 def main(
-    texts: Annotated[int, typer.Option(help="Of every method and rule.", min=1)] = 600_000,
+    texts: Annotated[int, typer.Option(help="Of every method and rule.", min=1)] = 750_000,
     only: Annotated[list[str] | None, typer.Option(help="Only these methods.")] = None,
     workers: Annotated[int, typer.Option(help="Processes.", min=1)] = 2,
     out: Annotated[Path, typer.Option(help="Folder for engine_chains.csv.")] = Path("docs/results/tables"),
@@ -260,7 +271,11 @@ def main(
     """Test the law of whole texts over many rounds."""
     with exit_on_bad_input():
         path = output_folder(out) / "engine_chains.csv"
-        done = pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records") if path.exists() else []
+        names = {method.name for method in CASES}
+        for name in only or []:
+            if name not in names:
+                raise ValueError(f"only={name!r} is no method; there are {', '.join(sorted(names))}")
+        done = _rows_of(path, texts)
         known = {(row["method"], row["verify"]) for row in done}
         cases = [
             (k, verify)
@@ -293,6 +308,16 @@ def main(
             shown.add_row(*(str(row[name]) for name in ("method", "verify", "texts", "rounds", "p", "z")))
         stdout().print(shown)
         print_written(stdout(), [path])
+
+
+def _rows_of(path: Path, texts: int) -> list[dict[str, object]]:
+    """What a run of today, of so many texts, has found before it was stopped."""
+    if not path.exists():
+        return []
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    same = {"texts": texts, **environment()}
+    fits = (table[list(same)] == [str(value) for value in same.values()]).all(axis=1)
+    return table[fits].to_dict("records")
 
 
 def _row(method: Method, verify: Verify, found: Counted, seconds: float) -> dict[str, object]:

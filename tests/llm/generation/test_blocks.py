@@ -6,22 +6,16 @@ from dataclasses import replace
 
 import pytest
 
+from tests.helpers.methods import WITHOUT_A_TREE
 from tests.helpers.texts import EOS, PRF, MakePair, N, contexts_of, essence, generate, some_prompts
-from tradeoff.decoders import Completed, GumbelMax, SynthID, simplex_water
+from tradeoff.decoders import GumbelMax
 from tradeoff.kernels import (
-    Algorithm1,
     Basic,
     JointRace,
     JointRaceTree,
-    JointTournament,
-    JointTransport,
-    KeepEfficiency,
     KeepStrength,
     Method,
-    OneRace,
-    SingleKey,
     Standard,
-    TwoKeys,
     Verify,
 )
 from tradeoff.llm.generation.engine import EngineSettings
@@ -29,19 +23,7 @@ from tradeoff.llm.generation.rows import ContextWindow
 from tradeoff.llm.run_records import run_settings, text_record
 from tradeoff.texts import Prompt, blocks
 
-BLOCKS: list[Method] = [
-    Standard(),
-    KeepEfficiency(GumbelMax()),
-    TwoKeys(SynthID(5)),
-    Algorithm1(GumbelMax()),
-    Algorithm1(Completed(SynthID(5))),
-    SingleKey(),
-    OneRace(),
-    JointRace(),
-    JointTransport(simplex_water(4)),
-    JointTournament(SynthID(5)),
-    JointTournament(Completed(SynthID(5))),
-]
+BLOCKS = [method for method in WITHOUT_A_TREE if method.full_efficiency]
 
 
 def settings_of(method: Method, **more: object) -> EngineSettings:

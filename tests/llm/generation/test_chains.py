@@ -56,7 +56,7 @@ def test_every_visit_of_a_block_has_true_randomness_of_its_own(monkeypatch: pyte
 
     def p_value() -> float:
         counts = np.zeros((N,) * LENGTH)
-        for row in write(Standard(), TEXTS, 0, Verify.BLOCK, AHEAD, FAR, Speculator):
+        for row in write(Standard(), TEXTS, 0, Verify.BLOCK, AHEAD, FAR, shared=False):
             counts[tuple(row.tokens[:LENGTH])] += 1
         return chi_square_p(counts, TEXTS * FAR.joint())
 

@@ -7,23 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.helpers.methods import WITHOUT_A_TREE
 from tests.helpers.texts import EOS, PRF, VLLM, MakePair, N, contexts_of, essence, generate, some_prompts
-from tradeoff.decoders import Completed, GumbelMax, Identity, SynthID, simplex_water
+from tradeoff.decoders import GumbelMax, Identity
 from tradeoff.kernels import (
-    Algorithm1,
     Basic,
     JointRace,
-    JointTournament,
-    JointTransport,
-    KeepEfficiency,
-    KeepStrength,
     Method,
-    OneRace,
     OneRaceTree,
     SimulatedRandomness,
-    SingleKey,
-    Standard,
-    TwoKeys,
     Verify,
 )
 from tradeoff.llm.generation.engine import Engine, EngineSettings
@@ -31,22 +23,6 @@ from tradeoff.llm.models.ngram import NgramDraft, NgramIndex, parse_ngram
 from tradeoff.llm.models.pair import ModelPair
 from tradeoff.llm.run_records import run_settings
 from tradeoff.llm.sampling import Sampling
-
-METHODS: list[Method] = [
-    Standard(),
-    KeepStrength(GumbelMax()),
-    KeepStrength(SynthID(5)),
-    KeepEfficiency(GumbelMax()),
-    TwoKeys(SynthID(5)),
-    Algorithm1(GumbelMax()),
-    Algorithm1(Completed(simplex_water(4))),
-    SingleKey(),
-    OneRace(),
-    JointRace(),
-    JointTransport(simplex_water(4)),
-    JointTournament(SynthID(5)),
-    JointTournament(Completed(SynthID(5))),
-]
 
 
 def looked_up(pair: ModelPair, n: int = 1) -> ModelPair:
@@ -106,7 +82,7 @@ def test_the_joint_race_writes_the_text_of_no_speculation(
     assert any("b" in text.sources[:2] for text in texts.values())
 
 
-@pytest.mark.parametrize("method", METHODS, ids=lambda m: f"{m.name}-{m.decoder.name}")
+@pytest.mark.parametrize("method", WITHOUT_A_TREE, ids=lambda m: f"{m.name}-{m.decoder.name}")
 def test_no_text_depends_on_its_neighbours(method: Method, make_pair: MakePair) -> None:
     """Rows with many drafts, few and none, side by side and alone; and what is measured of them."""
     pair = looked_up(make_pair(N, eos=EOS))
@@ -128,7 +104,7 @@ def test_blocks_of_certain_drafts_are_refused(make_pair: MakePair) -> None:
         Engine(looked_up(make_pair(N)), settings)
 
 
-@pytest.mark.parametrize("method", METHODS, ids=lambda m: f"{m.name}-{m.decoder.name}")
+@pytest.mark.parametrize("method", WITHOUT_A_TREE, ids=lambda m: f"{m.name}-{m.decoder.name}")
 def test_lost_marks_are_told(method: Method, make_pair: MakePair) -> None:
     """In a certain draft the key has no say, so that its number is like any other's unless it decided that
     the draft is emitted: by the mean number of accepted drafts under many keys."""

@@ -11,7 +11,8 @@ from tradeoff.llm.generation.skinny import skinny_maps, skinny_products
 
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize(
-    "shape", [(1, 1), (1, 2), (2, 1), (1, 7), (2, 4), (3, 5), (4, 4), (16, 6), (97,), (4,), (1,)]
+    "shape",
+    [(1, 1), (1, 2), (2, 1), (1, 7), (2, 4), (3, 5), (4, 4), (16, 6), (97,), (4,), (1,), (2, 0)],
 )
 def test_same_values_in_both_ways(bias: bool, shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)

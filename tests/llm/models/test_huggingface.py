@@ -8,15 +8,23 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from unittest.mock import patch
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AddedToken, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    AddedToken,
+    FalconConfig,
+    FalconForCausalLM,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.utils import logging
 
@@ -27,7 +35,6 @@ from tradeoff.llm.models.huggingface import (
     CacheLayer,
     LayeredCache,
     attention_mask,
-    attention_name,
     control_tokens,
     end_token_ids,
     final_states,
@@ -179,46 +186,83 @@ def test_a_mask_hides_what_a_row_must_not_read(make_llama: MakeLlama) -> None:
                 torch.testing.assert_close(seen[row], alone[0], rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("tokens", [1, 3])
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
-def test_shared_heads_are_read_without_copies(make_llama: MakeLlama, tokens: int, dtype: torch.dtype) -> None:
-    """Rows that read different pasts: the same logits, and keys and values are not repeated."""
-    model = make_llama().to(dtype)
-    ids = torch.randint(3, 100, (2, tokens), generator=torch.Generator().manual_seed(1))
-    reads = torch.tril(torch.ones(tokens, tokens, dtype=torch.bool)).repeat(2, 1, 1)
-    reads[1, -1, 0] = tokens == 1
+def attended_heads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Heads of the keys of every call of PyTorch's attention from now on."""
     attend, seen = torch.nn.functional.scaled_dot_product_attention, []
 
     def watched(query: torch.Tensor, key: torch.Tensor, *args: object, **kwargs: object) -> torch.Tensor:
         seen.append(key.shape[1])
         return attend(query, key, *args, **kwargs)
 
-    with torch.no_grad(), patch.object(torch.nn.functional, "scaled_dot_product_attention", watched):
-        mask = attention_mask(model, reads)
-        plain = next_logits(model, ids, tokens, mask=mask)
-        del seen[:]
-        with grouped_attention(model):
-            grouped = next_logits(model, ids, tokens, mask=mask)
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", watched)
+    return seen
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_shared_heads_are_read_without_copies(
+    make_llama: MakeLlama, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows that read different pasts, behind a cache: the same logits, keys and values are not repeated."""
+    model = make_llama().to(dtype)
+    ids = torch.randint(3, 100, (2, 7), generator=torch.Generator().manual_seed(1))
+    reads = torch.tril(torch.ones(7, 7, dtype=torch.bool)).repeat(2, 1, 1)
+    reads[1, -1, 1:3] = False
+    seen = attended_heads(monkeypatch)
+
+    def logits(grouped: bool) -> torch.Tensor:
+        cache = LayeredCache([Concatenated() for _ in range(text_config(model).num_hidden_layers)])
+        found = []
+        with torch.no_grad(), grouped_attention(model) if grouped else nullcontext():
+            for start, end in ((0, 4), (4, 7)):
+                mask = attention_mask(model, reads[:, start:end, :end])
+                where = torch.arange(start, end).expand(2, -1)
+                part = ids[:, start:end]
+                found.append(next_logits(model, part, end - start, cache=cache, positions=where, mask=mask))
+        return torch.cat(found, dim=1)
+
+    plain = logits(False)
+    assert set(seen) == {4}
+    del seen[:]
+    grouped = logits(True)
     assert set(seen) == {2}
-    assert attention_name(model) == "sdpa"
     tolerance = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 0.05}[dtype]
     torch.testing.assert_close(grouped, plain, rtol=0, atol=tolerance)
+    assert ALL_ATTENTION_FUNCTIONS["sdpa"] is sdpa_attention_forward
+
+
+def test_the_engine_attends_without_copies(make_llama: MakeLlama, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for long prompts, whose mask would take more memory than is saved."""
+    seen = attended_heads(monkeypatch)
+    feeder = Feeder(make_llama(), 1, 8)
+    feeder.logits(0, np.arange(40)[None], np.arange(40)[None], 1)
+    assert set(seen) == {4}
+    del seen[:]
+    feeder.logits(0, np.arange(3)[None], 40 + np.arange(3)[None], 1)
+    assert set(seen) == {2}
+
+
+def test_a_family_that_asks_for_the_name_of_its_attention(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Falcon calls PyTorch's attention itself, where the name is "sdpa", and computes otherwise where not."""
+    config = FalconConfig(
+        vocab_size=20, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, attn_implementation="sdpa"
+    )
+    model = FalconForCausalLM(config).eval()
+    seen = attended_heads(monkeypatch)
+    Feeder(model, 1, 8).logits(0, np.arange(3)[None], np.arange(3)[None], 1)
+    assert len(seen) == 1
 
 
 def test_attention_of_other_kinds_is_left_to_transformers(make_llama: MakeLlama) -> None:
-    """Eager attention is not touched; a cap of scores or another setting goes where it always went."""
+    """A cap of scores, or a setting that nobody has looked at, goes where it always went; attention that
+    somebody else has put behind the name stays there."""
     model = make_llama()
-    text_config(model)._attn_implementation = "eager"
     with grouped_attention(model):
-        assert attention_name(model) == "eager"
-    text_config(model)._attn_implementation = "sdpa"
+        attend = ALL_ATTENTION_FUNCTIONS["sdpa"]
     with pytest.raises(KeyError), grouped_attention(model):
         raise KeyError
-    assert attention_name(model) == "sdpa"
+    assert ALL_ATTENTION_FUNCTIONS["sdpa"] is sdpa_attention_forward
     module = next(part for part in model.modules() if hasattr(part, "num_key_value_groups"))
     query, key = torch.zeros(1, 4, 1, 8), torch.zeros(1, 2, 3, 8)
-    with grouped_attention(model):
-        attend = ALL_ATTENTION_FUNCTIONS[attention_name(model)]
     mask = torch.zeros(1, 1, 1, 3)
     with pytest.raises(ValueError, match="softcap"):
         attend(module, query, key, key, mask, softcap=30.0)
@@ -226,6 +270,16 @@ def test_attention_of_other_kinds_is_left_to_transformers(make_llama: MakeLlama)
     values = torch.arange(3.0)[None, None, :, None].expand(1, 2, 3, 8)
     found, _ = attend(module, query, key, values, mask, position_bias=bias.expand(1, 4, 1, 3))
     assert not found.any()
+
+    def another(*_: object, **__: object) -> None:
+        """Somebody else's."""
+
+    ALL_ATTENTION_FUNCTIONS.register("sdpa", another)
+    try:
+        with grouped_attention(model):
+            assert ALL_ATTENTION_FUNCTIONS["sdpa"] is another
+    finally:
+        ALL_ATTENTION_FUNCTIONS.register("sdpa", sdpa_attention_forward)
 
 
 def test_attention_without_masks_is_refused(make_llama: MakeLlama) -> None:

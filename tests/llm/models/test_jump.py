@@ -94,8 +94,10 @@ def test_decoding_with_a_cache_equals_the_full_forward_pass(dtype: torch.dtype) 
     full = full_logits(draft, ids)
     assert len(cache.layers) == 4
     assert full.dtype == dtype
-    torch.testing.assert_close(torch.cat(pieces, dim=1), full)
-    torch.testing.assert_close(kept, full[:, -2:])
+    # Processors add up in different orders.
+    tolerance = {torch.float32: 1e-4, torch.float64: 1e-12}[dtype]
+    torch.testing.assert_close(torch.cat(pieces, dim=1), full, rtol=tolerance, atol=tolerance)
+    torch.testing.assert_close(kept, full[:, -2:], rtol=tolerance, atol=tolerance)
 
 
 def test_copied_draft_uses_its_own_map() -> None:

@@ -29,7 +29,7 @@ from tradeoff.llm.sampling import Sampling
 __all__ = ["Level", "Speculator"]
 
 #: Matrix products of 2 or 3 rows are slower than of 4 on CPUs (in bfloat16 by a factor of 2), so where one
-#: token is not enough, this many are fed.
+#: token is not enough, at least this many in all rows are fed.
 _FEWEST_FED = 4
 
 

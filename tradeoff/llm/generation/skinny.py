@@ -8,6 +8,7 @@ Results differ by rounding only, and the model is left as it was.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -49,14 +50,15 @@ def skinny_products(replaced: Sequence[SkinnyMap]) -> Iterator[None]:
 
 def _product(module: nn.Linear, x: torch.Tensor) -> torch.Tensor:
     """x W^T + b: [..., in] -> [..., out]."""
-    tokens = x.numel() // x.shape[-1]
+    shape = (*x.shape[:-1], module.out_features)
+    tokens = math.prod(x.shape[:-1])
     # One matrix: of some shapes `linear` makes a batch of products, each of which reads the weights.
     flat = x.reshape(tokens, x.shape[-1])
     if tokens not in _FEW and tokens not in _FILLED and tokens not in _MANY:
-        return functional.linear(flat, module.weight, module.bias).reshape(*x.shape[:-1], -1)
+        return functional.linear(flat, module.weight, module.bias).reshape(shape)
     if tokens == 1:
         flat = torch.cat([flat, flat])
     elif tokens in _FILLED:
         flat = functional.pad(flat, (0, 0, 0, _MANY.start - tokens))
-    product = torch.mm(module.weight, flat.t()).t()[:tokens].reshape(*x.shape[:-1], -1).contiguous()
+    product = torch.mm(module.weight, flat.t()).t()[:tokens].reshape(shape).contiguous()
     return product if module.bias is None else product + module.bias

@@ -68,15 +68,24 @@ _CACHE_ARGUMENTS = ("cache", "past_key_values")
 _GGUF = ".gguf"
 #: Not the default, which asks on a terminal whether to run the Python files that come with a model.
 _NO_CODE = {"trust_remote_code": False}
-#: Our name for attention without copies of shared keys and values.
-_GROUPED = "tradeoff_grouped"
-#: Settings of attention that are passed on, and those with which it is left to Transformers.
-_PASSED, _LEFT = ("dropout", "scaling", "is_causal"), ("position_bias", "softcap", "output_attentions")
-_KNOWS_SDPA = set(inspect.signature(sdpa_attention_forward).parameters) <= {
-    *("module", "query", "key", "value", "attention_mask", "kwargs"),
-    *_PASSED,
-    *_LEFT,
-}
+#: What Transformers calls attention by PyTorch's own function.
+_SDPA = "sdpa"
+#: Settings that attention with a mask does not read, or that are seen to here; with another it is left to
+#: Transformers.
+_HARMLESS = frozenset(
+    [
+        "scaling",
+        "is_causal",
+        "sliding_window",
+        "position_ids",
+        "use_cache",
+        "cache",
+        "past_key_values",
+        "cache_position",
+    ]
+)
+#: Tokens of a row.
+_MOST_GROUPED = 32
 #: Weights that are not in the files as they should be, in what Transformers tells about loading.
 _LACKING = ("missing_keys", "mismatched_keys")
 
@@ -310,7 +319,7 @@ def unrollable_layers(model: PreTrainedModel) -> list[str]:
 
 def masks_rows(model: PreTrainedModel) -> bool:
     """Whether the model's attention takes a mask of its own for every row: see `attention_mask`."""
-    return attention_name(model) in ("sdpa", "eager")
+    return attention_name(model) in (_SDPA, "eager")
 
 
 def attention_name(model: PreTrainedModel) -> str:
@@ -329,7 +338,7 @@ def attention_mask(model: PreTrainedModel, reads: torch.Tensor) -> torch.Tensor:
         [rows, 1, m, length].
     """
     reads = reads[:, None]
-    by_kernel = attention_name(model) == "sdpa"
+    by_kernel = attention_name(model) == _SDPA
     if by_kernel and reads.device.type != "cpu":
         return reads
     # Eager attention adds its mask to the scores: added booleans would mask nothing. Kernels on CPUs make the
@@ -342,19 +351,18 @@ def attention_mask(model: PreTrainedModel, reads: torch.Tensor) -> torch.Tensor:
 def grouped_attention(model: PreTrainedModel) -> Iterator[None]:
     """Within the block, heads that share keys and values read them without copies of them, on CPUs.
 
-    Results differ by rounding only. What has not been looked at is computed as it always is: other attention
-    than "sdpa", settings of a release that this module does not know.
+    Results differ by rounding only. The function behind the name "sdpa" is another one within the block; the
+    name stays, since families ask for it. What has not been looked at is passed on.
     """
-    config = text_config(model)
-    if model.device.type != "cpu" or attention_name(model) != "sdpa" or not _KNOWS_SDPA:
+    plain = ALL_ATTENTION_FUNCTIONS[_SDPA]
+    if model.device.type != "cpu" or plain not in (sdpa_attention_forward, _grouped_attention):
         yield
         return
-    ALL_ATTENTION_FUNCTIONS.register(_GROUPED, _grouped_attention)
-    config._attn_implementation = _GROUPED
+    ALL_ATTENTION_FUNCTIONS.register(_SDPA, _grouped_attention)
     try:
         yield
     finally:
-        config._attn_implementation = "sdpa"
+        ALL_ATTENTION_FUNCTIONS.register(_SDPA, sdpa_attention_forward)
 
 
 def _grouped_attention(
@@ -368,8 +376,11 @@ def _grouped_attention(
     """Heads that share keys and values are further tokens of one head; arguments as Transformers has them."""
     rows, heads, tokens, size = query.shape
     groups = heads // key.shape[1]
-    left = settings.get("dropout") or any(settings.get(name) is not None for name in _LEFT)
-    if groups == 1 or attention_mask is None or attention_mask.shape[1] != 1 or left:
+    others = [settings[name] for name in settings.keys() - _HARMLESS]
+    left = any(isinstance(value, torch.Tensor) or value for value in others)
+    # Of many tokens the repeated mask would be larger than the copies that it saves.
+    left = left or groups == 1 or tokens > _MOST_GROUPED
+    if attention_mask is None or attention_mask.shape[1] != 1 or left:
         plain: Any = sdpa_attention_forward
         return plain(module, query, key, value, attention_mask, **settings)
     found = torch.nn.functional.scaled_dot_product_attention(

@@ -44,8 +44,8 @@ __all__ = ["Findings", "findings", "probe"]
 TOLERANCE = 1e-3
 #: Log-probabilities below this are not compared: no token of such a probability is ever drawn.
 _LEAST = -16.0
-#: Changed whenever more is asked, so that what was remembered is asked again.
-_QUESTIONS = 1
+#: Changed whenever more is asked, or the engine computes in another way: what was remembered is asked again.
+_QUESTIONS = 2
 #: Tokens of the longest text that is probed.
 _LONGEST = 512
 #: The smallest named length becomes this long in the small model.
