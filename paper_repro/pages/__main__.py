@@ -22,7 +22,16 @@ from tradeoff.files import replacing
 __all__ = ["PAGES", "rendered"]
 
 #: Names of modules, templates and pages.
-PAGES: tuple[str, ...] = ("detection", "stopping", "statements", "trade_off", "joint", "transport", "speed")
+PAGES: tuple[str, ...] = (
+    "detection",
+    "stopping",
+    "statements",
+    "trade_off",
+    "joint",
+    "transport",
+    "faster",
+    "speed",
+)
 _ROOT = Path(__file__).parents[2]
 _TEMPLATES = _ROOT / "paper_repro" / "templates" / "pages"
 _OUT = _ROOT / "docs" / "results"

@@ -85,6 +85,7 @@ def values() -> dict[str, object]:
     return {
         **_acceptance(),
         **_engine(),
+        **_round(benchmark_table("round")),
         **_drafts(),
         **_exact_curves(),
         **_detection(),
@@ -181,6 +182,28 @@ def _engine() -> dict[str, object]:
         "engine_peak": number(settings["peak"], 0),
         "engine_over": number(settings["peak"] - settings["weights"], 0),
         "engine_measured": measured_at(pd.concat([table, memory])),
+    }
+
+
+def _round(table: pd.DataFrame) -> dict[str, object]:
+    """Parts of a round, at both batch sizes."""
+    batches = sorted(table["batch"].unique())
+    parts = table[table["batch"] == batches[0]]["part"]
+    rows = []
+    for part in parts:
+        found = [one_row(table, batch=batch, part=part) for batch in batches]
+        cells = [cell for row in found for cell in (number(row["ms"], 1), percent(row["share"]))]
+        rows.append([part, *cells])
+    head = ["part", *(cell for batch in batches for cell in (f"ms, batch {batch}", "share"))]
+    passes = table["part"].str.startswith("passes")
+    shares = table[passes].groupby("batch")["share"].sum()
+    require((shares > 0.7).all(), "most of a round are passes of the models")
+    return {
+        "round": markdown_table(head, rows),
+        "round_method": one_row(table[["method"]].drop_duplicates())["method"],
+        "round_rounds": " and ".join(str(one_row(table, batch=b, part="a round")["rounds"]) for b in batches),
+        "round_passes": " and ".join(percent(share) for share in shares),
+        "round_measured": measured_at(table),
     }
 
 

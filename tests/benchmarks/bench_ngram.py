@@ -131,7 +131,7 @@ def measure(
         "equal",
         title=f"K = {lookahead}, T = {temperature}, {dtype}, {torch.get_num_threads()} threads",
     )
-    common = {"lookahead": lookahead, "temperature": temperature, "dtype": dtype}
+    common = {"lookahead": lookahead, "temperature": temperature, "tokens": tokens, "dtype": dtype}
     rows: list[dict[str, object]] = []
     for kind, named in prompts_of().items():
         prompts = encode_prompts(pair.tokenizer, named, chat=True)

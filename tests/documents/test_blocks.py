@@ -26,7 +26,7 @@ TABLE = {
             f"python -c 'from paper_repro.presets import load_preset; load_preset(\"{preset}\")'",
             "hours; tests/paper_repro runs a small preset",
         )
-        for preset in ("small", "sequential", "transport")
+        for preset in ("small", "sequential", "transport", "joint")
     },
     "python -m sims": Instead("python -m sims --quick --only lemma_3_1", "8 minutes"),
     **{
@@ -61,9 +61,27 @@ TABLE = {
     "python -m figures transport_tilt": Instead(
         "python -m figures transport_tilt --texts 4 --seeds 16", "the positions there are; fewer seeds"
     ),
+    "python -m figures remaining_trade_off": Instead(
+        "python -m figures remaining_trade_off --paper-only --races 50",
+        "at real positions it takes minutes",
+    ),
+    "python -m figures remaining_trade_off --check": Instead(
+        "python -m figures remaining_trade_off --check --paper-only",
+        "the values at positions are of 200, and 8 were saved",
+    ),
+    f"OMP_NUM_THREADS=1 python -m tests.benchmarks.bench_joint --out {RESULTS}": Instead(
+        "python -m tests.benchmarks.bench_joint --help",
+        "twenty minutes; test_measured_pages.py runs it small",
+    ),
+    f"OMP_NUM_THREADS=1 python -m tests.benchmarks.bench_race_limit --out {RESULTS}": Instead(
+        "python -m tests.benchmarks.bench_race_limit --help", "minutes; test_measured_pages.py runs it small"
+    ),
     f"python -m tests.benchmarks.bench_engine --tokens 32 --out {RESULTS}": Instead(
         f"python -m tests.benchmarks.bench_engine --tokens 2 --runs 1 --out {RESULTS}",
         "fewer tokens and runs",
+    ),
+    f"python -m tests.benchmarks.bench_round --out {RESULTS}": Instead(
+        f"python -m tests.benchmarks.bench_round --tokens 4 --out {RESULTS}", "fewer tokens"
     ),
     f"python -m tests.benchmarks.bench_drafts --texts 36 --out {RESULTS}": Instead(
         f"python -m tests.benchmarks.bench_drafts --texts 6 --length 80 --runs 2 --out {RESULTS}",
@@ -84,6 +102,15 @@ TABLE = {
             "--method basic --watermark heavywater -o heavy.jsonl",
         )
     },
+    "python -m paper_repro.generate --preset blocks": Instead(
+        "python -c 'from paper_repro.presets import load_preset; load_preset(\"blocks\")'", "half an hour"
+    ),
+    "python -m tests.llm.generation.chains": Instead(
+        "python -m tests.llm.generation.chains --texts 2000 --only joint-race --out checked", "fewer texts"
+    ),
+    f"python -m tests.benchmarks.bench_ngram --tokens 80 --out {RESULTS}": Instead(
+        "python -m tests.benchmarks.bench_ngram --help", "minutes; test_measured_pages.py runs it small"
+    ),
     "uv pip compile pyproject.toml --extra test --extra docs --python-platform windows --python-version 3.11 "
     "--no-annotate --upgrade -o constraints.txt": Instead("", "it would change the lock"),
     **{
@@ -108,7 +135,16 @@ SLOW = {
     "docs/generating.md",
     *(
         f"docs/results/{page}.md"
-        for page in ("detection", "speed", "statements", "stopping", "trade-off", "transport")
+        for page in (
+            "detection",
+            "faster",
+            "joint",
+            "speed",
+            "statements",
+            "stopping",
+            "trade-off",
+            "transport",
+        )
     ),
 }
 #: The text of every page by its name.

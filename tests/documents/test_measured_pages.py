@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from scipy import optimize, sparse
+from scipy import optimize, sparse, stats
 
-from paper_repro.pages import measured, tables, transport
+from paper_repro.pages import faster, measured, tables, transport
 from paper_repro.pages.__main__ import rendered
 from tests.benchmarks import (
     bench_detect,
@@ -27,15 +27,19 @@ from tests.benchmarks import (
     bench_figure_1,
     bench_invariance,
     bench_joint,
+    bench_ngram,
     bench_prf,
     bench_race_limit,
+    bench_round,
     bench_transport,
 )
 from tests.benchmarks.measured import Tables, seconds_of, spread_of
+from tests.helpers.texts import MakePair, some_prompts
 from tradeoff.curves import PAPER_P, PAPER_Q, Setting, curve
 from tradeoff.decoders import SynthID, heavy_water
 from tradeoff.errors import FileError
 from tradeoff.laws import entropy, overlap
+from tradeoff.llm.generation.engine import EngineSettings
 from tradeoff.optimal_transport import seeded_table
 
 ROOT = Path(__file__).parents[2]
@@ -274,6 +278,81 @@ def test_a_sentence_that_became_false_stops_the_page() -> None:
         transport._verdict(bets, looks)
 
 
+# Faster steps
+
+
+def test_blocks_beside_tokens() -> None:
+    """By hand: means over the two sets of prompts; the gain over both runs of each as well."""
+    table = records(EXPERIMENTS / "blocks" / "table.csv")
+    shown = rows("faster", "T | method | K")
+    assert len(shown) * 4 == len(table)
+    found = re.search(
+        r"Of (\d+) runs, .* at most ([\d.]+) standard .*; accepted .* at most ([\d.]+) from", words("faster")
+    )
+    assert found is not None
+    assert int(found[1]) == len(table)
+    for name, cell in (("aatps_z", found[2]), ("acceptance_z", found[3])):
+        assert is_printed([max(abs(float(row[name])) for row in table if row[name])], cell)
+    for heat, method, lookahead, texts, alone, together, gain in shown:
+        name, watermark = method.replace("`", "").split(", ")
+        here = [
+            row
+            for row in table
+            if (float(row["temperature"]), row["watermark"], row["lookahead"])
+            == (float(heat), watermark, lookahead)
+            and row["method"].removesuffix(", blocks") == name
+        ]
+        assert sum(int(row["texts"]) for row in here) == 2 * int(texts)
+        for cell, of_blocks in ((alone, False), (together, True)):
+            mine = [row for row in here if row["method"].endswith(", blocks") == of_blocks]
+            assert {row["prompts"] for row in mine} == {"question", "continuation"}
+            error = math.hypot(*(float(row["aatps_error"]) for row in mine)) / 2
+            assert is_printed([sum(float(row["aatps"]) for row in mine) / 2, error], cell)
+        value = sum(float(row["block_gain"]) for row in here) / 4
+        errors = {
+            name: sum(float(row["block_gain_error"]) for row in here if row["prompts"] == name) / 2
+            for name in ("question", "continuation")
+        }
+        # Student's t: two means are taken.
+        half = stats.t.isf(0.025, int(texts) - 2) * math.hypot(*errors.values()) / 2
+        assert is_printed([value, value - half, value + half], gain)
+
+
+def test_a_million_rounds_of_everything() -> None:
+    """Counts and extremes of the table, and that the page is not written of half of it."""
+    there = records(ROOT / "docs" / "results" / "tables" / "engine_chains.csv")
+    pattern = (
+        r"at least ([\d,]+) rounds for each of the (\d+) pairs .* p-values is ([\d.]+)\. Of (\d+) mean "
+        r"numbers of drafts that first steps accept none is more than ([\d.]+)"
+    )
+    found = re.search(pattern, words("faster"))
+    assert found is not None
+    z = [abs(float(row["z"])) for row in there if row["z"]]
+    assert int(found[1].replace(",", "")) == min(int(row["rounds"]) for row in there) >= 1_000_000
+    assert (int(found[2]), int(found[4])) == (len(there), len(z))
+    assert is_printed([min(float(row["p"]) for row in there)], found[3])
+    assert is_printed([max(z)], found[5])
+    table = measured.figure_table("engine_chains")
+    with pytest.raises(ValueError, match="every method has run"):
+        faster._rounds(table[~table["method"].str.startswith("joint-race,")])
+    with pytest.raises(ValueError, match="as blocks too"):
+        faster._rounds(table[(table["verify"] == "token") | ~table["method"].str.startswith("joint-race,")])
+    with pytest.raises(ValueError, match="whole texts have the law of the target"):
+        faster._rounds(table.assign(p=1e-3))
+
+
+def test_what_is_looked_up() -> None:
+    there = {(row["prompts"], row["n"]): row for row in records(BENCHMARKS / "ngram.csv")}
+    shown = rows("faster", "prompts | n | texts")
+    assert len(shown) == len(there)
+    for prompts, n, texts, steps, ours, other, ratio in shown:
+        row = there[prompts, n]
+        assert (row["texts"], row["equal"]) == (texts, texts)
+        for name, cell in (("tokens_a_step", steps), ("ours_ms", ours), ("other_ms", other)):
+            assert is_printed([float(row[name])], cell)
+        assert is_printed([float(row[name]) for name in ("ratio", "ratio_low", "ratio_high")], ratio)
+
+
 # Speed
 
 
@@ -427,6 +506,30 @@ def _joint(patch: pytest.MonkeyPatch, out: Path) -> None:
     bench_joint.measure(3, 3, 3, Tables(out))
 
 
+def _ngram(patch: pytest.MonkeyPatch, out: Path) -> None:
+    class Engine:
+        def __init__(self, pair: SimpleNamespace, settings: EngineSettings) -> None:
+            self.n = pair.draft.n if settings.method.drafts else 0
+
+        def warm_up(self, prompt: object) -> None:
+            pass
+
+    def seconds(engine: Engine, prompt: int) -> tuple[float, SimpleNamespace]:
+        # Ratios are 1/n and 1/2n; of the second prompt texts differ, of three tokens those of both.
+        if not engine.n:
+            return 0.01, SimpleNamespace(token_ids=[1, 2, 3, 4], accepted=[0] * 4)
+        tokens = [1, 2, 3, 5 if prompt or engine.n == 3 else 4]
+        accepted = [3 - engine.n, *[0] * engine.n]
+        return 0.01 / engine.n / (prompt + 1), SimpleNamespace(token_ids=tokens, accepted=accepted)
+
+    patch.setattr(bench_ngram, "load_pair", lambda **_: SimpleNamespace(tokenizer=None))
+    patch.setattr(bench_ngram, "replace", lambda of, **kwargs: SimpleNamespace(**vars(of) | kwargs))
+    patch.setattr(bench_ngram, "encode_prompts", lambda *_, **__: [0, 1])
+    patch.setattr(bench_ngram, "Engine", Engine)
+    patch.setattr(bench_ngram, "seconds", seconds)
+    bench_ngram.measure([2, 3, 4], 6, 0.5, 100, "float32", Tables(out))
+
+
 def _race_limit(patch: pytest.MonkeyPatch, out: Path) -> None:
     found = SimpleNamespace(joint_race=0.99, limit=1.0)
     patch.setattr(bench_race_limit, "TOKENS", (5,))
@@ -434,6 +537,11 @@ def _race_limit(patch: pytest.MonkeyPatch, out: Path) -> None:
     patch.setattr(bench_race_limit, "race_limit", lambda *_, **__: found)
     patch.setattr(bench_race_limit, "race_limit_curve", lambda *_, **__: found)
     bench_race_limit.measure(Tables(out))
+
+
+def _round(patch: pytest.MonkeyPatch, out: Path) -> None:
+    patch.setattr(bench_round, "encode_prompts", lambda *_: some_prompts(bench_round.WIDE))
+    bench_round.measure("joint-race", "gumbel", 6, "float32", Tables(out))
 
 
 RUNS: dict[str, Run] = {
@@ -445,17 +553,20 @@ RUNS: dict[str, Run] = {
     "engine": _engine,
     "invariance": _invariance,
     "joint": _joint,
+    "ngram": _ngram,
     "race_limit": _race_limit,
+    "round": _round,
 }
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What all benchmarks write: small ones, and such whose models are stand-ins."""
+def written(tmp_path_factory: pytest.TempPathFactory, make_pair: MakePair) -> Path:
+    """What all benchmarks write: small ones, and such whose models are tiny or stand-ins."""
     out = tmp_path_factory.mktemp("benchmarks")
     threads = torch.get_num_threads()
     for run in RUNS.values():
         with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(bench_round, "load_pair", lambda **_: make_pair(8))
             run(patch, out)
     torch.set_num_threads(threads)
     return out
@@ -498,6 +609,27 @@ def test_what_benchmarks_write(written: Path) -> None:
     assert (overhead[["ratio_lower", "ratio", "ratio_upper"]] == [1.25, 1.5, 1.75]).all(axis=None)
     # Extra seconds of the methods, .1, .2 and .3, over rounds of 2.
     np.testing.assert_allclose(overhead[["extra_lower", "extra", "extra_upper"]], [[0.075, 0.1, 0.125]] * 8)
+    looked_up = pd.read_csv(written / "ngram.csv")
+    assert len(looked_up) == 9
+    sizes = looked_up["n"]
+    assert looked_up["equal"].tolist() == [1, 0, 1] * 3
+    np.testing.assert_allclose(looked_up["tokens_a_step"], 4 / (sizes + 1))
+    np.testing.assert_allclose(looked_up["ratio"], 0.75 / sizes)
+    assert (looked_up["other_ms"] == 2.5).all()
+    # Student's t with one degree of freedom, of two ratios that lie 1/2n apart.
+    np.testing.assert_allclose(looked_up["ratio_high"] - looked_up["ratio"], 12.7062 / 4 / sizes, rtol=1e-4)
+    parts = pd.read_csv(written / "round.csv")
+    for _, of_batch in parts.groupby("batch"):
+        seconds = of_batch.set_index("part")["ms"]
+        whole = seconds.pop(bench_round.ROUND)
+        assert seconds.pop(bench_round.READ) > 0
+        assert seconds.pop("the rest") > 0
+        assert (seconds > 0).all()
+        assert seconds.sum() < whole
+        assert len(seconds) == 6
+    calls = parts.set_index(["batch", "part"])["calls"]
+    assert (calls.xs("passes of the target", level="part") == 1).all()
+    assert (calls.xs("passes of the draft", level="part") <= bench_round.LOOKAHEAD).all()
     assert len(pd.read_csv(written / "joint_kernels.csv")) == 2 * len(bench_joint.KERNELS)
     for path in written.glob("*.csv"):
         table = pd.read_csv(path, dtype=str)
