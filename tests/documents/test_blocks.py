@@ -71,10 +71,10 @@ TABLE = {
     ),
     f"OMP_NUM_THREADS=1 python -m tests.benchmarks.bench_joint --out {RESULTS}": Instead(
         "python -m tests.benchmarks.bench_joint --help",
-        "twenty minutes; test_measured_pages.py runs it small",
+        "twenty minutes; test_benchmarks.py runs it small",
     ),
     f"OMP_NUM_THREADS=1 python -m tests.benchmarks.bench_race_limit --out {RESULTS}": Instead(
-        "python -m tests.benchmarks.bench_race_limit --help", "minutes; test_measured_pages.py runs it small"
+        "python -m tests.benchmarks.bench_race_limit --help", "minutes; test_benchmarks.py runs it small"
     ),
     f"python -m tests.benchmarks.bench_engine --tokens 32 --out {RESULTS}": Instead(
         f"python -m tests.benchmarks.bench_engine --tokens 2 --runs 1 --out {RESULTS}",
@@ -109,7 +109,7 @@ TABLE = {
         "python -m tests.llm.generation.chains --texts 2000 --only joint-race --out checked", "fewer texts"
     ),
     f"python -m tests.benchmarks.bench_ngram --tokens 80 --out {RESULTS}": Instead(
-        "python -m tests.benchmarks.bench_ngram --help", "minutes; test_measured_pages.py runs it small"
+        "python -m tests.benchmarks.bench_ngram --help", "minutes; test_benchmarks.py runs it small"
     ),
     "uv pip compile pyproject.toml --extra test --extra docs --python-platform windows --python-version 3.11 "
     "--no-annotate --upgrade -o constraints.txt": Instead("", "it would change the lock"),

@@ -1,0 +1,281 @@
+"""Benchmarks, small or with stand-ins for models: what they write is what the committed tables are."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from paper_repro.pages import measured
+from paper_repro.pages.__main__ import rendered
+from tests.benchmarks import (
+    bench_detect,
+    bench_drafts,
+    bench_engine,
+    bench_figure_1,
+    bench_invariance,
+    bench_joint,
+    bench_ngram,
+    bench_prf,
+    bench_race_limit,
+    bench_round,
+    bench_transport,
+)
+from tests.benchmarks.measured import Tables, seconds_of, spread_of
+from tests.helpers.texts import MakePair, some_prompts
+from tradeoff.errors import FileError
+from tradeoff.llm.generation.engine import EngineSettings
+
+ROOT = Path(__file__).parents[2]
+BENCHMARKS = ROOT / "tests" / "benchmarks" / "results"
+Run = Callable[[pytest.MonkeyPatch, Path], None]
+
+
+def _figure_1(patch: pytest.MonkeyPatch, out: Path) -> None:
+    points = np.zeros(len(bench_figure_1.GAMMA))
+    patch.setattr(bench_figure_1, "seconds_of", lambda function, runs: [3.0, 1.0, 2.0])
+    patch.setattr(
+        bench_figure_1,
+        "plain_monte_carlo",
+        lambda seeds: dict.fromkeys(bench_figure_1.FAMILIES[:3], (points, points + 1e-3)),
+    )
+    bench_figure_1.measure(Tables(out))
+
+
+def _detect(patch: pytest.MonkeyPatch, out: Path) -> None:
+    for name, size in (("TEXTS", 3), ("LENGTH", 20), ("LONG", 50), ("RUNS", 2)):
+        patch.setattr(bench_detect, name, size)
+    bench_detect.measure(Tables(out))
+
+
+def _prf(patch: pytest.MonkeyPatch, out: Path) -> None:
+    for name, size in (("N", 64), ("LARGE_N", 128), ("PAIRS", 100), ("RUNS", 2)):
+        patch.setattr(bench_prf, name, size)
+    bench_prf.measure(Tables(out))
+
+
+def _transport(patch: pytest.MonkeyPatch, out: Path) -> None:
+    patch.setattr(bench_transport, "POSITIONS", 1)
+    patch.setattr(bench_transport, "LAWS", {"Zipf 1.5": bench_transport.LAWS["Zipf 1.5"]})
+    name = "SimplexWater 8, exact"
+    patch.setattr(bench_transport, "_WHAT", {name: bench_transport._WHAT[name]})
+    bench_transport.measure_all(Tables(out))
+
+
+def _drafts(patch: pytest.MonkeyPatch, out: Path) -> None:
+    pair = SimpleNamespace(target=None, draft=None, vocabulary_size=9)
+    patch.setattr(bench_drafts, "pairs", lambda dtype: dict.fromkeys(("layer-skip (default)", "jump"), pair))
+    patch.setattr(bench_drafts, "held_out_texts", lambda *_, **__: [])
+    patch.setattr(bench_drafts, "mean_overlap", lambda *_: (0.5, 0.01))
+    patch.setattr(bench_drafts, "step_times", lambda models, runs: {name: [3.0, 1.0, 2.0] for name in models})
+    bench_drafts.main(texts=6, length=80, every=1, runs=3, seed=0, out=out)
+
+
+def _engine(patch: pytest.MonkeyPatch, out: Path) -> None:
+    run = {"ms per token": 2.0, "tokens per second": 3.0, "ms per round": 4.0}
+    patch.setattr(bench_engine, "load_pair", lambda **_: None)
+    patch.setattr(bench_engine, "_prompts", lambda *_: [])
+    patch.setattr(bench_engine, "timed", lambda *_: run)
+    patch.setattr(bench_engine, "transformers_run", lambda *_: run)
+    answer = SimpleNamespace(stdout="538.1 900 1420\n")
+    patch.setattr(bench_engine.subprocess, "run", lambda *_, **__: answer)
+    bench_engine.measure("float32", 3, 32, "one-race", "gumbel", Tables(out))
+
+
+def _invariance(patch: pytest.MonkeyPatch, out: Path) -> None:
+    prompts = [SimpleNamespace(id="a"), SimpleNamespace(id="b")]
+
+    class Engine:
+        def __init__(self, pair: object, settings: object, batch: int) -> None:
+            self.batch = batch
+
+        def generate(self, prompts: list[SimpleNamespace]) -> Iterator[SimpleNamespace]:
+            # The second text differs.
+            yield SimpleNamespace(prompt=prompts[0], token_ids=[1, 2])
+            yield SimpleNamespace(prompt=prompts[1], token_ids=[1, self.batch])
+
+    patch.setattr(bench_invariance, "load_pair", lambda **_: SimpleNamespace(tokenizer=None))
+    patch.setattr(bench_invariance, "encode_prompts", lambda *_: prompts)
+    patch.setattr(bench_invariance, "Engine", Engine)
+    bench_invariance.measure(2, 2, "one-race", "float32", Tables(out))
+
+
+def _joint(patch: pytest.MonkeyPatch, out: Path) -> None:
+    laws = torch.from_numpy(np.random.default_rng(0).dirichlet(np.ones(50), (2, 3, 1)))
+    times = bench_joint.Times([9.0, 9.0, 2.0, 3.0, 4.0], [9.0, 9.0, 0.2, 0.3, 0.4])
+    other = bench_joint.Times([9.0, 9.0, 2.0, 2.0, 2.0], [9.0, 9.0, 0.1, 0.1, 0.1])
+    patch.setattr(bench_joint, "load_pair", lambda **_: SimpleNamespace(tokenizer=None))
+    patch.setattr(bench_joint, "encode_prompts", lambda *_: [])
+    patch.setattr(bench_joint, "in_turns", lambda *_: (times, other))
+    patch.setattr(bench_joint, "laws_of", lambda *_: list(zip(*laws, strict=True)))
+    bench_joint.measure(3, 3, 3, Tables(out))
+
+
+def _ngram(patch: pytest.MonkeyPatch, out: Path) -> None:
+    class Engine:
+        def __init__(self, pair: SimpleNamespace, settings: EngineSettings) -> None:
+            self.n = pair.draft.n if settings.method.drafts else 0
+
+        def warm_up(self, prompt: object) -> None:
+            pass
+
+    def seconds(engine: Engine, prompt: int) -> tuple[float, SimpleNamespace]:
+        # Ratios are 1/n and 1/2n; of the second prompt texts differ, of three tokens those of both.
+        if not engine.n:
+            return 0.01, SimpleNamespace(token_ids=[1, 2, 3, 4], accepted=[0] * 4)
+        tokens = [1, 2, 3, 5 if prompt or engine.n == 3 else 4]
+        accepted = [3 - engine.n, *[0] * engine.n]
+        return 0.01 / engine.n / (prompt + 1), SimpleNamespace(token_ids=tokens, accepted=accepted)
+
+    patch.setattr(bench_ngram, "load_pair", lambda **_: SimpleNamespace(tokenizer=None))
+    patch.setattr(bench_ngram, "replace", lambda of, **kwargs: SimpleNamespace(**vars(of) | kwargs))
+    patch.setattr(bench_ngram, "encode_prompts", lambda *_, **__: [0, 1])
+    patch.setattr(bench_ngram, "Engine", Engine)
+    patch.setattr(bench_ngram, "seconds", seconds)
+    bench_ngram.measure([2, 3, 4], 6, 0.5, 100, "float32", Tables(out))
+
+
+def _race_limit(patch: pytest.MonkeyPatch, out: Path) -> None:
+    found = SimpleNamespace(joint_race=0.99, limit=1.0)
+    patch.setattr(bench_race_limit, "TOKENS", (5,))
+    patch.setattr(bench_race_limit, "known", lambda *_: None)
+    patch.setattr(bench_race_limit, "race_limit", lambda *_, **__: found)
+    patch.setattr(bench_race_limit, "race_limit_curve", lambda *_, **__: found)
+    bench_race_limit.measure(Tables(out))
+
+
+def _round(patch: pytest.MonkeyPatch, out: Path) -> None:
+    patch.setattr(bench_round, "encode_prompts", lambda *_: some_prompts(bench_round.WIDE))
+    bench_round.measure("joint-race", "gumbel", 6, "float32", Tables(out))
+
+
+RUNS: dict[str, Run] = {
+    "figure_1": _figure_1,
+    "detect": _detect,
+    "prf": _prf,
+    "transport": _transport,
+    "drafts": _drafts,
+    "engine": _engine,
+    "invariance": _invariance,
+    "joint": _joint,
+    "ngram": _ngram,
+    "race_limit": _race_limit,
+    "round": _round,
+}
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory, make_pair: MakePair) -> Path:
+    """What all benchmarks write: small ones, and such whose models are tiny or stand-ins."""
+    out = tmp_path_factory.mktemp("benchmarks")
+    threads = torch.get_num_threads()
+    for run in RUNS.values():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(bench_round, "load_pair", lambda **_: make_pair(8))
+            run(patch, out)
+    torch.set_num_threads(threads)
+    return out
+
+
+@pytest.mark.parametrize("path", sorted(BENCHMARKS.glob("*.csv")), ids=lambda path: path.stem)
+def test_a_run_replaces_the_committed_table(path: Path, written: Path) -> None:
+    """The same columns, and everything that is quoted is there under its name."""
+    new, old = (pd.read_csv(folder / path.name) for folder in (written, BENCHMARKS))
+    assert list(new.columns) == list(old.columns)
+    for column in {"what", "comparison", "draft", "model"} & set(old.columns):
+        names = set(bench_transport._WHAT) if path.stem == "transport" else set(new[column])
+        assert set(old[column]) <= names
+
+
+def test_what_benchmarks_write(written: Path) -> None:
+    """Medians with the extremes, ratios of pairs, quartiles, counts; each row with its date and versions."""
+    rate = pd.read_csv(written / "figure_1.csv").set_index("what")
+    assert rate.loc["full pi for n = 1,000", ["median", "lowest", "highest", "runs"]].tolist() == [2, 1, 3, 3]
+    spent = rate.loc["plain Monte Carlo of the Gumbel-max curves", "median"]
+    ratio = rate.loc["ratio of plain Monte Carlo to the exact curves", "median"]
+    assert ratio == pytest.approx(spent / 2)
+    engine = pd.read_csv(written / "engine.csv")
+    assert engine["ratio"].tolist() == [1.0] * 5
+    assert engine["ours"].tolist() == [2.0, 2.0, 3.0, 4.0, 4.0]
+    memory = pd.read_csv(written / "engine_memory.csv").iloc[0]
+    assert memory[["weights", "loaded", "peak"]].tolist() == [538.1, 900, 1420]
+    times = pd.read_csv(written / "transport.csv")
+    assert set(times["part"]) == {"solver alone", "decoder, warm", "decoder, cold"}
+    assert (times["lower_quartile"] <= times["median"]).all()
+    assert (times["median"] <= times["upper_quartile"]).all()
+    assert pd.read_csv(written / "detect.csv")[["texts", "tokens"]].drop_duplicates().values.tolist() == [
+        [3, 20],
+        [1, 50],
+    ]
+    same = pd.read_csv(written / "invariance.csv").iloc[0]
+    assert same[["texts", "same"]].tolist() == [2, 1]
+    overhead = pd.read_csv(written / "joint_overhead.csv")
+    assert len(overhead) == 8
+    assert (overhead[["ratio_lower", "ratio", "ratio_upper"]] == [1.25, 1.5, 1.75]).all(axis=None)
+    # Extra seconds of the methods, .1, .2 and .3, over rounds of 2.
+    np.testing.assert_allclose(overhead[["extra_lower", "extra", "extra_upper"]], [[0.075, 0.1, 0.125]] * 8)
+    looked_up = pd.read_csv(written / "ngram.csv")
+    assert len(looked_up) == 9
+    sizes = looked_up["n"]
+    assert looked_up["equal"].tolist() == [1, 0, 1] * 3
+    np.testing.assert_allclose(looked_up["tokens_a_step"], 4 / (sizes + 1))
+    np.testing.assert_allclose(looked_up["ratio"], 0.75 / sizes)
+    assert (looked_up["other_ms"] == 2.5).all()
+    # Student's t with one degree of freedom, of two ratios that lie 1/2n apart.
+    np.testing.assert_allclose(looked_up["ratio_high"] - looked_up["ratio"], 12.7062 / 4 / sizes, rtol=1e-4)
+    parts = pd.read_csv(written / "round.csv")
+    for _, of_batch in parts.groupby("batch"):
+        seconds = of_batch.set_index("part")["ms"]
+        whole = seconds.pop(bench_round.ROUND)
+        assert seconds.pop(bench_round.READ) > 0
+        assert seconds.pop("the rest") > 0
+        assert (seconds > 0).all()
+        assert seconds.sum() < whole
+        assert len(seconds) == 6
+    calls = parts.set_index(["batch", "part"])["calls"]
+    assert (calls.xs("passes of the target", level="part") == 1).all()
+    assert (calls.xs("passes of the draft", level="part") <= bench_round.LOOKAHEAD).all()
+    assert len(pd.read_csv(written / "joint_kernels.csv")) == 2 * len(bench_joint.KERNELS)
+    for path in written.glob("*.csv"):
+        table = pd.read_csv(path, dtype=str)
+        assert list(table.columns[-5:]) == list(measured.ENVIRONMENT)
+        assert table["date"].str.fullmatch(r"\d{4}-\d\d-\d\d").all()
+        assert table["pytorch"].str.fullmatch(r"[\d.]+").all()
+
+
+def test_the_speed_page_has_every_benchmark_that_was_run(
+    written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sections of detection, pseudorandom functions and batches appear with their tables."""
+    headings = ("## Detection\n", "## Pseudorandom functions\n", "## Does a text depend on the batch?\n")
+    for name, heading in zip(("detect", "prf", "invariance"), headings, strict=True):
+        assert (heading in rendered("speed")) == (BENCHMARKS / f"{name}.csv").exists()
+    for path in BENCHMARKS.glob("*.csv"):
+        shutil.copy(path, tmp_path)
+    for name in ("detect", "prf", "invariance"):
+        shutil.copy(written / f"{name}.csv", tmp_path)
+    monkeypatch.setattr(measured, "_BENCHMARKS", tmp_path)
+    whole = rendered("speed")
+    assert all(heading in whole for heading in headings)
+    assert (
+        "1 of 2 texts of 2 tokens are the same in a batch of 1 and of 16 (`one-race`, float32)"
+        in " ".join(whole.split())
+    )
+
+
+def test_times_and_folders_of_benchmarks(tmp_path: Path) -> None:
+    """Every call is timed; without a folder nothing is written; a file is no folder."""
+    calls: list[int] = []
+    assert len(seconds_of(lambda: calls.append(1), 3)) == len(calls) == 3
+    assert spread_of([3.0, 1.0, 2.0, 10.0]) == {"median": 2.5, "lowest": 1.0, "highest": 10.0, "runs": 4}
+    Tables(None).write("some", [{"what": "a"}])
+    taken = tmp_path / "taken"
+    taken.write_text("", encoding="utf-8")
+    with pytest.raises(FileError, match="taken"):
+        Tables(taken)
