@@ -10,6 +10,7 @@ from scipy import stats
 from paper_repro.pages.formats import between, markdown_table, number, plus_minus
 from paper_repro.pages.measured import (
     benchmark_table,
+    bound_of_largest,
     figure_table,
     measured_at,
     run_measured_at,
@@ -94,8 +95,8 @@ def _blocks(table: pd.DataFrame) -> dict[str, object]:
 
 
 def _largest(z: pd.Series) -> tuple[str, str]:
-    """The largest |z|, and what it stays below with probability 95% at least, dependent or not."""
-    found, bound = float(z.abs().max()), float(stats.norm.isf((1 - 0.95 ** (1 / len(z))) / 2))
+    """The largest |z| and its bound, which it must not exceed."""
+    found, bound = float(z.abs().max()), bound_of_largest(len(z))
     require(found <= bound, "what was counted is what theory says")
     return number(found, 1), number(bound, 1)
 

@@ -14,6 +14,7 @@ __all__ = [
     "agreement",
     "benchmark_table",
     "benchmark_was_run",
+    "bound_of_largest",
     "figure_table",
     "measured_at",
     "run_measured_at",
@@ -83,6 +84,12 @@ def agreement(z: pd.Series, claim: str) -> dict[str, float]:
     """
     count, squares, largest = len(z), float((z**2).sum()), float(z.abs().max())
     p_value = float(stats.chi2.sf(squares, count))
-    bound = float(stats.norm.isf((1 - 0.95 ** (1 / count)) / 2))
+    bound = bound_of_largest(count)
     require(p_value >= 0.05 and largest <= bound, claim)
     return {"count": count, "squares": squares, "p": p_value, "largest": largest, "bound": bound}
+
+
+def bound_of_largest(count: int) -> float:
+    """What the largest |z| of `count` stays below with probability 95%, and with more if they depend on each
+    other (Sidak)."""
+    return float(stats.norm.isf((1 - 0.95 ** (1 / count)) / 2))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 import torch
 
-from tradeoff.kernels import Verify, expected_accepted
+from tradeoff.kernels import Verify
 from tradeoff.llm.generation.engine import Engine, EngineSettings, out_of_memory
 from tradeoff.llm.generation.rounds import Level, Speculator
 from tradeoff.llm.generation.rows import Step
@@ -63,13 +63,7 @@ class _Pilot(Speculator):
             return np.zeros((len(p), self.lookahead))
         columns = []
         for k in range(1, self.lookahead + 1):
-            part = levels[:k]
-            found = expected_accepted(
-                [p[:, i] for i in range(len(part))],
-                [level.law for level in part],
-                [level.draft for level in part],
-                torch.from_numpy(np.minimum(drafted, k)).to(p.device),
-            )
+            found = self._means(p, levels[:k], np.minimum(drafted, k))
             columns.append(found.by_block if self.verify is Verify.BLOCK else found.by_token)
         return torch.stack(columns, dim=1).cpu().numpy()
 

@@ -11,7 +11,6 @@ from tradeoff.decoders import decoder_name
 from tradeoff.kernels import Verify
 from tradeoff.llm.generation.engine import EngineSettings
 from tradeoff.llm.generation.rows import GeneratedText
-from tradeoff.llm.models.ngram import NgramDraft
 from tradeoff.llm.models.pair import ModelPair, weights_fingerprint
 from tradeoff.texts import Record, Run, prompt_hash
 
@@ -69,8 +68,8 @@ def run_settings(pair: ModelPair, settings: EngineSettings) -> Run:
     """
     method, prf = settings.method, settings.prf if settings.marked else None
     models = [pair.target]
-    if settings.drafts and not isinstance(pair.draft, NgramDraft):
-        models.append(pair.draft)
+    if settings.drafts and not pair.lookup:
+        models.append(pair.draft_model)
     return Run(
         method=method.name,
         watermark=decoder_name(method.decoder),

@@ -129,20 +129,20 @@ class RecordModel(BaseModel):
     @field_validator("sources", "log_p", "entropy", "overlap", "efficiency")
     @classmethod
     def _one_a_token(cls, value: Any, info: ValidationInfo) -> Any:
-        tokens = len(info.data.get("token_ids", value))
-        if len(value) != tokens:
-            told = {"length": len(value), "tokens": tokens}
-            raise PydanticCustomError("column", "has length {length}, but there are {tokens} tokens", told)
-        return value
+        return _of_length(value, len(info.data.get("token_ids", value)), "tokens")
 
     @field_validator("by_token", "by_block")
     @classmethod
     def _one_a_step(cls, value: Any, info: ValidationInfo) -> Any:
-        steps = len(info.data.get("accepted", value))
-        if len(value) != steps:
-            told = {"length": len(value), "steps": steps}
-            raise PydanticCustomError("column", "has length {length}, but there are {steps} steps", told)
-        return value
+        return _of_length(value, len(info.data.get("accepted", value)), "steps")
+
+
+def _of_length(column: Any, count: int, what: str) -> Any:
+    """The column, if it has so many entries."""
+    if len(column) != count:
+        told = {"length": len(column), "count": count, "what": what}
+        raise PydanticCustomError("column", "has length {length}, but there are {count} {what}", told)
+    return column
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from tradeoff.llm.generation.rounds import Speculator
 from tradeoff.llm.generation.rows import ContextWindow, GeneratedText, Row, TrueRandomness
 from tradeoff.llm.generation.slots import Feeder
 from tradeoff.llm.models.huggingface import end_token_ids, longest_context
-from tradeoff.llm.models.ngram import NgramDraft, NgramIndex
+from tradeoff.llm.models.ngram import NgramIndex
 from tradeoff.llm.models.pair import ModelPair
 from tradeoff.llm.models.probe import findings
 from tradeoff.llm.sampling import Sampling
@@ -138,12 +138,12 @@ class Engine:
                 f"width={settings.method.width} candidates a level are more than the {pair.vocabulary_size} "
                 f"tokens of the vocabulary; pass at most {pair.vocabulary_size}"
             )
-        if settings.method.width > 1 and isinstance(pair.draft, NgramDraft):
+        if settings.method.width > 1 and pair.lookup:
             raise ValueError(
                 f"draft={pair.draft_name!r} has one candidate a level, and {settings.method.name} asks for "
                 f"{settings.method.width}; use a draft model, or a method without a tree"
             )
-        if settings.verify is Verify.BLOCK and isinstance(pair.draft, NgramDraft):
+        if settings.verify is Verify.BLOCK and pair.lookup:
             raise ValueError(
                 f"verify='block' accepts no more of the drafts of draft={pair.draft_name!r}, which are "
                 "certain, than one by one; use verify='token'"
@@ -174,7 +174,7 @@ class Engine:
         """Empty slots for `batch` texts."""
         n, settings = self.pair.vocabulary_size, self.settings
         target = Feeder(self.pair.target, self.batch, n)
-        models = self._k and not isinstance(self.pair.draft, NgramDraft)
+        models = self._k and not self.pair.lookup
         draft = Feeder(self.pair.draft_model, self.batch, n) if models else None
         self._feeders = [target] if draft is None else [target, draft]
         self.speculator = Speculator(
@@ -275,7 +275,7 @@ class Engine:
         """Fill free slots with new prompts, all but the last token of each."""
         first = len(self._rows)
         prf = self._prf
-        lookup = self.pair.draft if self._k and isinstance(self.pair.draft, NgramDraft) else None
+        lookup = self.pair.lookup if self._k else None
         while queue and len(self._rows) < self.batch:
             prompt = queue.popleft()
             self._rows.append(
@@ -327,7 +327,7 @@ class Engine:
 def _unmarked_drafts(pair: ModelPair, settings: EngineSettings) -> str:
     """What is lost where drafts that are certain have a mark of their own: the key has no say in them."""
     told = settings.method.detection
-    if not isinstance(pair.draft, NgramDraft) or settings.method.joint or told.drafted is None:
+    if not pair.lookup or settings.method.joint or told.drafted is None:
         return ""
     if told.coin not in (Coin.RANDOM, Coin.KEYED) or not settings.method.full_efficiency:
         return ""

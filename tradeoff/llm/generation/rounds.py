@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from tradeoff.kernels import (
+    ExpectedAccepted,
     KeyedRandomness,
     Method,
     Settled,
@@ -343,13 +344,16 @@ class Speculator:
             return np.zeros((len(p), 0))
         if not levels:
             return np.zeros((len(p), 2))
-        found = expected_accepted(
+        return torch.stack([*self._means(p, levels, drafted)], dim=1).cpu().numpy()
+
+    def _means(self, p: torch.Tensor, levels: list[Level], drafted: np.ndarray) -> ExpectedAccepted:
+        """`expected_accepted` of these levels, one at least."""
+        return expected_accepted(
             [p[:, k] for k in range(len(levels))],
             [level.law for level in levels],
             [level.draft for level in levels],
             torch.from_numpy(drafted).to(p.device),
         )
-        return torch.stack([*found], dim=1).cpu().numpy()
 
 
 def _padded(values: np.ndarray, count: int) -> list[float | None]:

@@ -21,8 +21,8 @@ __all__ = ["SkinnyMap", "skinny_maps", "skinny_products"]
 
 #: A linear map, and what stands in for its forward pass.
 SkinnyMap = tuple[nn.Linear, Callable[[torch.Tensor], torch.Tensor]]
-#: Numbers of tokens for which W x^T is faster; those between are filled up with zeros to the next.
-_FEW, _FILLED, _MANY = range(1, 8), range(8, 16), range(16, 97)
+#: The most tokens for which W x^T is faster, and which of them it is for once zeros fill them up to 16.
+_MOST, _FILLED = 96, range(8, 16)
 
 
 def skinny_maps(model: nn.Module) -> list[SkinnyMap]:
@@ -54,11 +54,11 @@ def _product(module: nn.Linear, x: torch.Tensor) -> torch.Tensor:
     tokens = math.prod(x.shape[:-1])
     # One matrix: of some shapes `linear` makes a batch of products, each of which reads the weights.
     flat = x.reshape(tokens, x.shape[-1])
-    if tokens not in _FEW and tokens not in _FILLED and tokens not in _MANY:
+    if not 1 <= tokens <= _MOST:
         return functional.linear(flat, module.weight, module.bias).reshape(shape)
     if tokens == 1:
         flat = torch.cat([flat, flat])
     elif tokens in _FILLED:
-        flat = functional.pad(flat, (0, 0, 0, _MANY.start - tokens))
+        flat = functional.pad(flat, (0, 0, 0, _FILLED.stop - tokens))
     product = torch.mm(module.weight, flat.t()).t()[:tokens].reshape(shape).contiguous()
     return product if module.bias is None else product + module.bias

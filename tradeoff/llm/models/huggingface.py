@@ -84,7 +84,7 @@ _HARMLESS = frozenset(
         "cache_position",
     ]
 )
-#: Tokens of a row.
+#: Tokens of a row up to which heads are grouped.
 _MOST_GROUPED = 32
 #: Weights that are not in the files as they should be, in what Transformers tells about loading.
 _LACKING = ("missing_keys", "mismatched_keys")
@@ -377,7 +377,7 @@ def _grouped_attention(
     rows, heads, tokens, size = query.shape
     groups = heads // key.shape[1]
     others = [settings[name] for name in settings.keys() - _HARMLESS]
-    left = any(isinstance(value, torch.Tensor) or value for value in others)
+    left = any(isinstance(other, torch.Tensor) or other for other in others)
     # Of many tokens the repeated mask would be larger than the copies that it saves.
     left = left or groups == 1 or tokens > _MOST_GROUPED
     if attention_mask is None or attention_mask.shape[1] != 1 or left:

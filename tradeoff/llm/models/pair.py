@@ -82,6 +82,11 @@ class ModelPair:
     vocabulary_size: int
 
     @property
+    def lookup(self) -> NgramDraft | None:
+        """What drafts in place of a model, if that is looked up."""
+        return self.draft if isinstance(self.draft, NgramDraft) else None
+
+    @property
     def draft_model(self) -> PreTrainedModel:
         """The draft, which must be a model.
 
