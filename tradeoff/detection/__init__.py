@@ -66,6 +66,8 @@ if TYPE_CHECKING:
         race_score_law,
         race_score_variance,
     )
+    from tradeoff.detection.segments import Segment, Segments, SegmentSearch
+    from tradeoff.detection.switching import Switching, SwitchingResult
     from tradeoff.detection.with_models.draft_aware import (
         Anchored,
         AnchorReading,
@@ -113,6 +115,9 @@ __all__ = [
     "ScoreBets",
     "SeedHits",
     "Seeds",
+    "Segment",
+    "SegmentSearch",
+    "Segments",
     "Sequential",
     "SequentialResult",
     "SimplexBets",
@@ -120,6 +125,8 @@ __all__ = [
     "Statistic",
     "StreamBets",
     "SumOfKeys",
+    "Switching",
+    "SwitchingResult",
     "TableSum",
     "TiltedTail",
     "TokenStream",
@@ -199,6 +206,15 @@ _HOMES = {
         "hypoexponential_score",
         "race_score_law",
         "race_score_variance",
+    ),
+    "detection.segments": (
+        "Segment",
+        "SegmentSearch",
+        "Segments",
+    ),
+    "detection.switching": (
+        "Switching",
+        "SwitchingResult",
     ),
     "detection.with_models.draft_aware": (
         "AnchorReading",

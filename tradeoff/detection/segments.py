@@ -1,0 +1,220 @@
+"""Where in a text is a watermark? Windows of many lengths, with exact p-values, corrected for all of them.
+
+Scores of different contexts are independent without a watermark, whatever the text, so that a sum over any
+window of them has the null law of its length. The whole text and the windows of a grid share the error by
+Bonferroni's inequality with weights that sum to 1: most of it is the whole text's, the rest is split evenly
+over the lengths of the grid and, of each length, over its starts. A window's p-value divided by its weight is
+corrected, and the smallest of them all a p-value of the document: docs/theory/detection.md.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy import ndimage
+from scipy.interpolate import PchipInterpolator
+
+from tradeoff.detection.detector import Detector, Score
+
+__all__ = ["Segment", "SegmentSearch", "Segments"]
+
+#: Sums of one length whose p-values are computed; those between are interpolated, to put windows in order.
+_KNOTS = 17
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A part of a text whose scores are too high for chance.
+
+    Attributes:
+        start, end: tokens of the text, from `start` up to but not including `end`.
+        tokens_scored: how many of them counted.
+        statistic: the sum of their scores.
+        log_p: natural logarithm of the p-value of this window, had it been chosen beforehand.
+        corrected_log_p: the same, corrected for everything that was looked at.
+    """
+
+    start: int
+    end: int
+    tokens_scored: int
+    statistic: float
+    log_p: float
+    corrected_log_p: float
+
+
+@dataclass(frozen=True)
+class Segments:
+    """What a search says of a document.
+
+    Attributes:
+        log_p: natural logarithm of the p-value of the document: some part of it is watermarked.
+        found: disjoint segments at the level of the search, in the order of the text: those with the most
+            evidence in sum.
+        windows: how many were looked at, the whole text among them.
+        tokens_scored: of the document.
+    """
+
+    log_p: float
+    found: tuple[Segment, ...]
+    windows: int
+    tokens_scored: int
+
+    @property
+    def share(self) -> float:
+        """Of the tokens that count, how many lie in segments: 0 to 1."""
+        inside = sum(segment.tokens_scored for segment in self.found)
+        return inside / self.tokens_scored if self.tokens_scored else 0.0
+
+
+@dataclass(frozen=True)
+class SegmentSearch:
+    """The windows that are looked at, and how they share the error.
+
+    Args:
+        shortest: length of the shortest windows, in tokens that count.
+        ratio: of each length to the one before, above 1.
+        steps: starts of a length lie a `steps`-th of it apart.
+        share: of the error that windows have; the whole text has the rest.
+
+    Raises:
+        ValueError: for values that no grid has.
+    """
+
+    shortest: int = 12
+    ratio: float = 2**0.25
+    steps: int = 8
+    share: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.shortest < 1 or self.steps < 1:
+            raise ValueError(f"shortest={self.shortest} and steps={self.steps} must be at least 1")
+        if not self.ratio > 1 or not 0 < self.share < 1:
+            raise ValueError(f"ratio={self.ratio} must be above 1 and share={self.share} between 0 and 1")
+
+    def lengths(self, tokens: int) -> list[int]:
+        """Of the windows in a text of so many tokens that count: ascending, shorter than the text."""
+        found: list[int] = []
+        length = float(self.shortest)
+        while round(length) < tokens:
+            if not found or round(length) > found[-1]:
+                found.append(round(length))
+            length *= self.ratio
+        return found
+
+    def starts(self, length: int, tokens: int) -> np.ndarray:
+        """Of the windows of a length: ascending, the last one ending with the text."""
+        last = tokens - length
+        return np.append(np.arange(0, last, max(length // self.steps, 1)), last)
+
+    def search(self, detector: Detector, score: Score, fpr: float) -> Segments:
+        """Look for segments of a text that a detector has scored.
+
+        Time and memory are in proportion to the number of tokens.
+
+        Args:
+            detector: whose p-values hold at any size.
+            score: what it says of the text.
+            fpr: level of the segments that are told, all together: in (0, 1).
+
+        Raises:
+            ValueError: for a detector whose p-values are simulated or approximate, or such a level.
+        """
+        if not detector.exactness.holds:
+            raise ValueError(
+                f"detector={detector.name!r} has p-values that are {detector.exactness}, too coarse for many "
+                "windows; use one whose null law is exact"
+            )
+        if not 0 < fpr < 1:
+            raise ValueError(f"fpr={fpr} must be between 0 and 1; 0.01 is usual")
+        tokens = score.tokens_scored
+        if not tokens:
+            return Segments(0.0, (), 0, 0)
+        sums = np.concatenate([[0.0], np.cumsum(score.contributions)])
+        lengths = self.lengths(tokens)
+        whole = math.log(1 - self.share) if lengths else 0.0
+        least, windows = score.log_p - whole, 1
+        candidates = [_Windows(tokens, np.zeros(1, np.int64), np.array([score.statistic]), whole)]
+        for length in lengths:
+            starts = self.starts(length, tokens)
+            log_weight = math.log(self.share / len(lengths) / len(starts))
+            ours = _Windows(length, starts, sums[starts + length] - sums[starts], log_weight)
+            smallest = ours.least(detector)
+            least = min(least, smallest)
+            windows += len(starts)
+            if smallest <= math.log(fpr):
+                candidates.append(ours.above(detector, math.log(fpr), self.steps // 4))
+        told = []
+        for start, length, log_weight in _most_evidence(detector, candidates):
+            statistic = score.statistic if length == tokens else float(sums[start + length] - sums[start])
+            log_p = detector.log_p(statistic, length)
+            if log_p - log_weight <= math.log(fpr):
+                ends = int(score.index[start]), int(score.index[start + length - 1]) + 1
+                told.append(Segment(*ends, length, statistic, log_p, log_p - log_weight))
+        return Segments(min(least, 0.0), tuple(told), windows, tokens)
+
+
+@dataclass(frozen=True)
+class _Windows:
+    """Windows of one length with their starts [w], sums [w], and the logarithm of the weight of each."""
+
+    length: int
+    starts: np.ndarray = field(repr=False)
+    sums: np.ndarray = field(repr=False)
+    log_weight: float
+
+    def least(self, detector: Detector) -> float:
+        """The smallest of their corrected log p-values."""
+        return detector.log_p(float(self.sums.max()), self.length) - self.log_weight
+
+    def above(self, detector: Detector, log_fpr: float, reach: int) -> _Windows:
+        """Those whose corrected p-value is at most a level, to the fineness of the detector's law, and whose
+        sums are the largest among `reach` neighbours to each side."""
+        level = math.exp(log_fpr + self.log_weight)
+        largest = ndimage.maximum_filter1d(self.sums, 2 * reach + 1, mode="nearest")
+        kept = (self.sums == largest) & (
+            self.sums >= min(detector.threshold(self.length, level), largest.max())
+        )
+        return _Windows(self.length, self.starts[kept], self.sums[kept], self.log_weight)
+
+    def corrected(self, detector: Detector) -> np.ndarray:
+        """Corrected log p-values [w], between some of them by interpolation."""
+        known = np.unique(self.sums)
+        if len(known) > _KNOTS:
+            known = np.linspace(known[0], known[-1], _KNOTS)
+        log_p = np.array([detector.log_p(float(x), self.length) for x in known])
+        if len(known) == 1:
+            return np.full(len(self.sums), log_p[0] - self.log_weight)
+        # A discrete law ends somewhere; what is beyond its end is all the same.
+        log_p = np.maximum(log_p, -1e300)
+        return np.asarray(PchipInterpolator(known, log_p)(self.sums)) - self.log_weight
+
+
+def _most_evidence(detector: Detector, windows: list[_Windows]) -> list[tuple[int, int, float]]:
+    """(start, length, log weight) of disjoint windows with the most evidence in sum, in order: minus their
+    corrected log p-values. (Weighted intervals, by dynamic programming over their ends.)"""
+    evidence = -np.concatenate([some.corrected(detector) for some in windows])
+    starts = np.concatenate([some.starts for some in windows])
+    lengths, weights = (
+        np.repeat([getattr(some, name) for some in windows], [len(some.starts) for some in windows])
+        for name in ("length", "log_weight")
+    )
+    ends = starts + lengths
+    # Of equal evidence the longest, which has fewest windows beside it.
+    order = np.lexsort((lengths, ends))
+    starts, lengths, weights, evidence = (x[order] for x in (starts, lengths, weights, evidence))
+    # How many windows end where each begins, or before.
+    before = np.searchsorted(ends[order], starts, side="right").tolist()
+    best = [0.0]
+    for value, earlier in zip(evidence.tolist(), before, strict=True):
+        best.append(max(best[-1], best[earlier] + value))
+    chosen, i = [], len(before)
+    while i:
+        if best[i] > best[i - 1]:
+            i -= 1
+            chosen.append((int(starts[i]), int(lengths[i]), float(weights[i])))
+            i = before[i]
+        else:
+            i -= 1
+    return chosen[::-1]
