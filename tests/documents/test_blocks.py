@@ -133,6 +133,8 @@ SLOW = {
     "docs/detecting.md",
     "docs/extending.md",
     "docs/generating.md",
+    "docs/stopping-at-any-time.md",
+    "docs/your-own-models.md",
     *(
         f"docs/results/{page}.md"
         for page in (

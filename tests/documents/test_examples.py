@@ -118,6 +118,7 @@ is_found("basic", "gumbel", detector="high")
 """)
 
 
+@pytest.mark.slow
 def test_the_engine_generates_with_them_and_the_command_line_finds_them(
     tiny_folder, make_llama, make_tokenizer, tmp_path
 ):

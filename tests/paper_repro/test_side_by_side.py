@@ -56,6 +56,7 @@ def tokens(folder: Path, preset: Preset) -> dict[str, list[list[int]]]:
     }
 
 
+@pytest.mark.slow
 def test_processes_write_what_one_would(preset: Path, tmp_path: Path) -> None:
     loaded = load_preset(str(preset))
     apart, alone = tmp_path / "apart" / "tiny", tmp_path / "alone"
@@ -68,6 +69,7 @@ def test_processes_write_what_one_would(preset: Path, tmp_path: Path) -> None:
     assert set(tokens(apart, loaded)) == {"a/one-race-gumbel-T1.0-K2", "b/one-race-gumbel-T1.0-K2"}
 
 
+@pytest.mark.slow
 def test_a_process_that_fails_is_told_of_and_stops_the_others(preset: Path, tmp_path: Path) -> None:
     loaded = load_preset(str(preset))
     (tmp_path / "prompts.txt").unlink()

@@ -322,7 +322,7 @@ for k in range(rounds):
 
 def test_two_writers_lose_nothing(tmp_path: Path) -> None:
     """They take turns or are refused, also while the one puts its texts in order."""
-    path, rounds = tmp_path / "out.jsonl", 100
+    path, rounds = tmp_path / "out.jsonl", 40
     writers = [
         subprocess.Popen([sys.executable, "-c", WRITER, str(path), name, str(rounds)], cwd=ROOT)
         for name in ("a", "b")

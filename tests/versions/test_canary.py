@@ -161,6 +161,7 @@ def test_failures_are_told_even_if_no_culprit_can_be_sought(
     assert "canary: red" in result.output
 
 
+@pytest.mark.slow
 def test_pytest_that_does_not_come_to_its_end_has_failed(tmp_path: Path) -> None:
     """A path that is not there leaves a record without failures behind; it does not count."""
     environment = canary.Environment.__new__(canary.Environment)

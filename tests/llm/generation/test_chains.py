@@ -51,6 +51,7 @@ def test_texts_of_blocks_have_the_law_of_the_target(method: Method) -> None:
     check(method, TEXTS, Verify.BLOCK)
 
 
+@pytest.mark.slow
 def test_every_visit_of_a_block_has_true_randomness_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was drafted and dropped at a position says something of the numbers there."""
 
@@ -66,6 +67,7 @@ def test_every_visit_of_a_block_has_true_randomness_of_its_own(monkeypatch: pyte
     assert p_value() < ALPHA
 
 
+@pytest.mark.slow
 def test_a_spent_context_that_is_marked_again_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Contexts of emitted tokens alone recorded, where those behind them decided too, with all three drafts
     at every step."""
