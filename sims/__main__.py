@@ -1,6 +1,6 @@
 """`python -m sims`: check every statement of the paper, print the table, write sims/results.
 
-    python -m sims                      all statements, a few minutes
+    python -m sims                      all statements, about 8 minutes
     python -m sims --quick              the same with fewer seeds, under a minute
     python -m sims --only theorem_3_1   one statement; may be given several times
 

@@ -115,7 +115,8 @@ def _rounds(table: pd.DataFrame) -> dict[str, object]:
     return {
         "rounds_cases": len(table),
         "rounds_fewest": f"{fewest:,}",
-        "rounds_p": number(least, 3),
+        "rounds_p": number(least, 4),
+        "rounds_chance": number(1 - (1 - least) ** len(table), 2),
         "rounds_z": z,
         "rounds_bound": bound,
         "rounds_z_count": table["z"].count(),
@@ -138,7 +139,7 @@ def _looked_up(table: pd.DataFrame) -> dict[str, object]:
                 between(row["ratio"], row["ratio_low"], row["ratio_high"], 2),
             ]
         )
-    head = ["prompts", "n", "texts", "AATPS", "ms a token", "no speculation", "ratio (95% interval)"]
+    head = ["prompts", "n", "texts", "AATPS", "ms a token", "none, ms a token", "ratio (95% interval)"]
     steps = table.pivot(index="prompts", columns="n", values="tokens_a_step")
     require((steps.idxmax(axis=1) == _DEFAULT_N).all(), "two tokens give most tokens a step with each kind")
     widest = float((table["ratio_high"] - table["ratio"]).max())

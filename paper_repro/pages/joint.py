@@ -21,7 +21,11 @@ _COLD = (0.3, 0.5, 0.7)
 _RACE = "Aaronson"
 _TWO_KEYS = "likelihood ratio, two keys"
 #: Detectors of SynthID: without speculation and under the joint tournament, and under Algorithm 1.
-_BITS = (("mean of bits", "weighted mean of bits"), ("Bayes", "Bayes-MLP"))
+_BITS = (
+    ("mean of bits", "weighted mean of bits"),
+    ("weighted mean of bits", "weighted mean of bits"),
+    ("Bayes", "Bayes-MLP"),
+)
 _TRANSPORT = {"simplexwater:8": "sum of scores", "heavywater:lognormal": "likelihood ratio of ranks"}
 _SHOWN = ("basic", "joint-race", "one-race", "single-key", "algorithm-1")
 #: Methods whose acceptance must be 1 - TV; that of the others is shown.
@@ -219,7 +223,11 @@ def _transport(telling: pd.DataFrame) -> dict[str, object]:
         "joint less no speculation",
         "joint less Algorithm 1",
     ]
-    return {"transport": markdown_table(head, rows)}
+    temperature = one_row(telling[telling["watermark"].isin(_TRANSPORT)][["temperature"]].drop_duplicates())
+    return {
+        "transport": markdown_table(head, rows),
+        "transport_temperature": f"{temperature['temperature']:g}",
+    }
 
 
 def _signed(value: float) -> str:
@@ -270,7 +278,7 @@ def _costs(overhead: pd.DataFrame, kernels: pd.DataFrame) -> dict[str, object]:
         )
         most = 0.03 if row["comparison"].startswith("joint-race") else 0.10
         require(row["extra"] < most, f"a round costs less than {most:.0%} more: {row['comparison']}")
-    head = ["comparison", "T", "batch", "ms a round", "other", "ratio (quartiles)", "the methods' own share"]
+    head = ["comparison", "T", "batch", "ms a round", "other", "ratio (quartiles)", "the methods' extra"]
     alone = [
         [what, *(number(one_row(part, temperature=t)["ms"], 1) for t in (1.0, 0.7))]
         for what, part in kernels.groupby("what", sort=False)
@@ -290,5 +298,5 @@ def _cost_of_the_limit(table: pd.DataFrame) -> dict[str, object]:
     for tokens, part in table.groupby("tokens", sort=False):
         times = (number(one_row(part, what=what)["median"], 2) for what in ("known", "limit", "curve"))
         rows.append([f"{tokens:,}", *times, percent(part["joint race / limit"].iloc[0], 1)])
-    head = ["tokens", "exact scores, s", "limit, s", "curve, s", "joint race / limit"]
+    head = ["vocabulary", "exact scores, s", "limit, s", "curve, s", "joint race / limit"]
     return {"limit_cost": markdown_table(head, rows), "limit_measured": measured_at(table)}

@@ -84,7 +84,7 @@ def generate_command(
         str,
         typer.Option(
             help="token: drafts one by one; block: a step's drafts together, of which more are accepted. Not "
-            "for trees, keep-strength."
+            "for trees, keep-strength, basic, ngram."
         ),
     ] = "token",
     temperature: Annotated[float, typer.Option(help="Sampling temperature, above 0.")] = 1.0,

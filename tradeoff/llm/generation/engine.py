@@ -325,15 +325,15 @@ class Engine:
 
 
 def _unmarked_drafts(pair: ModelPair, settings: EngineSettings) -> str:
-    """What is lost where drafts that are certain have a mark of their own: the key has no say in them."""
+    """What is lost where drafts that are certain have a mark of their own, with numbers like any others."""
     told = settings.method.detection
     if not pair.lookup or settings.method.joint or told.drafted is None:
         return ""
     if told.coin not in (Coin.RANDOM, Coin.KEYED) or not settings.method.full_efficiency:
         return ""
     return (
-        f"draft={pair.draft_name!r} leaves the key no say in accepted drafts, so that with "
-        f"{settings.method.name} they carry no watermark; with joint-race and one-race they do"
+        f"draft={pair.draft_name!r} is certain of its tokens, so that with {settings.method.name} a detector "
+        "reads nothing in accepted drafts; with joint-race and one-race it does"
     )
 
 
