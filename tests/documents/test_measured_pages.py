@@ -268,7 +268,7 @@ def test_blocks_beside_tokens() -> None:
     shown = rows("faster", "T | method | K")
     assert len(shown) * 4 == len(table)
     found = re.search(
-        r"Of (\d+) runs, .* at most ([\d.]+) standard .*; accepted .* at most ([\d.]+) from", words("faster")
+        r"Of (\d+) runs .* at most ([\d.]+) standard .*; accepted .* at most ([\d.]+) from", words("faster")
     )
     assert found is not None
     assert int(found[1]) == len(table)
