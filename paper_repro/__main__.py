@@ -40,7 +40,7 @@ _SIZES = {"quick": ("quick",), "small": ("small",), "paper": ("llama", "gemma")}
 
 def run(
     small: Annotated[
-        bool, typer.Option("--small", help="250 texts a method; about an hour and a half on two cores.")
+        bool, typer.Option("--small", help="200 texts a method; about an hour and a half on two cores.")
     ] = False,
     paper: Annotated[bool, typer.Option("--paper", help="The paper's models and sizes, for GPUs.")] = False,
     preset: Annotated[

@@ -147,6 +147,14 @@ def test_a_watermark_is_found_by_its_name_in_records() -> None:
     assert completed.color != plain.color
 
 
+def test_blocks_have_the_mark_of_their_method_and_a_colour_of_their_own() -> None:
+    for name, look in METHOD_LOOKS.items():
+        blocks = method_look(f"{name}, blocks")
+        assert blocks.marker == look.marker
+        assert (blocks.color != look.color) == (name != "single-key")
+    assert method_look("of-mine, blocks").marker == method_look("of-mine").marker
+
+
 def test_a_curve_is_found_by_its_class_and_by_its_name() -> None:
     assert curve_look("time sharing, SynthID (m = 30)") == curve_look("time-sharing")
     assert curve_look("Hu, Gumbel-max") == curve_look("hu")

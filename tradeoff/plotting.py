@@ -155,6 +155,8 @@ METHOD_LOOKS: Mapping[str, Look] = {
     "joint-tournament": _look("sky", 2, "p"),
     "joint-transport": _look("sky", 3, "d"),
 }
+#: How the name of a method ends where drafts were verified as blocks.
+_BLOCKS = ", blocks"
 #: Watermarks, by the keyword of their names; one setting of HeavyWater has a look of its own.
 WATERMARK_LOOKS: Mapping[str, Look] = {
     "gumbel": _look("black", 0, "o"),
@@ -180,8 +182,14 @@ _OTHER_COLORS = ("blue", "vermilion", "green", "purple", "orange", "sky")
 
 
 def method_look(name: str) -> Look:
-    """Of a method of generation; one that the table lacks gets a look that its name alone decides."""
-    return METHOD_LOOKS.get(name) or _by_rule(name)
+    """Of a method of generation; one that the table lacks gets a look that its name alone decides.
+
+    "joint-race, blocks", as tables call a method whose drafts were verified as blocks, has the mark of the
+    method and the colour of all blocks.
+    """
+    method = name.removesuffix(_BLOCKS)
+    look = METHOD_LOOKS.get(method) or _by_rule(method)
+    return look if method == name else replace(look, color=COLORS["purple"])
 
 
 def watermark_look(name: str) -> Look:

@@ -247,7 +247,13 @@ def _in_order(table: pd.DataFrame) -> Sequence[tuple[tuple, pd.DataFrame]]:
     """(method, detector) groups in the order of the tables, unknown ones last."""
     groups = [(key, rows) for key, rows in table.groupby(["method", "detector"], sort=False)]
     return sorted(
-        groups, key=lambda group: (_place(METHOD_LOOKS, group[0][0]), _place(_DETECTORS, group[0][1]))
+        groups,
+        key=lambda group: (
+            # Right after a method comes what its blocks gave.
+            _place(METHOD_LOOKS, group[0][0].partition(",")[0]),
+            group[0][0],
+            _place(_DETECTORS, group[0][1]),
+        ),
     )
 
 

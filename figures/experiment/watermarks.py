@@ -5,6 +5,7 @@ python -m figures watermarks paper_repro/results/transport
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,7 @@ import typer
 from figures.experiment.names import method_name, watermark_name
 from figures.experiment.shares import read_shares, share_panels
 from tradeoff.display import exit_on_bad_input, print_written, stdout
-from tradeoff.plotting import Figure, Look, save_figure, watermark_look
+from tradeoff.plotting import Figure, Look, method_look, save_figure, watermark_look
 
 __all__ = ["draw", "draw_watermark_figure", "draw_watermarks"]
 
@@ -35,7 +36,10 @@ def draw_watermarks(table: pd.DataFrame, alpha: float = _ALPHA) -> Figure:
     panels = []
     for title, group in groups:
         curves = group.groupby(["method", "watermark"], sort=False)
-        styled = [(*_look(str(method), str(mark)), curve) for (method, mark), curve in curves]
+        several = group.groupby("watermark")["method"].nunique() > 1
+        styled = [
+            (*_look(str(method), str(mark), bool(several[mark])), curve) for (method, mark), curve in curves
+        ]
         panels.append((title, styled))
     return share_panels(panels, f"Detected by bets so far, with error at most {alpha:g} at any time")
 
@@ -53,11 +57,16 @@ def draw_watermark_figure(folder: Path) -> list[Path]:
     return [folder / "watermarks.png"]
 
 
-def _look(method: str, watermark: str) -> tuple[Look, str]:
-    """The watermark's look, with hollow marks under speculation, and the label of both."""
+def _look(method: str, watermark: str, several: bool) -> tuple[Look, str]:
+    """The watermark's look, with hollow marks under speculation, and the label of both.
+
+    Where several methods of one watermark stand beside each other, the colour is the method's.
+    """
     look = watermark_look(watermark)
     if method == "basic":
         return look, watermark_name(watermark)
+    if several:
+        look = replace(look, color=method_look(method).color)
     return look.varied(look.line, filled=False), f"{watermark_name(watermark)}, {method_name(method)}"
 
 

@@ -108,7 +108,12 @@ def _acceptance() -> dict[str, object]:
             error = math.hypot(*part[f"{name}_error"]) / len(part)
             return plus_minus(part[name].mean(), error, digits)
 
-        z = (part["acceptance"] - part["expected"]).sum() / math.hypot(*part["acceptance_error"])
+        # Blocks accept with probabilities of the whole: no rate is theirs.
+        rates = [""] * 3
+        if part["acceptance_z"].notna().all():
+            z = (part["acceptance"] - part["expected"]).sum() / math.hypot(*part["acceptance_error"])
+            rates = [number(means[name], 3) for name in ("acceptance", "expected")]
+            rates.append(f"{z:+.1f}".replace("-", "−"))
         rows.append(
             [
                 f"`{run}`",
@@ -119,9 +124,7 @@ def _acceptance() -> dict[str, object]:
                 shown("aatps", 2),
                 shown("logppl", 2),
                 shown("excess_surprise", 3),
-                number(means["acceptance"], 3),
-                number(means["expected"], 3),
-                f"{z:+.1f}".replace("-", "−"),
+                *rates,
             ]
         )
     head = [
@@ -137,15 +140,13 @@ def _acceptance() -> dict[str, object]:
         "expected",
         "z",
     ]
-    accepted = agreement(drafted["acceptance_z"], "schemes accept what theory says")
+    accepted = agreement(drafted["acceptance_z"].dropna(), "schemes accept what theory says")
     surprise = agreement(
         speed["excess_surprise"] / speed["excess_surprise_error"], "no scheme changes LOGPPL"
     )
-    stamps = {run_measured_at(run) for run in _RUNS}
-    require(len(stamps) == 1, "the three presets were measured together")
     return {
         "acceptance": markdown_table(head, rows),
-        "acceptance_measured": stamps.pop(),
+        "acceptance_measured": " ".join(f"`{run}`: {run_measured_at(run)}" for run in _RUNS),
         **{f"z_{name}": value for name, value in _shown(accepted).items()},
         **{f"surprise_{name}": value for name, value in _shown(surprise).items()},
     }
@@ -224,7 +225,7 @@ def _drafts() -> dict[str, object]:
     )
     cost = draft / target
     three = experiment_table("small", "speed")
-    aatps = three[(three["method"] == "one-race") & (three["lookahead"] == 3)]["aatps"].mean()
+    aatps = three[(three["method"] == "joint-race") & (three["lookahead"] == 3)]["aatps"].mean()
     # A step of K drafts and one verification, in steps of the target, against the tokens that it gives.
     require(1 + 3 * cost > aatps, "speculation does not pay on the built-in pair")
     fast = one_row(step, model="jump", dtype="float32")["median"] / target

@@ -30,7 +30,18 @@ __all__ = ["values"]
 _RUN = "sequential"
 #: Error at any time, of the levels in the tables.
 _ALPHA = 0.02
-_METHODS = {"one-race": "one race", "algorithm-1": "Algorithm 1"}
+_METHODS = {"joint-race": "joint race", "algorithm-1": "Algorithm 1"}
+#: (watermark, method) of the table of schemes.
+_SCHEMES = {
+    ("gumbel", "basic"): "Gumbel-max, no speculation",
+    ("gumbel", "joint-race"): "Gumbel-max, `joint-race`",
+    ("gumbel", "joint-race, blocks"): "Gumbel-max, `joint-race` by blocks",
+    ("gumbel", "one-race"): "Gumbel-max, `one-race`",
+    ("gumbel", "algorithm-1"): "Gumbel-max, `algorithm-1`",
+    ("synthid:30", "basic"): "SynthID, no speculation",
+    ("synthid:30", "joint-tournament"): "SynthID, `joint-tournament`",
+    ("synthid:30", "algorithm-1"): "SynthID, `algorithm-1`",
+}
 #: -log10 of the levels shown.
 _EARLY, _LATE = 2, 120
 _BONFERRONI, _FIXED = "Bonferroni over time", "fixed length"
@@ -55,8 +66,9 @@ def values() -> dict[str, object]:
     Raises:
         ValueError: if a table lacks a row, or a sentence of the page has become false.
     """
-    table = experiment_table(_RUN, "sequential")
-    table = table[table["alpha"] == _ALPHA]
+    everything = experiment_table(_RUN, "sequential")
+    everything = everything[everything["alpha"] == _ALPHA]
+    table = everything[(everything["watermark"] == "gumbel") & everything["method"].isin(_METHODS)]
     heats = sorted(table["temperature"].unique())
     columns = [_column(table, method, heat) for heat in heats for method in _METHODS]
     shares = experiment_table(_RUN, "sequential_shares")
@@ -66,7 +78,8 @@ def values() -> dict[str, object]:
         said(_RUN, r"Total variation of draft and target, mean by temperature: (.*)\.")[1],
     )
     require([float(heat) for _, heat in distances] == heats, "total variations are by the temperatures shown")
-    require(table["texts"].nunique() == table["lookahead"].nunique() == 1, "all columns are of one size")
+    require(everything["texts"].nunique() == 1, "all schemes have as many texts")
+    require(table["lookahead"].nunique() == 1, "all columns are of one size")
     return {
         "measured": run_measured_at(_RUN),
         "texts": int(table["texts"].iloc[0]),
@@ -76,6 +89,7 @@ def values() -> dict[str, object]:
         "longest": listed(longest),
         "distances": listed([distance for distance, _ in distances]),
         "tokens": _tokens(columns),
+        "schemes": _schemes(everything[everything["kind"] == "betting"], heats),
         **_advice(columns),
         **_watched(),
         **_anchored(),
@@ -129,6 +143,25 @@ def _tokens(columns: list[_Column]) -> str:
     return markdown_table(["", *head], rows)
 
 
+def _schemes(bets: pd.DataFrame, heats: list[float]) -> str:
+    """Bets with the key alone, every scheme by temperature."""
+    rows = []
+    for (watermark, method), shown in _SCHEMES.items():
+        cells = []
+        for heat in heats:
+            found = bets[
+                (bets["watermark"] == watermark) & (bets["method"] == method) & (bets["temperature"] == heat)
+            ]
+            cells.append(_with_interval(one_row(found)) if len(found) else "")
+        rows.append([shown, *cells])
+    return markdown_table(["scheme", *(f"T = {heat:.1f}" for heat in heats)], rows)
+
+
+def _with_interval(row: pd.Series) -> str:
+    median, low, high = (number(row[name], 0) for name in ("median", "median_low", "median_high"))
+    return f"{median} ({low} to {high}); {percent(row['detected'])}"
+
+
 def _reached(row: pd.Series) -> str:
     return f"{number(row['median'], 0)}; {percent(row['detected'])}"
 
@@ -152,19 +185,20 @@ def _advice(columns: list[_Column]) -> dict[str, object]:
         )
     at = {(column.method, column.temperature): column for column in columns}
     heats = sorted({column.temperature for column in columns})
-    cold, hot = at["one-race", heats[0]], at["one-race", heats[-1]]
+    cold, hot = at["joint-race", heats[0]], at["joint-race", heats[-1]]
     two_keys = at["algorithm-1", heats[-1]]
     require(
         cold.bonferroni["detected"] < 0.1 and cold.bets["detected"] > 0.5,
         "in cold text fixed tests over time all but fail, and bets do not",
     )
     require(
-        hot.bets["median"] == hot.bonferroni["median"], "in hot text one race is found as soon either way"
+        hot.bets["median"] == hot.bonferroni["median"],
+        "in hot text the joint race is found as soon either way",
     )
     require(two_keys.bets["median"] > two_keys.bonferroni["median"], "with two keys bets take a few more")
     for heat in heats:
         (one, found), (two, found_of_two) = (_of_draft(at[method, heat]) for method in _METHODS)
-        require(one < 0.15 and abs(found) < 0.05, "the draft makes little difference for one race")
+        require(one < 0.15 and abs(found) < 0.05, "the draft makes little difference for the joint race")
         require(two > one or found_of_two > found, "Algorithm 1 gains most from the draft")
     return {
         "cold": f"{heats[0]:.1f}",

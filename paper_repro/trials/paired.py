@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -63,18 +63,21 @@ def paired_table(trials: Sequence[Trial]) -> pd.DataFrame:
     """
     pooled: dict[tuple, dict[tuple[str, str], np.ndarray]] = {}
     lengths: dict[tuple, tuple[int, ...]] = {}
+    joint: set[tuple] = set()
     for trial in trials:
         if trial.detector == _ORACLE:
             continue
         cell = trial.cell
         key = (cell.temperature, cell.watermark, cell.label, trial.detector)
         lengths[key] = trial.lengths
+        if make_method(cell.method, parse_decoder(cell.watermark)).joint:
+            joint.add(key)
         hits = pooled.setdefault(key, {})
         for name, row in zip(trial.prompts, trial.margins >= 0, strict=True):
             hits[cell.prompts.name, name] = row
     rows: list[dict[str, Any]] = []
     for ours in pooled:
-        for theirs in _opponents(ours, list(pooled)):
+        for theirs in _opponents(ours, list(pooled), joint):
             common = [text for text in pooled[ours] if text in pooled[theirs]]
             if not common:
                 continue
@@ -106,13 +109,12 @@ def paired_table(trials: Sequence[Trial]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _opponents(ours: tuple, keys: Sequence[tuple]) -> list[tuple]:
+def _opponents(ours: tuple, keys: Sequence[tuple], joint: Collection[tuple]) -> list[tuple]:
     """What a method with a detector is compared with: others, each with the same detector if it has it."""
     if ours[2] == _REFERENCE:
         return []
-    joint = make_method(ours[2], parse_decoder(ours[1])).joint
     others = [key for key in keys if key[:2] == ours[:2] and key[2] != ours[2]]
-    others = [key for key in others if joint or key[2] == _REFERENCE]
+    others = [key for key in others if ours in joint or key[2] == _REFERENCE]
     same = {key[2] for key in others if key[3] == ours[3]}
     return [key for key in others if key[3] == ours[3] or key[2] not in same]
 

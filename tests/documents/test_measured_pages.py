@@ -360,13 +360,14 @@ def test_acceptance_and_surprise_against_theory() -> None:
         assert len(values) == int(count)
         assert is_printed([sum(value**2 for value in values)], squares)
         assert is_printed([max(map(abs, values))], largest)
-    assert len(rows("speed", "preset")) * 2 == len(z)
+    assert len(rows("speed", "preset")) * 2 == sum(row["lookahead"] != "0" for row in there)
+    assert sum(row[-1] != "" for row in rows("speed", "preset")) * 2 == len(z)
     algorithm = [
         row
         for row in there
-        if row["method"] == "algorithm-1" and row["texts"] == "125" and row["watermark"] == "gumbel"
+        if row["method"] == "algorithm-1" and row["texts"] == "100" and row["watermark"] == "gumbel"
     ]
-    shown = [row for row in rows("speed", "preset") if row[2] == "`algorithm-1`, gumbel" and row[4] == "250"]
+    shown = [row for row in rows("speed", "preset") if row[2] == "`algorithm-1`, gumbel" and row[4] == "200"]
     assert len(algorithm) == 2
     assert len(shown) == 1
     assert is_printed([sum(float(row["acceptance"]) for row in algorithm) / 2], shown[0][8])

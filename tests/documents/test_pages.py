@@ -154,7 +154,7 @@ def test_a_run_that_makes_a_page_false(monkeypatch: pytest.MonkeyPatch) -> None:
     """One page each: a claim that is not seen any more, a test that finds more, a verdict that is wrong."""
     seen, read, listed = detection.claim, stopping.experiment_table, statements.statement_table
     monkeypatch.setattr(detection, "claim", lambda run, start: seen(run, start)._replace(seen=False))
-    with pytest.raises(ValueError, match="one race accepts as many drafts"):
+    with pytest.raises(ValueError, match="joint methods accept as many drafts"):
         detection.values()
 
     def e_star_wins(run: str, name: str):
@@ -192,7 +192,8 @@ def first_at_half(shares: list[dict[str, str]]) -> tuple[float, float]:
 @pytest.mark.parametrize(
     ("first", "method", "detector"),
     [
-        ("**`one-race`**, Aaronson", "one-race", "Aaronson"),
+        ("**`joint-race`**, Aaronson", "joint-race", "Aaronson"),
+        ("`joint-race` by blocks, Aaronson", "joint-race, blocks", "Aaronson"),
         ("`algorithm-1`, Ars-τ (the paper)", "algorithm-1", "Ars-τ"),
     ],
 )
@@ -210,11 +211,11 @@ def test_tpr_of_both_sets_of_prompts(first: str, method: str, detector: str) -> 
 
 
 def test_tokens_a_step_and_to_a_verdict() -> None:
-    where = {"method": "single-key", "watermark": "gumbel", "lookahead": "3"}
+    where = {"method": "one-race", "watermark": "gumbel", "lookahead": "3"}
     one, two = rows(RESULTS / "small" / "speed.csv", **where)
     mean = (float(one["aatps"]) + float(two["aatps"])) / 2
     error = math.sqrt(float(one["aatps_error"]) ** 2 + float(two["aatps_error"]) ** 2) / 2
-    (row,) = [row for row in cells("detection", "scheme and detector | fitted?") if "single-key" in row[0]]
+    (row,) = [row for row in cells("detection", "scheme and detector | fitted?") if "one-race" in row[0]]
     assert row[2] == f"{mean:.2f} ± {error:.2f}"
     shares = rows(RESULTS / "small" / "sequential_shares.csv", **where, kind="betting", alpha="0.02")
     low, high = first_at_half(shares)
@@ -223,12 +224,12 @@ def test_tokens_a_step_and_to_a_verdict() -> None:
 
 def test_tokens_to_a_verdict_at_any_time() -> None:
     """Medians lie where the curves cross a half; shares are the ends of the curves."""
-    columns = [(method, heat) for heat in ("0.3", "0.7", "1.0") for method in ("one-race", "algorithm-1")]
+    columns = [(method, heat) for heat in ("0.3", "0.7", "1.0") for method in ("joint-race", "algorithm-1")]
     alone, aware, *_ = cells("stopping", "")
     tests = ({"kind": "betting"}, {"test": "draft-aware bets"})
     for which, (_, *row) in zip(tests, (alone, aware), strict=True):
         for (method, heat), cell in zip(columns, row, strict=True):
-            where = {"method": method, "temperature": heat, "alpha": "0.02"} | which
+            where = {"method": method, "temperature": heat, "watermark": "gumbel", "alpha": "0.02"} | which
             shares = rows(RESULTS / "sequential" / "sequential_shares.csv", **where)
             median, share = cell.split("; ")
             assert share == f"{100 * float(shares[-1]['share']):.0f}%"

@@ -48,48 +48,53 @@ def test_its_two_commands_are_those_that_ci_runs() -> None:
 
 
 def test_every_claim_is_checked() -> None:
-    assert len(claims()) == 4
+    assert len(claims()) == 5
     assert all(re.search(r"\]\(docs/results/\w+\.md\)", claim) for claim in claims())
-
-
-def test_joint_methods() -> None:
-    table = pd.read_csv(RESULTS / "joint" / "paired.csv")
-    where = {"watermark": "synthid:30", "temperature": 0.5, "tokens": 40, "method": "joint-tournament"}
-    row = one_row(
-        table,
-        **where,
-        detector="mean of bits",
-        against="algorithm-1",
-        against_detector="weighted mean of bits",
-    )
-    percent = [100 * row[name] for name in ("tpr", "difference", "low", "high")]
-    assert numbers(claims()[2]) == [40, 0.5, *rounded(percent), 1]
 
 
 def test_detection() -> None:
     table = pd.read_csv(RESULTS / "small" / "tpr.csv")
     where = {"prompts": "both", "watermark": "gumbel", "temperature": 0.5, "tokens": 100}
-    race = one_row(table, **where, method="one-race", detector="Aaronson")
+    race = one_row(table, **where, method="joint-race", detector="Aaronson")
     paper = one_row(table, **where, method="algorithm-1", detector="Ars-τ")
     percent = [100 * row[name] for row in (race, paper) for name in ("tpr", "tpr_low", "tpr_high")]
     claim = claims()[0]
-    assert numbers(claim) == [1, 100, 0.5, *rounded(percent[:3]), *rounded(percent[3:]), 1]
+    assert numbers(claim) == [1, 100, 0.5, *rounded(percent[:3]), 1, *rounded(percent[3:])]
     assert claim.startswith("At FPR 1%, 100 tokens")
-    assert "Algorithm 1" in claim
+
+
+def test_joint_tournament() -> None:
+    table = pd.read_csv(RESULTS / "small" / "paired.csv")
+    where = {"watermark": "synthid:30", "tokens": 50, "method": "joint-tournament", "against": "algorithm-1"}
+    row = one_row(table, **where, detector="weighted mean of bits", against_detector="weighted mean of bits")
+    percent = [100 * row[name] for name in ("tpr", "difference", "low", "high")]
+    assert numbers(claims()[1]) == [50, row["temperature"], *rounded(percent), 1]
+
+
+def test_blocks() -> None:
+    """Both sets of prompts, and what both rules were tried on."""
+    table = pd.read_csv(RESULTS / "blocks" / "table.csv")
+    page = (ROOT / "docs" / "results" / "faster.md").read_text(encoding="utf-8")
+    (row,) = [line for line in page.splitlines() if line.startswith("| 1.0 | `joint-race`, gumbel | 4 |")]
+    shown = [float(number) for number in re.findall(r"\d+\.\d+", row.split("|")[-2])]
+    assert numbers(claims()[2]) == [*shown, 4, 1]
+    here = table[(table["temperature"] == 1) & (table["lookahead"] == 4)]
+    gains = here[here["method"].str.startswith("joint-race")].groupby("prompts")["block_gain"].mean()
+    assert gains.mean() == pytest.approx(shown[0], abs=5e-4)
 
 
 def test_stopping() -> None:
     table = pd.read_csv(RESULTS / "sequential" / "sequential.csv")
-    row = one_row(table, alpha=0.02, kind="betting", method="one-race", temperature=0.7)
+    row = one_row(table, alpha=0.02, kind="betting", method="joint-race", temperature=0.7)
     percent = [100 * row[name] for name in ("reduction", "reduction_low", "reduction_high")]
-    assert numbers(claims()[1]) == [2, 0.7, row["median"], *rounded(percent)]
+    assert numbers(claims()[3]) == [2, 0.7, row["median"], *rounded(percent)]
 
 
 def test_statements() -> None:
     table = pd.read_csv(ROOT / "sims" / "results" / "summary.csv")
     controls = table[table["expected_red"]]
     assert table["as_expected"].all()
-    assert numbers(claims()[3]) == [len(table) - len(controls), len(controls)]
+    assert numbers(claims()[4]) == [len(table) - len(controls), len(controls)]
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^):]+)\)", README))))

@@ -74,6 +74,21 @@ def test_equal_needs_the_whole_interval_inside_the_margin(gap: float, error: flo
     assert found("AATPS of algorithm-1", [], speed(gap, error))[0] is seen
 
 
+@pytest.mark.parametrize(
+    ("gain", "error", "seen", "words"),
+    [(0.05, 0.01, True, "+0.050"), (0.05, 0.1, False, "few"), (-0.05, 0.01, False, "contrary")],
+)
+def test_blocks_give_more_where_the_interval_says_so(
+    gain: float, error: float, seen: bool, words: str
+) -> None:
+    table = speed().assign(block_gain=gain, block_gain_error=error)
+    blocks = table[table["method"] == "algorithm-1"].assign(method="algorithm-1, blocks")
+    holds, detail = found("given the drafts of algorithm-1", [], pd.concat([table, blocks]))
+    assert holds is seen
+    assert words in detail
+    assert not [name for name, *_ in claims([], table) if "Blocks" in name], "it was not run as blocks"
+
+
 @pytest.mark.parametrize(("surprise", "seen"), [(0.0, True), (0.2, False)])
 def test_perplexity(surprise: float, seen: bool) -> None:
     assert found("LOGPPL unchanged by algorithm-1", [], speed(surprise=surprise))[0] is seen

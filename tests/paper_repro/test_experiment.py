@@ -48,6 +48,12 @@ temperature = 1.0
 methods = ["basic", "joint-race", "one-race", "algorithm-1"]
 detect = true
 [[arms]]
+watermark = "gumbel"
+temperature = 1.0
+methods = ["joint-race"]
+verify = ["block"]
+detect = true
+[[arms]]
 watermark = "synthid:6"
 temperature = 1.0
 methods = ["basic", "joint-tournament", "algorithm-1"]
@@ -60,6 +66,7 @@ methods = ["basic", "standard"]
 DETECTORS = {
     ("basic", "gumbel"): {"Aaronson", "likelihood ratio"},
     ("joint-race", "gumbel"): {"Aaronson", "likelihood ratio"},
+    ("joint-race, blocks", "gumbel"): {"Aaronson", "likelihood ratio"},
     ("one-race", "gumbel"): {"Aaronson", "likelihood ratio"},
     ("algorithm-1", "gumbel"): {
         "Ars-τ",
@@ -195,7 +202,8 @@ def test_edits_weaken_and_nothing_is_left_out(results: Path) -> None:
 def test_model_aware_hits(results: Path) -> None:
     """Without speculation the key determines every token that counts; with it all but bonus tokens."""
     found = pd.read_csv(results / "model_aware.csv")
-    assert set(found["method"]) == {"basic", "joint-race", "one-race", "algorithm-1"}
+    methods = {"basic", "joint-race", "joint-race, blocks", "one-race", "algorithm-1"}
+    assert set(found["method"]) == methods
     assert (found.loc[found["method"] == "basic", "hits"] == 1).all()
     assert (found.loc[found["method"] != "basic", "hits"] > 0.5).all()
     assert (found.loc[found["tokens"] == 40, "tpr"] == 1).all()
@@ -290,19 +298,21 @@ def test_short_human_text_is_refused(preset: Path, tmp_path: Path) -> None:
     assert "pass a longer file" in result.output
 
 
-def test_small_has_250_texts_of_200_tokens_a_method() -> None:
-    """And the paper's temperatures."""
+def test_small_has_200_texts_of_every_method_on_the_same_prompts() -> None:
+    """At the paper's temperatures, all of one length."""
     cells = [cell for cell in load_preset("small").cells() if cell.detect]
     sizes: dict[tuple, int] = {}
     for cell in cells:
-        assert cell.max_tokens == 200
+        assert cell.max_tokens == 120
         assert cell.temperature == (0.5 if cell.watermark == "gumbel" else 0.7)
-        sizes[cell.method, cell.watermark] = sizes.get((cell.method, cell.watermark), 0) + cell.texts
-    assert set(sizes.values()) == {250}
-    assert {method for method, _ in sizes} == {"basic", "one-race", "algorithm-1", "single-key"}
+        sizes[cell.label, cell.watermark] = sizes.get((cell.label, cell.watermark), 0) + cell.texts
+    assert set(sizes.values()) == {200}
+    races = {"basic", "joint-race", "joint-race, blocks", "one-race", "algorithm-1"}
+    tournaments = {"basic", "joint-tournament", "algorithm-1"}
+    assert set(sizes) == {(name, "gumbel") for name in races} | {(name, "synthid:30") for name in tournaments}
 
 
 def test_cells_carry_the_sizes_of_their_arm() -> None:
     cells = load_preset("small").cells()
-    assert {cell.texts for cell in cells} == {125, 64, 16}
+    assert {cell.texts for cell in cells} == {100, 50, 16}
     assert all(isinstance(cell, Cell) and isinstance(cell.prompts, PromptSet) for cell in cells)

@@ -14,6 +14,7 @@ from scipy import stats
 from paper_repro.presets import Cell, PromptSet
 from paper_repro.trials.fixed import Trial
 from paper_repro.trials.paired import at_telling_lengths, paired_difference, paired_table
+from tradeoff.kernels import Verify
 
 LENGTHS = (10, 20)
 CELL = Cell(PromptSet(name="a", source="builtin:question"), "basic", "gumbel", 0.5, 0, 3, 20, True)
@@ -89,6 +90,19 @@ def test_a_detector_meets_its_like_or_else_all() -> None:
         ("joint-race", "algorithm-1", "sum of both keys"),
         ("joint-race", "algorithm-1", "Ars-τ"),
         ("algorithm-1", "basic", "Aaronson"),
+    }
+
+
+def test_blocks_meet_all_others_as_the_method_does_one_by_one() -> None:
+    found = {"a": (True, True), "b": (False, True)}
+    blocks = replace(JOINT, verify=Verify.BLOCK)
+    trials = [trial(cell, "Aaronson", found) for cell in (CELL, JOINT, blocks)]
+    table = paired_table(trials)
+    assert set(zip(table["method"], table["against"], strict=True)) == {
+        ("joint-race", "basic"),
+        ("joint-race", "joint-race, blocks"),
+        ("joint-race, blocks", "basic"),
+        ("joint-race, blocks", "joint-race"),
     }
 
 
