@@ -69,7 +69,11 @@ class Readings:
 
 @runtime_checkable
 class Detector(Protocol):
-    """A test of "this text carries the watermark of this key" by a sum of token scores."""
+    """A test of "this text carries the watermark of this key" by a sum of token scores.
+
+    Without a watermark all scores have one law, so that p-values depend on how many there are and not on
+    which. A detector of which that is not true has an attribute `of_one_text` that is true.
+    """
 
     @property
     def id(self) -> str:

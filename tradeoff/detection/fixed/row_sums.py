@@ -137,6 +137,7 @@ class TableSum:
     name: ClassVar[str] = "sum of scores, given the tokens"
     exactness: ClassVar[Exactness] = Exactness.EXACT
     null: ClassVar[str] = "exact: convolution of the rows of the text's tokens"
+    of_one_text: ClassVar[bool] = True
 
     @classmethod
     def of(
