@@ -12,7 +12,7 @@ import pytest
 import tradeoff as td
 from tests.helpers.detecting import KEY, PRF, detect, findings, lines, marked, other
 from tests.helpers.tiny import VOCABULARY
-from tradeoff.detection import Evidence, WeightedMeanBits
+from tradeoff.detection import Evidence, Exactness, WeightedMeanBits
 from tradeoff.keyed.prf import Stream
 from tradeoff.verdicts import Outcome
 
@@ -91,7 +91,7 @@ def test_many_passages_are_all_told_to_programs_and_few_to_people() -> None:
 
 def test_detectors_without_p_values_of_parts_judge_the_whole() -> None:
     class Given(WeightedMeanBits):
-        of_one_text = True
+        exactness = Exactness.GIVEN_TEXT
 
     detector = Given(30, (Stream.SHARED,))
     found = td.detect(HIDDEN, td.Scheme.of("basic", "synthid:30"), KEY, detector=detector)

@@ -66,7 +66,7 @@ if TYPE_CHECKING:
         race_score_law,
         race_score_variance,
     )
-    from tradeoff.detection.segments import Segment, Segments, SegmentSearch, finds_segments
+    from tradeoff.detection.segments import Segment, Segments, SegmentSearch
     from tradeoff.detection.switching import Switching, SwitchingResult
     from tradeoff.detection.with_models.draft_aware import (
         Anchored,
@@ -144,7 +144,6 @@ __all__ = [
     "emitted_score_laws",
     "expected_race_score",
     "exponential_scores",
-    "finds_segments",
     "fit_bayes",
     "fit_eps",
     "fit_tau",
@@ -212,7 +211,6 @@ _HOMES = {
         "Segment",
         "SegmentSearch",
         "Segments",
-        "finds_segments",
     ),
     "detection.switching": (
         "Switching",

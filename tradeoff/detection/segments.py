@@ -18,15 +18,10 @@ from scipy.interpolate import PchipInterpolator
 
 from tradeoff.detection.detector import Detector, Score
 
-__all__ = ["Segment", "SegmentSearch", "Segments", "finds_segments"]
+__all__ = ["Segment", "SegmentSearch", "Segments"]
 
 #: Sums of one length whose p-values are computed; those between are interpolated, to put windows in order.
 _KNOTS = 17
-
-
-def finds_segments(detector: Detector) -> bool:
-    """Whether a detector's p-values are good for windows: right at any size, and the same for any tokens."""
-    return detector.exactness.holds and not getattr(detector, "of_one_text", False)
 
 
 @dataclass(frozen=True)
@@ -124,13 +119,12 @@ class SegmentSearch:
             fpr: level of the segments that are told, all together: in (0, 1).
 
         Raises:
-            ValueError: for a detector without such p-values (`finds_segments`), or a level outside (0, 1).
+            ValueError: for a detector without such p-values (`Exactness.of_parts`), or a level that is none.
         """
-        if not finds_segments(detector):
-            known = "of whole texts alone" if detector.exactness.holds else str(detector.exactness)
+        if not detector.exactness.of_parts:
             raise ValueError(
-                f"detector={detector.name!r} has p-values that are {known}, which says nothing of windows; "
-                "use one whose null law is exact for any of them"
+                f"detector={detector.name!r} has p-values that are {detector.exactness}, which says nothing of "
+                "windows; use one whose null law is exact for any of them"
             )
         if not 0 < fpr < 1:
             raise ValueError(f"fpr={fpr} must be between 0 and 1; 0.01 is usual")

@@ -117,9 +117,7 @@ class KeyFile:
         for name, value in told.items():
             expected: Any = date if name in _DATES else _FIELDS.get(name)
             if expected is None:
-                raise KeyFormatError(
-                    f"it has the field {name!r}, which this version does not know; remove it"
-                )
+                raise KeyFormatError(f"it has the field {name!r}, unknown to this version; remove it")
             if not isinstance(value, expected) or isinstance(value, datetime):
                 kind = "a day, such as 2027-01-31" if name in _DATES else expected.__name__
                 raise KeyFormatError(f"its {name} is not {kind}; repair it")

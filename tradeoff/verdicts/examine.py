@@ -19,7 +19,6 @@ from tradeoff.detection import (
     Sequential,
     detect,
     detector_called,
-    finds_segments,
     of_e_values,
 )
 from tradeoff.display import INSTALL_LLM
@@ -212,7 +211,7 @@ class Examiner:
     def _read(self, detector: Detector, evidence: Evidence, prf: Prf) -> Reading:
         """What the tokens say, and where."""
         score, segments = detect(detector, evidence), None
-        if self._options.segments and finds_segments(detector):
+        if self._options.segments and detector.exactness.of_parts:
             segments = _SEARCH.search(detector, score, self._options.fpr)
         return Reading(prf, detector, evidence, score, segments)
 

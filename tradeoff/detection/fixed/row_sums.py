@@ -135,9 +135,8 @@ class TableSum:
     evidence: Evidence = field(repr=False)
     id: ClassVar[str] = "table-sum"
     name: ClassVar[str] = "sum of scores, given the tokens"
-    exactness: ClassVar[Exactness] = Exactness.EXACT
+    exactness: ClassVar[Exactness] = Exactness.GIVEN_TEXT
     null: ClassVar[str] = "exact: convolution of the rows of the text's tokens"
-    of_one_text: ClassVar[bool] = True
 
     @classmethod
     def of(
