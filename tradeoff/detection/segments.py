@@ -123,8 +123,8 @@ class SegmentSearch:
         """
         if not detector.exactness.of_parts:
             raise ValueError(
-                f"detector={detector.name!r} has p-values that are {detector.exactness}, which says nothing of "
-                "windows; use one whose null law is exact for any of them"
+                f"detector={detector.name!r} has p-values that are {detector.exactness}, which tell nothing "
+                "of windows; use one whose null law is exact for any of them"
             )
         if not 0 < fpr < 1:
             raise ValueError(f"fpr={fpr} must be between 0 and 1; 0.01 is usual")
