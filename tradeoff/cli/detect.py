@@ -94,6 +94,10 @@ def detect_command(
             "Hugging Face id."
         ),
     ] = None,
+    field: Annotated[
+        str | None,
+        typer.Option(help="Field of JSON objects that has the text, such as data.answer."),
+    ] = None,
     retokenize: Annotated[
         bool, typer.Option("--retokenize", help="Tokenise the text even where token_ids are given.")
     ] = False,
@@ -168,7 +172,7 @@ def detect_command(
             segments=segments,
         )
         found = detect_all(
-            read_texts(sources, stdin(), print_warning, eager=sequential),
+            read_texts(sources, stdin(), print_warning, eager=sequential, field=field),
             options,
             lambda name: read_key(key_file, key, name),
             warn=print_warning,
