@@ -105,7 +105,10 @@ def test_what_cannot_be_drawn_is_named():
 def test_a_verdict_is_that_of_the_detector_on_the_evidence():
     found = td.detect(IDS, SCHEME, KEY)
     expected = td.detection.detect(default_detector(SCHEME.method), Evidence(IDS, KeyedPrf(KEY)))
-    assert (found.log_p, found.tokens_scored) == (expected.log_p, expected.tokens_scored)
+    assert found.tokens_scored == expected.tokens_scored
+    assert found.whole_log10_p == pytest.approx(expected.log10_p)
+    assert found.log_p == pytest.approx(expected.log_p - math.log(0.9)), "what looking for parts costs"
+    assert td.detect(IDS, SCHEME, KEY, segments=False).log_p == expected.log_p
     assert found.contributions.tolist() == expected.contributions.tolist()
     assert found.log10_p == pytest.approx(found.log_p / math.log(10))
     assert found.verdict is Outcome.WATERMARKED
@@ -153,10 +156,10 @@ def test_the_evidence_along_a_text(sequential):
     found = td.detect(IDS, SCHEME, OTHER, sequential=sequential)
     tokens, log10_p = found.over_time()
     assert tokens[-1] == found.index[-1] + 1
-    assert log10_p[-1] == pytest.approx(found.log10_p)
+    assert log10_p[-1] == pytest.approx(found.whole_log10_p)
     middle = len(tokens) // 2
     shorter = td.detect(IDS[: tokens[middle]], SCHEME, OTHER, sequential=sequential)
-    assert log10_p[middle] == pytest.approx(shorter.log10_p)
+    assert log10_p[middle] == pytest.approx(shorter.whole_log10_p)
     empty = td.detect(IDS[:3], SCHEME, KEY)
     assert [len(part) for part in empty.over_time()] == [0, 0]
 

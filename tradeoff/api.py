@@ -71,6 +71,7 @@ def detect(
     detector: Detector | Path | str | None = None,
     tokenizer: str | None = None,
     retokenize: bool = False,
+    segments: bool = True,
 ) -> Result:
     """Whether a text carries the watermark of a key: the verdict, with its p-value.
 
@@ -86,9 +87,10 @@ def detect(
         tokenizer: of the model that wrote the words: a folder, a tokenizer.json or a Hugging Face id; the
             built-in one if left out.
         retokenize: tokenise the words of a record even where it has token ids.
+        segments: look for parts that are watermarked; else the text is judged as a whole.
 
     Returns:
-        A `Result`: `verdict`, `log10_p`, `tokens_scored`, and what every token said.
+        A `Result`: `verdict`, `log10_p`, `tokens_scored`, `segments`, and what every token said.
 
     Raises:
         ValueError: for a key that is missing or does not fit, token ids that are none, or options that do not
@@ -103,6 +105,7 @@ def detect(
         "detector": detector,
         "tokenizer": tokenizer,
         "retokenize": retokenize,
+        "segments": segments,
     }
     options = Options(**told) if scheme is None else Options.of(_checked(scheme), **told)
     return Examiner(options, _key_for(key), _warn, _warn).examine(_as_text(text, "text"))

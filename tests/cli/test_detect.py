@@ -32,7 +32,7 @@ from tradeoff.keyed.prf import Stream
 FIELDS = {
     **{"id": str, "source": str, "verdict": str, "log10_p": float, "tokens": int, "tokens_scored": int},
     **{"detector": str, "method": str, "watermark": str, "prf": str, "context_width": int, "key": str},
-    "fpr": float,
+    **{"fpr": float, "log10_p_whole": float, "share": float, "segments": list},
 }
 
 

@@ -15,7 +15,7 @@ from tests.helpers.detecting import KEY, PRF, findings, flat, runner, without_to
 from tests.helpers.tiny import VOCABULARY
 from tradeoff.cli import app
 from tradeoff.decoders import parse_decoder
-from tradeoff.detection import Evidence, WeightedMeanBits, default_detector, detect
+from tradeoff.detection import Evidence, Exactness, WeightedMeanBits, default_detector, detect
 from tradeoff.kernels import make_method
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.philox import VllmPhilox
@@ -107,7 +107,7 @@ def test_what_is_generated_is_detected(folder: Path, tiny_folder: Path, options:
         method = make_method(settings["method"], parse_decoder(settings["watermark"]))
         expected = detect(default_detector(method), Evidence(record["token_ids"], prf))
         assert found["verdict"] == "watermarked", found
-        assert found["log10_p"] == expected.log10_p
+        assert found["log10_p_whole"] == expected.log10_p
         assert (found["id"], found["method"]) == (record["id"], settings["method"])
         assert (found["key"], found["watermark"]) == (settings["key"], settings["watermark"])
         assert settings["vocabulary"] == len(VOCABULARY)
@@ -386,6 +386,7 @@ def test_detector_of_another_method(folder: Path, fitted: Path, told: dict) -> N
 def test_log10_p_is_finite_even_where_the_law_ends(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A simulated null law has a largest score; beyond it the p-value is 0, which has no logarithm."""
     monkeypatch.setattr(WeightedMeanBits, "log_p", lambda *_: -np.inf)
+    monkeypatch.setattr(WeightedMeanBits, "exactness", Exactness.SIMULATED)
     (folder / "x.jsonl").write_text(json.dumps({"token_ids": marked_ids(40)}) + "\n")
     options = ("--json", "--method", "basic", "--watermark", "synthid:5")
     (found,) = findings(run(folder, folder / "x.jsonl", *options))

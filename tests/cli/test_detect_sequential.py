@@ -262,7 +262,7 @@ def test_nothing_is_waited_for_after_certainty(folder: Path, monkeypatch: pytest
     slow = Slow(spelled(marked_ids(3_000)))
     monkeypatch.setattr(
         "tradeoff.cli.detect.read_texts",
-        lambda sources, _, warn, eager: read_texts(sources, slow, warn, eager=eager),
+        lambda sources, _, warn, eager, field: read_texts(sources, slow, warn, eager=eager, field=field),
     )
     (found,) = findings(run(folder, "-", "--json", "--sequential"))
     assert found["verdict"] == "watermarked"

@@ -93,7 +93,7 @@ def test_text_that_is_not_hex_is_refused_and_not_shown(text):
 def test_a_written_key_is_read_again_and_is_private(tmp_path):
     path = tmp_path / "key.hex"
     Key(SECRET).write(path)
-    assert path.read_text() == SECRET.hex() + "\n"
+    assert SECRET.hex() in path.read_text()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert Key.read(path) == Key(SECRET)
 
@@ -154,8 +154,9 @@ def test_files_without_a_key(tmp_path):
     with pytest.raises(KeyFormatError, match=rf"{tmp_path.name}.*cannot be read.*{REMEDY}"):
         Key.read(tmp_path)
     cases = {
-        "words": (b"correct horse battery staple", "hex"),
-        "binary": (bytes(range(200, 232)), "hex"),
+        "words": (b"correct horse battery staple", "64 hex digits"),
+        "binary": (bytes(range(200, 232)), "64 hex digits"),
+        "half a digit": (b"ab" * 31 + b"a", "even number of hex digits"),
         "short": (b"0011223344\n", "5 bytes"),
         "empty": (b"", "0 bytes"),
     }

@@ -49,7 +49,12 @@ from tradeoff.verdicts import (
 
 __all__ = ["detect_command"]
 
-_STYLES = {Outcome.WATERMARKED: "bold blue", Outcome.TOO_SHORT: "dim", Outcome.UNCLAIMED: "dim"}
+_STYLES = {
+    Outcome.WATERMARKED: "bold blue",
+    Outcome.IN_PART: "bold blue",
+    Outcome.TOO_SHORT: "dim",
+    Outcome.UNCLAIMED: "dim",
+}
 #: Errors of one source that are told in full: a file of the wrong kind has one on every line.
 _TOLD_ERRORS = 3
 
@@ -89,6 +94,10 @@ def detect_command(
             "Hugging Face id."
         ),
     ] = None,
+    field: Annotated[
+        str | None,
+        typer.Option(help="Field of JSON objects that has the text, such as data.answer."),
+    ] = None,
     retokenize: Annotated[
         bool, typer.Option("--retokenize", help="Tokenise the text even where token_ids are given.")
     ] = False,
@@ -109,6 +118,12 @@ def detect_command(
             help="Read token by token, stop as soon as the verdict is certain, and tell how many it took.",
         ),
     ] = False,
+    segments: Annotated[
+        bool,
+        typer.Option(
+            "--segments/--whole", help="Look for parts that are watermarked, or judge texts as a whole."
+        ),
+    ] = True,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object a text on standard output, nothing else.")
     ] = False,
@@ -126,9 +141,11 @@ def detect_command(
     than were generated; no watermark is seen around those. To tell what that
     costs, pass --retokenize.
 
-    Verdicts: watermarked (p <= fpr), not detected, too short (fewer tokens
-    count than a context has), and no watermark claimed (by the text's record;
-    pass --method to test it all the same). The exit status is 0 whatever the
+    Verdicts: watermarked (p <= fpr), watermarked in part (likewise, and less
+    than 9 tokens in 10 lie in the parts that are told), not detected, too
+    short (fewer tokens count than a context has), and no watermark claimed
+    (by the text's record; pass --method to test it all the same). The p-value
+    is corrected for all parts that were looked at, whatever their number. The exit status is 0 whatever the
     verdicts, and 2 for bad input; texts that can be read get theirs even then.
 
     With --sequential a text is bet on token by token. Its p-value holds at
@@ -152,9 +169,10 @@ def detect_command(
             detector=detector,
             fpr=fpr,
             sequential=sequential,
+            segments=segments,
         )
         found = detect_all(
-            read_texts(sources, stdin(), print_warning, eager=sequential),
+            read_texts(sources, stdin(), print_warning, eager=sequential, field=field),
             options,
             lambda name: read_key(key_file, key, name),
             warn=print_warning,
@@ -163,6 +181,7 @@ def detect_command(
         page = None if html is None else stack.enter_context(EvidencePage(html))
         several = len(sources) > 1 or any(Path(source).is_dir() for source in sources)
         table, errors = _table(sequential), _Errors()
+        parts: list[tuple[str, str]] = []
         # A page is written to its end, whoever reads what is printed.
         reader = Reader(outlived=html is not None)
         verdicts: Counter[Outcome] = Counter()
@@ -180,6 +199,8 @@ def detect_command(
                     typer.echo(json.dumps(facts, allow_nan=False))
             else:
                 table.add_row(*_row(name, result, sequential))
+                if result.verdict is Outcome.IN_PART:
+                    parts.append((name, result.where))
             shown = tokens and not as_json
             if shown or page is not None:
                 try:
@@ -204,6 +225,8 @@ def detect_command(
                 if tokens and _is_coloured():
                     stdout().print(legend(), soft_wrap=True)
                 stdout().print(table)
+                for name, where in parts:
+                    stdout().print(Styled(f"{visible(name)}: {where}"), soft_wrap=True)
                 _print_summary(verdicts, fpr, fingerprint)
             if html is not None:
                 print_written(stderr() if as_json else stdout(), [html])
@@ -253,7 +276,8 @@ def _check_page(html: Path, inputs: Iterable[str]) -> None:
 
 def _print_tokens(name: str, result: Result, words: list[str]) -> None:
     reading, out = result.reading, stdout()
-    out.print(Styled(f"{visible(name)}: {result.verdict}", style="bold"), soft_wrap=True)
+    where = f", {result.where}" if result.verdict is Outcome.IN_PART else ""
+    out.print(Styled(f"{visible(name)}: {result.verdict}{where}", style="bold"), soft_wrap=True)
     if _is_coloured():
         out.print(terminal_view(_shown(result, words)), soft_wrap=True)
     else:
@@ -278,6 +302,8 @@ def _add_to_page(name: str, result: Result, words: list[str], page: EvidencePage
     )
     facts["log10_p"] = f"{result.log10_p:.2f}"
     about = {key.replace("_", " "): facts[key] for key in kept if facts.get(key) is not None}
+    if result.verdict is Outcome.IN_PART:
+        about["where"] = result.where
     page.add(name, result.verdict, about, _shown(result, words))
 
 
@@ -315,8 +341,9 @@ def _row(name: str, result: Result, sequential: bool) -> tuple[Styled, ...]:
 
 
 def _print_summary(verdicts: Counter[Outcome], fpr: float, fingerprint: str | None) -> None:
-    # The last verdict is rare, and would only be asked about.
-    told = [verdict for verdict in Outcome if verdicts[verdict] or verdict is not Outcome.UNCLAIMED]
+    # Those that are rare would only be asked about.
+    rare = (Outcome.IN_PART, Outcome.UNCLAIMED)
+    told = [verdict for verdict in Outcome if verdicts[verdict] or verdict not in rare]
     counts = ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in told)
     total = verdicts.total()
     key = "" if fingerprint is None else f", key {fingerprint}"

@@ -31,6 +31,8 @@ class Exactness(StrEnum):
 
     #: The law of the statistic without a watermark, for every text.
     EXACT = "exact"
+    #: That law for one text, whose tokens it depends on.
+    GIVEN_TEXT = "exact, given the text"
     #: An inequality: p-values are never too small, and may be larger than they need be.
     BOUND = "bound"
     #: A simulation of that law, which knows nothing of what is rarer than its draws.
@@ -43,6 +45,11 @@ class Exactness(StrEnum):
     @property
     def holds(self) -> bool:
         """Whether p-values of any size can be trusted."""
+        return self in (Exactness.EXACT, Exactness.GIVEN_TEXT, Exactness.BOUND)
+
+    @property
+    def of_parts(self) -> bool:
+        """Whether they can be trusted for any part of a text as well: all scores have one law."""
         return self in (Exactness.EXACT, Exactness.BOUND)
 
 
@@ -69,7 +76,11 @@ class Readings:
 
 @runtime_checkable
 class Detector(Protocol):
-    """A test of "this text carries the watermark of this key" by a sum of token scores."""
+    """A test of "this text carries the watermark of this key" by a sum of token scores.
+
+    Without a watermark all scores have one law, so that p-values depend on how many there are and not on
+    which; else `exactness` is `GIVEN_TEXT`.
+    """
 
     @property
     def id(self) -> str:

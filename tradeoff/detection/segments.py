@@ -106,7 +106,10 @@ class SegmentSearch:
     def starts(self, length: int, tokens: int) -> np.ndarray:
         """Of the windows of a length: ascending, the last one ending with the text."""
         last = tokens - length
-        return np.append(np.arange(0, last, max(length // self.steps, 1)), last)
+        return np.append(np.arange(0, last, self._step(length)), last)
+
+    def _step(self, length: int) -> int:
+        return max(length // self.steps, 1)
 
     def search(self, detector: Detector, score: Score, fpr: float) -> Segments:
         """Look for segments of a text that a detector has scored.
@@ -114,17 +117,17 @@ class SegmentSearch:
         Time and memory are in proportion to the number of tokens.
 
         Args:
-            detector: whose p-values hold at any size.
+            detector: whose p-values hold at any size, and for any tokens of the text.
             score: what it says of the text.
             fpr: level of the segments that are told, all together: in (0, 1).
 
         Raises:
-            ValueError: for a detector whose p-values are simulated or approximate, or such a level.
+            ValueError: for a detector without such p-values (`Exactness.of_parts`), or a level that is none.
         """
-        if not detector.exactness.holds:
+        if not detector.exactness.of_parts:
             raise ValueError(
-                f"detector={detector.name!r} has p-values that are {detector.exactness}, too coarse for many "
-                "windows; use one whose null law is exact"
+                f"detector={detector.name!r} has p-values that are {detector.exactness}, which tell nothing "
+                "of windows; use one whose null law is exact for any of them"
             )
         if not 0 < fpr < 1:
             raise ValueError(f"fpr={fpr} must be between 0 and 1; 0.01 is usual")
@@ -137,13 +140,17 @@ class SegmentSearch:
         least, windows = score.log_p - whole, 1
         candidates = [_Windows(tokens, np.zeros(1, np.int64), np.array([score.statistic]), whole)]
         for length in lengths:
-            starts = self.starts(length, tokens)
-            log_weight = math.log(self.share / len(lengths) / len(starts))
-            ours = _Windows(length, starts, sums[starts + length] - sums[starts], log_weight)
-            smallest = ours.least(detector)
+            # Slices, as index arrays of all starts would take several times the memory of a text.
+            step, last = self._step(length), tokens - length
+            totals = np.empty(-(-last // step) + 1)
+            np.subtract(sums[length:-1:step], sums[:last:step], out=totals[:-1])
+            totals[-1] = sums[-1] - sums[last]
+            log_weight = math.log(self.share / len(lengths) / len(totals))
+            smallest = detector.log_p(float(totals.max()), length) - log_weight
             least = min(least, smallest)
-            windows += len(starts)
+            windows += len(totals)
             if smallest <= math.log(fpr):
+                ours = _Windows(length, self.starts(length, tokens), totals, log_weight)
                 candidates.append(ours.above(detector, math.log(fpr), self.steps // 4))
         told = []
         for start, length, log_weight in _most_evidence(detector, candidates):
@@ -163,10 +170,6 @@ class _Windows:
     starts: np.ndarray = field(repr=False)
     sums: np.ndarray = field(repr=False)
     log_weight: float
-
-    def least(self, detector: Detector) -> float:
-        """The smallest of their corrected log p-values."""
-        return detector.log_p(float(self.sums.max()), self.length) - self.log_weight
 
     def above(self, detector: Detector, log_fpr: float, reach: int) -> _Windows:
         """Those whose corrected p-value is at most a level, to the fineness of the detector's law, and whose

@@ -13,15 +13,17 @@ from typing import NoReturn
 from tradeoff.errors import FileError
 from tradeoff.files import read_at_most
 
-__all__ = ["FEWEST_KEY_BYTES", "Key", "KeyFormatError", "read_key_file"]
+__all__ = ["FEWEST_KEY_BYTES", "NEW_KEY_BYTES", "REMEDY", "Key", "KeyFormatError", "read_key_file"]
 
 FEWEST_KEY_BYTES = 16
-_NEW_KEY_BYTES = 32
+#: Of keys that are made here.
+NEW_KEY_BYTES = 32
 #: The largest key file that is read: far longer than any key, and nothing that fills the memory.
 _MOST_FILE_BYTES = 1 << 16
 #: What is pasted where a path belongs: 12 bytes of hex digits or more, or a 64-bit integer.
 _LIKE_A_KEY = re.compile(r"(0x)?[0-9a-f]{24,}|\d{15,}|0x[0-9a-f]{8,}", re.IGNORECASE)
-_REMEDY = "make a key with `tradeoff key new`"
+#: What to do about a key that is none.
+REMEDY = "make a key with `tradeoff key new`"
 
 
 class KeyFormatError(ValueError):
@@ -41,14 +43,14 @@ def read_key_file(path: str | Path) -> str:
         content = read_at_most(Path(path), _MOST_FILE_BYTES)
     except FileError:
         raise KeyFormatError(
-            f"{named} holds more than {_MOST_FILE_BYTES:,} bytes and is no key; {_REMEDY}"
+            f"{named} holds more than {_MOST_FILE_BYTES:,} bytes and is no key; {REMEDY}"
         ) from None
     except FileNotFoundError:
-        raise KeyFormatError(f"{named} does not exist; check the path, or {_REMEDY}") from None
+        raise KeyFormatError(f"{named} does not exist; check the path, or {REMEDY}") from None
     except (OSError, ValueError) as error:
         reason = (isinstance(error, OSError) and error.strerror) or "its name is none"
         raise KeyFormatError(
-            f"{named} cannot be read ({reason}); check its permissions, or {_REMEDY}"
+            f"{named} cannot be read ({reason}); check its permissions, or {REMEDY}"
         ) from None
     # latin-1 decodes any bytes: an error of the decoder would quote some of them.
     return content.decode("latin-1")
@@ -72,17 +74,17 @@ class Key:
 
     def __init__(self, secret: bytes):
         if not isinstance(secret, bytes):
-            raise KeyFormatError(f"a key is made of bytes, got {type(secret).__name__}; {_REMEDY}")
+            raise KeyFormatError(f"a key is made of bytes, got {type(secret).__name__}; {REMEDY}")
         if len(secret) < FEWEST_KEY_BYTES:
             raise KeyFormatError(
-                f"the key has {len(secret)} bytes, at least {FEWEST_KEY_BYTES} are needed; {_REMEDY}"
+                f"the key has {len(secret)} bytes, at least {FEWEST_KEY_BYTES} are needed; {REMEDY}"
             )
         object.__setattr__(self, "_secret", secret)
 
     @classmethod
     def new(cls) -> Key:
         """A fresh key of 32 random bytes from the operating system."""
-        return cls(secrets.token_bytes(_NEW_KEY_BYTES))
+        return cls(secrets.token_bytes(NEW_KEY_BYTES))
 
     @classmethod
     def from_hex(cls, text: str) -> Key:
@@ -95,22 +97,36 @@ class Key:
         # bytes.fromhex would also take spaces between the digits, and quote a wrong position.
         if not re.fullmatch(r"([0-9a-fA-F]{2})*", digits):
             raise KeyFormatError(
-                f"the key is not an even number of hex digits ({len(digits)} characters); {_REMEDY}"
+                f"the key is not an even number of hex digits ({len(digits)} characters); {REMEDY}"
             )
         return cls(bytes.fromhex(digits))
 
     @classmethod
-    def read(cls, path: str | Path) -> Key:
-        """The key in the file `path`, which holds hex digits and perhaps a newline.
+    def of_whole_hex(cls, text: str) -> Key:
+        """The key of 32 bytes that `text` spells in 64 hex digits, from where part of them may be missing.
 
         Raises:
-            KeyFormatError: if the file is missing, unreadable, not hex, or too short.
+            KeyFormatError: as `from_hex`, and for any other number of digits.
         """
-        content = read_key_file(path)
-        try:
-            return cls.from_hex(content)
-        except KeyFormatError as error:
-            raise KeyFormatError(f"key file {path}: {error}") from None
+        digits = len(text.strip())
+        key = cls.from_hex(text)
+        if len(key.secret) != NEW_KEY_BYTES:
+            raise KeyFormatError(
+                f"it holds {digits} hex digits; without a fingerprint a key has {2 * NEW_KEY_BYTES}, as a "
+                "part of one would be another key: take a whole copy, or write a shorter key with Key.write"
+            )
+        return key
+
+    @classmethod
+    def read(cls, path: str | Path) -> Key:
+        """The key in the file `path`: one of `write` or `tradeoff key new`, or 64 hex digits.
+
+        Raises:
+            KeyFormatError: if the file is missing, unreadable, damaged, or no key.
+        """
+        from tradeoff.keyed.key_files import KeyFile
+
+        return KeyFile.read(path).key
 
     @classmethod
     def from_environment(cls, name: str = "TRADEOFF_KEY") -> Key:
@@ -126,13 +142,13 @@ class Key:
                 f"`tradeoff key new -o FILE`), or set {name} to its hex digits"
             )
         try:
-            return cls.from_hex(text)
+            return cls.of_whole_hex(text)
         except KeyFormatError as error:
             # The path is not quoted: nothing that the variable holds is ever shown.
             if os.path.isfile(text.strip()):
                 raise KeyFormatError(
                     f"environment variable {name} holds the path of a file, not a key; pass that file with "
-                    f"--key-file, or set {name} to the hex digits in it"
+                    f"--key-file, or set {name} to the hex digits of the secret in it"
                 ) from None
             raise KeyFormatError(f"environment variable {name}: {error}") from None
 
@@ -143,27 +159,9 @@ class Key:
             KeyFormatError: if `path` exists (a key is never overwritten) or cannot be written; no partly
                 written file is left behind.
         """
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError as error:
-            raise KeyFormatError(
-                f"{path} exists and a key is never overwritten; choose another path, or remove the file if "
-                "no text under its key will be detected again"
-            ) from error
-        except OSError as error:
-            raise KeyFormatError(
-                f"key file {path} cannot be created ({error.strerror or error}); choose another path"
-            ) from error
-        try:
-            with os.fdopen(descriptor, "w", encoding="ascii") as stream:
-                stream.write(self._secret.hex() + "\n")
-        except BaseException as error:
-            Path(path).unlink(missing_ok=True)
-            if isinstance(error, OSError):
-                raise KeyFormatError(
-                    f"key file {path} cannot be written ({error.strerror or error}); choose another path"
-                ) from error
-            raise
+        from tradeoff.keyed.key_files import KeyFile
+
+        KeyFile(self).write(path)
 
     @property
     def secret(self) -> bytes:

@@ -14,6 +14,7 @@ import numpy as np
 
 from tradeoff.display import shown
 from tradeoff.errors import FileError
+from tradeoff.texts.shapes import records_of
 
 __all__ = ["Broken", "Claims", "Text", "not_utf8", "texts_of_json", "texts_of_lines"]
 
@@ -21,6 +22,7 @@ __all__ = ["Broken", "Claims", "Text", "not_utf8", "texts_of_json", "texts_of_li
 _WHOLE = 64 << 20
 _MOST_ID = (1 << 63) - 1
 _REMEDY = 'write {"id": "a-1", "text": "..."} on every line, or pass a .txt file'
+_FIELD = "name the field of the text with --field"
 _BOM = codecs.BOM_UTF8
 #: Bytes of JSON in which token ids are looked for.
 _LONG = 1 << 16
@@ -90,7 +92,7 @@ _Value = tuple[int, str, Any]
 
 
 def texts_of_json(
-    chunks: Iterable[bytes], source: str, warn: Callable[[str], None]
+    chunks: Iterable[bytes], source: str, warn: Callable[[str], None], field: str | None = None
 ) -> Iterator[Text | Broken]:
     """Texts of a .json file: of one object, of the items of one list, or of JSON lines.
 
@@ -98,18 +100,19 @@ def texts_of_json(
         chunks: its bytes, piece by piece.
         source: its name, for messages.
         warn: called with what is left out: values without a text, and a broken last line.
+        field: that has the text, where it is none that is known (`tradeoff.texts.shapes`).
 
     Raises:
         FileError: if it is not JSON; of JSON lines each such line is Broken instead.
     """
-    return _texts(_json_values(chunks, source, warn), source, warn)
+    return _texts(_json_values(chunks, source, warn), source, warn, field)
 
 
 def texts_of_lines(
-    chunks: Iterable[bytes], source: str, warn: Callable[[str], None]
+    chunks: Iterable[bytes], source: str, warn: Callable[[str], None], field: str | None = None
 ) -> Iterator[Text | Broken]:
     """Texts of JSON lines, each as soon as its line is there; arguments as for `texts_of_json`."""
-    return _texts(_line_values(chunks, source, warn), source, warn)
+    return _texts(_line_values(chunks, source, warn), source, warn, field)
 
 
 def _json_values(
@@ -135,7 +138,9 @@ def _json_values(
             if error.msg != "Extra data":
                 raise FileError(f"{source} is not JSON ({error}); {_REMEDY}") from error
         else:
-            values = whole if isinstance(whole, list) else [whole]
+            # A list of integers is one text, any other list has one in each of its items.
+            several = isinstance(whole, list) and not all(type(one) is int for one in whole)
+            values = whole if several else [whole]
     if values is None:
         held = [content]
         del content
@@ -181,7 +186,7 @@ def _line_values(
 
 
 def _texts(
-    values: Iterable[_Value | Broken], source: str, warn: Callable[[str], None]
+    values: Iterable[_Value | Broken], source: str, warn: Callable[[str], None], field: str | None
 ) -> Iterator[Text | Broken]:
     """Texts of JSON values; those without any are passed over, as other JSON lines may lie beside texts."""
     passed: list[str] = []
@@ -189,21 +194,24 @@ def _texts(
         if isinstance(value, Broken):
             yield value
             continue
-        number, place, record = value
+        number, place, content = value
         del value
-        if not isinstance(record, dict) or (record.get("text") is None and record.get("token_ids") is None):
-            passed.append(place)
-            continue
+        found = False
         try:
-            text = _of_record(record, number, source, place)
+            for record in records_of(content, place, field):
+                found = True
+                # One long list of tokens is not held twice.
+                content = None
+                yield _of_record(record, number, source, place)
         except FileError as error:
             yield Broken(source, str(error))
-        else:
-            del record
-            yield text
+            continue
+        if not found:
+            passed.append(place)
     if passed:
         more = f" (nor have {len(passed) - 1} others)" if len(passed) > 1 else ""
-        warn(f'{passed[0]} has neither "text" nor "token_ids"{more} and is left out; {_REMEDY}')
+        lacking = f"no {field!r}" if field else 'neither "text" nor "token_ids"'
+        warn(f"{passed[0]} has {lacking}{more} and is left out; {_FIELD}, or {_REMEDY}")
 
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:

@@ -14,7 +14,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from tradeoff.errors import FileError
 from tradeoff.files import marked
@@ -31,7 +31,7 @@ IN_FOLDERS = (".txt", ".md", ".jsonl")
 #: Bytes read at a time, and characters of plain text in a piece.
 _BLOCK = 1 << 20
 #: How standard input begins if it is one JSON value that JSON lines could not hold.
-_WHOLE_JSON = re.compile(rb"\[\s*\{|\{[ \t\r]*\n")
+_WHOLE_JSON = re.compile(rb"\[\s*(?:\{|\d+\s*,\s*\d)|\{[ \t\r]*\n")
 #: How binary files begin: PNG, JPEG, PDF, ZIP and all that is packed as it, gzip. Others are told by a NUL.
 _BINARY = (b"\x89PNG", b"\xff\xd8\xff", b"%PDF-", b"PK\x03\x04", b"\x1f\x8b")
 _SNIFFED = 8192
@@ -52,16 +52,29 @@ _STOP = re.compile(
 )
 
 
+class _How(NamedTuple):
+    """As `read_texts` was told."""
+
+    eager: bool
+    field: str | None
+
+
 def read_texts(
-    sources: Sequence[str], stdin: BinaryIO, warn: Callable[[str], None], *, eager: bool = False
+    sources: Sequence[str],
+    stdin: BinaryIO,
+    warn: Callable[[str], None],
+    *,
+    eager: bool = False,
+    field: str | None = None,
 ) -> Iterator[Text | Broken]:
     """The texts of all sources, in order; what cannot be read does not keep the others from being read.
 
     A .jsonl, .ndjson or .json file holds JSON lines: objects with `text` or `token_ids`, perhaps `id` and
-    `run`; a .json file may also be one such object, or a list of them. Any other file is one plain text in
-    UTF-8, and a folder all its .txt, .md and .jsonl files, sorted. Standard input ("-") is read as a .json
-    file if it begins with "[{", or with "{" on a line of its own; else as JSON lines if with "{". Malformed
-    plain text is met only while its pieces are read, and raises FileError there.
+    `run`, or what other programs write (`tradeoff.texts.shapes`); a .json file may also be one such object,
+    or a list of them. Any other file is one plain text in UTF-8, and a folder all its .txt, .md and .jsonl
+    files, sorted. Standard input ("-") is read as a .json file if it begins with "[{" or a list of numbers,
+    or with "{" on a line of its own; else as JSON lines if with "{". Malformed plain text is met only while
+    its pieces are read, and raises FileError there.
 
     Args:
         sources: files, folders or "-".
@@ -71,17 +84,18 @@ def read_texts(
         eager: give pieces of plain text as they come, up to the last single blank or line end, instead of
             waiting for 1 MiB; up to the last punctuation or other white space where neither has come for 200
             characters.
+        field: of JSON objects that has the text, where it is none that is known (`tradeoff.texts.shapes`).
 
     Raises:
         FileError: if "-" is named twice.
     """
     if sources.count(STDIN) > 1:
         raise FileError("source - is named twice; standard input can be read once")
-    return _read(sources, stdin, warn, eager)
+    return _read(sources, stdin, warn, _How(eager, field))
 
 
 def _read(
-    sources: Sequence[str], stdin: BinaryIO, warn: Callable[[str], None], eager: bool
+    sources: Sequence[str], stdin: BinaryIO, warn: Callable[[str], None], how: _How
 ) -> Iterator[Text | Broken]:
     missing = [source for source in sources if source != STDIN and not Path(source).exists()]
     # Before anything is read: texts may take their time.
@@ -99,7 +113,7 @@ def _read(
             warn(f"{source} holds no text and is left out")
         for name, path in files:
             empty = True
-            texts = _of_stdin(stdin, warn, eager) if source == STDIN else _of_file(name, path, warn, eager)
+            texts = _of_stdin(stdin, warn, how) if source == STDIN else _of_file(name, path, warn, how)
             for text in _guarded(texts, str(path)):
                 empty = nothing = False
                 yield text
@@ -134,7 +148,7 @@ def _files(source: str) -> list[tuple[str, Path]]:
     return [(str(p.relative_to(path)), p) for p in sorted(inside) if p.is_file()]
 
 
-def _of_file(name: str, path: Path, warn: Callable[[str], None], eager: bool) -> Iterator[Text | Broken]:
+def _of_file(name: str, path: Path, warn: Callable[[str], None], how: _How) -> Iterator[Text | Broken]:
     try:
         stream = path.open("rb")
     except OSError as error:
@@ -145,14 +159,14 @@ def _of_file(name: str, path: Path, warn: Callable[[str], None], eager: bool) ->
         source, suffix = str(path), path.suffix.lower()
         chunks = _chunks(stream, source)
         if suffix == ".json":
-            yield from texts_of_json(chunks, source, warn)
+            yield from texts_of_json(chunks, source, warn, how.field)
         elif suffix in _JSON_LINES:
-            yield from texts_of_lines(chunks, source, warn)
+            yield from texts_of_lines(chunks, source, warn, how.field)
         else:
-            yield from _plain_text(chunks, source, name, eager)
+            yield from _plain_text(chunks, source, name, how.eager)
 
 
-def _of_stdin(stdin: BinaryIO, warn: Callable[[str], None], eager: bool) -> Iterator[Text | Broken]:
+def _of_stdin(stdin: BinaryIO, warn: Callable[[str], None], how: _How) -> Iterator[Text | Broken]:
     chunks = _chunks(stdin, STDIN)
     held: list[bytes] = []
     start = b""
@@ -163,11 +177,11 @@ def _of_stdin(stdin: BinaryIO, warn: Callable[[str], None], eager: bool) -> Iter
             break
     chunks = itertools.chain(held, chunks)
     if _WHOLE_JSON.match(start):
-        yield from texts_of_json(chunks, STDIN, warn)
+        yield from texts_of_json(chunks, STDIN, warn, how.field)
     elif start.startswith(b"{"):
-        yield from texts_of_lines(chunks, STDIN, warn)
+        yield from texts_of_lines(chunks, STDIN, warn, how.field)
     else:
-        yield from _plain_text(chunks, STDIN, STDIN, eager)
+        yield from _plain_text(chunks, STDIN, STDIN, how.eager)
 
 
 def _chunks(stream: Any, source: str) -> Iterator[bytes]:

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tradeoff.decoders import Decoder, parse_decoder, watermarks
-from tradeoff.detection import Detector, Evidence, Score, Sequential, detect, detector_called, of_e_values
+from tradeoff.detection import (
+    Detector,
+    Evidence,
+    Score,
+    SegmentSearch,
+    Sequential,
+    detect,
+    detector_called,
+    of_e_values,
+)
 from tradeoff.display import INSTALL_LLM
 from tradeoff.errors import FileError
 from tradeoff.kernels import JOINT, METHODS, Method, Standard
@@ -28,6 +37,7 @@ __all__ = ["Examiner", "Options"]
 
 #: Tokens read at a time by sequential detection.
 _STEP = 64
+_SEARCH = SegmentSearch()
 #: What becomes of texts of another scheme than is looked for.
 _PROSPECTS = {
     Sight.PART: "their watermark is read in part, and harder to find this way",
@@ -60,6 +70,8 @@ class Options:
             `register_detector`.
         fpr: false-positive rate, in (0, 1).
         sequential: bet on the tokens one by one, and stop reading once the verdict is certain.
+        segments: look for parts that are watermarked; else a text is judged as a whole, as it is in any case
+            by detectors without exact p-values of parts.
 
     Raises:
         ValueError: for values that no text could make valid.
@@ -74,6 +86,7 @@ class Options:
     detector: Detector | Path | str | None = None
     fpr: float = 0.01
     sequential: bool = False
+    segments: bool = True
 
     def __post_init__(self) -> None:
         if not 0 < self.fpr < 1:
@@ -134,6 +147,7 @@ class Examiner:
         self._noted_assumed = self._noted_unclaimed = False
         self._warned: set[str] = set()
         self._remarks: list[str] = []
+        self._length: int | None = None
         self._named: set[Decoder] = set()
         # The key is asked for once a function, however many widths records name.
         self._key = lru_cache(maxsize=None)(key)
@@ -171,8 +185,7 @@ class Examiner:
                 ids, reading = self._read_sequentially(text, Sequential(scheme.bets()), prf)
             else:
                 detector, ids = self._detector_of(scheme, prf, told), self._token_ids(text)
-                evidence = Evidence(ids, prf)
-                reading = Reading(prf, detector, evidence, detect(detector, evidence))
+                reading = self._read(detector, Evidence(ids, prf), prf)
         except ValueError as error:
             if isinstance(error, FileError | KeyFormatError) or claims == Claims():
                 raise
@@ -190,8 +203,17 @@ class Examiner:
             fpr=self._options.fpr,
             sequential=self._options.sequential,
             spell=self.words,
+            length=self._length,
+            tokenised=self._tokenised(text),
             remarks=tuple(self._remarks),
         )
+
+    def _read(self, detector: Detector, evidence: Evidence, prf: Prf) -> Reading:
+        """What the tokens say, and where."""
+        score, segments = detect(detector, evidence), None
+        if self._options.segments and detector.exactness.of_parts:
+            segments = _SEARCH.search(detector, score, self._options.fpr)
+        return Reading(prf, detector, evidence, score, segments)
 
     def _read_sequentially(self, text: Text, detector: Sequential, prf: Prf) -> tuple[np.ndarray, Reading]:
         """The tokens until the verdict is certain, and what they say."""
@@ -209,7 +231,7 @@ class Examiner:
         index, log_e = index[index < len(ids)], log_e[index < len(ids)]
         log_p = float(of_e_values(detector.name, log_e, index).log_p[-1]) if len(index) else 0.0
         score = Score(detector.name, float(log_e.sum()), log_p, len(index), index, log_e)
-        return ids, Reading(prf, detector, Evidence(ids, prf), score, needed)
+        return ids, Reading(prf, detector, Evidence(ids, prf), score, tokens_needed=needed)
 
     def words(self, result: Result) -> list[str]:
         """The tokens of a text, spelled: [n]; as numbers where the tokenizer is not the text's own.
@@ -364,7 +386,8 @@ class Examiner:
     def _token_blocks(self, text: Text) -> Iterator[np.ndarray]:
         """The tokens, in the pieces that the words come in."""
         told = text.claims.vocabulary
-        if text.token_ids is not None and not self._options.retokenize:
+        if text.token_ids is not None and not self._tokenised(text):
+            self._length = None if text.pieces is None else sum(map(len, text.pieces))
             ids = np.asarray(text.token_ids, dtype=np.int64)
             if told is not None and ids.size and ids.max() >= told:
                 raise ValueError(
@@ -379,13 +402,17 @@ class Examiner:
                 f"the tokenizer {self._tokenizer_name} has {len(self._tokenizer)} tokens, but the text was "
                 f"written with run.vocabulary={told}; pass that model's tokenizer with --tokenizer"
             )
-        before = ""
+        before, self._length = "", 0
         for piece in text.pieces:
+            self._length += len(piece)
             # Some tokenizers treat the start of what they are given in a way of their own: the last word of
             # the piece before goes in front, and its tokens are taken off again.
             ids = self._ids(before + piece)
             yield ids[len(self._ids(before)) :] if before else ids
             before = piece[max(piece.rfind(" "), len(piece) - _LONGEST_WORD, 0) :]
+
+    def _tokenised(self, text: Text) -> bool:
+        return text.token_ids is None or self._options.retokenize
 
     def _ids(self, words: str) -> np.ndarray:
         # Special tokens at the start are no part of what was generated.

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tradeoff.detection import Detector, Evidence, Score, of_e_values
+from tradeoff.detection import Detector, Evidence, Score, Segment, Segments, of_e_values
 from tradeoff.keyed import Prf
 from tradeoff.scheme import Scheme
 from tradeoff.texts import Text
+from tradeoff.verdicts.spelling import PART
 
 if TYPE_CHECKING:
     from tradeoff.plotting import Figure
@@ -24,13 +25,19 @@ __all__ = ["Outcome", "Reading", "Result"]
 _LOWEST_LOG10_P = -1e9
 #: Lengths at which the evidence along a text is computed.
 _POINTS = 200
+#: Of the tokens that count, the share in segments from which a text is called watermarked as a whole.
+_WHOLE = 0.9
+#: Segments that people are told of; programs are told of all.
+_TOLD = 5
 
 
 class Outcome(StrEnum):
     """What is said of a text."""
 
-    #: p <= the false-positive rate.
+    #: p <= the false-positive rate, and nearly all of the text lies in segments.
     WATERMARKED = "watermarked"
+    #: p <= the false-positive rate, and less of it does.
+    IN_PART = "watermarked in part"
     NOT_DETECTED = "not detected"
     #: Fewer tokens count than a context has.
     TOO_SHORT = "too short"
@@ -44,7 +51,9 @@ class Reading:
 
     Attributes:
         prf: under which it was read.
-        detector, evidence, score: what was read, and how.
+        detector, evidence, score: what was read of the whole text, and how.
+        segments: where the watermark is; None if nobody looked: by sequential detection, and by detectors
+            without p-values of parts.
         tokens_needed: by sequential detection, after how many tokens the verdict was certain.
     """
 
@@ -52,6 +61,7 @@ class Reading:
     detector: Detector
     evidence: Evidence
     score: Score
+    segments: Segments | None = None
     tokens_needed: int | None = None
 
 
@@ -67,6 +77,8 @@ class Result:
         fpr: false-positive rate of the verdict.
         sequential: whether it was read token by token.
         spell: gives the words of its tokens.
+        length: of its words, in characters; None if it has none.
+        tokenised: whether its tokens were made of its words here.
         remarks: what its record and the caller disagree about, as it was warned of.
     """
 
@@ -77,6 +89,8 @@ class Result:
     fpr: float
     sequential: bool
     spell: Callable[[Result], list[str]]
+    length: int | None = None
+    tokenised: bool = False
     remarks: tuple[str, ...] = ()
 
     @property
@@ -96,25 +110,79 @@ class Result:
         score = self.reading.score
         if self.reading.tokens_needed is None and score.tokens_scored < self.reading.prf.context_width:
             return Outcome.TOO_SHORT
-        return Outcome.WATERMARKED if score.log_p <= math.log(self.fpr) else Outcome.NOT_DETECTED
+        if self.log_p > math.log(self.fpr):
+            return Outcome.NOT_DETECTED
+        found = self.reading.segments
+        return Outcome.IN_PART if found is not None and found.share < _WHOLE else Outcome.WATERMARKED
 
     @property
     def detected(self) -> bool:
-        """Whether the verdict is that the text is watermarked."""
-        return self.verdict is Outcome.WATERMARKED
+        """Whether the verdict is that the text is watermarked, as a whole or in part."""
+        return self.verdict in (Outcome.WATERMARKED, Outcome.IN_PART)
 
     def __bool__(self) -> bool:
         return self.detected
 
     @property
     def log_p(self) -> float:
-        """Natural logarithm of the p-value; 0 where nothing was looked for or could be scored."""
-        return 0.0 if self.reading is None else self.reading.score.log_p
+        """Natural logarithm of the p-value of the verdict: that the text, or any part of it, scores so high,
+        corrected for all that was looked at; 0 where nothing was looked for or could be scored."""
+        if self.reading is None:
+            return 0.0
+        found = self.reading.segments
+        return self.reading.score.log_p if found is None else found.log_p
 
     @property
     def log10_p(self) -> float:
-        """Decimal logarithm of the p-value; finite, and 0 where nothing was looked for."""
-        return 0.0 if self.reading is None else max(self.reading.score.log10_p, _LOWEST_LOG10_P)
+        """Its decimal logarithm; finite, and 0 where nothing was looked for."""
+        return _log10(self.log_p)
+
+    @property
+    def whole_log10_p(self) -> float:
+        """Decimal logarithm of the p-value of the whole text, had nobody looked at its parts; finite."""
+        return 0.0 if self.reading is None else _log10(self.reading.score.log_p)
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """Where the watermark is, in order: parts whose p-values, corrected for all that were looked at, are
+        at most the false-positive rate. Empty where nobody looked."""
+        found = None if self.reading is None else self.reading.segments
+        return () if found is None else found.found
+
+    @property
+    def share(self) -> float | None:
+        """Of the tokens that count, how many lie in segments: 0 to 1; None where nobody looked."""
+        found = None if self.reading is None else self.reading.segments
+        return None if found is None else found.share
+
+    @property
+    def where(self) -> str:
+        """Its segments for people, who count from 1; empty if there are none.
+
+        Such as "tokens 4,210 to 4,325: 2% of those that count, log10 p = -11.92".
+        """
+        told = [f"tokens {segment.start + 1:,} to {segment.end:,}" for segment in self.segments[:_TOLD]]
+        if (more := len(self.segments) - len(told)) > 0:
+            told.append(f"and {more} more")
+        if not told:
+            return ""
+        best = min(segment.corrected_log_p for segment in self.segments)
+        return f"{', '.join(told)}: {self.share:.0%} of those that count, log10 p = {_log10(best):.2f}"
+
+    def characters(self, segment: Segment) -> tuple[int, int] | None:
+        """Where a segment stands in the words of the text, from a character up to but not including another;
+        None where there are no words, or its tokens do not spell them letter by letter.
+
+        Raises:
+            FileError: as `words`.
+        """
+        if self.length is None:
+            return None
+        lengths = [0 if word == PART else len(word) for word in self.words]
+        if sum(lengths) != self.length:
+            return None
+        start = sum(lengths[: segment.start])
+        return start, start + sum(lengths[segment.start : segment.end])
 
     @property
     def tokens_scored(self) -> int:
@@ -192,8 +260,26 @@ class Result:
             "context_width": None if reading is None else reading.prf.context_width,
             "key": None if reading is None else reading.prf.fingerprint,
             "fpr": self.fpr,
+            **self._parts(),
             **({"tokens_needed": self.tokens_needed} if self.sequential else {}),
         }
+
+    def _parts(self) -> dict[str, Any]:
+        """Where the watermark is, for programs; nothing by sequential detection."""
+        if self.sequential:
+            return {}
+        told = [
+            {
+                "start": segment.start,
+                "end": segment.end,
+                "tokens_scored": segment.tokens_scored,
+                "log10_p": _log10(segment.corrected_log_p),
+                # Of token ids only who asks pays for a tokenizer.
+                "characters": self.characters(segment) if self.tokenised else None,
+            }
+            for segment in self.segments
+        ]
+        return {"log10_p_whole": self.whole_log10_p, "share": self.share, "segments": told}
 
     def _told(self) -> str:
         told = f"{self.verdict}, log10 p = {self.log10_p:.2f}"
@@ -212,3 +298,8 @@ class Result:
 
         told = self.to_dict() | {"log10_p": f"{self.log10_p:.2f}"}
         return table((name, value) for name, value in told.items() if value is not None)
+
+
+def _log10(log_p: float) -> float:
+    """Of a natural logarithm the decimal one, which JSON can hold."""
+    return max(log_p / math.log(10), _LOWEST_LOG10_P) if log_p else 0.0

@@ -135,7 +135,7 @@ class TableSum:
     evidence: Evidence = field(repr=False)
     id: ClassVar[str] = "table-sum"
     name: ClassVar[str] = "sum of scores, given the tokens"
-    exactness: ClassVar[Exactness] = Exactness.EXACT
+    exactness: ClassVar[Exactness] = Exactness.GIVEN_TEXT
     null: ClassVar[str] = "exact: convolution of the rows of the text's tokens"
 
     @classmethod

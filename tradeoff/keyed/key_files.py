@@ -1,0 +1,206 @@
+"""Files of keys: a version, the secret with its fingerprint, and perhaps what the key is used for.
+
+    # Secret key of a watermark: whoever reads this file can write the watermark and find it.
+    format = "tradeoff-key-1"
+    fingerprint = "7c3db3fed4d3671d"
+    secret = "00112233..."
+    name = "letters of 2027"
+    valid_from = 2027-01-01
+    valid_until = 2027-12-31
+
+    [profile]
+    method = "joint-race"
+    watermark = "gumbel"
+
+It is TOML. The fingerprint is a checksum too: a file that was cut or changed is refused, not taken for
+another key. Files of version 0.1 hold 64 hex digits and nothing else, and are read all the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tomllib
+from dataclasses import dataclass, field, fields
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+from tradeoff.keyed.keys import REMEDY, Key, KeyFormatError, read_key_file
+
+__all__ = ["KeyFile", "KeyProfile"]
+
+_FORMAT = "tradeoff-key-1"
+_HEADING = "# Secret key of a watermark: whoever reads this file can write the watermark and find it.\n"
+_BARE = re.compile(r"\s*[0-9a-fA-F]*\s*")
+_FIELDS = {"format": str, "fingerprint": str, "secret": str, "name": str, "profile": dict}
+_DATES = ("valid_from", "valid_until")
+
+
+@dataclass(frozen=True)
+class KeyProfile:
+    """What a key is used for: settings of texts that name none; None where nothing is said.
+
+    Attributes:
+        method, watermark, prf, context_width: of generation.
+        tokenizer: of the model that writes: builtin, a folder, or a Hugging Face id.
+        tokenizer_hash: SHA-256 of its vocabulary, 64 hex digits, by which another one is told from it.
+    """
+
+    method: str | None = None
+    watermark: str | None = None
+    prf: str | None = None
+    context_width: int | None = None
+    tokenizer: str | None = None
+    tokenizer_hash: str | None = None
+
+
+@dataclass(frozen=True)
+class KeyFile:
+    """A key with its name, its dates and its profile.
+
+    Attributes:
+        key: the secret.
+        name: for people; empty if it has none.
+        valid_from, valid_until: first and last day of its use.
+        profile: what it is used for.
+
+    Raises:
+        KeyFormatError: for dates in the wrong order.
+    """
+
+    key: Key
+    name: str = ""
+    valid_from: date | None = None
+    valid_until: date | None = None
+    profile: KeyProfile = field(default_factory=KeyProfile)
+
+    def __post_init__(self) -> None:
+        if self.valid_from and self.valid_until and self.valid_until < self.valid_from:
+            raise KeyFormatError(
+                f"valid_until={self.valid_until} is before valid_from={self.valid_from}; exchange them"
+            )
+
+    @classmethod
+    def read(cls, path: str | Path) -> KeyFile:
+        """The key file `path`, of this version or of 0.1.
+
+        Raises:
+            KeyFormatError: if it is missing, unreadable, damaged, or of another version; nothing of the
+                secret is quoted.
+        """
+        content = read_key_file(path)
+        try:
+            return cls._of_digits(content) if _BARE.fullmatch(content) else cls._of_toml(content)
+        except KeyFormatError as error:
+            raise KeyFormatError(f"key file {path}: {error}") from None
+
+    @classmethod
+    def _of_digits(cls, content: str) -> KeyFile:
+        return cls(Key.of_whole_hex(content))
+
+    @classmethod
+    def _of_toml(cls, content: str) -> KeyFile:
+        try:
+            # Read as latin-1, which quotes nothing; names may have any letters.
+            told = tomllib.loads(content.encode("latin-1").decode("utf-8"))
+        except (ValueError, RecursionError):
+            # Their messages would quote it.
+            raise KeyFormatError(
+                f"it is neither 64 hex digits nor a file of `tradeoff key new`, or is damaged; {REMEDY}"
+            ) from None
+        if told.get("format") != _FORMAT:
+            raise KeyFormatError(
+                f"it is not of the format {_FORMAT}, which is all that this version reads; {REMEDY}"
+            )
+        for name, value in told.items():
+            expected: Any = date if name in _DATES else _FIELDS.get(name)
+            if expected is None:
+                raise KeyFormatError(f"it has the field {name!r}, unknown to this version; remove it")
+            if not isinstance(value, expected) or isinstance(value, datetime):
+                kind = "a day, such as 2027-01-31" if name in _DATES else expected.__name__
+                raise KeyFormatError(f"its {name} is not {kind}; repair it")
+        if "secret" not in told:
+            raise KeyFormatError(f"it has no secret and may have been cut off; {REMEDY}")
+        key = Key.from_hex(told["secret"])
+        if told.get("fingerprint") != key.fingerprint:
+            raise KeyFormatError(
+                "its secret does not have the fingerprint that it tells, so that it was changed or cut off; "
+                "take another copy of it"
+            )
+        return cls(
+            key,
+            told.get("name", ""),
+            told.get("valid_from"),
+            told.get("valid_until"),
+            _profile_of(told.get("profile", {})),
+        )
+
+    def write(self, path: str | Path) -> None:
+        """Write it to a new file that only its owner can read (mode 0600).
+
+        Raises:
+            KeyFormatError: if `path` exists (a key is never overwritten) or cannot be written; no partly
+                written file is left behind.
+        """
+        content = self._content()
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError as error:
+            raise KeyFormatError(
+                f"{path} exists and a key is never overwritten; choose another path, or remove the file if "
+                "no text under its key will be detected again"
+            ) from error
+        except OSError as error:
+            raise KeyFormatError(
+                f"key file {path} cannot be created ({error.strerror or error}); choose another path"
+            ) from error
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as stream:
+                stream.write(content)
+        except BaseException as error:
+            Path(path).unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise KeyFormatError(
+                    f"key file {path} cannot be written ({error.strerror or error}); choose another path"
+                ) from error
+            raise
+
+    def _content(self) -> str:
+        told: dict[str, Any] = {
+            "format": _FORMAT,
+            "fingerprint": self.key.fingerprint,
+            "secret": self.key.secret.hex(),
+            "name": self.name or None,
+            "valid_from": self.valid_from,
+            "valid_until": self.valid_until,
+        }
+        profile = {one.name: getattr(self.profile, one.name) for one in fields(KeyProfile)}
+        lines = [*_lines(told)]
+        if any(value is not None for value in profile.values()):
+            lines += ["", "[profile]", *_lines(profile)]
+        return _HEADING + "\n".join(lines) + "\n"
+
+
+def _profile_of(told: dict[str, Any]) -> KeyProfile:
+    for name, value in told.items():
+        if name not in KeyProfile.__dataclass_fields__:
+            raise KeyFormatError(f"its profile has {name!r}, unknown to this version; remove it")
+        expected = int if name == "context_width" else str
+        if type(value) is not expected:
+            raise KeyFormatError(f"the {name} of its profile is not {expected.__name__}; repair it")
+    return KeyProfile(**told)
+
+
+def _lines(told: dict[str, Any]) -> list[str]:
+    return [
+        f"{name} = {value if isinstance(value, int | date) else _quoted(value)}"
+        for name, value in told.items()
+        if value is not None
+    ]
+
+
+def _quoted(words: str) -> str:
+    """A string of TOML: one of JSON but for one control character, which JSON leaves as it is."""
+    return json.dumps(words, ensure_ascii=False).replace("\x7f", "\\u007f")
