@@ -188,17 +188,17 @@ def _advice(columns: list[_Column]) -> dict[str, object]:
     cold, hot = at["joint-race", heats[0]], at["joint-race", heats[-1]]
     two_keys = at["algorithm-1", heats[-1]]
     require(
-        cold.bonferroni["detected"] < 0.1 and cold.bets["detected"] > 0.5,
-        "in cold text fixed tests over time all but fail, and bets do not",
+        cold.bets["detected"] > max(2 * cold.bonferroni["detected"], 0.5),
+        "in cold text bets find more than twice as many as fixed tests over time",
     )
     require(
-        hot.bets["median"] == hot.bonferroni["median"],
-        "in hot text the joint race is found as soon either way",
+        0 <= hot.bets["median"] - hot.bonferroni["median"] <= 3,
+        "in hot text bets take a few tokens more",
     )
     require(two_keys.bets["median"] > two_keys.bonferroni["median"], "with two keys bets take a few more")
     for heat in heats:
         (one, found), (two, found_of_two) = (_of_draft(at[method, heat]) for method in _METHODS)
-        require(one < 0.15 and abs(found) < 0.05, "the draft makes little difference for the joint race")
+        require(one >= 0 and found >= 0, "the joint race gains from the draft too")
         require(two > one or found_of_two > found, "Algorithm 1 gains most from the draft")
     return {
         "cold": f"{heats[0]:.1f}",
@@ -206,6 +206,7 @@ def _advice(columns: list[_Column]) -> dict[str, object]:
         "cold_bets": percent(cold.bets["detected"]),
         "cold_bonferroni": percent(cold.bonferroni["detected"]),
         "hot_tokens": number(hot.bets["median"], 0),
+        "hot_bonferroni": number(hot.bonferroni["median"], 0),
         "two_keys": number(two_keys.bets["median"], 0),
         "two_keys_bonferroni": number(two_keys.bonferroni["median"], 0),
     }

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from scipy import stats
 
 from paper_repro.pages.tables import one_row
 from tests.documents.blocks import parse
@@ -85,9 +86,16 @@ def test_blocks() -> None:
 
 def test_stopping() -> None:
     table = pd.read_csv(RESULTS / "sequential" / "sequential.csv")
-    row = one_row(table, alpha=0.02, kind="betting", method="joint-race", temperature=0.7)
-    percent = [100 * row[name] for name in ("reduction", "reduction_low", "reduction_high")]
-    assert numbers(claims()[3]) == [2, 0.7, row["median"], *rounded(percent)]
+    cold = table[(table["alpha"] == 0.02) & (table["method"] == "joint-race") & (table["temperature"] == 0.3)]
+    bets = one_row(cold, kind="betting")
+    over_time = cold[(cold["kind"] == "Bonferroni over time") & (cold["test"] != "draft-aware hits")]
+    percent = []
+    for share in (bets["detected"], over_time["detected"].max()):
+        found = stats.binomtest(round(share * bets["texts"]), int(bets["texts"])).proportion_ci(0.95, "exact")
+        percent += [100 * share, 100 * found.low, 100 * found.high]
+    tokens = pd.read_csv(RESULTS / "sequential" / "sequential_shares.csv")
+    longest = tokens[tokens["temperature"] == 0.3]["tokens"].max()
+    assert numbers(claims()[3]) == [2, 0.3, *rounded(percent[:3]), longest, *rounded(percent[3:])]
 
 
 def test_statements() -> None:
