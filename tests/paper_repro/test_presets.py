@@ -48,7 +48,7 @@ def test_shipped_presets_load() -> None:
             "joint": {0, 3},
             "joint_long": {0, 3},
             "quick": {0, 3},
-            "sequential": {3},
+            "sequential": {0, 3},
             "transport": {0, 3},
         }.get(name, {0, 2, 3, 4})
         assert {cell.lookahead for cell in cells} == lookaheads
