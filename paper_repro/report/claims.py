@@ -139,10 +139,7 @@ def _blocks(speed: pd.DataFrame) -> list[Claim]:
             continue
         mean, error = float(rows["block_gain"].mean()), math.hypot(*rows["block_gain_error"]) / len(rows)
         low, high = mean - _Z95 * error, mean + _Z95 * error
-        numbers = (
-            f"difference {mean:+.3f} tokens a step over {len(rows)} settings, "
-            f"95% interval {low:+.3f} to {high:+.3f}"
-        )
+        numbers = _numbers(mean, low, high, f"tokens a step over {len(rows)} settings", 3)
         name = f"Blocks give more tokens a step, given the drafts of {method}"
         found.append((name, low > 0, numbers + _verdict(low > 0, high < 0)))
     return found
@@ -213,10 +210,12 @@ def _above(name: str, first: Sequence[Trial], second: Sequence[Trial]) -> Claim:
 def _same(name: str, difference: float, error: float, margin: float, unit: str, digits: int) -> Claim:
     low, high = difference - _Z95 * error, difference + _Z95 * error
     seen = -margin < low and high < margin
-    numbers = (
-        f"difference {difference:+.{digits}f} {unit}, 95% interval {low:+.{digits}f} to {high:+.{digits}f}"
-    )
+    numbers = _numbers(difference, low, high, unit, digits)
     return f"{name}, to within {margin:g}", seen, numbers + _verdict(seen, low > 0 or high < 0)
+
+
+def _numbers(difference: float, low: float, high: float, unit: str, digits: int) -> str:
+    return f"difference {difference:+.{digits}f} {unit}, 95% interval {low:+.{digits}f} to {high:+.{digits}f}"
 
 
 def _verdict(seen: bool, contrary: bool) -> str:

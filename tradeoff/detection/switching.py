@@ -56,7 +56,7 @@ class Switching:
         concentration: how many tokens the prior of the bets is worth.
 
     Raises:
-        ValueError: for a length below 1.
+        ValueError: for a length that is not above 1.
     """
 
     bets: Bets

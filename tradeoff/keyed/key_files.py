@@ -92,13 +92,11 @@ class KeyFile:
         """
         content = read_key_file(path)
         try:
-            return cls._of_digits(content) if _BARE.fullmatch(content) else cls._of_toml(content)
+            if _BARE.fullmatch(content):
+                return cls(Key.of_whole_hex(content))
+            return cls._of_toml(content)
         except KeyFormatError as error:
             raise KeyFormatError(f"key file {path}: {error}") from None
-
-    @classmethod
-    def _of_digits(cls, content: str) -> KeyFile:
-        return cls(Key.of_whole_hex(content))
 
     @classmethod
     def _of_toml(cls, content: str) -> KeyFile:
@@ -177,7 +175,7 @@ class KeyFile:
             "valid_until": self.valid_until,
         }
         profile = {one.name: getattr(self.profile, one.name) for one in fields(KeyProfile)}
-        lines = [*_lines(told)]
+        lines = _lines(told)
         if any(value is not None for value in profile.values()):
             lines += ["", "[profile]", *_lines(profile)]
         return _HEADING + "\n".join(lines) + "\n"
