@@ -130,6 +130,24 @@ def test_search_against_all_windows(seed: int) -> None:
     assert found.share == sum(end - start for start, end, _ in told) / 400
 
 
+@pytest.mark.parametrize("search", [SegmentSearch(), SegmentSearch(5, 1.3, 3, 0.4)])
+def test_many_texts_are_searched_as_each_by_itself(search: SegmentSearch) -> None:
+    """Of any length, marked or not, and with scores on a lattice."""
+    rng = np.random.default_rng(3)
+    for detector, unmarked in ((Aaronson(), rng.exponential), (Coins(), lambda size: rng.integers(0, 2, size))):
+        texts = []
+        for length in (0, 1, 4, 5, 12, 13, 30, 200, 200, 700, *rng.integers(1, 400, 300)):
+            values = np.asarray(unmarked(size=length), float)
+            if rng.random() < 0.2:
+                start = rng.integers(length + 1)
+                values[start : start + 30] = values[start : start + 30].clip(1) * 1.5
+            texts.append(score(detector, values))
+        found = search.search_all(detector, texts, FPR)
+        alone = [search.search(detector, text, FPR) for text in texts]
+        assert 20 < sum(bool(one.found) for one in alone) < 150
+        assert found == alone
+
+
 def test_family_wise_error() -> None:
     """Of texts without a watermark no more have a segment than the level says, and not far fewer."""
     rng, search, detector = np.random.default_rng(1), SegmentSearch(), Aaronson()

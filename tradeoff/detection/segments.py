@@ -10,7 +10,9 @@ corrected, and the smallest of them all a p-value of the document: docs/theory/d
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from scipy import ndimage
@@ -22,6 +24,9 @@ __all__ = ["Segment", "SegmentSearch", "Segments"]
 
 #: Sums of one length whose p-values are computed; those between are interpolated, to put windows in order.
 _KNOTS = 17
+#: Texts whose sums are in memory at a time.
+_TOGETHER = 256
+_NEVER = -1e290
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,77 @@ class SegmentSearch:
     def _step(self, length: int) -> int:
         return max(length // self.steps, 1)
 
+    def search_all(self, detector: Detector, scores: Sequence[Score], fpr: float) -> list[Segments]:
+        """`search` in many short texts, with the same findings, and NumPy called once for all of them.
+
+        A text is searched by itself only where a window has a corrected p-value below 1: without a watermark
+        that is about one text in ten.
+        """
+        self._check(detector, fpr)
+        found: list[Segments] = []
+        for first in range(0, len(scores), _TOGETHER):
+            some = scores[first : first + _TOGETHER]
+            for score, stands_out in zip(some, self._stand_out(detector, some), strict=True):
+                if stands_out or score.log_p - self._log_whole(score.tokens_scored) <= math.log(fpr):
+                    found.append(self.search(detector, score, fpr))
+                else:
+                    found.append(self._nothing(score))
+        return found
+
+    def _nothing(self, score: Score) -> Segments:
+        """What is said of a text of whose windows none says anything."""
+        tokens = score.tokens_scored
+        lengths = self.lengths(tokens)
+        windows = 1 + sum(self._count(length, tokens) for length in lengths) if tokens else 0
+        return Segments(min(score.log_p - self._log_whole(tokens), 0.0), (), windows, tokens)
+
+    def _log_whole(self, tokens: int) -> float:
+        """Logarithm of the weight of the whole text."""
+        return math.log(1 - self.share) if tokens > self.shortest else 0.0
+
+    def _count(self, length: int, tokens: int) -> int:
+        """How many windows of a length a text has."""
+        return -(-(tokens - length) // self._step(length)) + 1
+
+    def _stand_out(self, detector: Detector, scores: Sequence[Score]) -> np.ndarray:
+        """Whether any window of a text may have a corrected p-value below 1: [texts]."""
+        tokens = np.array([score.tokens_scored for score in scores], dtype=np.int64)
+        longest = int(tokens.max(initial=0))
+        sums = np.zeros((len(scores), longest + 1))
+        for row, score in zip(sums, scores, strict=True):
+            np.cumsum(score.contributions, out=row[1 : score.tokens_scored + 1])
+            # Windows that reach over the end of a text, or lie behind it, are never the largest.
+            row[score.tokens_scored + 1 :] = _NEVER * np.arange(1, longest - score.tokens_scored + 1)
+        stand_out = np.zeros(len(scores), dtype=bool)
+        lengths = self.lengths(longest)
+        of_each = np.searchsorted(lengths, tokens)
+        for length in lengths:
+            step = self._step(length)
+            rows = np.flatnonzero(tokens > length)
+            ends, windows = tokens[rows], sums[rows]
+            last = np.take_along_axis(windows, ends[:, None], 1) - np.take_along_axis(
+                windows, ends[:, None] - length, 1
+            )
+            ahead = windows[:, length::step]
+            most = np.maximum((ahead - windows[:, : step * ahead.shape[1] : step]).max(axis=1), last[:, 0])
+            # Windows count by powers of two, rounded down, so that few thresholds are computed: fewer windows
+            # weigh more, and what stands out is looked at again.
+            counts = np.floor(np.log2(-(-(ends - length) // step) + 1)).astype(np.int64)
+            kinds, which = np.unique(np.stack([of_each[rows], counts]), axis=1, return_inverse=True)
+            levels = self.share / kinds[0] / 2.0 ** kinds[1]
+            least = np.array([_threshold(detector, length, float(level)) for level in levels])
+            stand_out[rows] |= most >= least[which.reshape(-1)]
+        return stand_out
+
+    def _check(self, detector: Detector, fpr: float) -> None:
+        if not detector.exactness.of_parts:
+            raise ValueError(
+                f"detector={detector.name!r} has p-values that are {detector.exactness}, which tell nothing "
+                "of windows; use one whose null law is exact for any of them"
+            )
+        if not 0 < fpr < 1:
+            raise ValueError(f"fpr={fpr} must be between 0 and 1; 0.01 is usual")
+
     def search(self, detector: Detector, score: Score, fpr: float) -> Segments:
         """Look for segments of a text that a detector has scored.
 
@@ -124,13 +200,7 @@ class SegmentSearch:
         Raises:
             ValueError: for a detector without such p-values (`Exactness.of_parts`), or a level that is none.
         """
-        if not detector.exactness.of_parts:
-            raise ValueError(
-                f"detector={detector.name!r} has p-values that are {detector.exactness}, which tell nothing "
-                "of windows; use one whose null law is exact for any of them"
-            )
-        if not 0 < fpr < 1:
-            raise ValueError(f"fpr={fpr} must be between 0 and 1; 0.01 is usual")
+        self._check(detector, fpr)
         tokens = score.tokens_scored
         if not tokens:
             return Segments(0.0, (), 0, 0)
@@ -160,6 +230,12 @@ class SegmentSearch:
                 ends = int(score.index[start]), int(score.index[start + length - 1]) + 1
                 told.append(Segment(*ends, length, statistic, log_p, log_p - log_weight))
         return Segments(min(least, 0.0), tuple(told), windows, tokens)
+
+
+@lru_cache(maxsize=4096)
+def _threshold(detector: Detector, length: int, level: float) -> float:
+    # Texts share them, and a detector's takes longer than a text.
+    return detector.threshold(length, level)
 
 
 @dataclass(frozen=True)
