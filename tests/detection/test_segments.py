@@ -25,7 +25,7 @@ class Coins:
     """Scores of 0 and 1: fair coins without a watermark."""
 
     exactness: Exactness = Exactness.EXACT
-    scores: np.ndarray = field(default_factory=lambda: np.zeros(0), repr=False)
+    scores: np.ndarray = field(default_factory=lambda: np.zeros(0), repr=False, compare=False)
     id: ClassVar[str] = "coins"
     name: ClassVar[str] = "coins"
     null: ClassVar[str] = "exact"
