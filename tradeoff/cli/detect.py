@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text as Styled
 
 from tradeoff.api import detect_all
-from tradeoff.cli.key import read_key
+from tradeoff.cli.key import day_of, read_keyring
 from tradeoff.decoders import watermarks
 from tradeoff.display import (
     Reader,
@@ -44,7 +44,6 @@ from tradeoff.verdicts import (
     plain_view,
     shown_tokens,
     terminal_view,
-    unscored_tokens,
 )
 
 __all__ = ["detect_command"]
@@ -53,10 +52,13 @@ _STYLES = {
     Outcome.WATERMARKED: "bold blue",
     Outcome.IN_PART: "bold blue",
     Outcome.TOO_SHORT: "dim",
-    Outcome.UNCLAIMED: "dim",
 }
 #: Errors of one source that are told in full: a file of the wrong kind has one on every line.
 _TOLD_ERRORS = 3
+#: Texts that are judged together.
+_TOGETHER = 512
+#: Settings that people are told of.
+_TOLD_SETTINGS = 8
 
 
 def detect_command(
@@ -70,28 +72,37 @@ def detect_command(
         ),
     ],
     key_file: Annotated[
-        Path | None, typer.Option(help="Key file, as made by `tradeoff key new`. Default: TRADEOFF_KEY.")
+        list[Path] | None,
+        typer.Option(
+            help="Key file, as made by `tradeoff key new`, or a folder of them; may be given several times, and "
+            "all are tested. Default: TRADEOFF_KEY."
+        ),
     ] = None,
-    key: Annotated[str | None, typer.Option(help="Integer key, for --prf vllm-philox-v1 only.")] = None,
-    prf: Annotated[
+    key: Annotated[str | None, typer.Option(help="Integer key of --prf vllm-philox-v1.")] = None,
+    written: Annotated[
         str | None,
-        typer.Option(help=f"One of {', '.join(PRF_NAMES)}. Default: the record's, or {PRF_NAMES[0]}."),
+        typer.Option(metavar="YYYY-MM-DD", help="Test only keys that were in use on this day."),
+    ] = None,
+    prf: Annotated[
+        list[str] | None,
+        typer.Option(help=f"One of {', '.join(PRF_NAMES)}. Default: the key's, or {PRF_NAMES[0]}."),
     ] = None,
     context_width: Annotated[
-        int | None, typer.Option(help="Tokens before a position that seed it. Default: the record's, or 4.")
+        list[int] | None,
+        typer.Option(help="Tokens before a position that seed it. Default: the key's, or 4."),
     ] = None,
     method: Annotated[
-        str | None,
-        typer.Option(help=f"One of {', '.join(METHODS)}. Default: the record's, or joint."),
+        list[str] | None,
+        typer.Option(help=f"One of {', '.join(METHODS)}. Default: the key's, or joint."),
     ] = None,
     watermark: Annotated[
-        str | None, typer.Option(help=f"{watermarks()}. Default: the record's, or gumbel.")
+        list[str] | None, typer.Option(help=f"{watermarks()}. Default: the key's, or gumbel.")
     ] = None,
     tokenizer: Annotated[
         str | None,
         typer.Option(
-            help="Of the model that wrote the text: builtin (the default), a folder, a tokenizer.json or a "
-            "Hugging Face id."
+            help="Of the model that wrote the text: builtin, a folder, a tokenizer.json or a Hugging Face id. "
+            "Default: the key's, or builtin."
         ),
     ] = None,
     field: Annotated[
@@ -109,7 +120,11 @@ def detect_command(
         ),
     ] = None,
     fpr: Annotated[
-        float, typer.Option(help="False-positive rate: the share of other texts called watermarked.")
+        float,
+        typer.Option(
+            help="False-positive rate: for how many of all keys a text is called watermarked whose writer has "
+            "seen no text of that key."
+        ),
     ] = 0.01,
     sequential: Annotated[
         bool,
@@ -141,12 +156,24 @@ def detect_command(
     than were generated; no watermark is seen around those. To tell what that
     costs, pass --retokenize.
 
+    Keys, --method, --watermark, --prf and --context-width may be given
+    several times: all combinations are tested, and what the key's profile
+    says where no option does. A text's own record may add a setting to
+    these, and takes none away. Words with no-break spaces, invisible
+    characters or decomposed letters are read once more without them. The
+    p-value is corrected for all tests of a text (Holm), and for all parts
+    that were looked at, whatever their number.
+
     Verdicts: watermarked (p <= fpr), watermarked in part (likewise, and less
-    than 9 tokens in 10 lie in the parts that are told), not detected, too
-    short (fewer tokens count than a context has), and no watermark claimed
-    (by the text's record; pass --method to test it all the same). The p-value
-    is corrected for all parts that were looked at, whatever their number. The exit status is 0 whatever the
-    verdicts, and 2 for bad input; texts that can be read get theirs even then.
+    than 9 tokens in 10 lie in the parts that are told), not detected, and
+    too short (fewer tokens count than a context has). The exit status is 0
+    whatever the verdicts, and 2 for bad input; texts that can be read get
+    theirs even then.
+
+    The p-value says how rarely a random key scores so high on this text, if
+    its writer has seen no text of that key. A passage that was copied from a
+    marked text is marked: the verdict is of the passage, not of who wrote
+    the rest.
 
     With --sequential a text is bet on token by token. Its p-value holds at
     whatever token one stops, so reading ends where it falls to --fpr. A stream
@@ -157,7 +184,7 @@ def detect_command(
         if html is None:
             require_stdout()
         else:
-            files = [str(path) for path in (key_file, detector, tokenizer) if path is not None]
+            files = [str(path) for path in (*(key_file or ()), detector, tokenizer) if path is not None]
             _check_page(html, [*sources, *files])
         options = Options(
             method=method,
@@ -171,10 +198,15 @@ def detect_command(
             sequential=sequential,
             segments=segments,
         )
+        keyring = read_keyring(key_file or [], key, prf or [])
+        if (day := day_of("written", written)) is not None:
+            keyring = keyring.on(day)
         found = detect_all(
             read_texts(sources, stdin(), print_warning, eager=sequential, field=field),
             options,
-            lambda name: read_key(key_file, key, name),
+            keyring,
+            # What a pipe brings is told at once.
+            together=1 if STDIN in sources else _TOGETHER,
             warn=print_warning,
             note=print_note,
         )
@@ -185,7 +217,7 @@ def detect_command(
         # A page is written to its end, whoever reads what is printed.
         reader = Reader(outlived=html is not None)
         verdicts: Counter[Outcome] = Counter()
-        fingerprint = None
+        tested: dict[str, bool] = {}
         for result in found:
             if isinstance(result, Broken):
                 errors.tell(result.source, result.message)
@@ -213,8 +245,8 @@ def detect_command(
                         _print_tokens(name, result, words)
                 if page is not None:
                     _add_to_page(name, result, words, page)
-            if result.reading is not None:
-                fingerprint = result.reading.prf.fingerprint
+            for one in result.tests:
+                tested.setdefault(one.reading.setting.label, one.reading.setting.claimed)
         errors.close()
         if not verdicts:
             # Nothing to write: what a page held before stays.
@@ -227,7 +259,7 @@ def detect_command(
                 stdout().print(table)
                 for name, where in parts:
                     stdout().print(Styled(f"{visible(name)}: {where}"), soft_wrap=True)
-                _print_summary(verdicts, fpr, fingerprint)
+                _print_summary(verdicts, fpr, tested)
             if html is not None:
                 print_written(stderr() if as_json else stdout(), [html])
         if reader.gone:
@@ -275,14 +307,13 @@ def _check_page(html: Path, inputs: Iterable[str]) -> None:
 
 
 def _print_tokens(name: str, result: Result, words: list[str]) -> None:
-    reading, out = result.reading, stdout()
+    out = stdout()
     where = f", {result.where}" if result.verdict is Outcome.IN_PART else ""
     out.print(Styled(f"{visible(name)}: {result.verdict}{where}", style="bold"), soft_wrap=True)
     if _is_coloured():
         out.print(terminal_view(_shown(result, words)), soft_wrap=True)
     else:
-        how = () if reading is None else (reading.detector, reading.score)
-        for line in plain_view(words, *how):
+        for line in plain_view(words, result.reading.detector, result.reading.score):
             typer.echo(line)
     out.print()
 
@@ -310,8 +341,6 @@ def _add_to_page(name: str, result: Result, words: list[str], page: EvidencePage
 def _shown(result: Result, words: list[str]) -> Iterator[Shown]:
     """The evidence of every token."""
     reading = result.reading
-    if reading is None:
-        return unscored_tokens(words)
     return shown_tokens(reading.detector, reading.evidence, reading.score, words)
 
 
@@ -340,14 +369,14 @@ def _row(name: str, result: Result, sequential: bool) -> tuple[Styled, ...]:
     return Styled(visible(name)), verdict, *map(Styled, cells)
 
 
-def _print_summary(verdicts: Counter[Outcome], fpr: float, fingerprint: str | None) -> None:
-    # Those that are rare would only be asked about.
-    rare = (Outcome.IN_PART, Outcome.UNCLAIMED)
-    told = [verdict for verdict in Outcome if verdicts[verdict] or verdict not in rare]
+def _print_summary(verdicts: Counter[Outcome], fpr: float, tested: dict[str, bool]) -> None:
+    # What is rare would only be asked about.
+    told = [verdict for verdict in Outcome if verdicts[verdict] or verdict is not Outcome.IN_PART]
     counts = ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in told)
-    total = verdicts.total()
-    key = "" if fingerprint is None else f", key {fingerprint}"
-    stdout().print(
-        f"{total} text{'s' * (total != 1)}: {counts} (false-positive rate {fpr:g}{key})",
-        soft_wrap=True,
-    )
+    total, out = verdicts.total(), stdout()
+    out.print(f"{total} text{'s' * (total != 1)}: {counts} (false-positive rate {fpr:g})", soft_wrap=True)
+    for label, claimed in list(tested.items())[:_TOLD_SETTINGS]:
+        who = ", named by records" if claimed else ""
+        out.print(f"tested: {visible(label)}{who}", soft_wrap=True, markup=False)
+    if (more := len(tested) - _TOLD_SETTINGS) > 0:
+        out.print(f"tested: {more} more", soft_wrap=True)

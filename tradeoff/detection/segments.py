@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import numpy as np
@@ -65,6 +65,14 @@ class Segments:
     found: tuple[Segment, ...]
     windows: int
     tokens_scored: int
+
+    def corrected(self, tests: int) -> Segments:
+        """The same segments, corrected for a number of tests of the document as well; `log_p` is not."""
+        if tests == 1:
+            return self
+        extra = math.log(tests)
+        found = (replace(one, corrected_log_p=one.corrected_log_p + extra) for one in self.found)
+        return replace(self, found=tuple(found))
 
     @property
     def share(self) -> float:

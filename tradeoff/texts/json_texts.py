@@ -35,7 +35,11 @@ _STAND_IN = b'"\\u0000token_ids"'
 
 @dataclass(frozen=True)
 class Claims:
-    """What a record says of the run that wrote it (`tradeoff.texts.Run`); None where it says nothing."""
+    """What a record says of the run that wrote it (`tradeoff.texts.Run`); None where it says nothing.
+
+    Attributes:
+        fault: why none of it can be used: whoever hands a text in may have written it. All else is None then.
+    """
 
     method: str | None = None
     watermark: str | None = None
@@ -43,6 +47,7 @@ class Claims:
     context_width: int | None = None
     key: str | None = None
     vocabulary: int | None = None
+    fault: str | None = None
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,7 @@ class Broken:
     message: str
 
 
+_CLAIMED = [each.name for each in fields(Claims) if each.name != "fault"]
 #: The value of a line or item to be: its number, its place, and what JSON it holds.
 _Value = tuple[int, str, Any]
 
@@ -272,20 +278,20 @@ def _of_record(record: dict[str, Any], number: int, source: str, place: str) -> 
     if isinstance(name, bool) or not isinstance(name, str | int) or not _is_unicode(str(name)):
         raise FileError(f'{place}: "id" must be text or a whole number, got {shown(name)}')
     pieces = None if words is None else [words] if words else []
-    return Text(str(name), source, place, ids, pieces, _claims(record.get("run"), place), record.get("log_p"))
+    return Text(str(name), source, place, ids, pieces, _claims(record.get("run")), record.get("log_p"))
 
 
-def _claims(run: Any, place: str) -> Claims:
+def _claims(run: Any) -> Claims:
     if run is None:
         return Claims()
     if not isinstance(run, dict):
-        raise FileError(f'{place}: "run" must be an object as `tradeoff generate` writes it; remove it')
+        return Claims(fault='"run" is no object as `tradeoff generate` writes it')
     # Needs pydantic, which texts without a record do not.
     from tradeoff.texts._record_model import fault_of_claims
 
-    told = {each.name: run[each.name] for each in fields(Claims) if run.get(each.name) is not None}
+    told = {name: run[name] for name in _CLAIMED if run.get(name) is not None}
     if fault := fault_of_claims(told):
-        raise FileError(f'{place}: "run" has {fault}; repair or remove "run"')
+        return Claims(fault=f'"run" has {fault}')
     return Claims(**told)
 
 

@@ -1,10 +1,13 @@
 """Texts to verdicts: what a key, a scheme and a text's own record say of it."""
 
-from tradeoff.verdicts.examine import Examiner, Options
+from tradeoff.verdicts.examine import Examiner
+from tradeoff.verdicts.options import Options
 from tradeoff.verdicts.page import EvidencePage
 from tradeoff.verdicts.profiles import REMEDY, measured_profiles
-from tradeoff.verdicts.result import Outcome, Reading, Result
+from tradeoff.verdicts.result import Outcome, Reading, Result, Tested
+from tradeoff.verdicts.settings import Setting
 from tradeoff.verdicts.spelling import numbers
+from tradeoff.verdicts.tokens import vocabulary_hash
 from tradeoff.verdicts.views import (
     SHADES,
     Shown,
@@ -13,7 +16,6 @@ from tradeoff.verdicts.views import (
     shade_name,
     shown_tokens,
     terminal_view,
-    unscored_tokens,
 )
 
 __all__ = [
@@ -25,7 +27,9 @@ __all__ = [
     "Outcome",
     "Reading",
     "Result",
+    "Setting",
     "Shown",
+    "Tested",
     "legend",
     "measured_profiles",
     "numbers",
@@ -33,5 +37,5 @@ __all__ = [
     "shade_name",
     "shown_tokens",
     "terminal_view",
-    "unscored_tokens",
+    "vocabulary_hash",
 ]

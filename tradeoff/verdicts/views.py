@@ -27,7 +27,6 @@ __all__ = [
     "shade_name",
     "shown_tokens",
     "terminal_view",
-    "unscored_tokens",
 ]
 
 #: Shade k >= 1 is a score that has at most this probability without a watermark; shade 0 is any other.
@@ -71,11 +70,6 @@ def shown_tokens(
             yield Shown(word, int(shades[k]), f"score {result.contributions[k]:.2f}, {readings.of(k)}")
 
 
-def unscored_tokens(words: Sequence[str]) -> Iterator[Shown]:
-    """Every token of a text in which nothing was looked for."""
-    return (Shown(word, None, shade_name(None)) for word in words)
-
-
 def shade_name(shade: int | None) -> str:
     """What a shade means; tokens too near the start, or whose context occurred before, are not scored."""
     if shade is None:
@@ -99,14 +93,12 @@ def terminal_view(tokens: Iterator[Shown]) -> rich.text.Text:
     return text
 
 
-def plain_view(
-    words: Sequence[str], detector: Detector | None = None, result: Score | None = None
-) -> Iterator[str]:
+def plain_view(words: Sequence[str], detector: Detector, result: Score) -> Iterator[str]:
     """The tokens as columns, one line each, for files and for terminals without colour.
 
     Args:
         words: [n] the tokens of the whole text, spelled; shown as JSON strings, blanks and all.
-        detector, result: what scored the text, and how; None if nothing was looked for.
+        detector, result: what scored the text, and how.
 
     Yields:
         A head, then of every token its position, itself, its score, and N where one token of N scores as
@@ -114,10 +106,8 @@ def plain_view(
     """
     spelled = [visible(json.dumps(word, ensure_ascii=False)) for word in words]
     width = max(map(cell_len, ["token", *spelled]))
-    scores: dict[int, float] = {}
-    if detector is not None and result is not None:
-        scores = dict(zip(result.index.tolist(), result.contributions.tolist(), strict=True))
-        log_p = cache(lambda score: detector.log_p(score, 1))
+    scores = dict(zip(result.index.tolist(), result.contributions.tolist(), strict=True))
+    log_p = cache(lambda score: detector.log_p(score, 1))
     yield f"position  token{' ' * (width - 5)}     score  one in"
     for position, word in enumerate(spelled):
         start = f"{position:>8}  {word}{' ' * (width - cell_len(word))}"
