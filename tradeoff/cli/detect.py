@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
@@ -38,6 +38,7 @@ from tradeoff.verdicts import (
     Options,
     Outcome,
     Result,
+    Setting,
     Shown,
     legend,
     numbers,
@@ -217,7 +218,7 @@ def detect_command(
         # A page is written to its end, whoever reads what is printed.
         reader = Reader(outlived=html is not None)
         verdicts: Counter[Outcome] = Counter()
-        tested: dict[str, bool] = {}
+        tested: dict[Setting, Setting] = {}
         for result in found:
             if isinstance(result, Broken):
                 errors.tell(result.source, result.message)
@@ -246,7 +247,7 @@ def detect_command(
                 if page is not None:
                     _add_to_page(name, result, words, page)
             for one in result.tests:
-                tested.setdefault(one.reading.setting.label, one.reading.setting.claimed)
+                tested.setdefault(one.reading.setting, one.reading.setting)
         errors.close()
         if not verdicts:
             # Nothing to write: what a page held before stays.
@@ -259,7 +260,7 @@ def detect_command(
                 stdout().print(table)
                 for name, where in parts:
                     stdout().print(Styled(f"{visible(name)}: {where}"), soft_wrap=True)
-                _print_summary(verdicts, fpr, tested)
+                _print_summary(verdicts, fpr, tested.values())
             if html is not None:
                 print_written(stderr() if as_json else stdout(), [html])
         if reader.gone:
@@ -369,14 +370,14 @@ def _row(name: str, result: Result, sequential: bool) -> tuple[Styled, ...]:
     return Styled(visible(name)), verdict, *map(Styled, cells)
 
 
-def _print_summary(verdicts: Counter[Outcome], fpr: float, tested: dict[str, bool]) -> None:
+def _print_summary(verdicts: Counter[Outcome], fpr: float, tested: Collection[Setting]) -> None:
     # What is rare would only be asked about.
     told = [verdict for verdict in Outcome if verdicts[verdict] or verdict is not Outcome.IN_PART]
     counts = ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in told)
     total, out = verdicts.total(), stdout()
     out.print(f"{total} text{'s' * (total != 1)}: {counts} (false-positive rate {fpr:g})", soft_wrap=True)
-    for label, claimed in list(tested.items())[:_TOLD_SETTINGS]:
-        who = ", named by records" if claimed else ""
-        out.print(f"tested: {visible(label)}{who}", soft_wrap=True, markup=False)
+    for setting in list(tested)[:_TOLD_SETTINGS]:
+        who = ", named by records" if setting.claimed else ""
+        out.print(f"tested: {visible(setting.label)}{who}", soft_wrap=True, markup=False)
     if (more := len(tested) - _TOLD_SETTINGS) > 0:
         out.print(f"tested: {more} more", soft_wrap=True)

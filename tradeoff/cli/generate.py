@@ -15,7 +15,7 @@ from tradeoff.decoders import watermarks
 from tradeoff.display import exit_on_bad_input, print_note, print_warning, print_written, stdout
 from tradeoff.estimate import Estimate
 from tradeoff.kernels import WIDEST, Standard
-from tradeoff.keyed import PRF_NAMES, KeyFile, VllmPhilox
+from tradeoff.keyed import PRF_NAMES, KeyFile
 from tradeoff.scheme import Scheme
 
 if TYPE_CHECKING:
@@ -121,13 +121,13 @@ def generate_command(
     with exit_on_bad_input():
         used = None
         if watermark != "none" and (watermark is not None or method != Standard.name):
-            used = _valid_today(read_key(key_file, key, prf))
+            used = _valid_today(read_key(key_file, key, prf or (None if key is None else PRF_NAMES[0])))
             profile = used.profile
             if method is None and watermark is None:
                 method = profile.method
             watermark = watermark or profile.watermark
-            prf = prf or profile.prf or (VllmPhilox.name if isinstance(used.key, int) else None)
-            context_width = context_width or profile.context_width
+            prf = prf or profile.prf
+            context_width = profile.context_width if context_width is None else context_width
         scheme = Scheme.of(method, watermark, width=width, prf=prf, context_width=context_width)
         if key_file is not None and key_file.resolve() == output.resolve():
             raise ValueError(f"{output} holds the key; write the texts to another file")

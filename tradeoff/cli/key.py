@@ -23,6 +23,7 @@ _GUESSED_BITS = 48
 
 key_app = typer.Typer(no_args_is_help=True, help="Watermark keys.")
 
+
 @key_app.command("new")
 def new_command(
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write; never overwritten.")] = Path(
@@ -44,7 +45,9 @@ def new_command(
     context_width: Annotated[int | None, typer.Option(help="The same: tokens that seed a position.")] = None,
     tokenizer: Annotated[
         str | None,
-        typer.Option(help="Of the model that writes: builtin, a folder, a tokenizer.json or a Hugging Face id."),
+        typer.Option(
+            help="Of the model that writes: builtin, a folder, a tokenizer.json or a Hugging Face id."
+        ),
     ] = None,
 ) -> None:
     """Make a new secret key in a file that only its owner can read.
@@ -61,7 +64,9 @@ def new_command(
         profile = KeyProfile(method, watermark, prf, context_width, tokenizer, _hash_of(tokenizer))
         kind = prf_type(PRF_NAMES[0] if prf is None else prf).key_type
         key = Key.new() if kind is Key else secrets.randbits(64)
-        made = KeyFile(key, name, day_of("valid-from", valid_from), day_of("valid-until", valid_until), profile)
+        made = KeyFile(
+            key, name, day_of("valid-from", valid_from), day_of("valid-until", valid_until), profile
+        )
         made.write(output)
         stdout().print(f"wrote {visible(str(output))}, fingerprint {made.fingerprint}", soft_wrap=True)
 

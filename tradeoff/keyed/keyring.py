@@ -67,7 +67,9 @@ class Keyring:
             KeyFormatError: if one is missing or damaged, or a folder holds none; nothing of a secret is
                 quoted.
         """
-        return cls(tuple(key for path in paths for file in _files(path) for key in KeyFile.read_all(file, integers)))
+        return cls(
+            tuple(key for path in paths for file in _files(path) for key in KeyFile.read_all(file, integers))
+        )
 
     def on(self, day: date) -> Keyring:
         """Those that are valid on a day.

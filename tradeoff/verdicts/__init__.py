@@ -16,6 +16,7 @@ from tradeoff.verdicts.views import (
     shade_name,
     shown_tokens,
     terminal_view,
+    unscored_tokens,
 )
 
 __all__ = [
@@ -37,5 +38,6 @@ __all__ = [
     "shade_name",
     "shown_tokens",
     "terminal_view",
+    "unscored_tokens",
     "vocabulary_hash",
 ]

@@ -67,7 +67,7 @@ class Examiner:
         # Of whatever text it speaks first: every other one would say the same.
         self._noted = False
         self._warned: set[str] = set()
-        self._settings = Settings(options, keyring, self._warn_once)
+        self._settings = Settings(options, keyring)
         self._check_tokenizers(keyring)
         self._tokens = lru_cache(maxsize=None)(lambda name: Tokens(name, keyring))
 
@@ -92,7 +92,9 @@ class Examiner:
             raise found
         return found
 
-    def examine_all(self, texts: Iterable[Text | Broken], together: int = _TOGETHER) -> Iterator[Result | Broken]:
+    def examine_all(
+        self, texts: Iterable[Text | Broken], together: int = _TOGETHER
+    ) -> Iterator[Result | Broken]:
         """Judge texts in order, several at a time.
 
         Args:
@@ -198,7 +200,9 @@ class Examiner:
             for i, score, segments in zip(members, some, found, strict=True):
                 corrected = None if segments is None else segments.corrected(count)
                 log_p = score.log_p if segments is None else segments.log_p
-                cases[i].readings[places[i]] = Reading(setting, forms[i], score, log_p, corrected)
+                # Equal settings may stand for different methods, as records say.
+                own = cases[i].tests[places[i]][0]
+                cases[i].readings[places[i]] = Reading(own, forms[i], score, log_p, corrected)
 
     def _scores(
         self,
@@ -213,7 +217,9 @@ class Examiner:
         evidence, bounds = shared[which][0].under(prf), shared[which][1]
         contributions = detector.contributions(evidence)
         # Positions are counted in a row of all texts, each with padding before it.
-        before = np.cumsum([0, *(len(form.ids) + prf.context_width for form in forms[:-1])]) + prf.context_width
+        before = (
+            np.cumsum([0, *(len(form.ids) + prf.context_width for form in forms[:-1])]) + prf.context_width
+        )
         scores = []
         for i, offset in enumerate(before):
             here = slice(bounds[i], bounds[i + 1])
@@ -238,9 +244,7 @@ class Examiner:
             blocks = iter([known.ids]) if known is not None else self._token_blocks(text, names.pop())
             level = self._options.fpr / len(case.settings)
             bets = [Sequential(one.scheme.bets()) for one in case.settings if one.scheme is not None]
-            streams = [
-                bet.stream(one.prf, level) for bet, one in zip(bets, case.settings, strict=True)
-            ]
+            streams = [bet.stream(one.prf, level) for bet, one in zip(bets, case.settings, strict=True)]
             read, needed = [np.zeros(0, dtype=np.int64)], None
             for ids in blocks:
                 for first in range(0, len(ids), _STEP):
@@ -297,7 +301,11 @@ class Examiner:
             known = self._known_form(case.text)
             told = case.text.claims.vocabulary
             if known is not None and told is not None and known.ids.max(initial=0) >= told:
-                self._remark(case, f"{case.text.place}: token_ids hold {known.ids.max()}, but run.vocabulary={told}")
+                self._remark(
+                    case, f"{case.text.place}: token_ids hold {known.ids.max()}, but run.vocabulary={told}"
+                )
+            if known is None and case.text.pieces == []:
+                known = Form(np.zeros(0, dtype=np.int64), 0, True)
             for name in {setting.tokenizer for setting in case.settings}:
                 if known is not None:
                     case.forms[name] = [known]

@@ -67,9 +67,7 @@ class Options:
                 )
         for method in self.methods:
             # The functions and widths that keys and records may name are checked with them.
-            given: Sequence[str | None] = self.watermarks or [
-                "gumbel" if isinstance(method, str) else None
-            ]
+            given: Sequence[str | None] = self.watermarks or ["gumbel" if isinstance(method, str) else None]
             for watermark in given:
                 Scheme.of(method, watermark).detector()
         for scheme in self.schemes:

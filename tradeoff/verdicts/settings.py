@@ -76,7 +76,6 @@ class Settings:
     Args:
         options: what the caller says.
         keyring: the keys to look for.
-        warn: called with what keys, records and the options disagree about.
 
     Attributes:
         own: what options and keyring say: one or more, whatever the text.
@@ -86,7 +85,7 @@ class Settings:
             detector that cannot be read.
     """
 
-    def __init__(self, options: Options, keyring: Keyring, warn: Callable[[str], None]):
+    def __init__(self, options: Options, keyring: Keyring):
         self._options, self._keyring = options, keyring
         self._named: set[Decoder] = set()
         self._function = lru_cache(maxsize=_REMEMBERED)(_function)
@@ -99,7 +98,7 @@ class Settings:
                 self._fitted = _loaded(Path(options.detector))
             else:
                 self._called = lru_cache(maxsize=_REMEMBERED)(detector_called(str(options.detector)))
-        self._warn = warn
+        self._partly: dict[str, None] = {}
         self._check_keys()
         # Those that read the same are one test.
         self.own = tuple(dict.fromkeys(self._combined(None)))
@@ -108,7 +107,7 @@ class Settings:
         """What is tested of a text, and what its record and the options disagree about."""
         settings, faults = self._of_claims(text.claims)
         remarks = [f"{text.place}: {fault}" for fault in faults]
-        return settings, remarks + list(self._differences(text, settings))
+        return settings, [*self._partly, *remarks, *self._differences(text, settings)]
 
     def assumed(self, claims: Claims) -> dict[str, str]:
         """What nobody says of how such texts are generated, by the names of options; empty if a method is
@@ -151,6 +150,8 @@ class Settings:
         try:
             if claims.watermark is not None and not self._options.watermarks:
                 self._check_named(claims.watermark)
+            if self._fitted is not None:
+                self._fitted.check_reads(self._scheme(claims.method, claims.watermark, None, None).method)
             return self._and_own(self._combined(claims)), ()
         except ValueError as error:
             return self.own, (f"what its record names is not tested: {error}",)
@@ -244,7 +245,7 @@ class Settings:
                 "detector, or the scheme that generated the text"
             )
         if written != frozenset(read):
-            self._warn(
+            self._partly.setdefault(
                 f"detector {detector.name} reads the streams {', '.join(sorted(read))}, but "
                 f"{scheme.method.name} draws from {', '.join(sorted(written))}; " + _PROSPECTS[Sight.PART]
             )

@@ -27,6 +27,7 @@ __all__ = [
     "shade_name",
     "shown_tokens",
     "terminal_view",
+    "unscored_tokens",
 ]
 
 #: Shade k >= 1 is a score that has at most this probability without a watermark; shade 0 is any other.
@@ -68,6 +69,11 @@ def shown_tokens(
             yield Shown(word, None, shade_name(None))
         else:
             yield Shown(word, int(shades[k]), f"score {result.contributions[k]:.2f}, {readings.of(k)}")
+
+
+def unscored_tokens(words: Sequence[str]) -> Iterator[Shown]:
+    """Every token of a text in which nothing was looked for."""
+    return (Shown(word, None, shade_name(None)) for word in words)
 
 
 def shade_name(shade: int | None) -> str:
