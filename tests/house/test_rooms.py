@@ -61,6 +61,9 @@ HEAVY = {
     "cvxpy": ("curves/linear.py", "anchored/programme.py"),
     "ot": ("optimal_transport/solvers.py",),
     "pandas": ("curves", "files.py", "cli"),
+    "pyarrow": ("texts/tables.py",),
+    "docx": ("texts/documents.py",),
+    "pypdf": ("texts/documents.py",),
 }
 MOST_FILES = 15
 #: A watermark has one name in every room; a command has the name of what it shows.

@@ -67,8 +67,9 @@ def detect_command(
         list[str],
         typer.Argument(
             metavar="SOURCE...",
-            help="Text files, folders (their .txt, .md and .jsonl files), JSON lines with text or token_ids "
-            "(.jsonl, .ndjson), .json files of such objects, or - for standard input.",
+            help="Text files, JSON lines with text or token_ids (.jsonl, .ndjson), .json files of such "
+            "objects, tables with such columns (.csv, .tsv, .parquet), documents (.docx, .pdf), dumps of "
+            f"event streams, folders (their {', '.join(IN_FOLDERS)} files), or - for standard input.",
             show_default=False,
         ),
     ],
@@ -108,7 +109,7 @@ def detect_command(
     ] = None,
     field: Annotated[
         str | None,
-        typer.Option(help="Field of JSON objects that has the text, such as data.answer."),
+        typer.Option(help="Field of JSON objects, or column, that has the text, such as data.answer."),
     ] = None,
     retokenize: Annotated[
         bool, typer.Option("--retokenize", help="Tokenise the text even where token_ids are given.")

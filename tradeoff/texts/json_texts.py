@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import codecs
+import io
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,7 +18,17 @@ from tradeoff.display import shown
 from tradeoff.errors import FileError
 from tradeoff.texts.shapes import records_of
 
-__all__ = ["Broken", "Claims", "Text", "not_utf8", "texts_of_json", "texts_of_lines"]
+__all__ = [
+    "Broken",
+    "Claims",
+    "Text",
+    "characters",
+    "lines_of",
+    "not_utf8",
+    "text_of_record",
+    "texts_of_json",
+    "texts_of_lines",
+]
 
 #: The largest .json file that is read as one JSON value.
 _WHOLE = 64 << 20
@@ -165,7 +177,7 @@ def _line_values(
     chunks: Iterable[bytes], source: str, warn: Callable[[str], None]
 ) -> Iterator[_Value | Broken]:
     offset = 0
-    for number, (line, whole) in enumerate(_lines(chunks), 1):
+    for number, (line, whole) in enumerate(lines_of(chunks), 1):
         place = f"{source} line {number}"
         start, offset = offset, offset + len(line) + 1
         if number == 1 and line.startswith(_BOM):
@@ -208,7 +220,7 @@ def _texts(
                 found = True
                 # One long list of tokens is not held twice.
                 content = None
-                yield _of_record(record, number, source, place)
+                yield text_of_record(record, number, source, place)
         except FileError as error:
             yield Broken(source, str(error))
             continue
@@ -220,8 +232,8 @@ def _texts(
         warn(f"{passed[0]} has {lacking}{more} and is left out; {_FIELD}, or {_REMEDY}")
 
 
-def _lines(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
-    """(line, whether a newline ended it)."""
+def lines_of(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
+    """(line without its newline, whether a newline ended it)."""
     parts: list[bytes] = []
     for chunk in chunks:
         *ended, rest = chunk.split(b"\n")
@@ -260,7 +272,18 @@ def _loaded(content: bytes) -> Any:
     return json.loads(content.decode("utf-8"))
 
 
-def _of_record(record: dict[str, Any], number: int, source: str, place: str) -> Text:
+def text_of_record(record: dict[str, Any], number: int, source: str, place: str) -> Text:
+    """The text of an object with `text` or `token_ids`.
+
+    Args:
+        record: perhaps also with `id`, `run` and `log_p`.
+        number: its name where it has no id.
+        source: the file it comes from, or "-".
+        place: the same with the line, for messages.
+
+    Raises:
+        FileError: if a field is of another kind.
+    """
     words, ids, name = record.get("text"), record.get("token_ids"), record.get("id")
     if words is not None and not (isinstance(words, str) and _is_unicode(words)):
         raise FileError(
@@ -302,6 +325,28 @@ def _is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def characters(chunks: Iterable[bytes], source: str) -> Iterator[str]:
+    """The characters of every chunk, and what is left at the end; line ends of any system are newlines, and a
+    byte-order mark is left out.
+
+    Args:
+        chunks: bytes in UTF-8, cut anywhere.
+        source: their name, for messages.
+
+    Raises:
+        FileError: if they are not UTF-8; it names the first byte that does not fit.
+    """
+    decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8-sig")(), translate=True)
+    fed = 0
+    for chunk, final in itertools.chain(((chunk, False) for chunk in chunks), [(b"", True)]):
+        fed += len(chunk)
+        try:
+            found = decoder.decode(chunk, final)
+        except UnicodeDecodeError as error:
+            raise not_utf8(source, fed - len(error.object) + error.start) from error
+        yield found
 
 
 def not_utf8(source: str, offset: int) -> FileError:

@@ -121,7 +121,9 @@ def normalised(text: str) -> Normalised:
 def _without_specials(text: str, counts: Counter[str]) -> tuple[str, tuple[int, ...]]:
     """The text with blanks alone and nothing that has no width; where in it something was removed."""
     kept = _needed_joiners(text)
-    parts, gaps, done = [], [], 0
+    parts: list[str] = []
+    gaps: list[int] = []
+    done = 0
     for found in _SPECIAL.finditer(text):
         at, character = found.start(), found[0]
         if at in kept:
