@@ -20,7 +20,6 @@ from tests.helpers.detecting import (
     marked,
     other,
     tournament,
-    without_tokenizer,
 )
 from tradeoff.decoders import SimplexScores, parse_decoder
 from tradeoff.detection import Aaronson, Evidence, SimplexSum, SumOfKeys, WeightedMeanBits, default_detector

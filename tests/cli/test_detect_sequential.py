@@ -25,7 +25,6 @@ from tradeoff.detection.choice import default_bets
 from tradeoff.detection.sequential import Sequential
 from tradeoff.kernels import METHODS, make_method
 from tradeoff.keyed.keyring import Keyring
-from tradeoff.keyed.keys import Key
 from tradeoff.keyed.prf import Stream
 from tradeoff.texts.json_texts import Text
 from tradeoff.texts.reading import read_texts

@@ -76,8 +76,8 @@ def detect_command(
     key_file: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Key file, as made by `tradeoff key new`, or a folder of them; may be given several times, and "
-            "all are tested. Default: TRADEOFF_KEY."
+            help="Key file, as made by `tradeoff key new`, or a folder of them; may be given several times, "
+            "and all are tested. Default: TRADEOFF_KEY."
         ),
     ] = None,
     key: Annotated[str | None, typer.Option(help="Integer key of --prf vllm-philox-v1.")] = None,
@@ -103,8 +103,8 @@ def detect_command(
     tokenizer: Annotated[
         str | None,
         typer.Option(
-            help="Of the model that wrote the text: builtin, a folder, a tokenizer.json or a Hugging Face id. "
-            "Default: the key's, or builtin."
+            help="Of the model that wrote the text: builtin, a folder, a tokenizer.json or a Hugging Face "
+            "id. Default: the key's, or builtin."
         ),
     ] = None,
     field: Annotated[
@@ -124,8 +124,8 @@ def detect_command(
     fpr: Annotated[
         float,
         typer.Option(
-            help="False-positive rate: for how many of all keys a text is called watermarked whose writer has "
-            "seen no text of that key."
+            help="False-positive rate: for how many of all keys a text is called watermarked whose writer "
+            "has seen no text of that key."
         ),
     ] = 0.01,
     sequential: Annotated[

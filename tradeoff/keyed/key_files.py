@@ -109,7 +109,7 @@ class KeyFile:
 
         Args:
             path: the file.
-            integer: whether decimal digits alone are an integer of vLLM's format, as hex digits after 0x are.
+            integer: whether decimal digits alone are an integer of vLLM's format, as hex after 0x is.
 
         Raises:
             KeyFormatError: if it is missing, unreadable, damaged, of another version, or holds several keys;

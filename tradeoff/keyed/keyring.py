@@ -61,7 +61,7 @@ class Keyring:
 
         Args:
             paths: files and folders.
-            integers: whether decimal digits alone are an integer of vLLM's format, as hex digits after 0x are.
+            integers: whether decimal digits alone are an integer of vLLM's format, as hex after 0x is.
 
         Raises:
             KeyFormatError: if one is missing or damaged, or a folder holds none; nothing of a secret is

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,7 +11,7 @@ import numpy as np
 
 from tradeoff.detection import Evidence, Score, SegmentSearch, Sequential, detect, holm, of_e_values
 from tradeoff.errors import FileError
-from tradeoff.keyed import Keyring, KeyFormatError
+from tradeoff.keyed import KeyFormatError, Keyring
 from tradeoff.texts import Broken, Claims, Text
 from tradeoff.verdicts.options import Options
 from tradeoff.verdicts.result import Reading, Result, Tested
@@ -237,8 +236,8 @@ class Examiner:
         text, known = case.text, self._known_form(case.text)
         if known is None and len(names) > 1:
             raise ValueError(
-                f"tokenizers {', '.join(sorted(names))} are named by profiles, and sequential detection reads "
-                "words once; name one with --tokenizer, or leave sequential out"
+                f"tokenizers {', '.join(sorted(names))} are named by profiles, and sequential detection "
+                "reads words once; name one with --tokenizer, or leave sequential out"
             )
         try:
             blocks = iter([known.ids]) if known is not None else self._token_blocks(text, names.pop())
@@ -348,9 +347,9 @@ class Examiner:
         if not tokens.is_own(case.text):
             self._remark(
                 case,
-                f"{case.text.source} holds texts written with run.vocabulary={case.text.claims.vocabulary}, "
-                f"but the tokenizer {tokens.name} has {len(tokens)} tokens: if that is true, no watermark can "
-                "be found this way; pass that model's tokenizer with --tokenizer",
+                f"{case.text.source} holds texts written with run.vocabulary={case.text.claims.vocabulary}"
+                f", but the tokenizer {tokens.name} has {len(tokens)} tokens: if that is true, no watermark "
+                "can be found this way; pass that model's tokenizer with --tokenizer",
             )
 
     def _tell_assumed(self, case: _Case, reading: Reading) -> None:
@@ -375,8 +374,8 @@ class Examiner:
             meant = key.profile.tokenizer
             if named is not None and meant not in (None, named) and key.profile.tokenizer_hash is None:
                 raise ValueError(
-                    f"tokenizer={named!r} is not that of key {key.name or key.fingerprint}, whose profile has "
-                    f"tokenizer={meant!r}; leave --tokenizer out, or change the profile"
+                    f"tokenizer={named!r} is not that of key {key.name or key.fingerprint}, whose profile "
+                    f"has tokenizer={meant!r}; leave --tokenizer out, or change the profile"
                 )
 
     def _spells(self, text: Text, tokens: Tokens) -> bool:

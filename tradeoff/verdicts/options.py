@@ -67,9 +67,9 @@ class Options:
                 )
         for method in self.methods:
             # The functions and widths that keys and records may name are checked with them.
-            given: Sequence[str | None] = self.watermarks or ["gumbel" if isinstance(method, str) else None]
-            for watermark in given:
-                Scheme.of(method, watermark).detector()
+            default = "gumbel" if isinstance(method, str) else None
+            for carried in self.watermarks or (default,):
+                Scheme.of(method, carried).detector()
         for scheme in self.schemes:
             scheme.detector()
         if self.schemes and (self.methods or self.watermarks or self.prfs or self.context_widths):

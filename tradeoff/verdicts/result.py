@@ -53,7 +53,7 @@ class Reading:
         setting: key, scheme and detector.
         form: the tokens, as far as they were read.
         score: of the whole text.
-        log_p: natural logarithm of the p-value, corrected for the parts that were looked at, and not for other
+        log_p: natural logarithm of the p-value, corrected for the parts that were looked at, not for other
             tests.
         segments: where the watermark is, corrected for all tests of the text; None if nobody looked: by
             sequential detection, and by detectors without p-values of parts.
@@ -182,8 +182,8 @@ class Result:
 
     @property
     def log_p(self) -> float:
-        """Natural logarithm of the p-value of the verdict: that the text, or any part of it, scores so high in
-        any test, corrected for all that was looked at; 0 where nothing could be scored."""
+        """Natural logarithm of the p-value of the verdict: that the text, or any part of it, scores so
+        high in any test, corrected for all that was looked at; 0 where nothing could be scored."""
         return self.best.log_p
 
     @property

@@ -106,8 +106,8 @@ class Settings:
     def of(self, text: Text) -> tuple[tuple[Setting, ...], list[str]]:
         """What is tested of a text, and what its record and the options disagree about."""
         settings, faults = self._of_claims(text.claims)
-        remarks = [f"{text.place}: {fault}" for fault in faults]
-        return settings, [*self._partly, *remarks, *self._differences(text, settings)]
+        remarks = [f"{text.place}: {fault}" for fault in faults] or self._differences(text, settings)
+        return settings, [*self._partly, *remarks]
 
     def assumed(self, claims: Claims) -> dict[str, str]:
         """What nobody says of how such texts are generated, by the names of options; empty if a method is
@@ -193,8 +193,9 @@ class Settings:
         options, profile = self._options, key.profile
         if options.schemes:
             return options.schemes
+        told = Claims() if claims is None else claims
         method, watermark, prf, width = (
-            (getattr(claims, name) if claims is not None else None) or getattr(profile, name)
+            getattr(profile, name) if getattr(told, name) is None else getattr(told, name)
             for name in ("method", "watermark", "prf", "context_width")
         )
         if self._fitted is not None:
