@@ -36,13 +36,15 @@ if TYPE_CHECKING:
     from tradeoff.keyed import KeyFile, Keyring
     from tradeoff.llm import ModelPair, Texts
     from tradeoff.texts import Broken, Text
-    from tradeoff.verdicts import Options, Result
+    from tradeoff.verdicts import CorpusResult, Decoys, Options, Result
 
 __all__ = [
     "Watched",
     "curve",
+    "decoys",
     "detect",
     "detect_all",
+    "detect_corpus",
     "draw",
     "efficiency",
     "forecast",
@@ -142,7 +144,6 @@ def detect_all(
     Raises:
         ValueError, FileError: for what is wrong with the options or the key, before any text is read.
     """
-    from tradeoff.texts import Broken
     from tradeoff.verdicts import Examiner, Options
 
     if isinstance(together, bool) or not isinstance(together, int) or together < 1:
@@ -150,20 +151,92 @@ def detect_all(
     told = options if isinstance(options, Options) else Options.of(_schemes(options))
     examiner = Examiner(told, _keyring(key, told), warn or _warn, note or _warn)
 
-    def each() -> Iterator[Text | Broken]:
-        for number, given in enumerate(texts, 1):
-            if isinstance(given, Broken):
-                yield given
-                continue
-            name = f"text {number}"
-            try:
-                text = _as_text(given, name)
-            except ValueError as error:
-                yield Broken(name, str(error))
-            else:
-                yield text
+    return examiner.examine_all(_each(texts), together)
 
-    return examiner.examine_all(each(), together)
+
+def detect_corpus(
+    texts: Iterable[Any],
+    options: Options | Scheme | Sequence[Scheme],
+    key: Keys | None = None,
+    *,
+    correction: str = "holm",
+    warn: _Report | None = None,
+    note: _Report | None = None,
+) -> CorpusResult:
+    """`detect` for texts that are judged together.
+
+    Every context counts in the first text alone that has it, so that p-values of different texts are
+    independent under a random key, whatever they share; verdicts are corrected for the number of texts.
+
+    Args:
+        texts, options, key, warn, note: as for `detect_all`; sequential detection reads texts one by one.
+        correction: holm, which keeps the chance of any false alarm at the false-positive rate, or bh
+            (Benjamini and Hochberg), which keeps the expected share of false alarms among those called.
+
+    Returns:
+        A `CorpusResult`: `results` in order, and `log10_p` of all texts as one.
+
+    Raises:
+        ValueError, FileError: as `detect_all`, and for another correction.
+    """
+    from tradeoff.verdicts import Corpus, Correction, Options
+
+    if correction not in list(Correction):
+        raise ValueError(f"correction={correction!r} is unknown; use one of {', '.join(Correction)}")
+    told = options if isinstance(options, Options) else Options.of(_schemes(options))
+    corpus = Corpus(told, _keyring(key, told), warn or _warn, note or _warn, Correction(correction))
+    return corpus.judge(_each(texts))
+
+
+def decoys(
+    texts: Iterable[Any],
+    options: Options | Scheme,
+    real: Key | int | KeyFile | None = None,
+    *,
+    keys: int = 200,
+    seed: int = 0,
+    note: _Report | None = None,
+    report: Callable[[int, int], None] | None = None,
+) -> Decoys:
+    """What keys that wrote none of the texts do to them: how many each calls watermarked.
+
+    Args:
+        texts: as for `detect_all`, that carry no watermark; those of a real key may.
+        options: the verdicts to calibrate, or the scheme.
+        real: a key to compare with the decoys.
+        keys: how many decoys, at least 2.
+        seed: gives the decoys, which are no secrets.
+        note: called with what is assumed of texts that say nothing; if left out, a warning.
+        report: called with how many of the keys are done, of how many.
+
+    Raises:
+        FileError: for a text that cannot be read.
+        ValueError: for no texts, too few keys, or options of functions with keys of different kinds.
+    """
+    from tradeoff.keyed import Keyring
+    from tradeoff.verdicts import Options
+    from tradeoff.verdicts import decoys as judge
+
+    told = options if isinstance(options, Options) else Options.of(_checked(options))
+    known = None if real is None else Keyring.of(real).keys[0]
+    return judge(_each(texts), told, keys, seed, known, note or _warn, report or (lambda *_: None))
+
+
+def _each(texts: Iterable[Any]) -> Iterator[Text | Broken]:
+    """What was given to be judged, as it comes."""
+    from tradeoff.texts import Broken
+
+    for number, given in enumerate(texts, 1):
+        if isinstance(given, Broken):
+            yield given
+            continue
+        name = f"text {number}"
+        try:
+            text = _as_text(given, name)
+        except ValueError as error:
+            yield Broken(name, str(error))
+        else:
+            yield text
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,24 @@ import typer
 from rich.table import Table
 from rich.text import Text as Styled
 
-from tradeoff.api import detect_all
+from tradeoff.api import detect_all, detect_corpus
 from tradeoff.cli.key import day_of, read_keyring
-from tradeoff.decoders import watermarks
+from tradeoff.cli.looked_for import (
+    TOGETHER,
+    DetectorName,
+    FieldName,
+    Fpr,
+    InSegments,
+    IntegerKey,
+    KeyFiles,
+    Methods,
+    Prfs,
+    Retokenize,
+    Sources,
+    TokenizerName,
+    Watermarks,
+    Widths,
+)
 from tradeoff.display import (
     Reader,
     exit_on_bad_input,
@@ -30,10 +45,10 @@ from tradeoff.display import (
     visible,
 )
 from tradeoff.errors import FileError
-from tradeoff.kernels import METHODS
-from tradeoff.keyed import PRF_NAMES
 from tradeoff.texts import IN_FOLDERS, STDIN, Broken, read_texts
 from tradeoff.verdicts import (
+    CorpusResult,
+    Correction,
     EvidencePage,
     Options,
     Outcome,
@@ -56,78 +71,29 @@ _STYLES = {
 }
 #: Errors of one source that are told in full: a file of the wrong kind has one on every line.
 _TOLD_ERRORS = 3
-#: Texts that are judged together.
-_TOGETHER = 512
+#: Texts from which on false alarms are to be expected.
+_MANY = 20
 #: Settings that people are told of.
 _TOLD_SETTINGS = 8
 
 
 def detect_command(
-    sources: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="SOURCE...",
-            help="Text files, JSON lines with text or token_ids (.jsonl, .ndjson), .json files of such "
-            "objects, tables with such columns (.csv, .tsv, .parquet), documents (.docx, .pdf), dumps of "
-            f"event streams, folders (their {', '.join(IN_FOLDERS)} files), or - for standard input.",
-            show_default=False,
-        ),
-    ],
-    key_file: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="Key file, as made by `tradeoff key new`, or a folder of them; may be given several times, "
-            "and all are tested. Default: TRADEOFF_KEY."
-        ),
-    ] = None,
-    key: Annotated[str | None, typer.Option(help="Integer key of --prf vllm-philox-v1.")] = None,
+    sources: Sources,
+    key_file: KeyFiles = None,
+    key: IntegerKey = None,
     written: Annotated[
         str | None,
         typer.Option(metavar="YYYY-MM-DD", help="Test only keys that were in use on this day."),
     ] = None,
-    prf: Annotated[
-        list[str] | None,
-        typer.Option(help=f"One of {', '.join(PRF_NAMES)}. Default: the key's, or {PRF_NAMES[0]}."),
-    ] = None,
-    context_width: Annotated[
-        list[int] | None,
-        typer.Option(help="Tokens before a position that seed it. Default: the key's, or 4."),
-    ] = None,
-    method: Annotated[
-        list[str] | None,
-        typer.Option(help=f"One of {', '.join(METHODS)}. Default: the key's, or joint."),
-    ] = None,
-    watermark: Annotated[
-        list[str] | None, typer.Option(help=f"{watermarks()}. Default: the key's, or gumbel.")
-    ] = None,
-    tokenizer: Annotated[
-        str | None,
-        typer.Option(
-            help="Of the model that wrote the text: builtin, a folder, a tokenizer.json or a Hugging Face "
-            "id. Default: the key's, or builtin."
-        ),
-    ] = None,
-    field: Annotated[
-        str | None,
-        typer.Option(help="Field of JSON objects, or column, that has the text, such as data.answer."),
-    ] = None,
-    retokenize: Annotated[
-        bool, typer.Option("--retokenize", help="Tokenise the text even where token_ids are given.")
-    ] = False,
-    detector: Annotated[
-        str | None,
-        typer.Option(
-            help="Instead of the untrained one: file of a fitted Bayesian detector (safetensors), or the "
-            "name of one that an extension registered."
-        ),
-    ] = None,
-    fpr: Annotated[
-        float,
-        typer.Option(
-            help="False-positive rate: for how many of all keys a text is called watermarked whose writer "
-            "has seen no text of that key."
-        ),
-    ] = 0.01,
+    prf: Prfs = None,
+    context_width: Widths = None,
+    method: Methods = None,
+    watermark: Watermarks = None,
+    tokenizer: TokenizerName = None,
+    field: FieldName = None,
+    retokenize: Retokenize = False,
+    detector: DetectorName = None,
+    fpr: Fpr = 0.01,
     sequential: Annotated[
         bool,
         typer.Option(
@@ -135,12 +101,15 @@ def detect_command(
             help="Read token by token, stop as soon as the verdict is certain, and tell how many it took.",
         ),
     ] = False,
-    segments: Annotated[
-        bool,
+    segments: InSegments = True,
+    corpus: Annotated[
+        Correction | None,
         typer.Option(
-            "--segments/--whole", help="Look for parts that are watermarked, or judge texts as a whole."
+            help="Judge all texts together: contexts that several have count once, and verdicts are corrected "
+            "for the number of texts, by Holm (chance of any false alarm) or Benjamini-Hochberg (share of "
+            "false alarms among those called)."
         ),
-    ] = True,
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object a text on standard output, nothing else.")
     ] = False,
@@ -177,6 +146,11 @@ def detect_command(
     marked text is marked: the verdict is of the passage, not of who wrote
     the rest.
 
+    Of many texts under one key, false alarms are to be expected at the
+    false-positive rate, and several at once where texts share passages:
+    --corpus corrects for both. `tradeoff decoys` shows what single keys do
+    to texts of your own.
+
     With --sequential a text is bet on token by token. Its p-value holds at
     whatever token one stops, so reading ends where it falls to --fpr. A stream
     with no place to cut between tokens (neither white space nor punctuation)
@@ -203,15 +177,20 @@ def detect_command(
         keyring = read_keyring(key_file or [], key, prf or [])
         if (day := day_of("written", written)) is not None:
             keyring = keyring.on(day)
-        found = detect_all(
-            read_texts(sources, stdin(), print_warning, eager=sequential, field=field),
-            options,
-            keyring,
+        texts = read_texts(sources, stdin(), print_warning, eager=sequential, field=field)
+        whole: CorpusResult | None = None
+        found: Iterable[Result | Broken]
+        if corpus is None:
             # What a pipe brings is told at once.
-            together=1 if STDIN in sources else _TOGETHER,
-            warn=print_warning,
-            note=print_note,
-        )
+            together = 1 if STDIN in sources else TOGETHER
+            found = detect_all(
+                texts, options, keyring, together=together, warn=print_warning, note=print_note
+            )
+        else:
+            whole = detect_corpus(
+                texts, options, keyring, correction=corpus, warn=print_warning, note=print_note
+            )
+            found = whole.results
         page = None if html is None else stack.enter_context(EvidencePage(html))
         several = len(sources) > 1 or any(Path(source).is_dir() for source in sources)
         table, errors = _table(sequential), _Errors()
@@ -262,12 +241,34 @@ def detect_command(
                 for name, where in parts:
                     stdout().print(Styled(f"{visible(name)}: {where}"), soft_wrap=True)
                 _print_summary(verdicts, fpr, tested.values())
+                _print_caveats(verdicts, whole)
+            elif whole is not None:
+                typer.echo(json.dumps(_facts_of(whole), allow_nan=False))
             if html is not None:
                 print_written(stderr() if as_json else stdout(), [html])
         if reader.gone:
             raise typer.Exit(1)
         if errors:
             raise typer.Exit(2)
+
+
+def _facts_of(whole: CorpusResult) -> dict[str, object]:
+    """What is said of all texts as one, for programs."""
+    return {
+        "corpus": True,
+        "log10_p": whole.log10_p,
+        "contexts": whole.contexts,
+        "contexts_seen_before": whole.shared,
+        "settings": [
+            {
+                "setting": one.setting.label,
+                "log10_p": one.log10_p,
+                "statistic": one.statistic,
+                "tokens_scored": one.tokens_scored,
+            }
+            for one in whole.together
+        ],
+    }
 
 
 def _scores(result: Result) -> dict[str, list]:
@@ -382,3 +383,26 @@ def _print_summary(verdicts: Counter[Outcome], fpr: float, tested: Collection[Se
         out.print(f"tested: {visible(setting.label)}{who}", soft_wrap=True, markup=False)
     if (more := len(tested) - _TOLD_SETTINGS) > 0:
         out.print(f"tested: {more} more", soft_wrap=True)
+
+
+def _print_caveats(verdicts: Counter[Outcome], whole: CorpusResult | None) -> None:
+    """What verdicts on texts do not say, in one line, where it applies."""
+    out, total = stdout(), verdicts.total()
+    if whole is not None:
+        share = whole.shared / whole.contexts if whole.contexts else 0.0
+        out.print(
+            f"all texts as one: log10 p = {whole.log10_p:.2f}; {share:.0%} of their contexts had a text before, "
+            "and counted there",
+            soft_wrap=True,
+        )
+    elif total >= _MANY:
+        out.print(
+            f"of {total:,} texts without a watermark, the false-positive rate of them would be called by a "
+            "key as any other, and more at once where they share passages: --corpus corrects for both",
+            soft_wrap=True,
+        )
+    if verdicts[Outcome.WATERMARKED] or verdicts[Outcome.IN_PART]:
+        out.print(
+            "a verdict is of the passage that is marked, whoever put it there: it may be copied",
+            soft_wrap=True,
+        )

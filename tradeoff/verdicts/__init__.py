@@ -1,5 +1,7 @@
 """Texts to verdicts: what a key, a scheme and a text's own record say of it."""
 
+from tradeoff.verdicts.corpus import Corpus, CorpusResult, Correction, Together
+from tradeoff.verdicts.decoys import Decoys, decoys
 from tradeoff.verdicts.examine import Examiner
 from tradeoff.verdicts.options import Options
 from tradeoff.verdicts.page import EvidencePage
@@ -22,6 +24,10 @@ from tradeoff.verdicts.views import (
 __all__ = [
     "REMEDY",
     "SHADES",
+    "Corpus",
+    "CorpusResult",
+    "Correction",
+    "Decoys",
     "EvidencePage",
     "Examiner",
     "Options",
@@ -31,6 +37,8 @@ __all__ = [
     "Setting",
     "Shown",
     "Tested",
+    "Together",
+    "decoys",
     "legend",
     "measured_profiles",
     "numbers",

@@ -15,6 +15,7 @@ from tradeoff.keyed import KeyFormatError, Keyring
 from tradeoff.texts import Broken, Claims, Text
 from tradeoff.verdicts.options import Options
 from tradeoff.verdicts.result import Reading, Result, Tested
+from tradeoff.verdicts.seen import SeenContexts
 from tradeoff.verdicts.settings import Setting, Settings
 from tradeoff.verdicts.spelling import numbers
 from tradeoff.verdicts.tokens import Form, Tokens
@@ -39,6 +40,8 @@ class _Case:
     remarks: list[str]
     forms: dict[str, list[Form]] = field(default_factory=dict)
     tests: list[tuple[Setting, Form]] = field(default_factory=list)
+    # Of every test, which positions count, where texts share contexts.
+    new: list[np.ndarray] = field(default_factory=list)
     readings: dict[int, Reading] = field(default_factory=dict)
 
 
@@ -50,6 +53,7 @@ class Examiner:
         keyring: the keys to look for.
         warn: called with what keys, records and the options disagree about, once each.
         note: called once with what is assumed of texts that say nothing.
+        seen: contexts of the texts before, which do not count again; None if every text counts by itself.
 
     Raises:
         ValueError: for keys that do not fit the options; FileError for a detector that cannot be read.
@@ -61,8 +65,9 @@ class Examiner:
         keyring: Keyring,
         warn: Callable[[str], None],
         note: Callable[[str], None],
+        seen: SeenContexts | None = None,
     ):
-        self._options, self._warn, self._note = options, warn, note
+        self._options, self._warn, self._note, self._seen = options, warn, note, seen
         # Of whatever text it speaks first: every other one would say the same.
         self._noted = False
         self._warned: set[str] = set()
@@ -150,6 +155,8 @@ class Examiner:
         for number, case in enumerate(cases):
             if number not in failed:
                 case.tests = [(one, form) for one in case.settings for form in case.forms[one.tokenizer]]
+                if self._seen is not None:
+                    case.new = self._new_positions(case, self._seen)
                 for place, (setting, _) in enumerate(case.tests):
                     groups[setting].append((number, place))
         # Those with the same positions stand side by side: what they share is made once.
@@ -180,11 +187,13 @@ class Examiner:
     ) -> None:
         """One test of several texts; `places` are those of the test among all of each text."""
         forms = [case.tests[place][1] for case, place in zip(cases, places, strict=True)]
+        new = [case.new[place] for case, place in zip(cases, places, strict=True) if case.new]
         detector, prf = setting.detector, setting.prf
         if len(forms) == 1:
-            scores = [detect(detector, Evidence(forms[0].ids, prf))]
+            evidence = Evidence(forms[0].ids, prf)
+            scores = [detect(detector, evidence.restricted(new[0]) if new else evidence)]
         else:
-            scores = self._scores(setting, forms, shared)
+            scores = self._scores(setting, forms, new, shared)
         by_count: dict[int, list[int]] = defaultdict(list)
         for i, case in enumerate(cases):
             by_count[len(case.tests)].append(i)
@@ -207,12 +216,17 @@ class Examiner:
         self,
         setting: Setting,
         forms: Sequence[Form],
+        new: Sequence[np.ndarray],
         shared: dict[object, tuple[Evidence, np.ndarray]],
     ) -> list[Score]:
         detector, prf = setting.detector, setting.prf
         which = (prf.pads_contexts, prf.context_width, tuple(id(form) for form in forms))
         if which not in shared:
-            shared[which] = Evidence.of_texts([form.ids for form in forms], prf)
+            joined, limits = Evidence.of_texts([form.ids for form in forms], prf)
+            if new:
+                kept = np.concatenate(new)
+                joined, limits = joined.restricted(kept), np.append(0, np.cumsum(kept))[limits]
+            shared[which] = joined, limits
         evidence, bounds = shared[which][0].under(prf), shared[which][1]
         contributions = detector.contributions(evidence)
         # Positions are counted in a row of all texts, each with padding before it.
@@ -229,6 +243,17 @@ class Examiner:
                 Score(detector.name, statistic, log_p, len(own), evidence.index[here] - offset, own)
             )
         return scores
+
+    def _new_positions(self, case: _Case, seen: SeenContexts) -> list[np.ndarray]:
+        """Of every test, which positions have contexts that no text before had: [t] each."""
+        forms = {id(form): form for _, form in case.tests}
+        prfs = {(one.prf.pads_contexts, one.prf.context_width): one.prf for one, _ in case.tests}
+        masks = {
+            (kind, name): mask
+            for kind, prf in prfs.items()
+            for name, mask in zip(forms, seen.new(list(forms.values()), prf), strict=True)
+        }
+        return [masks[(one.prf.pads_contexts, one.prf.context_width), id(form)] for one, form in case.tests]
 
     def _in_sequence(self, case: _Case) -> list[Reading]:
         """The tokens until the verdict is certain, and what they say under every setting."""
@@ -274,12 +299,15 @@ class Examiner:
         corrected = holm(np.array([reading.log_p for reading in readings]))
         tests = tuple(Tested(one, float(log_p)) for one, log_p in zip(readings, corrected, strict=True))
         self._tell_assumed(case, tests[0].reading)
+        best = min(range(len(readings)), key=lambda i: readings[i].log_p)
+        shared = int((~case.new[best]).sum()) if case.new else 0
         return Result(
             text=case.text,
             tests=tests,
             fpr=self._options.fpr,
             sequential=self._options.sequential,
             spell=self.words,
+            shared=shared,
             remarks=tuple(case.remarks),
         )
 

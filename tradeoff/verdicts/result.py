@@ -82,7 +82,9 @@ class Reading:
     @property
     def evidence(self) -> Evidence:
         """What the key says, computed anew."""
-        return Evidence(self.form.ids, self.prf)
+        evidence = Evidence(self.form.ids, self.prf)
+        # Contexts that counted in other texts do not here.
+        return evidence.restricted(np.isin(evidence.index, self.score.index))
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,9 @@ class Result:
         fpr: false-positive rate of the verdict.
         sequential: whether it was read token by token.
         spell: gives the words of its tokens.
+        shared: how many of its positions have a context that a text before had, and do not count, where texts
+            are judged together; else 0.
+        over_texts: natural logarithm of its p-value corrected for all texts, where they are judged together.
         remarks: what its record and the caller disagree about, as it was warned of.
     """
 
@@ -128,6 +133,8 @@ class Result:
     fpr: float
     sequential: bool
     spell: Callable[[Result], list[str]] = field(repr=False)
+    shared: int = 0
+    over_texts: float | None = None
     remarks: tuple[str, ...] = ()
 
     @cached_property
@@ -184,6 +191,11 @@ class Result:
     def log_p(self) -> float:
         """Natural logarithm of the p-value of the verdict: that the text, or any part of it, scores so
         high in any test, corrected for all that was looked at; 0 where nothing could be scored."""
+        return self.test_log_p if self.over_texts is None else self.over_texts
+
+    @property
+    def test_log_p(self) -> float:
+        """The same, not corrected for other texts."""
         return self.best.log_p
 
     @property
@@ -314,6 +326,7 @@ class Result:
             "fpr": self.fpr,
             **self._parts(),
             **({"tokens_needed": self.tokens_needed} if self.sequential else {}),
+            **({} if self.over_texts is None else self._of_corpus()),
             "tests": [tested.to_dict() for tested in self.tests],
         }
 
@@ -333,6 +346,14 @@ class Result:
             for segment in self.segments
         ]
         return {"log10_p_whole": self.whole_log10_p, "share": self.share, "segments": told}
+
+    def _of_corpus(self) -> dict[str, Any]:
+        """What texts that are judged together add, for programs."""
+        possible = self.tokens_scored + self.shared
+        return {
+            "log10_p_of_text": _log10(self.test_log_p),
+            "share_of_contexts_seen": self.shared / possible if possible else 0.0,
+        }
 
     def _told(self) -> str:
         return f"{self.verdict}, log10 p = {self.log10_p:.2f}"
