@@ -1,4 +1,4 @@
-"""Texts judged together: contexts count once, p-values are independent, and errors are kept over the texts."""
+"""Texts judged together: contexts count once, p-values are independent, errors are kept over the texts."""
 
 from __future__ import annotations
 

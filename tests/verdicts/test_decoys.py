@@ -1,4 +1,4 @@
-"""Decoy keys: what a key that wrote nothing does to texts, and a p-value that is exact whatever they share."""
+"""Decoy keys: what a key that wrote nothing does to texts, a p-value that is exact whatever they share."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def _facts(found: Decoys) -> dict[str, object]:
 def _print(found: Decoys) -> None:
     out = stdout()
     out.print(
-        f"{found.texts:,} texts under {len(found.called):,} decoy keys: {found.mean:.2%} called watermarked on "
+        f"{found.texts:,} texts, {len(found.called):,} decoy keys: {found.mean:.2%} called watermarked on "
         f"average (± {found.standard_error:.2%}; false-positive rate {found.fpr:g})",
         soft_wrap=True,
     )
@@ -129,7 +129,7 @@ def _print(found: Decoys) -> None:
     out.print(f"by single keys: {told}", soft_wrap=True)
     if found.real is not None:
         out.print(
-            f"the real key calls {found.real / found.texts:.2%}; p = {found.p:.3g} that it is a key as any other",
+            f"the real key calls {found.real / found.texts:.2%}; p = {found.p:.3g} if it wrote none of them",
             soft_wrap=True,
         )
 

@@ -105,8 +105,8 @@ def detect_command(
     corpus: Annotated[
         Correction | None,
         typer.Option(
-            help="Judge all texts together: contexts that several have count once, and verdicts are corrected "
-            "for the number of texts, by Holm (chance of any false alarm) or Benjamini-Hochberg (share of "
+            help="Judge all texts together: contexts that several have count once, and verdicts are "
+            "corrected for the number of texts, by Holm (chance of any false alarm) or Benjamini-Hochberg (share of "
             "false alarms among those called)."
         ),
     ] = None,
@@ -391,8 +391,8 @@ def _print_caveats(verdicts: Counter[Outcome], whole: CorpusResult | None) -> No
     if whole is not None:
         share = whole.shared / whole.contexts if whole.contexts else 0.0
         out.print(
-            f"all texts as one: log10 p = {whole.log10_p:.2f}; {share:.0%} of their contexts had a text before, "
-            "and counted there",
+            f"all texts as one: log10 p = {whole.log10_p:.2f}; {share:.0%} of their contexts had a text "
+            "before, and counted there",
             soft_wrap=True,
         )
     elif total >= _MANY:

@@ -1,7 +1,7 @@
 """What one key does to texts of one's own: the same test under keys that wrote none of them.
 
-A p-value is exact over keys. Under one fixed key, which is what is used, the share of texts that are called is
-another from key to key, and more so the more passages the texts share. Keys that nobody uses show how much.
+A p-value is exact over keys. Under one fixed key, which is what is used, the share of texts that are called
+differs from key to key, by more the more passages the texts share. Keys that nobody uses show how much.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tradeoff.keyed import Key, KeyFile, Keyring, prf_type
+from tradeoff.keyed import DEFAULT_PRF, Key, KeyFile, Keyring, prf_type
 from tradeoff.texts import Broken, Text
 from tradeoff.verdicts.examine import Examiner
 from tradeoff.verdicts.options import Options
@@ -89,10 +89,11 @@ def decoys(
     if isinstance(keys, bool) or not isinstance(keys, int) or keys < 2:
         raise ValueError(f"keys={keys!r} must be a whole number of at least 2; {_USUAL} is usual")
     profile = KeyFile(Key(bytes(32))).profile if real is None else real.profile
-    names = {scheme.prf for scheme in options.schemes} or set(options.prfs) or {profile.prf}
-    kinds = {Key if name is None else prf_type(name).key_type for name in names}
+    named = [scheme.prf for scheme in options.schemes] or [*options.prfs]
+    names = set(named or [profile.prf or DEFAULT_PRF])
+    kinds = {prf_type(name).key_type for name in names}
     if len(kinds) > 1:
-        raise ValueError(f"prf={sorted(map(str, names))} take keys of different kinds; name one function")
+        raise ValueError(f"prf={sorted(names)} take keys of different kinds; name one function")
     (kind,) = kinds
     rng = np.random.default_rng(seed)
 
