@@ -106,8 +106,8 @@ def detect_command(
         Correction | None,
         typer.Option(
             help="Judge all texts together: contexts that several have count once, and verdicts are "
-            "corrected for the number of texts, by Holm (chance of any false alarm) or Benjamini-Hochberg (share of "
-            "false alarms among those called)."
+            "corrected for the number of texts, by Holm (chance of any false alarm) or Benjamini-Hochberg "
+            "(share of false alarms among those called)."
         ),
     ] = None,
     as_json: Annotated[
@@ -214,6 +214,8 @@ def detect_command(
                 table.add_row(*_row(name, result, sequential))
                 if result.verdict is Outcome.IN_PART:
                     parts.append((name, result.where))
+                if (normal := result.reading.form.normal) is not None:
+                    parts.append((name, f"read without {', '.join(normal.changes)}"))
             shown = tokens and not as_json
             if shown or page is not None:
                 try:
