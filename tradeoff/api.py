@@ -272,6 +272,7 @@ def watch(
     key: Key | int | None = None,
     *,
     alpha: float = 0.01,
+    late: bool = False,
 ) -> Iterator[Watched]:
     """Read a text while it is being written, and stop at any time: Ville's inequality pays for every look.
 
@@ -279,7 +280,10 @@ def watch(
         tokens: token ids as they come, one by one or in parts.
         scheme: of generation.
         key: that of generation; if left out, the one in the environment (TRADEOFF_KEY).
-        alpha: the chance, in (0, 1), that a text of other writers is ever called watermarked.
+        alpha: the chance, in (0, 1), that a random key ever calls a text watermarked whose writer has seen
+            none of that key.
+        late: leave half of the wealth to bets that may begin and end at any token, for texts that may be
+            marked in a part alone.
 
     Yields:
         What is known after every item.
@@ -291,7 +295,7 @@ def watch(
     from tradeoff.detection import Sequential
 
     function = _checked(scheme).function(_key_for(key)(scheme.prf))
-    stream = Sequential(scheme.bets()).stream(function, alpha)
+    stream = Sequential(scheme.bets(), late=late).stream(function, alpha)
 
     def steps() -> Iterator[Watched]:
         for part in tokens:

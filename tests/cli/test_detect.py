@@ -100,7 +100,8 @@ def test_table_and_closing_line(folder: Path) -> None:
     assert result.exit_code == 0
     for word in ("log10 p", "tokens scored", "[red]a", "watermarked", "not detected", "Aaronson"):
         assert word in result.stdout
-    *_, counts, tested = result.stdout.splitlines()
+    *_, counts, tested, caveat = result.stdout.splitlines()
+    assert caveat.startswith("a verdict is of the passage that is marked, whoever put it there")
     assert counts == "2 texts: 1 watermarked, 1 not detected, 0 too short (false-positive rate 0.01)"
     assert tested == f"tested: joint-race with Gumbel-max, context width 4, key {KEY.fingerprint}"
 

@@ -37,7 +37,9 @@ def test_the_verdict_comes_with_the_tokens_it_took(folder: Path) -> None:  # noq
     ids = marked(200)
     path = lines(folder / "x.jsonl", {"token_ids": ids}, {"token_ids": other(200)})
     found, unmarked = findings(detect(folder, path, "--json", "--sequential"))
-    expected = Sequential(RaceBets()).test(Evidence(ids, PRF)).tokens_needed(0.01)
+    expected = Sequential(RaceBets(), late=True).test(Evidence(ids, PRF)).tokens_needed(0.01)
+    (whole, _) = findings(detect(folder, path, "--json", "--sequential", "--whole"))
+    assert whole["tokens_needed"] == Sequential(RaceBets()).test(Evidence(ids, PRF)).tokens_needed(0.01)
     assert found["verdict"] == "watermarked"
     assert found["tokens_needed"] == found["tokens"] == expected
     assert expected is not None
@@ -47,6 +49,16 @@ def test_the_verdict_comes_with_the_tokens_it_took(folder: Path) -> None:  # noq
     assert unmarked["verdict"] == "not detected"
     assert unmarked["tokens_needed"] is None
     assert unmarked["tokens"] == 200
+
+
+def test_a_watermark_that_begins_late_is_found(folder: Path) -> None:  # noqa: F811
+    """Half of the wealth waits for it, so that nobody needs to begin anew."""
+    path = lines(folder / "x.jsonl", {"token_ids": [*other(3000), *marked(80)]})
+    (late,), (whole,) = (
+        findings(detect(folder, path, "--json", "--sequential", how)) for how in ("--segments", "--whole")
+    )
+    assert 3000 < late["tokens_needed"] < 3050
+    assert (whole["verdict"], whole["tokens_needed"]) == ("not detected", None)
 
 
 def test_a_stricter_level_takes_more_tokens(folder: Path) -> None:  # noqa: F811
@@ -108,7 +120,7 @@ def test_synthid_is_read_from_its_bits(folder: Path) -> None:  # noqa: F811
     (found,) = findings(
         detect(folder, path, "--json", "--sequential", "--method", "basic", "--watermark", "synthid:5")
     )
-    assert found["detector"] == "tournament bets"
+    assert found["detector"] == "tournament bets, from any token on"
     assert found["verdict"] == "watermarked"
     assert found["tokens"] < 120
 
@@ -280,7 +292,7 @@ def test_the_p_value_of_a_text_is_that_of_its_highest_wealth(folder: Path) -> No
     ids = other(200, seed=5)
     result = Sequential(RaceBets()).test(Evidence(ids, PRF))
     (found,) = findings(
-        detect(folder, lines(folder / "x.jsonl", {"token_ids": ids}), "--json", "--sequential")
+        detect(folder, lines(folder / "x.jsonl", {"token_ids": ids}), "--json", "--sequential", "--whole")
     )
     assert found["log10_p"] == pytest.approx(result.log_p[-1] / math.log(10))
     assert result.log_p[-1] < -max(result.log_wealth[-1], 0)

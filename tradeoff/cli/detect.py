@@ -114,7 +114,10 @@ def detect_command(
         bool, typer.Option("--json", help="One JSON object a text on standard output, nothing else.")
     ] = False,
     tokens: Annotated[
-        bool, typer.Option("--tokens", help="Show what every token says; with --json, add index and scores.")
+        bool,
+        typer.Option(
+            "--tokens", help="Show what every token says; with --json, add index, scores and marked."
+        ),
     ] = False,
     html: Annotated[
         Path | None, typer.Option(help="Write verdicts and what every token says to this page.")
@@ -274,8 +277,12 @@ def _facts_of(whole: CorpusResult) -> dict[str, object]:
 
 
 def _scores(result: Result) -> dict[str, list]:
-    """Positions of the tokens that count, and their scores."""
-    return {"index": result.index.tolist(), "scores": result.contributions.tolist()}
+    """Positions of the tokens that count, their scores, and how probably they are marked."""
+    return {
+        "index": result.index.tolist(),
+        "scores": result.contributions.tolist(),
+        "marked": result.marked.tolist(),
+    }
 
 
 class _Errors:
@@ -318,7 +325,8 @@ def _print_tokens(name: str, result: Result, words: list[str]) -> None:
     if _is_coloured():
         out.print(terminal_view(_shown(result, words)), soft_wrap=True)
     else:
-        for line in plain_view(words, result.reading.detector, result.reading.score):
+        reading = result.reading
+        for line in plain_view(words, reading.detector, reading.score, result.marked):
             typer.echo(line)
     out.print()
 
@@ -346,7 +354,7 @@ def _add_to_page(name: str, result: Result, words: list[str], page: EvidencePage
 def _shown(result: Result, words: list[str]) -> Iterator[Shown]:
     """The evidence of every token."""
     reading = result.reading
-    return shown_tokens(reading.detector, reading.evidence, reading.score, words)
+    return shown_tokens(reading.detector, reading.evidence, reading.score, words, result.marked)
 
 
 def _is_coloured() -> bool:

@@ -267,7 +267,10 @@ class Examiner:
         try:
             blocks = iter([known.ids]) if known is not None else self._token_blocks(text, names.pop())
             level = self._options.fpr / len(case.settings)
-            bets = [Sequential(one.scheme.bets()) for one in case.settings if one.scheme is not None]
+            late = self._options.segments
+            bets = [
+                Sequential(one.scheme.bets(), late=late) for one in case.settings if one.scheme is not None
+            ]
             streams = [bet.stream(one.prf, level) for bet, one in zip(bets, case.settings, strict=True)]
             read, needed = [np.zeros(0, dtype=np.int64)], None
             for ids in blocks:

@@ -32,7 +32,8 @@ class Options:
         fpr: false-positive rate, in (0, 1).
         sequential: bet on the tokens one by one, and stop reading once the verdict is certain.
         segments: look for parts that are watermarked; else a text is judged as a whole, as it is in any case
-            by detectors without exact p-values of parts.
+            by detectors without exact p-values of parts. By sequential detection, whether half of the wealth
+            is bet on parts that begin and end at any token.
         schemes: instead of method, watermark, prf and context_width: those to look for, whatever keys and
             records say.
 

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tradeoff.detection import Detector, Evidence, Score, Segment, Segments, Sequential, of_e_values
+from tradeoff.detection import (
+    Detector,
+    Evidence,
+    Score,
+    Segment,
+    Segments,
+    Sequential,
+    Switching,
+    of_e_values,
+)
 from tradeoff.keyed import Prf
 from tradeoff.scheme import Scheme
 from tradeoff.texts import Text
@@ -275,6 +284,16 @@ class Result:
     def contributions(self) -> np.ndarray:
         """Their scores, [tokens_scored]."""
         return self.reading.score.contributions
+
+    @property
+    def marked(self) -> np.ndarray:
+        """Of the tokens that counted the probability that they are marked, [tokens_scored], as bets on parts
+        that begin and end anywhere have it after the whole text (`tradeoff.detection.Switching`): for people,
+        no p-value. Empty where a fitted detector was told nothing."""
+        scheme = self.scheme
+        if scheme is None:
+            return np.zeros(0)
+        return Switching(scheme.bets()).read(self.reading.evidence).share
 
     def over_time(self) -> tuple[np.ndarray, np.ndarray]:
         """The evidence along the text: (tokens of the text read, decimal logarithm of the p-value), [m] each.
