@@ -291,3 +291,28 @@ def test_decoys(folder: Path) -> None:
     assert found.p == pytest.approx(1 / 31)
     for arguments in (["--keys", 1], ["--key-file", folder / "gone"], ["--fpr", 2]):
         assert run("decoys", path, *arguments).exit_code == 2
+
+
+def test_workers_say_what_one_process_says(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In order, with the same warnings and notes once, and with what cannot be read among them."""
+    monkeypatch.setattr("tradeoff.cli.workers.TOGETHER", 2)
+    claims = {"method": "two-keys", "watermark": "gumbel", "key": "0123456789abcdef"}
+    path = lines(
+        folder / "x.jsonl",
+        *({"token_ids": other(50, seed=n)} for n in range(3)),
+        {"token_ids": [-1]},
+        {"token_ids": marked(60), "run": claims},
+        {"token_ids": marked(60)},
+        {"token_ids": [*other(400), *marked(60)]},
+    )
+    one, two = (detect(folder, path, "--json", "--workers", count) for count in (1, 2))
+    assert (two.exit_code, two.stdout) == (one.exit_code, one.stdout)
+    assert sorted(two.stderr.splitlines()) == sorted(one.stderr.splitlines())
+    for arguments, message in (
+        (["--workers", 0], "workers=0 must be at least 1"),
+        (["--workers", 2, "--tokens"], "--tokens needs the texts in one process"),
+        (["--workers", 2, "--corpus", "bh"], "--corpus needs the texts in one process"),
+    ):
+        refused = detect(folder, path, *arguments)
+        assert refused.exit_code == 2
+        assert message in flat(refused.stderr)

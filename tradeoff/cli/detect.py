@@ -31,6 +31,7 @@ from tradeoff.cli.looked_for import (
     Watermarks,
     Widths,
 )
+from tradeoff.cli.workers import KeysToRead, told_by_workers
 from tradeoff.display import (
     Reader,
     exit_on_bad_input,
@@ -45,6 +46,7 @@ from tradeoff.display import (
     visible,
 )
 from tradeoff.errors import FileError
+from tradeoff.keyed import VllmPhilox
 from tradeoff.texts import IN_FOLDERS, STDIN, Broken, read_texts
 from tradeoff.verdicts import (
     CorpusResult,
@@ -53,8 +55,8 @@ from tradeoff.verdicts import (
     Options,
     Outcome,
     Result,
-    Setting,
     Shown,
+    Told,
     legend,
     numbers,
     plain_view,
@@ -110,6 +112,9 @@ def detect_command(
             "(share of false alarms among those called)."
         ),
     ] = None,
+    workers: Annotated[
+        int, typer.Option(help="Processes that judge texts; for many texts, without --tokens and --html.")
+    ] = 1,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object a text on standard output, nothing else.")
     ] = False,
@@ -177,13 +182,17 @@ def detect_command(
             sequential=sequential,
             segments=segments,
         )
-        keyring = read_keyring(key_file or [], key, prf or [])
-        if (day := day_of("written", written)) is not None:
+        keyring, day = read_keyring(key_file or [], key, prf or []), day_of("written", written)
+        if day is not None:
             keyring = keyring.on(day)
         texts = read_texts(sources, stdin(), print_warning, eager=sequential, field=field)
         whole: CorpusResult | None = None
-        found: Iterable[Result | Broken]
-        if corpus is None:
+        found: Iterable[Result | Told | Broken]
+        if workers != 1:
+            _check_workers(workers, tokens=tokens, html=html, corpus=corpus, key=key)
+            keys = KeysToRead(tuple(key_file or ()), VllmPhilox.name in (prf or ()), day)
+            found = told_by_workers(texts, options, keys, workers, print_warning, print_note)
+        elif corpus is None:
             # What a pipe brings is told at once.
             together = 1 if STDIN in sources else TOGETHER
             found = detect_all(
@@ -197,30 +206,30 @@ def detect_command(
         page = None if html is None else stack.enter_context(EvidencePage(html))
         several = len(sources) > 1 or any(Path(source).is_dir() for source in sources)
         table, errors = _table(sequential), _Errors()
-        parts: list[tuple[str, str]] = []
+        remarks: list[tuple[str, str]] = []
         # A page is written to its end, whoever reads what is printed.
         reader = Reader(outlived=html is not None)
         verdicts: Counter[Outcome] = Counter()
-        tested: dict[Setting, Setting] = {}
+        tested: dict[str, tuple[str, bool]] = {}
         for result in found:
             if isinstance(result, Broken):
                 errors.tell(result.source, result.message)
                 continue
-            verdicts[result.verdict] += 1
+            told = result if isinstance(result, Told) else Told.of(result)
+            verdicts[told.verdict] += 1
             # Another file of the same folder may use the same ids.
-            name = result.text.label if several else result.text.id
+            name = told.label if several else told.id
             if as_json:
-                facts = result.to_dict() | (_scores(result) if tokens else {})
+                more = _scores(result) if tokens and isinstance(result, Result) else {}
                 with reader:
-                    typer.echo(json.dumps(facts, allow_nan=False))
+                    typer.echo(json.dumps(told.facts | more, allow_nan=False))
             else:
-                table.add_row(*_row(name, result, sequential))
-                if result.verdict is Outcome.IN_PART:
-                    parts.append((name, result.where))
-                if (normal := result.reading.form.normal) is not None:
-                    parts.append((name, f"read without {', '.join(normal.changes)}"))
+                table.add_row(*_row(name, told, sequential))
+                remarks += [(name, remark) for remark in told.remarks]
+            for identity, label, claimed in told.tested:
+                tested.setdefault(identity, (label, claimed))
             shown = tokens and not as_json
-            if shown or page is not None:
+            if isinstance(result, Result) and (shown or page is not None):
                 try:
                     words = result.words
                 except FileError as error:
@@ -231,8 +240,6 @@ def detect_command(
                         _print_tokens(name, result, words)
                 if page is not None:
                     _add_to_page(name, result, words, page)
-            for one in result.tests:
-                tested.setdefault(one.reading.setting, one.reading.setting)
         errors.close()
         if not verdicts:
             # Nothing to write: what a page held before stays.
@@ -243,8 +250,8 @@ def detect_command(
                 if tokens and _is_coloured():
                     stdout().print(legend(), soft_wrap=True)
                 stdout().print(table)
-                for name, where in parts:
-                    stdout().print(Styled(f"{visible(name)}: {where}"), soft_wrap=True)
+                for name, remark in remarks:
+                    stdout().print(Styled(f"{visible(name)}: {remark}"), soft_wrap=True)
                 _print_summary(verdicts, fpr, tested.values())
                 _print_caveats(verdicts, whole)
             elif whole is not None:
@@ -307,6 +314,15 @@ class _Errors:
         for source, count in self._of.items():
             if (more := count - _TOLD_ERRORS) > 0:
                 print_error(f"{source}: {more} more text{'s' * (more != 1)} cannot be read for such reasons")
+
+
+def _check_workers(workers: int, **others: object) -> None:
+    """Processes tell verdicts, and nothing of what is behind them."""
+    if workers < 1:
+        raise ValueError(f"workers={workers} must be at least 1; as many as there are cores is good")
+    for name, value in others.items():
+        if value:
+            raise ValueError(f"--{name} needs the texts in one process; leave out --workers or --{name}")
 
 
 def _check_page(html: Path, inputs: Iterable[str]) -> None:
@@ -372,25 +388,25 @@ def _table(sequential: bool) -> Table:
     return table
 
 
-def _row(name: str, result: Result, sequential: bool) -> tuple[Styled, ...]:
-    facts = result.to_dict()
-    verdict = Styled(result.verdict, style=_STYLES.get(result.verdict, ""))
+def _row(name: str, told: Told, sequential: bool) -> tuple[Styled, ...]:
+    facts = told.facts
+    verdict = Styled(told.verdict, style=_STYLES.get(told.verdict, ""))
     # A fitted detector may not have been told of a method; without a claim there is no detector.
     how = (facts[what] or "-" for what in ("method", "watermark", "detector"))
     needed = (str(facts.get("tokens_needed") or "-"),) if sequential else ()
-    cells = (f"{result.log10_p:.2f}", str(result.tokens_scored), *needed, *how)
+    cells = (f"{facts['log10_p']:.2f}", str(facts["tokens_scored"]), *needed, *how)
     return Styled(visible(name)), verdict, *map(Styled, cells)
 
 
-def _print_summary(verdicts: Counter[Outcome], fpr: float, tested: Collection[Setting]) -> None:
+def _print_summary(verdicts: Counter[Outcome], fpr: float, tested: Collection[tuple[str, bool]]) -> None:
     # What is rare would only be asked about.
     told = [verdict for verdict in Outcome if verdicts[verdict] or verdict is not Outcome.IN_PART]
     counts = ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in told)
     total, out = verdicts.total(), stdout()
     out.print(f"{total} text{'s' * (total != 1)}: {counts} (false-positive rate {fpr:g})", soft_wrap=True)
-    for setting in list(tested)[:_TOLD_SETTINGS]:
-        who = ", named by records" if setting.claimed else ""
-        out.print(f"tested: {visible(setting.label)}{who}", soft_wrap=True, markup=False)
+    for label, claimed in list(tested)[:_TOLD_SETTINGS]:
+        who = ", named by records" if claimed else ""
+        out.print(f"tested: {visible(label)}{who}", soft_wrap=True, markup=False)
     if (more := len(tested) - _TOLD_SETTINGS) > 0:
         out.print(f"tested: {more} more", soft_wrap=True)
 

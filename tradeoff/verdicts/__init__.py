@@ -10,6 +10,7 @@ from tradeoff.verdicts.result import Outcome, Reading, Result, Tested
 from tradeoff.verdicts.settings import Setting
 from tradeoff.verdicts.spelling import numbers
 from tradeoff.verdicts.tokens import vocabulary_hash
+from tradeoff.verdicts.told import Told
 from tradeoff.verdicts.views import (
     SHADES,
     Shown,
@@ -38,6 +39,7 @@ __all__ = [
     "Shown",
     "Tested",
     "Together",
+    "Told",
     "decoys",
     "legend",
     "measured_profiles",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,7 +61,13 @@ class Setting:
     scheme: Scheme | None = field(compare=False)
     claimed: bool = field(default=False, compare=False)
 
-    @property
+    @cached_property
+    def identity(self) -> str:
+        """The same for settings that are the same test, in whatever process."""
+        prf = self.prf
+        return f"{self.detector!r} {prf.name} {prf.context_width} {prf.fingerprint} {self.tokenizer}"
+
+    @cached_property
     def label(self) -> str:
         """For people: "joint-race with Gumbel-max, context width 4, key 7c3d... (letters)"."""
         what = self.detector.name if self.scheme is None else self.scheme.label
