@@ -50,7 +50,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "llm": (*_SCHEMES, "texts"),
     "verdicts": (*_SCHEMES, "llm", "plotting", "texts"),
     "api": (*_SCHEMES, "curves", "llm", "texts", "verdicts"),
-    "cli": (*_SCHEMES, "api", "curves", "llm", "texts", "verdicts"),
+    "cli": (*_SCHEMES, "api", "curves", "llm", "texts", "verdicts", "workers"),
     "__init__": (*_SCHEMES, "_moved", "api", "curves", "llm", "optimal_transport", "texts", "verdicts"),
 }
 #: Packages that take seconds to import, or are of an extra, and where they may be.

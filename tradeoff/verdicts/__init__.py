@@ -1,6 +1,6 @@
 """Texts to verdicts: what a key, a scheme and a text's own record say of it."""
 
-from tradeoff.verdicts.corpus import Corpus, CorpusResult, Correction, Together
+from tradeoff.verdicts.together import Corpus, CorpusResult, Correction, Together
 from tradeoff.verdicts.decoys import Decoys, decoys
 from tradeoff.verdicts.examine import Examiner
 from tradeoff.verdicts.options import Options
