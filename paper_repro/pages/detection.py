@@ -278,7 +278,7 @@ def _segments() -> dict[str, object]:
         "pieces_found_least": percent(cost["whole"].min()),
         "pieces_found_most": percent(cost["whole"].max()),
         "dearest": f"{worst['tokens']}",
-        "dearest_temperature": f"{worst['temperature']:.1f}",
+        "pieces_temperature": f"{worst['temperature']:.1f}",
         "dearest_pieces": f"{worst['pieces']:,}",
         "dearest_lost": f"{worst['lost']}",
         "dearest_gained": f"{worst['gained']}",

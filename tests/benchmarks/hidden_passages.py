@@ -9,7 +9,8 @@ stopped goes on there. Everything else is seeded. Three tables:
     segments_found  the first tokens of a text are hidden at a random place of a document: how often p < 0.01,
                     and how well the segments cover them
     segments_false  documents under a fresh random key each, with nothing hidden in them
-    segments_cost   pieces of the texts alone: verdicts by the search and on the whole, of the same pieces
+    segments_cost   pieces of the texts of the lower temperature alone: verdicts by the search and on the
+                    whole, of the same pieces
 
 Documents are distinct paragraphs in random order, of the manual of Python and of the docstrings of its
 standard library, NumPy, SciPy and matplotlib.
@@ -42,7 +43,7 @@ from tradeoff.texts.corpus import human_paragraphs, prose_of
 from tradeoff.verdicts import Result
 
 FPR, LEVEL = 0.01, 0.95
-TEMPERATURES = (1.0, 0.5)
+HOT, COLD = 1.0, 0.5
 KEYS = [td.Key(f"key {k} of hidden passages".encode()) for k in range(8)]
 #: Texts of a temperature under each key, and tokens of each.
 TEXTS, TOKENS = 25, 100
@@ -50,8 +51,9 @@ HIDDEN = (60, 100)
 DOCUMENTS = (1_000, 5_000, 20_000)
 #: Tokens of documents with nothing hidden in them, and how many of each.
 EMPTY, EMPTY_EACH = (200, 500, 1_000, 5_000), 500
-#: Lengths of pieces, by temperature: some are found and some are not.
-PIECES = {1.0: (17, 20, 25), 0.5: (20, 25, 33, 50)}
+#: Lengths of pieces. At COLD some of each are found and some are not; at HOT that is so only of pieces so
+#: short that there are no windows beside the whole.
+PIECES = (20, 25, 33, 50)
 RESAMPLED = 10_000
 #: Words of the shortest paragraph.
 _WORDS = 20
@@ -186,37 +188,36 @@ def invented(paragraphs: Sequence[np.ndarray], scheme: td.Scheme) -> list[dict[s
     return [*rows, {"tokens": "all", **_counted(everything)}]
 
 
-def cost(texts: dict[float, list[Passage]], scheme: td.Scheme) -> list[dict[str, object]]:
-    """Cut the texts into pieces: a row for each temperature and length, verdicts of the same pieces."""
+def cost(texts: Sequence[Passage], scheme: td.Scheme) -> list[dict[str, object]]:
+    """Cut the texts into pieces: a row for each length, with both verdicts of the same pieces."""
     rows: list[dict[str, object]] = []
-    for temperature, passages_there in texts.items():
-        for length in PIECES[temperature]:
-            # [texts, pieces]: those of one text are no independent trials.
-            told, whole = np.array(
-                [
-                    _verdicts(passage.ids[first : first + length], scheme, passage.key)
-                    for passage in passages_there
-                    for first in range(0, TOKENS - length + 1, length)
-                ]
-            ).T.reshape(2, len(passages_there), -1)
-            differences = told.mean(axis=1) - whole.mean(axis=1)
-            half = float(stats.t.ppf((1 + LEVEL) / 2, len(differences) - 1) * stats.sem(differences))
-            difference = float(differences.mean())
-            rows.append(
-                {
-                    "temperature": temperature,
-                    "tokens": length,
-                    "texts": len(passages_there),
-                    "pieces": told.size,
-                    "whole": float(whole.mean()),
-                    "segments": float(told.mean()),
-                    "lost": int((whole & ~told).sum()),
-                    "gained": int((told & ~whole).sum()),
-                    "difference": difference,
-                    "difference_low": difference - half,
-                    "difference_high": difference + half,
-                }
-            )
+    for length in PIECES:
+        # [texts, pieces]: those of one text are no independent trials.
+        told, whole = np.array(
+            [
+                _verdicts(passage.ids[first : first + length], scheme, passage.key)
+                for passage in texts
+                for first in range(0, TOKENS - length + 1, length)
+            ]
+        ).T.reshape(2, len(texts), -1)
+        differences = told.mean(axis=1) - whole.mean(axis=1)
+        difference = float(differences.mean())
+        half = float(stats.t.ppf((1 + LEVEL) / 2, len(differences) - 1) * stats.sem(differences))
+        rows.append(
+            {
+                "temperature": COLD,
+                "tokens": length,
+                "texts": len(texts),
+                "pieces": told.size,
+                "whole": float(whole.mean()),
+                "segments": float(told.mean()),
+                "lost": int((whole & ~told).sum()),
+                "gained": int((told & ~whole).sum()),
+                "difference": difference,
+                "difference_low": difference - half,
+                "difference_high": difference + half,
+            }
+        )
     return rows
 
 
@@ -245,7 +246,7 @@ def _shown(items: Sequence[_Item], title: str) -> Iterator[_Item]:
 def measure(folder: Path, tables: Tables) -> None:
     """Write what is missing of the texts, and measure all."""
     scheme = td.Scheme.of()
-    texts = {temperature: passages(folder, temperature) for temperature in TEMPERATURES}
+    texts = {temperature: passages(folder, temperature) for temperature in (HOT, COLD)}
     paragraphs = human_tokens()
     rows = found(texts, paragraphs, scheme)
     tables.write("segments_found", rows)
@@ -262,7 +263,7 @@ def measure(folder: Path, tables: Tables) -> None:
         cells = [f"{row[name]}" for name in ("tokens", "documents", "false")]
         shown.add_row(*cells, percent_between(*_interval(row, "rate"), 2))
     stdout().print(shown)
-    rows = cost(texts, scheme)
+    rows = cost(texts[COLD], scheme)
     tables.write("segments_cost", rows)
     shown = Table("T", "tokens", "pieces", "whole", "by segments", "lost", "gained", "difference")
     for row in rows:
