@@ -253,6 +253,7 @@ def _segments() -> dict[str, object]:
     require(everything["rate_low"] <= _FPR, "no more is invented than the level says")
     require((cost["difference_low"] > -0.02).all(), "looking for parts loses less than two points")
     worst = cost.loc[cost["difference"].idxmin()]
+    difference, low, high = (100 * worst[f"difference{end}"] for end in ("", "_low", "_high"))
     shown = [
         [
             f"{row['temperature']:.1f}",
@@ -282,9 +283,7 @@ def _segments() -> dict[str, object]:
         "dearest_pieces": f"{worst['pieces']:,}",
         "dearest_lost": f"{worst['lost']}",
         "dearest_gained": f"{worst['gained']}",
-        "dearest_points": between(
-            *(100 * worst[name] for name in ("difference", "difference_low", "difference_high")), 2
-        ),
+        "dearest_points": between(difference, low, high, 2),
     }
 
 
