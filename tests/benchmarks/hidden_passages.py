@@ -1,6 +1,6 @@
 """The search for segments on documents that people wrote: what it finds, what it invents, and what it costs.
 
-    python -m tests.benchmarks.hidden_passages --texts FOLDER [--out tests/benchmarks/results]
+    python -m tests.benchmarks.hidden_passages --texts FOLDER [--only cost] [--out tests/benchmarks/results]
 
 The built-in pair writes 200 texts at each of two temperatures with the default scheme, under eight keys, half
 of them continuations of prose and half answers to questions. They are kept in FOLDER, and a run that was
@@ -23,7 +23,7 @@ import sysconfig
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, NamedTuple, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import numpy as np
 import typer
@@ -42,6 +42,7 @@ from tradeoff.texts import builtin_prompts
 from tradeoff.texts.corpus import human_paragraphs, prose_of
 from tradeoff.verdicts import Result
 
+TABLES = ("found", "false", "cost")
 FPR, LEVEL = 0.01, 0.95
 HOT, COLD = 1.0, 0.5
 KEYS = [td.Key(f"key {k} of hidden passages".encode()) for k in range(8)]
@@ -189,8 +190,9 @@ def invented(paragraphs: Sequence[np.ndarray], scheme: td.Scheme) -> list[dict[s
 
 
 def cost(texts: Sequence[Passage], scheme: td.Scheme) -> list[dict[str, object]]:
-    """Cut the texts into pieces: a row for each length, with both verdicts of the same pieces."""
-    rows: list[dict[str, object]] = []
+    """Cut the texts into pieces: a row for each length, with both verdicts of the same pieces, and one for
+    the mean over lengths."""
+    rows, by_length = [], []
     for length in PIECES:
         # [texts, pieces]: those of one text are no independent trials.
         told, whole = np.array(
@@ -200,25 +202,34 @@ def cost(texts: Sequence[Passage], scheme: td.Scheme) -> list[dict[str, object]]
                 for first in range(0, TOKENS - length + 1, length)
             ]
         ).T.reshape(2, len(texts), -1)
-        differences = told.mean(axis=1) - whole.mean(axis=1)
-        difference = float(differences.mean())
-        half = float(stats.t.ppf((1 + LEVEL) / 2, len(differences) - 1) * stats.sem(differences))
-        rows.append(
-            {
-                "temperature": COLD,
-                "tokens": length,
-                "texts": len(texts),
-                "pieces": told.size,
-                "whole": float(whole.mean()),
-                "segments": float(told.mean()),
-                "lost": int((whole & ~told).sum()),
-                "gained": int((told & ~whole).sum()),
-                "difference": difference,
-                "difference_low": difference - half,
-                "difference_high": difference + half,
-            }
-        )
-    return rows
+        by_length.append([told.mean(axis=1), whole.mean(axis=1)])
+        lost, gained = int((whole & ~told).sum()), int((told & ~whole).sum())
+        rows.append(_cost_row(str(length), by_length[-1], told.size, lost, gained))
+    pieces, lost, gained = (sum(row[name] for row in rows) for name in ("pieces", "lost", "gained"))
+    return [*rows, _cost_row("all", np.mean(by_length, axis=0), pieces, lost, gained)]
+
+
+def _cost_row(
+    tokens: str, shares: Sequence[np.ndarray], pieces: int, lost: int, gained: int
+) -> dict[str, Any]:
+    """From the shares of pieces that are found of each text, by the search and on the whole: [texts] each."""
+    told, whole = shares
+    differences = told - whole
+    difference = float(differences.mean())
+    half = float(stats.t.ppf((1 + LEVEL) / 2, len(differences) - 1) * stats.sem(differences))
+    return {
+        "temperature": COLD,
+        "tokens": tokens,
+        "texts": len(differences),
+        "pieces": pieces,
+        "whole": float(whole.mean()),
+        "segments": float(told.mean()),
+        "lost": lost,
+        "gained": gained,
+        "difference": difference,
+        "difference_low": difference - half,
+        "difference_high": difference + half,
+    }
 
 
 def _verdicts(ids: np.ndarray, scheme: td.Scheme, key: td.Key) -> tuple[bool, bool]:
@@ -243,36 +254,39 @@ def _shown(items: Sequence[_Item], title: str) -> Iterator[_Item]:
     yield from track(items, title, console=stderr(), transient=True)
 
 
-def measure(folder: Path, tables: Tables) -> None:
-    """Write what is missing of the texts, and measure all."""
-    scheme = td.Scheme.of()
-    texts = {temperature: passages(folder, temperature) for temperature in (HOT, COLD)}
-    paragraphs = human_tokens()
-    rows = found(texts, paragraphs, scheme)
-    tables.write("segments_found", rows)
-    shown = Table("T", "hidden", "of tokens", "found", "as a whole", "overlap", title="Hidden passages")
-    for row in rows:
-        cells = [f"{row[name]}" for name in ("temperature", "passage", "document")]
-        cells += [percent_between(*_interval(row, name), 1) for name in ("found", "whole")]
-        shown.add_row(*cells, between(*_interval(row, "overlap"), 2))
-    stdout().print(shown)
-    rows = invented(paragraphs, scheme)
-    tables.write("segments_false", rows)
-    shown = Table("tokens", "documents", "called watermarked", "share", title="Nothing hidden")
-    for row in rows:
-        cells = [f"{row[name]}" for name in ("tokens", "documents", "false")]
-        shown.add_row(*cells, percent_between(*_interval(row, "rate"), 2))
-    stdout().print(shown)
-    rows = cost(texts[COLD], scheme)
-    tables.write("segments_cost", rows)
-    shown = Table("T", "tokens", "pieces", "whole", "by segments", "lost", "gained", "difference")
-    for row in rows:
-        cells = [
-            f"{row[name]:.3g}" if name in ("whole", "segments") else f"{row[name]}"
-            for name in ("temperature", "tokens", "pieces", "whole", "segments", "lost", "gained")
-        ]
-        shown.add_row(*cells, percent_between(*_interval(row, "difference"), 2))
-    stdout().print(shown)
+def measure(folder: Path, tables: Tables, only: Sequence[str] = TABLES) -> None:
+    """Write what is missing of the texts, and measure."""
+    scheme, paragraphs = td.Scheme.of(), [] if list(only) == ["cost"] else human_tokens()
+    heats = {"found": (HOT, COLD), "false": (), "cost": (COLD,)}
+    texts = {t: passages(folder, t) for t in (HOT, COLD) if any(t in heats[name] for name in only)}
+    if "found" in only:
+        rows = found(texts, paragraphs, scheme)
+        tables.write("segments_found", rows)
+        shown = Table("T", "hidden", "of tokens", "found", "as a whole", "overlap", title="Hidden passages")
+        for row in rows:
+            cells = [f"{row[name]}" for name in ("temperature", "passage", "document")]
+            cells += [percent_between(*_interval(row, name), 1) for name in ("found", "whole")]
+            shown.add_row(*cells, between(*_interval(row, "overlap"), 2))
+        stdout().print(shown)
+    if "false" in only:
+        rows = invented(paragraphs, scheme)
+        tables.write("segments_false", rows)
+        shown = Table("tokens", "documents", "called watermarked", "share", title="Nothing hidden")
+        for row in rows:
+            cells = [f"{row[name]}" for name in ("tokens", "documents", "false")]
+            shown.add_row(*cells, percent_between(*_interval(row, "rate"), 2))
+        stdout().print(shown)
+    if "cost" in only:
+        rows = cost(texts[COLD], scheme)
+        tables.write("segments_cost", rows)
+        shown = Table("T", "tokens", "pieces", "whole", "by segments", "lost", "gained", "difference")
+        for row in rows:
+            cells = [
+                f"{row[name]:.3g}" if name in ("whole", "segments") else f"{row[name]}"
+                for name in ("temperature", "tokens", "pieces", "whole", "segments", "lost", "gained")
+            ]
+            shown.add_row(*cells, percent_between(*_interval(row, "difference"), 2))
+        stdout().print(shown)
 
 
 def _interval(row: dict[str, object], name: str) -> tuple[float, float, float]:
@@ -282,11 +296,16 @@ def _interval(row: dict[str, object], name: str) -> tuple[float, float, float]:
 
 def main(
     texts: Annotated[Path, typer.Option(help="Folder of the texts; those that it lacks are written.")],
+    only: Annotated[
+        list[str] | None, typer.Option(help=f"{', '.join(TABLES)}; all of them if left out.")
+    ] = None,
     out: OutOption = None,
 ) -> None:
     """Measure and print."""
     with exit_on_bad_input():
-        measure(output_folder(texts), Tables(out))
+        if unknown := set(only or ()) - set(TABLES):
+            raise ValueError(f"only={min(unknown)!r} is none of the tables; use {', '.join(TABLES)}")
+        measure(output_folder(texts), Tables(out), only or TABLES)
 
 
 if __name__ == "__main__":
