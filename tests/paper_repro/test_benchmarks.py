@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
+import tradeoff as td
 from paper_repro.pages import measured
 from paper_repro.pages.__main__ import rendered
 from tests.benchmarks import (
@@ -26,6 +27,7 @@ from tests.benchmarks import (
     bench_race_limit,
     bench_round,
     bench_transport,
+    hidden_passages,
 )
 from tests.benchmarks.measured import Tables, seconds_of, spread_of
 from tests.helpers.texts import MakePair, some_prompts
@@ -155,6 +157,28 @@ def _round(patch: pytest.MonkeyPatch, out: Path) -> None:
     bench_round.measure("joint-race", "gumbel", 6, "float32", Tables(out))
 
 
+def _hidden_passages(patch: pytest.MonkeyPatch, out: Path) -> None:
+    rng, law, scheme = np.random.default_rng(0), np.full(500, 1 / 500), td.Scheme.of()
+
+    def passages(folder: Path, temperature: float) -> list[hidden_passages.Passage]:
+        """Every token says much; but for those of two texts at the lower temperature, which say nothing."""
+        found = []
+        for k, key in enumerate(hidden_passages.KEYS[:4]):
+            ids = rng.integers(500, size=4).tolist()
+            other = temperature == hidden_passages.COLD and k < 2
+            for _ in range(hidden_passages.TOKENS - 4):
+                ids.append(td.draw(law, scheme, td.Key.new() if other else key, ids[-4:]))
+            found.append(hidden_passages.Passage(np.array(ids), key))
+        return found
+
+    patch.setattr(hidden_passages, "passages", passages)
+    patch.setattr(hidden_passages, "human_tokens", lambda: [rng.integers(500, size=70) for _ in range(20)])
+    patch.setattr(hidden_passages, "DOCUMENTS", (300, 700))
+    patch.setattr(hidden_passages, "EMPTY", (40, 90))
+    patch.setattr(hidden_passages, "EMPTY_EACH", 5)
+    hidden_passages.measure(out, Tables(out))
+
+
 RUNS: dict[str, Run] = {
     "figure_1": _figure_1,
     "detect": _detect,
@@ -167,6 +191,7 @@ RUNS: dict[str, Run] = {
     "ngram": _ngram,
     "race_limit": _race_limit,
     "round": _round,
+    "hidden_passages": _hidden_passages,
 }
 
 
@@ -247,6 +272,43 @@ def test_what_benchmarks_write(written: Path) -> None:
         assert list(table.columns[-5:]) == list(measured.ENVIRONMENT)
         assert table["date"].str.fullmatch(r"\d{4}-\d\d-\d\d").all()
         assert table["pytorch"].str.fullmatch(r"[\d.]+").all()
+
+
+def test_hidden_passages_that_are_found_and_that_are_not(written: Path) -> None:
+    """All of the texts whose tokens say much, and none of the others, which are half of the colder ones."""
+    found = pd.read_csv(written / "segments_found.csv").set_index("temperature")
+    assert (found["trials"] == 4).all()
+    for temperature, share in ((hidden_passages.HOT, 1.0), (hidden_passages.COLD, 0.5)):
+        assert (found.loc[temperature, ["found"]] == share).all(axis=None)
+        # The median of two that are found and two that are not lies half-way.
+        assert found.loc[temperature, "overlap"].between(0.8 * share, share).all()
+    assert (found["overlap_low"] <= found["overlap"]).all()
+    assert (found["overlap"] <= found["overlap_high"]).all()
+    false = pd.read_csv(written / "segments_false.csv")
+    assert false["documents"].tolist() == [5, 5, 10]
+    assert false["false"].tolist() == [0, 0, 0]
+    cost = pd.read_csv(written / "segments_cost.csv")
+    assert cost["pieces"].tolist() == [20, 16, 12, 8, 56]
+    assert (cost[["whole", "segments"]] == 0.5).all(axis=None)
+    assert (cost[["lost", "gained", "difference"]] == 0).all(axis=None)
+
+
+def test_documents_of_hidden_passages() -> None:
+    """Paragraphs come once; segments that miss, hit or cover a passage."""
+    rng, paragraphs = np.random.default_rng(0), [np.full(3, k) for k in range(5)]
+    ids = hidden_passages.document(paragraphs, 13, rng)
+    assert sorted(np.unique(ids, return_counts=True)[1].tolist()) == [1, 3, 3, 3, 3]
+    with pytest.raises(ValueError, match="15 tokens; a document of 16"):
+        hidden_passages.document(paragraphs, 16, rng)
+
+    def overlap(*segments: tuple[int, int]) -> float:
+        told = [SimpleNamespace(start=start, end=end) for start, end in segments]
+        result = SimpleNamespace(token_ids=np.zeros(30), segments=told)
+        return hidden_passages.overlap(result, 10, 20)
+
+    assert overlap() == overlap((0, 5)) == 0
+    assert overlap((10, 20)) == overlap((10, 14), (14, 20)) == 1
+    assert overlap((8, 15), (18, 22)) == 7 / 14
 
 
 def test_the_speed_page_has_every_benchmark_that_was_run(
