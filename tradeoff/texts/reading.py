@@ -260,7 +260,10 @@ def _plain_or_events(
         return
     pieces = _telling_quotes(_pieces(chunks, source, how.eager), source, warn)
     for first in pieces:
-        yield Text(name, source, source, None, itertools.chain([first], pieces))
+        # A text in one piece is here as a whole, so that it may be read together with others.
+        second = [] if how.eager else list(itertools.islice(pieces, 1))
+        more = bool(second) or how.eager
+        yield Text(name, source, source, None, itertools.chain([first], second, pieces) if more else [first])
         return
 
 
