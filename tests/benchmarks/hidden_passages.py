@@ -256,7 +256,7 @@ def _shown(items: Sequence[_Item], title: str) -> Iterator[_Item]:
 
 def measure(folder: Path, tables: Tables, only: Sequence[str] = TABLES) -> None:
     """Write what is missing of the texts, and measure."""
-    scheme, paragraphs = td.Scheme.of(), [] if list(only) == ["cost"] else human_tokens()
+    scheme, paragraphs = td.Scheme.of(), [] if set(only) == {"cost"} else human_tokens()
     heats = {"found": (HOT, COLD), "false": (), "cost": (COLD,)}
     texts = {t: passages(folder, t) for t in (HOT, COLD) if any(t in heats[name] for name in only)}
     if "found" in only:
