@@ -144,17 +144,12 @@ class SegmentSearch:
     def _nothing(self, score: Score) -> Segments:
         """What is said of a text of whose windows none says anything."""
         tokens = score.tokens_scored
-        lengths = self.lengths(tokens)
-        windows = 1 + sum(self._count(length, tokens) for length in lengths) if tokens else 0
-        return Segments(min(score.log_p - self._log_whole(tokens), 0.0), (), windows, tokens)
+        log_p = min(score.log_p - self._log_whole(tokens), 0.0)
+        return Segments(log_p, (), _window_count(self, tokens), tokens)
 
     def _log_whole(self, tokens: int) -> float:
         """Logarithm of the weight of the whole text."""
         return math.log(1 - self.share) if tokens > self.shortest else 0.0
-
-    def _count(self, length: int, tokens: int) -> int:
-        """How many windows of a length a text has."""
-        return -(-(tokens - length) // self._step(length)) + 1
 
     def _stand_out(self, detector: Detector, scores: Sequence[Score]) -> np.ndarray:
         """Whether any window of a text may have a corrected p-value below 1: [texts]."""
@@ -238,6 +233,15 @@ class SegmentSearch:
                 ends = int(score.index[start]), int(score.index[start + length - 1]) + 1
                 told.append(Segment(*ends, length, statistic, log_p, log_p - log_weight))
         return Segments(min(least, 0.0), tuple(told), windows, tokens)
+
+
+@lru_cache(maxsize=4096)
+def _window_count(search: SegmentSearch, tokens: int) -> int:
+    """How many windows are looked at in a text of so many tokens that count, itself among them."""
+    # Short texts share few sizes, and counting takes longer than all else that is done for one by itself.
+    if not tokens:
+        return 0
+    return 1 + sum(len(search.starts(length, tokens)) for length in search.lengths(tokens))
 
 
 @lru_cache(maxsize=4096)

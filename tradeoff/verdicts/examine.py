@@ -299,8 +299,10 @@ class Examiner:
         return readings
 
     def _result(self, case: _Case, readings: Sequence[Reading]) -> Result:
-        corrected = holm(np.array([reading.log_p for reading in readings]))
-        tests = tuple(Tested(one, float(log_p)) for one, log_p in zip(readings, corrected, strict=True))
+        log_p = [reading.log_p for reading in readings]
+        # One test needs no correction, whose arrays would take as long as the rest of a verdict.
+        corrected = holm(np.array(log_p)).tolist() if len(log_p) > 1 else log_p
+        tests = tuple(map(Tested, readings, corrected))
         self._tell_assumed(case, tests[0].reading)
         best = min(range(len(readings)), key=lambda i: readings[i].log_p)
         shared = int((~case.new[best]).sum()) if case.new else 0
