@@ -53,10 +53,11 @@ def score(detector, values: np.ndarray, index: np.ndarray | None = None) -> Scor
 def windows(search: SegmentSearch, tokens: int) -> list[tuple[int, int, float]]:
     """(start, length, weight) of everything that is looked at, the whole text first."""
     lengths = search.lengths(tokens)
-    found = [(0, tokens, 1 - search.share if lengths else 1.0)]
+    of_length = search.share / max(len(lengths), search.sizes)
+    found = [(0, tokens, 1 - len(lengths) * of_length)]
     for length in lengths:
         starts = search.starts(length, tokens)
-        found += [(int(start), length, search.share / len(lengths) / len(starts)) for start in starts]
+        found += [(int(start), length, of_length / len(starts)) for start in starts]
     return found
 
 
@@ -195,7 +196,7 @@ def test_a_whole_text_is_one_segment_and_pays_little() -> None:
     text = score(detector, marked(rng, 500))
     found = search.search(detector, text, FPR)
     assert text.log_p < -50
-    assert found.log_p == pytest.approx(text.log_p - math.log(1 - search.share))
+    assert found.log_p == pytest.approx(text.log_p - math.log(search.weights(len(search.lengths(500)))[0]))
     assert found.found == (Segment(0, 500, 500, text.statistic, text.log_p, found.log_p),)
     assert found.share == 1
 
@@ -227,6 +228,13 @@ def test_what_is_refused() -> None:
     for fpr in (0.0, 1.0):
         with pytest.raises(ValueError, match="between 0 and 1"):
             SegmentSearch().search(detector, text, fpr)
-    for settings in ({"shortest": 0}, {"steps": 0}, {"ratio": 1.0}, {"share": 0.0}, {"share": 1.0}):
+    for settings in (
+        {"shortest": 0},
+        {"steps": 0},
+        {"ratio": 1.0},
+        {"share": 0.0},
+        {"share": 1.0},
+        {"sizes": 0},
+    ):
         with pytest.raises(ValueError, match=next(iter(settings))):
             SegmentSearch(**settings)

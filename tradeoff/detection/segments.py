@@ -2,8 +2,8 @@
 
 Scores of different contexts are independent without a watermark, whatever the text, so that a sum over any
 window of them has the null law of its length. The whole text and the windows of a grid share the error by
-Bonferroni's inequality with weights that sum to 1: most of it is the whole text's, the rest is split evenly
-over the lengths of the grid and, of each length, over its starts. A window's p-value divided by its weight is
+Bonferroni's inequality with weights that sum to 1: most of it is the whole text's, the lengths of the grid
+have a small one each, split evenly over the starts of a length. A window's p-value divided by its weight is
 corrected, and the smallest of them all a p-value of the document: docs/theory/detection.md.
 """
 
@@ -89,7 +89,9 @@ class SegmentSearch:
         shortest: length of the shortest windows, in tokens that count.
         ratio: of each length to the one before, above 1.
         steps: starts of a length lie a `steps`-th of it apart.
-        share: of the error that windows have; the whole text has the rest.
+        share: of the error that windows have in long texts; the whole text has the rest.
+        sizes: how many lengths long texts have, or more. In a shorter one every length has the same error as
+            there, and the whole text what is left: few windows cost it little.
 
     Raises:
         ValueError: for values that no grid has.
@@ -99,12 +101,20 @@ class SegmentSearch:
     ratio: float = 2**0.25
     steps: int = 8
     share: float = 0.1
+    sizes: int = 40
 
     def __post_init__(self) -> None:
-        if self.shortest < 1 or self.steps < 1:
-            raise ValueError(f"shortest={self.shortest} and steps={self.steps} must be at least 1")
+        if self.shortest < 1 or self.steps < 1 or self.sizes < 1:
+            raise ValueError(
+                f"shortest={self.shortest}, steps={self.steps} and sizes={self.sizes} must be at least 1"
+            )
         if not self.ratio > 1 or not 0 < self.share < 1:
             raise ValueError(f"ratio={self.ratio} must be above 1 and share={self.share} between 0 and 1")
+
+    def weights(self, lengths: int) -> tuple[float, float]:
+        """Shares of the error, where windows have so many lengths: of the whole text, and of each length."""
+        of_length = self.share / max(lengths, self.sizes)
+        return 1 - lengths * of_length, of_length
 
     def lengths(self, tokens: int) -> list[int]:
         """Of the windows in a text of so many tokens that count: ascending, shorter than the text."""
@@ -149,7 +159,7 @@ class SegmentSearch:
 
     def _log_whole(self, tokens: int) -> float:
         """Logarithm of the weight of the whole text."""
-        return math.log(1 - self.share) if tokens > self.shortest else 0.0
+        return math.log(_weights(self, tokens)[0])
 
     def _stand_out(self, detector: Detector, scores: Sequence[Score]) -> np.ndarray:
         """Whether any window of a text may have a corrected p-value below 1: [texts]."""
@@ -176,7 +186,7 @@ class SegmentSearch:
             # weigh more, and what stands out is looked at again.
             counts = np.floor(np.log2(-(-(ends - length) // step) + 1)).astype(np.int64)
             kinds, which = np.unique(np.stack([of_each[rows], counts]), axis=1, return_inverse=True)
-            levels = self.share / kinds[0] / 2.0 ** kinds[1]
+            levels = self.share / np.maximum(kinds[0], self.sizes) / 2.0 ** kinds[1]
             least = np.array([_threshold(detector, length, float(level)) for level in levels])
             stand_out[rows] |= most >= least[which.reshape(-1)]
         return stand_out
@@ -209,7 +219,8 @@ class SegmentSearch:
             return Segments(0.0, (), 0, 0)
         sums = np.concatenate([[0.0], np.cumsum(score.contributions)])
         lengths = self.lengths(tokens)
-        whole = math.log(1 - self.share) if lengths else 0.0
+        of_whole, of_length = self.weights(len(lengths))
+        whole = math.log(of_whole)
         least, windows = score.log_p - whole, 1
         candidates = [_Windows(tokens, np.zeros(1, np.int64), np.array([score.statistic]), whole)]
         for length in lengths:
@@ -218,7 +229,7 @@ class SegmentSearch:
             totals = np.empty(-(-last // step) + 1)
             np.subtract(sums[length:-1:step], sums[:last:step], out=totals[:-1])
             totals[-1] = sums[-1] - sums[last]
-            log_weight = math.log(self.share / len(lengths) / len(totals))
+            log_weight = math.log(of_length / len(totals))
             smallest = detector.log_p(float(totals.max()), length) - log_weight
             least = min(least, smallest)
             windows += len(totals)
@@ -233,6 +244,11 @@ class SegmentSearch:
                 ends = int(score.index[start]), int(score.index[start + length - 1]) + 1
                 told.append(Segment(*ends, length, statistic, log_p, log_p - log_weight))
         return Segments(min(least, 0.0), tuple(told), windows, tokens)
+
+
+@lru_cache(maxsize=4096)
+def _weights(search: SegmentSearch, tokens: int) -> tuple[float, float]:
+    return search.weights(len(search.lengths(tokens)))
 
 
 @lru_cache(maxsize=4096)
