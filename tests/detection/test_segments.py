@@ -100,7 +100,7 @@ def test_all_texts_of_eleven_coins(search: SegmentSearch) -> None:
 @pytest.mark.parametrize("seed", range(6))
 def test_search_against_all_windows(seed: int) -> None:
     """The smallest corrected p-value; and of all disjoint windows at the level those with most evidence."""
-    rng, search, detector = np.random.default_rng(seed), SegmentSearch(8, 1.4, 3), Aaronson()
+    rng, search, detector = np.random.default_rng(seed), SegmentSearch(8, 1.4, 3, sizes=5), Aaronson()
     values = rng.exponential(size=400)
     for start, length in ((40, 60), (200, 90), (330, 15)):
         values[start : start + length] = marked(rng, length)
@@ -144,11 +144,11 @@ def test_many_texts_are_searched_as_each_by_itself(search: SegmentSearch) -> Non
             values = np.asarray(unmarked(size=length), float)
             if rng.random() < 0.2:
                 start = rng.integers(length + 1)
-                values[start : start + 30] = values[start : start + 30].clip(1) * 1.5
+                values[start : start + 30] = values[start : start + 30].clip(least)
             texts.append(score(detector, values))
         found = search.search_all(detector, texts, FPR)
         alone = [search.search(detector, text, FPR) for text in texts]
-        assert 20 < sum(bool(one.found) for one in alone) < 150
+        assert 10 < sum(bool(one.found) for one in alone) < 150
         assert found == alone
 
 

@@ -1,6 +1,5 @@
 """Texts to verdicts: what a key, a scheme and a text's own record say of it."""
 
-from tradeoff.verdicts.together import Corpus, CorpusResult, Correction, Together
 from tradeoff.verdicts.decoys import Decoys, decoys
 from tradeoff.verdicts.examine import Examiner
 from tradeoff.verdicts.options import Options
@@ -9,6 +8,7 @@ from tradeoff.verdicts.profiles import REMEDY, measured_profiles
 from tradeoff.verdicts.result import Outcome, Reading, Result, Tested
 from tradeoff.verdicts.settings import Setting
 from tradeoff.verdicts.spelling import numbers
+from tradeoff.verdicts.together import Corpus, CorpusResult, Correction, Together
 from tradeoff.verdicts.tokens import vocabulary_hash
 from tradeoff.verdicts.told import Told
 from tradeoff.verdicts.views import (
