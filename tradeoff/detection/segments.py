@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import numpy as np
-from scipy import ndimage
 from scipy.interpolate import PchipInterpolator
 
 from tradeoff.detection.detector import Detector, Score
@@ -279,23 +278,29 @@ class _Windows:
         """Those whose corrected p-value is at most a level, to the fineness of the detector's law, and whose
         sums are the largest among `reach` neighbours to each side."""
         level = math.exp(log_fpr + self.log_weight)
-        largest = ndimage.maximum_filter1d(self.sums, 2 * reach + 1, mode="nearest")
+        largest = self.sums.copy()
+        for shift in range(1, reach + 1):
+            np.maximum(largest[shift:], self.sums[:-shift], out=largest[shift:])
+            np.maximum(largest[:-shift], self.sums[shift:], out=largest[:-shift])
         kept = (self.sums == largest) & (
-            self.sums >= min(detector.threshold(self.length, level), largest.max())
+            self.sums >= min(_threshold(detector, self.length, level), largest.max())
         )
         return _Windows(self.length, self.starts[kept], self.sums[kept], self.log_weight)
 
     def corrected(self, detector: Detector) -> np.ndarray:
-        """Corrected log p-values [w], between some of them by interpolation."""
-        known = np.unique(self.sums)
+        """Corrected log p-values [w]; of many, between some of them by interpolation."""
+        known, which = self.sums, np.arange(len(self.sums))
         if len(known) > _KNOTS:
+            known, which = np.unique(self.sums, return_inverse=True)
+        # Making an interpolator takes as long as a hundred p-values, so that few sums do without.
+        if interpolated := len(known) > _KNOTS:
             known = np.linspace(known[0], known[-1], _KNOTS)
-        log_p = np.array([detector.log_p(float(x), self.length) for x in known])
-        if len(known) == 1:
-            return np.full(len(self.sums), log_p[0] - self.log_weight)
-        # A discrete law ends somewhere; what is beyond its end is all the same.
-        log_p = np.maximum(log_p, -1e300)
-        return np.asarray(PchipInterpolator(known, log_p)(self.sums)) - self.log_weight
+        log_p = np.array([detector.log_p(x, self.length) for x in known.tolist()])
+        if len(known) > 1:
+            # A discrete law ends somewhere; what is beyond its end is all the same.
+            log_p = np.maximum(log_p, -1e300)
+        log_p = np.asarray(PchipInterpolator(known, log_p)(self.sums)) if interpolated else log_p[which]
+        return log_p - self.log_weight
 
 
 def _most_evidence(detector: Detector, windows: list[_Windows]) -> list[tuple[int, int, float]]:
