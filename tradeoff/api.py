@@ -26,7 +26,7 @@ from tradeoff.errors import DistributionError
 from tradeoff.estimate import Estimate
 from tradeoff.keyed import PAD, Key, prf_type
 from tradeoff.scheme import Scheme, read_watermark
-from tradeoff.texts import Record
+from tradeoff.texts import Broken, Claims, Record, Text
 
 if TYPE_CHECKING:
     from tradeoff.curves import Curve, OperatingPoint, Setting
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from tradeoff.kernels import Method
     from tradeoff.keyed import KeyFile, Keyring
     from tradeoff.llm import ModelPair, Texts
-    from tradeoff.texts import Broken, Text
     from tradeoff.verdicts import CorpusResult, Decoys, Options, Result
 
 __all__ = [
@@ -224,8 +223,6 @@ def decoys(
 
 def _each(texts: Iterable[Any]) -> Iterator[Text | Broken]:
     """What was given to be judged, as it comes."""
-    from tradeoff.texts import Broken
-
     for number, given in enumerate(texts, 1):
         if isinstance(given, Broken):
             yield given
@@ -840,7 +837,6 @@ def _checked(scheme: Scheme) -> Scheme:
 def _as_text(given: Any, name: str) -> Text:
     """What was given to be judged, under a name for messages."""
     from tradeoff.detection import check_token_ids
-    from tradeoff.texts import Claims, Text
 
     if isinstance(given, Text):
         return given
@@ -856,7 +852,8 @@ def _as_text(given: Any, name: str) -> Text:
             )
         return Text(name, name, name, None, [given] if given else [])
     if isinstance(given, np.ndarray) or (isinstance(given, Sequence) and not isinstance(given, bytes)):
-        if isinstance(given, Sequence) and not all(map(_is_whole, given)):
+        # Lists hold one type, as a rule, and asking for each of them takes longer than a verdict.
+        if isinstance(given, Sequence) and not (set(map(type, given)) <= {int} or all(map(_is_whole, given))):
             bad = next(one for one in given if not _is_whole(one))
             raise ValueError(f"{name} holds {bad!r}; token ids are whole numbers, at least 0")
         return Text(name, name, name, check_token_ids(given), None)
