@@ -136,6 +136,7 @@ SLOW = {
     "docs/detecting.md",
     "docs/extending.md",
     "docs/generating.md",
+    "docs/p-values.md",
     "docs/stopping-at-any-time.md",
     "docs/your-own-models.md",
     *(
