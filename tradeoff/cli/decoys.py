@@ -121,7 +121,7 @@ def _facts(found: Decoys) -> dict[str, object]:
 def _print(found: Decoys) -> None:
     out = stdout()
     out.print(
-        f"{found.texts:,} texts, {len(found.called):,} decoy keys: {found.mean:.2%} called watermarked on "
+        f"{found.texts:,} text{'s' * (found.texts != 1)}, {len(found.called):,} decoy keys: {found.mean:.2%} called watermarked on "
         f"average (± {found.standard_error:.2%}; false-positive rate {found.fpr:g})",
         soft_wrap=True,
     )

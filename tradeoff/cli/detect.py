@@ -391,7 +391,7 @@ def _table(sequential: bool) -> Table:
 def _row(name: str, told: Told, sequential: bool) -> tuple[Styled, ...]:
     facts = told.facts
     verdict = Styled(told.verdict, style=_STYLES.get(told.verdict, ""))
-    # A fitted detector may not have been told of a method; without a claim there is no detector.
+    # A fitted detector may not have been told of a method.
     how = (facts[what] or "-" for what in ("method", "watermark", "detector"))
     needed = (str(facts.get("tokens_needed") or "-"),) if sequential else ()
     cells = (f"{facts['log10_p']:.2f}", str(facts["tokens_scored"]), *needed, *how)

@@ -267,7 +267,7 @@ class Settings:
         ):
             if named is not None and named not in used:
                 yield (
-                    f"{text.source} holds texts of {what} {named}, but {_listed(used)} is looked for; "
+                    f"{text.source} holds texts of {what} {named}, but {_listed(used)} looked for; "
                     + _PROSPECTS[Sight.NOTHING]
                 )
         schemes = [one.scheme for one in settings if one.scheme is not None]
@@ -295,11 +295,13 @@ def _seen(what: str, sights: list[tuple[str, Sight]]) -> Iterator[str]:
     found = {sight for _, sight in sights}
     if Sight.WHOLE not in found:
         best = Sight.PART if Sight.PART in found else Sight.NOTHING
-        yield f"{what}, but {_listed(name for name, _ in sights)} is looked for; {_PROSPECTS[best]}"
+        yield f"{what}, but {_listed(name for name, _ in sights)} looked for; {_PROSPECTS[best]}"
 
 
 def _listed(names: Iterable[object]) -> str:
-    return ", ".join(dict.fromkeys(map(str, names)))
+    """ "4 is", or "2, 4 are"."""
+    different = list(dict.fromkeys(map(str, names)))
+    return f"{', '.join(different)} {'is' if len(different) == 1 else 'are'}"
 
 
 def _claims_any(claims: Claims) -> bool:
