@@ -122,7 +122,8 @@ def _print(found: Decoys) -> None:
     out = stdout()
     out.print(
         f"{found.texts:,} text{'s' * (found.texts != 1)}, {len(found.called):,} decoy keys: "
-        f"{found.mean:.2%} called watermarked on average (± {found.standard_error:.2%}; false-positive rate {found.fpr:g})",
+        f"{found.mean:.2%} called watermarked on average (± {found.standard_error:.2%}; "
+        f"false-positive rate {found.fpr:g})",
         soft_wrap=True,
     )
     told = ", ".join(f"{found.quantile(q):.2%} ({name})" for q, name in _QUANTILES)
