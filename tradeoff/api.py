@@ -217,7 +217,10 @@ def decoys(
     from tradeoff.verdicts import decoys as judge
 
     told = options if isinstance(options, Options) else Options.of(_checked(options))
-    known = None if real is None else Keyring.of(real).keys[0]
+    ring = () if real is None else Keyring.of(real).keys
+    if len(ring) > 1:
+        raise ValueError(f"real holds {len(ring)} keys; compare one with the decoys")
+    known = ring[0] if ring else None
     return judge(_each(texts), told, keys, seed, known, note or _warn, report or (lambda *_: None))
 
 

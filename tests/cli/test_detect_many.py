@@ -87,6 +87,26 @@ def test_several_settings_in_sequence(folder: Path) -> None:
     assert four["log10_p"] <= -2
 
 
+def test_bets_are_part_of_a_test(folder: Path) -> None:
+    """Those of two methods with one detector are two tests in sequence, and a record changes neither."""
+    claims = {"method": "algorithm-1", "watermark": "gumbel"}
+    ids = marked(200, stream=Stream.TARGET)
+    path = lines(folder / "x.jsonl", {"token_ids": ids}, {"token_ids": ids, "run": claims})
+    how = ("--json", "--sequential", "--method", "two-keys")
+    alone, with_record = findings(detect(folder, path, *how))
+    assert with_record["log10_p"] == alone["log10_p"]
+    both = findings(detect(folder, path, *how, "--method", "algorithm-1"))
+    assert [len(one["tests"]) for one in (alone, *both)] == [1, 2, 2]
+    at_once = findings(detect(folder, path, "--json", "--method", "two-keys", "--method", "algorithm-1"))
+    assert [len(one["tests"]) for one in at_once] == [1, 1]
+
+
+def test_a_record_makes_no_text_long_enough(folder: Path) -> None:
+    path = lines(folder / "x.jsonl", {"token_ids": other(6), "run": {"context_width": 1}})
+    (found,) = findings(detect(folder, path, "--json"))
+    assert (found["verdict"], len(found["tests"])) == ("too short", 2)
+
+
 def test_what_a_profile_says(folder: Path) -> None:
     """Comes before the defaults and behind options."""
     profile = KeyProfile("two-keys", "gumbel", context_width=3)
@@ -206,6 +226,42 @@ def test_another_tokenizer_than_the_profile_s_is_an_error(folder: Path, tokenize
     assert "is not that of key" in flat(refused.stderr)
 
 
+def test_keys_with_several_tokenizers(folder: Path, tokenizer: Path) -> None:
+    """Each reads words with its own; of known tokens they are one test."""
+    (folder / "x.txt").write_text(spelled(marked_letters(60)))
+    swapped = folder / "swapped"
+    shutil.copytree(tokenizer, swapped)
+    content = json.loads((swapped / "tokenizer.json").read_text())
+    vocabulary = content["model"]["vocab"]
+    vocabulary["b"], vocabulary["c"] = vocabulary["c"], vocabulary["b"]
+    (swapped / "tokenizer.json").write_text(json.dumps(content))
+    ring = folder / "ring"
+    ring.mkdir()
+    for n, (path, key) in enumerate(((tokenizer, KEY), (swapped, SECOND), (tokenizer, SECOND))):
+        assert run("key", "new", "-o", folder / f"{n}.key", "--tokenizer", path).exit_code == 0
+        KeyFile(key, str(n), profile=KeyFile.read(folder / f"{n}.key").profile).write(ring / f"{n}.key")
+    (found,) = findings(run("detect", folder / "x.txt", "--json", "--key-file", ring))
+    assert (found["verdict"], found["key_name"], len(found["tests"])) == ("watermarked", "0", 3)
+    path = lines(folder / "x.jsonl", {"token_ids": marked_letters(60)})
+    (known,) = findings(run("detect", path, "--json", "--key-file", ring))
+    assert len(known["tests"]) == 2
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [{"method": "magic"}, {"prf": "unknown"}, {"context_width": 0}, {"watermark": "none"}],
+    ids=str,
+)
+def test_a_faulty_profile_is_named(folder: Path, profile: dict) -> None:
+    ring = folder / "ring"
+    ring.mkdir()
+    KEY.write(ring / "a.key")
+    KeyFile(SECOND, "the second", profile=KeyProfile(**profile)).write(ring / "b.key")
+    refused = run("detect", lines(folder / "x.jsonl", {"token_ids": marked(60)}), "--key-file", ring)
+    assert refused.exit_code == 2
+    assert "key the second, with its profile: " in flat(refused.stderr)
+
+
 # Words that were changed on the way
 
 
@@ -270,6 +326,18 @@ def test_a_corpus(folder: Path) -> None:
     assert "leave out sequential" in flat(refused.stderr)
 
 
+def test_a_bad_file_ends_no_run_of_workers(folder: Path, tokenizer: Path) -> None:
+    data = folder / "data"
+    data.mkdir()
+    for name in "ac":
+        (data / f"{name}.txt").write_text(spelled(marked_letters(60)))
+    (data / "b.txt").write_bytes(b"the man " * 200_000 + b"\xe4")
+    result = detect(folder, data, "--json", "--tokenizer", tokenizer, "--workers", 2)
+    assert result.exit_code == 2
+    assert [json.loads(line)["verdict"] for line in result.stdout.splitlines()] == ["watermarked"] * 2
+    assert "b.txt is not UTF-8" in flat(result.stderr)
+
+
 def test_many_texts_are_told_what_to_expect(folder: Path) -> None:
     path = lines(folder / "x.jsonl", *({"token_ids": other(30, seed=n)} for n in range(25)))
     assert "--corpus corrects for both" in flat(detect(folder, path).stdout)
@@ -305,12 +373,14 @@ def test_workers_say_what_one_process_says(folder: Path, monkeypatch: pytest.Mon
         {"token_ids": marked(60)},
         {"token_ids": [*other(400), *marked(60)]},
     )
-    one, two = (detect(folder, path, "--json", "--workers", count) for count in (1, 2))
+    how = ("--json", "--method", "joint-race", "--watermark", "gumbel", "--context-width", "4")
+    one, two = (detect(folder, path, *how, "--workers", count) for count in (1, 2))
     assert (two.exit_code, two.stdout) == (one.exit_code, one.stdout)
     assert sorted(two.stderr.splitlines()) == sorted(one.stderr.splitlines())
     for arguments, message in (
         (["--workers", 0], "workers=0 must be at least 1"),
         (["--workers", 2, "--tokens"], "--tokens needs the texts in one process"),
+        (["--workers", 2, "--key-file", "/dev/null"], "is no file, and every process reads the key itself"),
         (["--workers", 2, "--corpus", "bh"], "--corpus needs the texts in one process"),
     ):
         refused = detect(folder, path, *arguments)

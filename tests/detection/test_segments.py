@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import tracemalloc
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -150,6 +151,19 @@ def test_many_texts_are_searched_as_each_by_itself(search: SegmentSearch) -> Non
         alone = [search.search(detector, text, FPR) for text in texts]
         assert 10 < sum(bool(one.found) for one in alone) < 150
         assert found == alone
+
+
+def test_a_long_text_among_short_ones_takes_the_memory_of_itself() -> None:
+    rng, search, detector = np.random.default_rng(4), SegmentSearch(), Aaronson()
+    texts = [score(detector, rng.exponential(size=size)) for size in (*[30] * 200, 100_000, *[30] * 200)]
+    tracemalloc.start()
+    try:
+        found = search.search_all(detector, texts, FPR)
+        assert tracemalloc.get_traced_memory()[1] < 30e6
+    finally:
+        tracemalloc.stop()
+    assert [one.tokens_scored for one in found] == [text.tokens_scored for text in texts]
+    assert found[200] == search.search(detector, texts[200], FPR)
 
 
 def test_family_wise_error() -> None:

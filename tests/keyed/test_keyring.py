@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from datetime import date
 from pathlib import Path
 
@@ -120,3 +121,10 @@ def test_folders_without_keys_and_no_path(tmp_path: Path) -> None:
     with pytest.raises(KeyFormatError) as raised:
         Keyring.read([KEYS[0].secret.hex() * 3])
     assert KEYS[0].secret.hex() not in str(raised.value)
+
+
+@pytest.mark.parametrize("key", [KEYS[0], INTEGER])
+def test_no_key_is_pickled(key: Key | int) -> None:
+    for holds in (KeyFile(key), Keyring.of(key)):
+        with pytest.raises(TypeError, match="cannot be pickled"):
+            pickle.dumps(holds)

@@ -8,6 +8,7 @@ from scipy import stats
 
 from tests.helpers.detecting import KEY, VOCABULARY, marked, other
 from tests.helpers.support import ALPHA
+from tradeoff.errors import FileError
 from tradeoff.keyed import Key, KeyFile
 from tradeoff.scheme import Scheme
 from tradeoff.texts import Broken, Text
@@ -46,6 +47,16 @@ def test_the_real_key_among_decoys() -> None:
     assert (found.real, found.p) == (5, 0.01)
 
 
+def test_decoys_are_keys_of_the_function_of_the_real_one() -> None:
+    """An integer is read in its own format, whatever is named: ranks are uniform there as well."""
+    ids = texts(*([*other(4, seed=1), *other(30, seed=20 + n)] for n in range(20)))
+    options, rng = Options(fpr=0.05, segments=False), np.random.default_rng(7)
+    ps = [
+        decoys(ids, options, keys=19, seed=n, real=KeyFile(int(rng.integers(1 << 63)))).p for n in range(40)
+    ]
+    assert stats.binomtest(sum(p <= 0.25 for p in ps), 40, 0.25, "greater").pvalue > ALPHA
+
+
 def test_numbers() -> None:
     found = Decoys(np.array([0, 1, 1, 2]), 10, 0.05, 2)
     assert found.mean == pytest.approx(0.1)
@@ -59,7 +70,11 @@ def test_bad_input() -> None:
             decoys(sharing(2, 5), OPTIONS, keys=keys)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="texts holds none"):
         decoys([], OPTIONS)
-    with pytest.raises(ValueError, match="x line 2 is no text"):
+    with pytest.raises(ValueError, match="seed=-1 must be"):
+        decoys(sharing(2, 5), OPTIONS, seed=-1)
+    with pytest.raises(ValueError, match="leave out sequential"):
+        decoys(sharing(2, 5), Options(sequential=True))
+    with pytest.raises(FileError, match="x line 2 is no text"):
         decoys([*sharing(2, 5), Broken("x", "x line 2 is no text")], OPTIONS)
     with pytest.raises(ValueError, match="take keys of different kinds"):
         decoys(sharing(2, 5), Options(prf=["vllm-philox-v1", "blake2b-splitmix-v1"]))

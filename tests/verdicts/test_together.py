@@ -11,7 +11,7 @@ from scipy import stats
 
 from tests.helpers.detecting import KEY, VOCABULARY, marked, other
 from tests.helpers.support import ALPHA
-from tradeoff.detection import Aaronson, Evidence, detect
+from tradeoff.detection import Aaronson, Evidence, Exactness, detect
 from tradeoff.keyed import Key, KeyedPrf, Keyring
 from tradeoff.scheme import Scheme
 from tradeoff.texts import Text
@@ -117,6 +117,16 @@ def test_several_settings_and_sequential_detection() -> None:
     options = Options(method=["joint-race", "two-keys"], context_width=[2, 4])
     found = judged([marked(60), other(60), marked(60)], options=options)
     assert len(found.together) == 4
-    assert [one.verdict for one in found.results] == ["watermarked", "not detected", "too short"]
+    assert [one.verdict for one in found.results] == ["watermarked", "not detected", "seen in texts before"]
     with pytest.raises(ValueError, match="leave out sequential"):
         judged([marked(60)], options=Options(sequential=True))
+
+
+def test_detectors_without_exact_p_values_say_nothing_of_all_texts() -> None:
+    class Simulated(Aaronson):
+        exactness = Exactness.SIMULATED
+
+    found = judged([marked(60), other(60)], options=Options(method="joint-race", detector=Simulated()))
+    assert found.together == ()
+    assert found.log10_p is None
+    assert [one.verdict for one in found.results] == ["watermarked", "not detected"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
@@ -70,11 +70,14 @@ _STYLES = {
     Outcome.WATERMARKED: "bold blue",
     Outcome.IN_PART: "bold blue",
     Outcome.TOO_SHORT: "dim",
+    Outcome.SEEN: "dim",
 }
 #: Errors of one source that are told in full: a file of the wrong kind has one on every line.
 _TOLD_ERRORS = 3
 #: Texts from which on false alarms are to be expected.
 _MANY = 20
+#: Verdicts that are told only where there are some.
+_RARE = (Outcome.IN_PART, Outcome.SEEN)
 #: Settings that people are told of.
 _TOLD_SETTINGS = 8
 
@@ -137,10 +140,10 @@ def detect_command(
 
     Keys, --method, --watermark, --prf and --context-width may be given
     several times: all combinations are tested, and what the key's profile
-    says where no option does. A text's own record may add a setting to
-    these, and takes none away. Words with no-break spaces, invisible
-    characters or decomposed letters are read once more without them. The
-    p-value is corrected for all tests of a text (Holm), and for all parts
+    says where no option does. A text's own record may add a setting, in what no
+    option says, and takes none away. Words with no-break spaces, invisible
+    characters or decomposed letters are read once more without them (not by
+    --sequential). The p-value is corrected for all tests of a text (Holm), and for all parts
     that were looked at, whatever their number.
 
     Verdicts: watermarked (p <= fpr), watermarked in part (likewise, and less
@@ -182,6 +185,9 @@ def detect_command(
             sequential=sequential,
             segments=segments,
         )
+        if workers != 1:
+            # Before keys are read, which may be possible once only.
+            _check_workers(workers, key_file or [], tokens=tokens, html=html, corpus=corpus, key=key)
         keyring, day = read_keyring(key_file or [], key, prf or []), day_of("written", written)
         if day is not None:
             keyring = keyring.on(day)
@@ -189,7 +195,6 @@ def detect_command(
         whole: CorpusResult | None = None
         found: Iterable[Result | Told | Broken]
         if workers != 1:
-            _check_workers(workers, tokens=tokens, html=html, corpus=corpus, key=key)
             keys = KeysToRead(tuple(key_file or ()), VllmPhilox.name in (prf or ()), day)
             found = told_by_workers(texts, options, keys, workers, print_warning, print_note)
         elif corpus is None:
@@ -253,7 +258,7 @@ def detect_command(
                 for name, remark in remarks:
                     stdout().print(Styled(f"{visible(name)}: {remark}"), soft_wrap=True)
                 _print_summary(verdicts, fpr, tested.values())
-                _print_caveats(verdicts, whole)
+                _print_caveats(verdicts, fpr, whole)
             elif whole is not None:
                 typer.echo(json.dumps(_facts_of(whole), allow_nan=False))
             if html is not None:
@@ -316,10 +321,16 @@ class _Errors:
                 print_error(f"{source}: {more} more text{'s' * (more != 1)} cannot be read for such reasons")
 
 
-def _check_workers(workers: int, **others: object) -> None:
+def _check_workers(workers: int, key_files: Sequence[Path], **others: object) -> None:
     """Processes tell verdicts, and nothing of what is behind them."""
     if workers < 1:
         raise ValueError(f"workers={workers} must be at least 1; as many as there are cores is good")
+    for path in key_files:
+        if not path.is_file() and not path.is_dir():
+            raise ValueError(
+                f"--key-file {path} is no file, and every process reads the key itself; write it to one, or "
+                "leave out --workers"
+            )
     for name, value in others.items():
         if value:
             raise ValueError(f"--{name} needs the texts in one process; leave out --workers or --{name}")
@@ -400,7 +411,7 @@ def _row(name: str, told: Told, sequential: bool) -> tuple[Styled, ...]:
 
 def _print_summary(verdicts: Counter[Outcome], fpr: float, tested: Collection[tuple[str, bool]]) -> None:
     # What is rare would only be asked about.
-    told = [verdict for verdict in Outcome if verdicts[verdict] or verdict is not Outcome.IN_PART]
+    told = [verdict for verdict in Outcome if verdicts[verdict] or verdict not in _RARE]
     counts = ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in told)
     total, out = verdicts.total(), stdout()
     out.print(f"{total} text{'s' * (total != 1)}: {counts} (false-positive rate {fpr:g})", soft_wrap=True)
@@ -411,20 +422,20 @@ def _print_summary(verdicts: Counter[Outcome], fpr: float, tested: Collection[tu
         out.print(f"tested: {more} more", soft_wrap=True)
 
 
-def _print_caveats(verdicts: Counter[Outcome], whole: CorpusResult | None) -> None:
+def _print_caveats(verdicts: Counter[Outcome], fpr: float, whole: CorpusResult | None) -> None:
     """What verdicts on texts do not say, in one line, where it applies."""
     out, total = stdout(), verdicts.total()
-    if whole is not None:
+    if whole is not None and whole.log10_p is not None:
         share = whole.shared / whole.contexts if whole.contexts else 0.0
         out.print(
             f"all texts as one: log10 p = {whole.log10_p:.2f}; {share:.0%} of their contexts had a text "
             "before, and counted there",
             soft_wrap=True,
         )
-    elif total >= _MANY:
+    elif whole is None and total >= _MANY:
         out.print(
-            f"of {total:,} texts without a watermark, the false-positive rate of them would be called by a "
-            "key as any other, and more at once where they share passages: --corpus corrects for both",
+            f"of {total:,} texts that nobody marked, about {total * fpr:.2g} would be called all the same, "
+            "and several at once where they share passages: --corpus corrects for both",
             soft_wrap=True,
         )
     if verdicts[Outcome.WATERMARKED] or verdicts[Outcome.IN_PART]:

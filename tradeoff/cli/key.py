@@ -14,7 +14,7 @@ import typer
 from rich.table import Table
 
 from tradeoff.display import exit_on_bad_input, print_warning, require_stdout, stdout, visible
-from tradeoff.keyed import PRF_NAMES, Key, KeyFile, KeyProfile, Keyring, prf_type
+from tradeoff.keyed import PRF_NAMES, Key, KeyFile, KeyProfile, Keyring, files_of_keys, prf_type
 
 __all__ = ["day_of", "key_app", "read_key", "read_keyring"]
 
@@ -148,7 +148,8 @@ def read_keyring(key_files: Sequence[Path], key: str | None, prfs: Sequence[str]
         return _checked(Keyring.of(_integer(key)))
     if key_files:
         for file in key_files:
-            _warn_if_shared(file)
+            for path in files_of_keys(file):
+                _warn_if_shared(path)
         return _checked(Keyring.read(key_files, integers=int in kinds))
     if kinds and Key not in kinds:
         raise ValueError(f"--prf {prfs[0]} needs the integer key of vLLM: --key N, or --key-file FILE")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
@@ -11,6 +10,7 @@ from datetime import date
 from pathlib import Path
 
 from tradeoff.cli.looked_for import TOGETHER
+from tradeoff.errors import FileError
 from tradeoff.keyed import Key, Keyring
 from tradeoff.texts import Broken, Text
 from tradeoff.verdicts import Examiner, Options, Result, Told
@@ -20,6 +20,8 @@ __all__ = ["KeysToRead", "told_by_workers"]
 
 #: Batches that are out at a time, for each process: one being judged and one waiting.
 _AHEAD = 2
+#: Characters and tokens of a batch, but for its last text.
+_MOST_HELD = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -91,12 +93,27 @@ def told_by_workers(
 
 
 def _batches(texts: Iterable[Text | Broken]) -> Iterator[list[Text | Broken]]:
-    held = (
-        text if isinstance(text, Broken) or text.pieces is None else replace(text, pieces=list(text.pieces))
-        for text in texts
-    )
-    while batch := list(itertools.islice(held, TOGETHER)):
+    batch: list[Text | Broken] = []
+    held = 0
+    for text in map(_held, texts):
+        batch.append(text)
+        if isinstance(text, Text):
+            held += sum(map(len, text.pieces or ())) + len([] if text.token_ids is None else text.token_ids)
+        if len(batch) >= TOGETHER or held >= _MOST_HELD:
+            yield batch
+            batch, held = [], 0
+    if batch:
         yield batch
+
+
+def _held(text: Text | Broken) -> Text | Broken:
+    """A text with its words, or why they cannot be read."""
+    if isinstance(text, Broken) or text.pieces is None:
+        return text
+    try:
+        return replace(text, pieces=list(text.pieces))
+    except FileError as error:
+        return Broken(text.source, str(error))
 
 
 #: Of this process: made with the first batch, for all of them.

@@ -10,7 +10,7 @@ corrected, and the smallest of them all a p-value of the document: docs/theory/d
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
@@ -26,6 +26,8 @@ _KNOTS = 17
 #: Texts whose sums are in memory at a time.
 _TOGETHER = 256
 _NEVER = -1e290
+#: Sums in memory at a time: 8 MiB, or those of one text.
+_LARGEST_MATRIX = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -141,8 +143,7 @@ class SegmentSearch:
         """
         self._check(detector, fpr)
         found: list[Segments] = []
-        for first in range(0, len(scores), _TOGETHER):
-            some = scores[first : first + _TOGETHER]
+        for some in _alike(scores):
             for score, stands_out in zip(some, self._stand_out(detector, some), strict=True):
                 if stands_out or score.log_p - self._log_whole(score.tokens_scored) <= math.log(fpr):
                     found.append(self.search(detector, score, fpr))
@@ -243,6 +244,18 @@ class SegmentSearch:
                 ends = int(score.index[start]), int(score.index[start + length - 1]) + 1
                 told.append(Segment(*ends, length, statistic, log_p, log_p - log_weight))
         return Segments(min(least, 0.0), tuple(told), windows, tokens)
+
+
+def _alike(scores: Sequence[Score]) -> Iterator[Sequence[Score]]:
+    """Texts in order, few at a time where one is long: a matrix has room for the longest in every row."""
+    first, longest = 0, 0
+    for i, score in enumerate(scores):
+        longest = max(longest, score.tokens_scored)
+        if i - first == _TOGETHER or (i > first and (i - first + 1) * longest > _LARGEST_MATRIX):
+            yield scores[first:i]
+            first, longest = i, score.tokens_scored
+    if first < len(scores):
+        yield scores[first:]
 
 
 @lru_cache(maxsize=4096)

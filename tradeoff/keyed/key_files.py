@@ -27,7 +27,7 @@ import tomllib
 from dataclasses import dataclass, field, fields
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from tradeoff.keyed.keys import REMEDY, Key, KeyFormatError, read_key_file
 from tradeoff.keyed.philox import VllmPhilox
@@ -93,6 +93,9 @@ class KeyFile:
             raise KeyFormatError(
                 f"valid_until={self.valid_until} is before valid_from={self.valid_from}; exchange them"
             )
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("a key cannot be pickled; write it with KeyFile.write and read it with KeyFile.read")
 
     @property
     def fingerprint(self) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from tradeoff.keyed.key_files import KeyFile
 from tradeoff.keyed.keys import Key, KeyFormatError
 
-__all__ = ["Keyring"]
+__all__ = ["Keyring", "files_of_keys"]
 
 #: What is read of a folder.
 _SUFFIXES = (".key", ".toml")
@@ -68,7 +68,12 @@ class Keyring:
                 quoted.
         """
         return cls(
-            tuple(key for path in paths for file in _files(path) for key in KeyFile.read_all(file, integers))
+            tuple(
+                key
+                for path in paths
+                for file in files_of_keys(path)
+                for key in KeyFile.read_all(file, integers)
+            )
         )
 
     def on(self, day: date) -> Keyring:
@@ -91,7 +96,12 @@ class Keyring:
         return tuple(key.key for key in self.keys)
 
 
-def _files(path: str | Path) -> list[Path]:
+def files_of_keys(path: str | Path) -> list[Path]:
+    """The files that `Keyring.read` reads: the path itself, or those of a folder.
+
+    Raises:
+        KeyFormatError: for a folder without any.
+    """
     folder = Path(path)
     try:
         if not folder.is_dir():

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from tradeoff.errors import FileError
 from tradeoff.keyed import DEFAULT_PRF, Key, KeyFile, Keyring, prf_type
 from tradeoff.texts import Broken, Text
 from tradeoff.verdicts.examine import Examiner
 from tradeoff.verdicts.options import Options
 from tradeoff.verdicts.result import Result
+from tradeoff.verdicts.settings import default_prf
 
 __all__ = ["Decoys", "decoys"]
 
@@ -84,13 +86,19 @@ def decoys(
 
     Raises:
         FileError: for a text that cannot be read.
-        ValueError: for no texts, fewer than two keys, or options of several functions.
+        ValueError: for no texts, fewer than two keys, a negative seed, sequential detection, or options of
+            several functions.
     """
     if isinstance(keys, bool) or not isinstance(keys, int) or keys < 2:
         raise ValueError(f"keys={keys!r} must be a whole number of at least 2; {_USUAL} is usual")
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise ValueError(f"seed={seed!r} must be a whole number of at least 0")
+    if options.sequential:
+        raise ValueError("sequential detection stops where a key is certain; leave out sequential")
     profile = KeyFile(Key(bytes(32))).profile if real is None else real.profile
     named = [scheme.prf for scheme in options.schemes] or [*options.prfs]
-    names = set(named or [profile.prf or DEFAULT_PRF])
+    # Decoys are keys of the function of the real one: those of another would score other positions.
+    names = set(named or [profile.prf or (DEFAULT_PRF if real is None else default_prf(real))])
     kinds = {prf_type(name).key_type for name in names}
     if len(kinds) > 1:
         raise ValueError(f"prf={sorted(names)} take keys of different kinds; name one function")
@@ -118,7 +126,7 @@ def _tokenised(texts: Iterable[Text | Broken], examiner: Examiner) -> list[Text]
     known = []
     for result in examiner.examine_all(texts):
         if isinstance(result, Broken):
-            raise ValueError(result.message)
+            raise FileError(result.message)
         ids = result.tests[0].reading.form.ids
         known.append(Text(result.text.id, result.text.source, result.text.place, ids, None))
     return known

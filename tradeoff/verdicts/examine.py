@@ -73,7 +73,9 @@ class Examiner:
         self._warned: set[str] = set()
         self._settings = Settings(options, keyring)
         self._check_tokenizers(keyring)
-        self._tokens = lru_cache(maxsize=None)(lambda name: Tokens(name, keyring))
+        self._tokens = lru_cache(maxsize=None)(
+            lambda name: Tokens(name, [one.key for one in self._settings.own if one.tokenizer == name])
+        )
 
     @property
     def settings(self) -> tuple[Setting, ...]:
@@ -154,7 +156,7 @@ class Examiner:
         groups: dict[Setting, list[tuple[int, int]]] = defaultdict(list)
         for number, case in enumerate(cases):
             if number not in failed:
-                case.tests = [(one, form) for one in case.settings for form in case.forms[one.tokenizer]]
+                case.tests = _different(case)
                 if self._seen is not None:
                     case.new = self._new_positions(case, self._seen)
                 for place, (setting, _) in enumerate(case.tests):
@@ -268,9 +270,7 @@ class Examiner:
             blocks = iter([known.ids]) if known is not None else self._token_blocks(text, names.pop())
             level = self._options.fpr / len(case.settings)
             late = self._options.segments
-            bets = [
-                Sequential(one.scheme.bets(), late=late) for one in case.settings if one.scheme is not None
-            ]
+            bets = [Sequential(one.bets, late=late) for one in case.settings if one.bets is not None]
             streams = [bet.stream(one.prf, level) for bet, one in zip(bets, case.settings, strict=True)]
             read, needed = [np.zeros(0, dtype=np.int64)], None
             for ids in blocks:
@@ -445,6 +445,19 @@ class Examiner:
         if len(self._warned) > _MOST_WARNINGS:
             message = "texts and options disagree about more, which is not told"
         self._warn(message)
+
+
+def _different(case: _Case) -> list[tuple[Setting, Form]]:
+    """The tests of a text; those of the same tokens that differ in the tokenizer alone are one."""
+    forms: list[Form] = []
+    tests: dict[object, tuple[Setting, Form]] = {}
+    for setting in case.settings:
+        for form in case.forms[setting.tokenizer]:
+            which = next((i for i, one in enumerate(forms) if np.array_equal(one.ids, form.ids)), len(forms))
+            if which == len(forms):
+                forms.append(form)
+            tests.setdefault((setting.prf, setting.detector, which), (setting, forms[which]))
+    return list(tests.values())
 
 
 def _size(text: Text) -> int | None:

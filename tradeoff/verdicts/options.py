@@ -54,6 +54,10 @@ class Options:
     schemes: tuple[Scheme, ...] = ()
 
     def __post_init__(self) -> None:
+        for name in ("method", "watermark", "prf", "context_width"):
+            if isinstance(given := getattr(self, name), list):
+                # As options are, which are compared and hashed.
+                object.__setattr__(self, name, tuple(given))
         if not 0 < self.fpr < 1:
             raise ValueError(f"fpr={self.fpr} must be between 0 and 1; 0.01 is usual")
         for prf in self.prfs:

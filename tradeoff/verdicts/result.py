@@ -52,6 +52,8 @@ class Outcome(StrEnum):
     NOT_DETECTED = "not detected"
     #: Fewer tokens count than a context has.
     TOO_SHORT = "too short"
+    #: The same of texts judged together, because its contexts stand in texts before, and count there.
+    SEEN = "seen in texts before"
 
 
 @dataclass(frozen=True)
@@ -178,12 +180,14 @@ class Result:
     @property
     def verdict(self) -> Outcome:
         """What is said of the text at the false-positive rate."""
-        readings = [tested.reading for tested in self.tests]
+        called = self.log_p <= math.log(self.fpr)
+        # A record's own setting may convict, and does not make a text long enough.
+        readings = [one.reading for one in self.tests if called or not one.reading.setting.claimed]
         if all(one.score.tokens_scored < one.prf.context_width for one in readings) and not any(
             one.tokens_needed is not None for one in readings
         ):
-            return Outcome.TOO_SHORT
-        if self.log_p > math.log(self.fpr):
+            return Outcome.SEEN if self.shared else Outcome.TOO_SHORT
+        if not called:
             return Outcome.NOT_DETECTED
         found = self.reading.segments
         return Outcome.IN_PART if found is not None and found.share < _WHOLE else Outcome.WATERMARKED

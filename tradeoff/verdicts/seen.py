@@ -29,7 +29,7 @@ class SeenContexts:
             prf: which says what contexts are; its key does not matter.
         """
         seen = self._seen[prf.pads_contexts, prf.context_width]
-        # 64 bits a context. Two that share them by chance cost a token, no error: keys have no part.
+        # Hashed to 64 bits: two that share them by chance cost a token, no error, as keys have no part.
         hashed = [[hash(row.tobytes()) for row in Evidence(form.ids, prf).contexts] for form in forms]
         masks = [np.array([one not in seen for one in row], dtype=bool) for row in hashed]
         for row in hashed:

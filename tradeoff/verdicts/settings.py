@@ -18,15 +18,25 @@ import numpy as np
 from tradeoff.decoders import Decoder, parse_decoder
 from tradeoff.detection import Detector, Evidence, detector_called
 from tradeoff.kernels import METHODS, Method, Standard
-from tradeoff.keyed import DEFAULT_PRF, Key, KeyFile, Keyring, Prf, VllmPhilox, parse_prf, prf_type
+from tradeoff.keyed import (
+    DEFAULT_PRF,
+    Key,
+    KeyFile,
+    KeyProfile,
+    Keyring,
+    Prf,
+    VllmPhilox,
+    parse_prf,
+    prf_type,
+)
 from tradeoff.scheme import Scheme, Sight, read_watermark
 from tradeoff.texts import Claims, Text
 from tradeoff.verdicts.options import Options
 
 if TYPE_CHECKING:
-    from tradeoff.detection import BayesDetector
+    from tradeoff.detection import BayesDetector, Bets
 
-__all__ = ["Setting", "Settings"]
+__all__ = ["Setting", "Settings", "default_prf"]
 
 #: What becomes of texts of another scheme than is looked for.
 _PROSPECTS = {
@@ -49,6 +59,7 @@ class Setting:
         prf: the function under the key.
         detector: what reads its numbers.
         tokenizer: of words.
+        bets: of sequential detection; None without it.
         key: with its name.
         scheme: by which the text would be generated; None if a fitted detector was told nothing.
         claimed: whether a text's record alone names it.
@@ -57,6 +68,7 @@ class Setting:
     prf: Prf
     detector: Detector
     tokenizer: str
+    bets: Bets | None
     key: KeyFile = field(compare=False)
     scheme: Scheme | None = field(compare=False)
     claimed: bool = field(default=False, compare=False)
@@ -65,7 +77,8 @@ class Setting:
     def identity(self) -> str:
         """The same for settings that are the same test, in whatever process."""
         prf = self.prf
-        return f"{self.detector!r} {prf.name} {prf.context_width} {prf.fingerprint} {self.tokenizer}"
+        reads = f"{self.detector!r} {self.bets!r} {self.tokenizer}"
+        return f"{reads} {prf.name} {prf.context_width} {prf.fingerprint}"
 
     @cached_property
     def label(self) -> str:
@@ -142,7 +155,7 @@ class Settings:
         prfs = [scheme.prf for scheme in options.schemes] or list(options.prfs)
         for key in self._keyring:
             kind = Key if isinstance(key.key, Key) else int
-            wanted = prfs or [key.profile.prf or _default_prf(key)]
+            wanted = prfs or [_prf_of_profile(key) or default_prf(key)]
             if all(prf_type(prf).key_type is not kind for prf in wanted):
                 # The function says what it takes.
                 _function(key, wanted[0], 4)
@@ -177,7 +190,7 @@ class Settings:
         for key in self._keyring:
             if claims is not None and claims.key is not None and claims.key != key.fingerprint:
                 continue
-            for scheme in self._schemes(key, claims):
+            for scheme in self._schemes(key, claims) if claims else self._of_profile(key):
                 if prf_type(scheme.prf).key_type is not (Key if isinstance(key.key, Key) else int):
                     continue
                 prf = self._function(key, scheme.prf, scheme.context_width)
@@ -185,10 +198,25 @@ class Settings:
                     prf,
                     self._detector_of(scheme, prf),
                     self._options.tokenizer or key.profile.tokenizer or _BUILTIN,
+                    scheme.bets() if self._options.sequential else None,
                     key,
                     scheme if self._told else None,
                     claims is not None,
                 )
+
+    def _of_profile(self, key: KeyFile) -> Iterable[Scheme]:
+        """The schemes of a key without a record.
+
+        Raises:
+            ValueError: for those that nothing can be detected by; it names a key with a profile.
+        """
+        try:
+            schemes = list(self._schemes(key, None))
+            for scheme in schemes:
+                scheme.detector()
+        except ValueError as error:
+            raise _of_profile_of(key, error) from None
+        return schemes
 
     @property
     def _told(self) -> bool:
@@ -210,7 +238,7 @@ class Settings:
         combinations = product(
             options.methods or (method,),
             options.watermarks or (watermark,),
-            options.prfs or (prf or _default_prf(key),),
+            options.prfs or (prf or default_prf(key),),
             options.context_widths or (width,),
         )
         return [self._scheme(*combination) for combination in combinations]
@@ -312,7 +340,25 @@ def _claims_any(claims: Claims) -> bool:
     )
 
 
-def _default_prf(key: KeyFile) -> str:
+def _prf_of_profile(key: KeyFile) -> str | None:
+    """The function that a profile names, if it is one."""
+    if key.profile.prf is not None:
+        try:
+            prf_type(key.profile.prf)
+        except ValueError as error:
+            raise _of_profile_of(key, error) from None
+    return key.profile.prf
+
+
+def _of_profile_of(key: KeyFile, error: ValueError) -> ValueError:
+    """The error with the name of the key, if that has a profile."""
+    if key.profile == KeyProfile():
+        return error
+    return ValueError(f"key {key.name or key.fingerprint}, with its profile: {error}")
+
+
+def default_prf(key: KeyFile) -> str:
+    """The function of a key of which nobody says another: by its kind."""
     return DEFAULT_PRF if isinstance(key.key, Key) else VllmPhilox.name
 
 

@@ -82,13 +82,14 @@ class CorpusResult:
     shared: int
 
     @property
-    def log10_p(self) -> float:
-        """Decimal logarithm of the p-value of all texts as one: that any of them is watermarked."""
-        return min((one.log10_p for one in self.together), default=0.0)
+    def log10_p(self) -> float | None:
+        """Decimal logarithm of the p-value of all texts as one: that any of them is watermarked; None for
+        detectors whose p-values are not exact for any tokens."""
+        return min((one.log10_p for one in self.together), default=None)
 
 
 class Corpus:
-    """Judges texts together.
+    """Judges texts together. The results of all are kept, some 20 kB for a text of 200 tokens.
 
     Args:
         options, keyring, warn, note: as of `Examiner`; sequential detection cannot be corrected for texts.
@@ -129,8 +130,10 @@ class Corpus:
         )
 
     def _together(self, results: Sequence[Result]) -> list[Together]:
+        # Those that differ in the tokenizer alone are one test here.
+        read_alike = {(one.prf, one.detector): one for one in reversed(self._examiner.settings)}
         settings = [
-            setting for setting in self._examiner.settings if setting.detector.exactness.of_parts and results
+            one for one in reversed(read_alike.values()) if one.detector.exactness.of_parts and results
         ]
         sums = []
         for setting in settings:
@@ -139,7 +142,8 @@ class Corpus:
                 next(
                     tested.reading.score
                     for tested in result.tests
-                    if tested.reading.setting == setting and tested.reading.form.normal is None
+                    if tested.reading.form.normal is None
+                    and (tested.reading.prf, tested.reading.detector) == (setting.prf, setting.detector)
                 )
                 for result in results
             ]
