@@ -205,7 +205,7 @@ def _hidden_passages(patch: pytest.MonkeyPatch, out: Path) -> None:
             ids = rng.integers(500, size=4).tolist()
             other = temperature == hidden_passages.COLD and k < 2
             for _ in range(hidden_passages.TOKENS - 4):
-                ids.append(td.draw(law, scheme, td.Key.new() if other else key, ids[-4:]))
+                ids.append(td.draw(law, scheme, td.Key(rng.bytes(32)) if other else key, ids[-4:]))
             found.append(hidden_passages.Passage(np.array(ids), key))
         return found
 
