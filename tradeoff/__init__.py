@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from tradeoff import anchored, curves, decoders, detection, kernels, llm, optimal_transport
     from tradeoff.api import (
         curve,
+        decoys,
         detect,
         detect_all,
+        detect_corpus,
         draw,
         efficiency,
         forecast,
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     from tradeoff.errors import DistributionError, FileError, SolverError
     from tradeoff.estimate import Estimate
     from tradeoff.kernels import METHODS, Method
-    from tradeoff.keyed import Key, Stream
+    from tradeoff.keyed import Key, KeyFile, Keyring, Stream
     from tradeoff.llm import load_pair
     from tradeoff.scheme import Scheme
     from tradeoff.texts import Record
@@ -56,6 +58,8 @@ __all__ = [
     "GumbelMax",
     "Identity",
     "Key",
+    "KeyFile",
+    "Keyring",
     "Method",
     "Record",
     "Result",
@@ -68,8 +72,10 @@ __all__ = [
     "curve",
     "curves",
     "decoders",
+    "decoys",
     "detect",
     "detect_all",
+    "detect_corpus",
     "detection",
     "draw",
     "efficiency",
@@ -92,8 +98,10 @@ __all__ = [
 _HOMES = {
     "api": (
         "curve",
+        "decoys",
         "detect",
         "detect_all",
+        "detect_corpus",
         "draw",
         "efficiency",
         "forecast",
@@ -110,7 +118,7 @@ _HOMES = {
     "errors": ("DistributionError", "FileError", "SolverError"),
     "estimate": ("Estimate",),
     "kernels": ("METHODS", "Method"),
-    "keyed": ("Key", "Stream"),
+    "keyed": ("Key", "KeyFile", "Keyring", "Stream"),
     "llm": ("load_pair",),
     "scheme": ("Scheme",),
     "texts": ("Record",),

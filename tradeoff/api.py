@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -26,22 +26,24 @@ from tradeoff.errors import DistributionError
 from tradeoff.estimate import Estimate
 from tradeoff.keyed import PAD, Key, prf_type
 from tradeoff.scheme import Scheme, read_watermark
-from tradeoff.texts import Record
+from tradeoff.texts import Broken, Claims, Record, Text
 
 if TYPE_CHECKING:
     from tradeoff.curves import Curve, OperatingPoint, Setting
     from tradeoff.decoders import Decoder
     from tradeoff.detection import Detector, Forecast
     from tradeoff.kernels import Method
+    from tradeoff.keyed import KeyFile, Keyring
     from tradeoff.llm import ModelPair, Texts
-    from tradeoff.texts import Broken, Text
-    from tradeoff.verdicts import Options, Result
+    from tradeoff.verdicts import CorpusResult, Decoys, Options, Result
 
 __all__ = [
     "Watched",
     "curve",
+    "decoys",
     "detect",
     "detect_all",
+    "detect_corpus",
     "draw",
     "efficiency",
     "forecast",
@@ -54,6 +56,8 @@ __all__ = [
 ]
 
 _Report = Callable[[str], None]
+#: Keys to look for.
+Keys: TypeAlias = "Key | int | KeyFile | Keyring | Sequence[Key | int | KeyFile]"
 #: The look-ahead that is chosen by measuring.
 _AUTO = "auto"
 
@@ -63,8 +67,8 @@ _AUTO = "auto"
 
 def detect(
     text: Any,
-    scheme: Scheme | None = None,
-    key: Key | int | None = None,
+    scheme: Scheme | Sequence[Scheme] | None = None,
+    key: Keys | None = None,
     *,
     fpr: float = 0.01,
     sequential: bool = False,
@@ -77,20 +81,22 @@ def detect(
 
     Args:
         text: token ids [n] as they were generated; or words, which are tokenised; or a `Record`.
-        scheme: of generation; if left out, what the record says, else the defaults (`Scheme.of()`), with a
-            warning.
-        key: that of generation; if left out, the one in the environment (TRADEOFF_KEY).
-        fpr: false-positive rate of the verdict, in (0, 1).
+        scheme: of generation, one or several, of which all are tested; if left out, what the profile of the
+            key says, else the defaults (`Scheme.of()`), with a warning, and what a record says as well.
+        key: that of generation, or several, of which all are tested: keys, key files with their profiles, a
+            keyring; if left out, the one in the environment (TRADEOFF_KEY).
+        fpr: false-positive rate of the verdict, in (0, 1): for a random key, of a text whose writer has seen
+            none of that key.
         sequential: read token by token, and stop as soon as the verdict is certain.
         detector: instead of the scheme's untrained one: a detector, the file of a fitted one, or a name given
             by `register_detector`.
-        tokenizer: of the model that wrote the words: a folder, a tokenizer.json or a Hugging Face id; the
-            built-in one if left out.
+        tokenizer: of the model that wrote the words: a folder, a tokenizer.json or a Hugging Face id; that of
+            the key's profile, else the built-in one, if left out.
         retokenize: tokenise the words of a record even where it has token ids.
         segments: look for parts that are watermarked; else the text is judged as a whole.
 
     Returns:
-        A `Result`: `verdict`, `log10_p`, `tokens_scored`, `segments`, and what every token said.
+        A `Result`: `verdict`, `log10_p`, `tokens_scored`, `segments`, `tests`, and what every token said.
 
     Raises:
         ValueError: for a key that is missing or does not fit, token ids that are none, or options that do not
@@ -107,25 +113,27 @@ def detect(
         "retokenize": retokenize,
         "segments": segments,
     }
-    options = Options(**told) if scheme is None else Options.of(_checked(scheme), **told)
-    return Examiner(options, _key_for(key), _warn, _warn).examine(_as_text(text, "text"))
+    options = Options(**told) if scheme is None else Options.of(_schemes(scheme), **told)
+    return Examiner(options, _keyring(key, options), _warn, _warn).examine(_as_text(text, "text"))
 
 
 def detect_all(
     texts: Iterable[Any],
-    options: Options | Scheme,
-    key: Key | int | Callable[[str], Key | int] | None = None,
+    options: Options | Scheme | Sequence[Scheme],
+    key: Keys | None = None,
     *,
+    together: int = 1,
     warn: _Report | None = None,
     note: _Report | None = None,
 ) -> Iterator[Result | Broken]:
-    """`detect` for many texts, one after the other, as they come.
+    """`detect` for many texts, in order.
 
     Args:
         texts: as for `detect`, or those of `tradeoff.texts.read_texts`.
-        options: what is known of them all, or their scheme.
-        key: that of generation, or a function that gives the one for a pseudorandom function by its name; if
-            left out, the one in the environment.
+        options: what is known of them all, or their scheme or schemes.
+        key: as for `detect`.
+        together: how many are waited for before they are judged, several times as fast as one by one: 512 is
+            good; with 1 every text is judged as it comes.
         warn: called with what a record and the options disagree about; if left out, a warning.
         note: called with what is assumed of texts that say nothing; if left out, a warning.
 
@@ -135,25 +143,100 @@ def detect_all(
     Raises:
         ValueError, FileError: for what is wrong with the options or the key, before any text is read.
     """
-    from tradeoff.texts import Broken, Text
     from tradeoff.verdicts import Examiner, Options
 
-    told = Options.of(options) if isinstance(options, Scheme) else options
-    ask = key if callable(key) else _key_for(key)
-    examiner = Examiner(told, ask, warn or _warn, note or _warn)
+    if isinstance(together, bool) or not isinstance(together, int) or together < 1:
+        raise ValueError(f"together={together!r} must be a whole number of at least 1; 512 is good")
+    told = options if isinstance(options, Options) else Options.of(_schemes(options))
+    examiner = Examiner(told, _keyring(key, told), warn or _warn, note or _warn)
 
-    def results() -> Iterator[Result | Broken]:
-        for number, given in enumerate(texts, 1):
-            if isinstance(given, Broken):
-                yield given
-                continue
-            try:
-                yield examiner.examine(_as_text(given, f"text {number}"))
-            except ValueError as error:
-                source = given.source if isinstance(given, Text) else f"text {number}"
-                yield Broken(source, str(error))
+    return examiner.examine_all(_each(texts), together)
 
-    return results()
+
+def detect_corpus(
+    texts: Iterable[Any],
+    options: Options | Scheme | Sequence[Scheme],
+    key: Keys | None = None,
+    *,
+    correction: str = "holm",
+    warn: _Report | None = None,
+    note: _Report | None = None,
+) -> CorpusResult:
+    """`detect` for texts that are judged together.
+
+    Every context counts in the first text alone that has it, so that p-values of different texts are
+    independent under a random key, whatever they share; verdicts are corrected for the number of texts.
+
+    Args:
+        texts, options, key, warn, note: as for `detect_all`; sequential detection reads texts one by one.
+        correction: holm, which keeps the chance of any false alarm at the false-positive rate, or bh
+            (Benjamini and Hochberg), which keeps the expected share of false alarms among those called.
+
+    Returns:
+        A `CorpusResult`: `results` in order, and `log10_p` of all texts as one.
+
+    Raises:
+        ValueError, FileError: as `detect_all`, and for another correction.
+    """
+    from tradeoff.verdicts import Corpus, Correction, Options
+
+    if correction not in list(Correction):
+        raise ValueError(f"correction={correction!r} is unknown; use one of {', '.join(Correction)}")
+    told = options if isinstance(options, Options) else Options.of(_schemes(options))
+    corpus = Corpus(told, _keyring(key, told), warn or _warn, note or _warn, Correction(correction))
+    return corpus.judge(_each(texts))
+
+
+def decoys(
+    texts: Iterable[Any],
+    options: Options | Scheme,
+    real: Key | int | KeyFile | None = None,
+    *,
+    keys: int = 200,
+    seed: int = 0,
+    note: _Report | None = None,
+    report: Callable[[int, int], None] | None = None,
+) -> Decoys:
+    """What keys that wrote none of the texts do to them: how many each calls watermarked.
+
+    Args:
+        texts: as for `detect_all`, that carry no watermark; those of a real key may.
+        options: the verdicts to calibrate, or the scheme.
+        real: a key to compare with the decoys.
+        keys: how many decoys, at least 2.
+        seed: gives the decoys, which are no secrets.
+        note: called with what is assumed of texts that say nothing; if left out, a warning.
+        report: called with how many of the keys are done, of how many.
+
+    Raises:
+        FileError: for a text that cannot be read.
+        ValueError: for no texts, too few keys, or options of functions with keys of different kinds.
+    """
+    from tradeoff.keyed import Keyring
+    from tradeoff.verdicts import Options
+    from tradeoff.verdicts import decoys as judge
+
+    told = options if isinstance(options, Options) else Options.of(_checked(options))
+    ring = () if real is None else Keyring.of(real).keys
+    if len(ring) > 1:
+        raise ValueError(f"real holds {len(ring)} keys; compare one with the decoys")
+    known = ring[0] if ring else None
+    return judge(_each(texts), told, keys, seed, known, note or _warn, report or (lambda *_: None))
+
+
+def _each(texts: Iterable[Any]) -> Iterator[Text | Broken]:
+    """What was given to be judged, as it comes."""
+    for number, given in enumerate(texts, 1):
+        if isinstance(given, Broken):
+            yield given
+            continue
+        name = f"text {number}"
+        try:
+            text = _as_text(given, name)
+        except ValueError as error:
+            yield Broken(name, str(error))
+        else:
+            yield text
 
 
 @dataclass(frozen=True)
@@ -189,6 +272,7 @@ def watch(
     key: Key | int | None = None,
     *,
     alpha: float = 0.01,
+    late: bool = False,
 ) -> Iterator[Watched]:
     """Read a text while it is being written, and stop at any time: Ville's inequality pays for every look.
 
@@ -196,7 +280,10 @@ def watch(
         tokens: token ids as they come, one by one or in parts.
         scheme: of generation.
         key: that of generation; if left out, the one in the environment (TRADEOFF_KEY).
-        alpha: the chance, in (0, 1), that a text of other writers is ever called watermarked.
+        alpha: the chance, in (0, 1), that a random key ever calls a text watermarked whose writer has seen
+            none of that key.
+        late: leave half of the wealth to bets that may begin and end at any token, for texts that may be
+            marked in a part alone.
 
     Yields:
         What is known after every item.
@@ -208,7 +295,7 @@ def watch(
     from tradeoff.detection import Sequential
 
     function = _checked(scheme).function(_key_for(key)(scheme.prf))
-    stream = Sequential(scheme.bets()).stream(function, alpha)
+    stream = Sequential(scheme.bets(), late=late).stream(function, alpha)
 
     def steps() -> Iterator[Watched]:
         for part in tokens:
@@ -753,7 +840,6 @@ def _checked(scheme: Scheme) -> Scheme:
 def _as_text(given: Any, name: str) -> Text:
     """What was given to be judged, under a name for messages."""
     from tradeoff.detection import check_token_ids
-    from tradeoff.texts import Claims, Text
 
     if isinstance(given, Text):
         return given
@@ -769,7 +855,8 @@ def _as_text(given: Any, name: str) -> Text:
             )
         return Text(name, name, name, None, [given] if given else [])
     if isinstance(given, np.ndarray) or (isinstance(given, Sequence) and not isinstance(given, bytes)):
-        if isinstance(given, Sequence) and not all(map(_is_whole, given)):
+        # Lists hold one type, as a rule, and asking for each of them takes longer than a verdict.
+        if isinstance(given, Sequence) and not (set(map(type, given)) <= {int} or all(map(_is_whole, given))):
             bad = next(one for one in given if not _is_whole(one))
             raise ValueError(f"{name} holds {bad!r}; token ids are whole numbers, at least 0")
         return Text(name, name, name, check_token_ids(given), None)
@@ -787,15 +874,36 @@ def _key_for(key: Key | int | None) -> Callable[[str], Key | int]:
     """The key for a pseudorandom function by its name: the given one, or that of the environment."""
 
     def asked(name: str) -> Key | int:
-        if key is not None:
-            return key
-        if prf_type(name).key_type is not Key:
-            raise ValueError(f"prf={name!r} needs an integer key; pass key=")
-        if not os.environ.get("TRADEOFF_KEY"):
-            raise ValueError("key is missing; pass key=, or set TRADEOFF_KEY to its hex digits")
-        return Key.from_environment()
+        return _of_environment([name]) if key is None else key
 
     return asked
+
+
+def _keyring(keys: Keys | None, options: Options) -> Keyring:
+    """The keys to look for: those given, or that of the environment."""
+    from tradeoff.keyed import Keyring
+
+    if keys is not None:
+        return Keyring.of(keys)
+    return Keyring.of(_of_environment([scheme.prf for scheme in options.schemes] or options.prfs))
+
+
+def _of_environment(prfs: Sequence[str]) -> Key:
+    """The key of the environment, for functions of these names."""
+    for name in prfs:
+        if prf_type(name).key_type is not Key:
+            raise ValueError(f"prf={name!r} needs an integer key; pass key=")
+    if not os.environ.get("TRADEOFF_KEY"):
+        raise ValueError("key is missing; pass key=, or set TRADEOFF_KEY to its hex digits")
+    return Key.from_environment()
+
+
+def _schemes(given: Scheme | Sequence[Scheme]) -> tuple[Scheme, ...]:
+    if isinstance(given, list | tuple):
+        if not given:
+            raise ValueError("scheme holds no Scheme; make one, as Scheme.of('joint', 'gumbel')")
+        return tuple(map(_checked, given))
+    return (_checked(given),)  # type: ignore[arg-type]
 
 
 def _warn(message: str) -> None:

@@ -8,8 +8,17 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from paper_repro.pages.formats import at_most, between, markdown_table, number, percent, plus_minus
-from paper_repro.pages.measured import run_measured_at
+from paper_repro.pages.formats import (
+    at_most,
+    between,
+    listed,
+    markdown_table,
+    number,
+    percent,
+    percent_between,
+    plus_minus,
+)
+from paper_repro.pages.measured import benchmark_table, measured_at, run_measured_at
 from paper_repro.pages.tables import Claim, claim, claims, experiment_table, one_row, require, said
 
 __all__ = ["values"]
@@ -107,6 +116,7 @@ def values() -> dict[str, object]:
         **_deployed(pooled),
         **_planned(),
         **_false_positives(pooled, ours),
+        **_segments(),
         **_edits(),
         **_claims(),
     }
@@ -227,6 +237,68 @@ def _false_positives(tpr: pd.DataFrame, ours: pd.Series) -> dict[str, object]:
         "passages": passages[1],
         "keys": f"{int(passages[2]):,}",
     }
+
+
+def _segments() -> dict[str, object]:
+    """What the search for segments finds, invents and costs."""
+    found, false, cost = (benchmark_table(f"segments_{name}") for name in ("found", "false", "cost"))
+    hot = found[found["temperature"] == 1]
+    long = hot[hot["passage"] == hot["passage"].max()]
+    require((long["found"] >= 0.95).all(), "nearly all of the longer passages are found at temperature 1")
+    require((hot["overlap"] > 0.8).all(), "segments cover passages of temperature 1")
+    largest = hot[hot["document"] == hot["document"].max()]
+    require((largest["whole"] < largest["found"] / 2).all(), "the whole hides what its parts show")
+    everything = one_row(false, tokens="all")
+    lengths = [f"{int(tokens):,}" for tokens in false["tokens"] if tokens != "all"]
+    require(everything["rate_low"] <= _FPR, "no more is invented than the level says")
+    pieces, mean = cost[cost["tokens"] != "all"], one_row(cost, tokens="all")
+    require(
+        (pieces["difference"] > -0.02).all() and mean["difference_low"] > -0.02,
+        "looking for parts costs little",
+    )
+    sizes, worst = pieces["tokens"].astype(int), pieces.loc[pieces["difference"].idxmin()]
+    shown = [
+        [
+            f"{row['temperature']:.1f}",
+            f"{row['passage']}",
+            f"{row['document']:,}",
+            _points(row, "found"),
+            _points(row, "whole"),
+            between(row["overlap"], row["overlap_low"], row["overlap_high"], 2),
+        ]
+        for _, row in found.iterrows()
+    ]
+    head = ["T", "hidden tokens", "of", "found", "found as a whole", "overlap"]
+    return {
+        "hidden": markdown_table(head, shown),
+        "hidden_trials": int(found["trials"].iloc[0]),
+        "hidden_measured": measured_at(pd.concat([found, false, cost])),
+        "empty": f"{everything['documents']:,}",
+        "empty_lengths": listed(lengths),
+        "invented": f"{everything['false']}",
+        "invented_rate": _points(everything, "rate", 2),
+        "pieces_temperature": f"{worst['temperature']:.1f}",
+        "pieces_least": sizes.min(),
+        "pieces_most": sizes.max(),
+        "pieces_found_least": percent(pieces["whole"].min()),
+        "pieces_found_most": percent(pieces["whole"].max()),
+        "pieces_lost": _difference(mean),
+        "dearest": worst["tokens"],
+        "dearest_pieces": f"{worst['pieces']:,}",
+        "dearest_lost": f"{worst['lost']}",
+        "dearest_gained": f"{worst['gained']}",
+        "dearest_points": _difference(worst),
+    }
+
+
+def _difference(row: pd.Series) -> str:
+    """In percentage points."""
+    value, low, high = (100 * row[f"difference{end}"] for end in ("", "_low", "_high"))
+    return between(value, low, high, 1)
+
+
+def _points(row: pd.Series, name: str, digits: int = 0) -> str:
+    return percent_between(row[name], row[f"{name}_low"], row[f"{name}_high"], digits)
 
 
 def _edits() -> dict[str, object]:

@@ -260,13 +260,36 @@ def _exact_curves() -> dict[str, object]:
 def _detection() -> dict[str, object]:
     if not benchmark_was_run("detect"):
         return {"detection": None}
-    table = benchmark_table("detect")
-    rows = [
-        [row["detector"], f"{row['texts']:,} of {row['tokens']:,}", f"{row['median']:,.0f}"]
-        for row in table.to_dict("records")
+    table, lines = benchmark_table("detect"), one_row(benchmark_table("detect_lines"))
+    turns = table[table["ratio"].notna()]
+    base = one_row(turns, kind="no watermark", what="vLLM's detector")
+    rows = []
+    for what, format_ in turns[["what", "format"]].drop_duplicates().itertuples(index=False):
+        cells = []
+        for kind in ("no watermark", "watermarked"):
+            row = one_row(turns, kind=kind, what=what, format=format_)
+            ratio, low, high = (number(row[name], 1) for name in ("ratio", "ratio_lowest", "ratio_highest"))
+            cells += [f"{row['median']:,.0f}", f"{ratio} ({low} to {high})"]
+        rows.append([what, f"`{format_}`", *cells])
+    head = ["what", "format", "tokens a second, no watermark", "ratio", "watermarked", "ratio"]
+    alone = table[table["ratio"].isna()].to_dict("records")
+    sizes = [f"{row['texts']:,} of {row['tokens']:,}" for row in alone]
+    others = [
+        [row["what"], f"`{row['format']}`", size, f"{row['median']:,.0f}"]
+        for row, size in zip(alone, sizes, strict=True)
     ]
-    head = ["detector and function", "texts, tokens", "tokens a second, median"]
-    return {"detection": markdown_table(head, rows), "detection_measured": measured_at(table)}
+    return {
+        "detection": markdown_table(head, rows),
+        "detection_alone": markdown_table(["what", "format", "texts, tokens", "tokens a second"], others),
+        "detection_texts": f"{base['texts']:,} texts of {base['tokens']:,} tokens",
+        "detection_runs": int(base["runs"]),
+        "detection_vllm": base["vllm"],
+        "detection_measured": measured_at(table),
+        "lines": f"{lines['lines']:,} lines of {lines['tokens']} token ids",
+        "lines_seconds": "{} ({} to {})".format(
+            *(number(lines[name], 0) for name in ("median", "lowest", "highest"))
+        ),
+    }
 
 
 def _prf() -> dict[str, object]:

@@ -20,7 +20,6 @@ from tests.helpers.detecting import (
     marked,
     other,
     tournament,
-    without_tokenizer,
 )
 from tradeoff.decoders import SimplexScores, parse_decoder
 from tradeoff.detection import Aaronson, Evidence, SimplexSum, SumOfKeys, WeightedMeanBits, default_detector
@@ -33,6 +32,7 @@ FIELDS = {
     **{"id": str, "source": str, "verdict": str, "log10_p": float, "tokens": int, "tokens_scored": int},
     **{"detector": str, "method": str, "watermark": str, "prf": str, "context_width": int, "key": str},
     **{"fpr": float, "log10_p_whole": float, "share": float, "segments": list},
+    **{"key_name": str, "log10_p_uncorrected": float, "tests": list},
 }
 
 
@@ -100,8 +100,10 @@ def test_table_and_closing_line(folder: Path) -> None:
     assert result.exit_code == 0
     for word in ("log10 p", "tokens scored", "[red]a", "watermarked", "not detected", "Aaronson"):
         assert word in result.stdout
-    assert "2 texts: 1 watermarked, 1 not detected, 0 too short" in result.stdout.splitlines()[-1]
-    assert KEY.fingerprint in result.stdout.splitlines()[-1]
+    *_, counts, tested, caveat = result.stdout.splitlines()
+    assert caveat.startswith("a verdict is of the passage that is marked, whoever put it there")
+    assert counts == "2 texts: 1 watermarked, 1 not detected, 0 too short (false-positive rate 0.01)"
+    assert tested == f"tested: joint-race with Gumbel-max, context width 4, key {KEY.fingerprint}"
 
 
 def test_fpr_decides(folder: Path) -> None:
@@ -129,43 +131,35 @@ def test_method_is_told_by_options_or_by_the_record(folder: Path, method: str, w
     tokens = ids()
     path = lines(folder / "x.jsonl", {"token_ids": tokens}, {"token_ids": tokens, "run": run})
     by_option = findings(detect(folder, path, "--json", "--method", method, "--watermark", watermark))
-    by_record = findings(detect(folder, path, "--json"))[1]
+    result = detect(folder, path, "--json")
+    by_record = findings(result)[1]
     assert by_option[0]["verdict"] == "watermarked"
     assert by_option[0]["method"] == method
     assert by_option[0]["watermark"] == watermark
-    assert by_record == by_option[1]
+    # What a record names is tested beside the defaults, and paid for where it reads anything else.
+    default, *claimed = by_record["tests"]
+    assert (default["named_by_record"], default["watermark"]) == (False, "gumbel")
+    assert [test["named_by_record"] for test in claimed] == [True] * len(claimed)
+    paid = math.log10(1 + len(claimed))
+    assert len(claimed) == ((method, watermark) != ("basic", "gumbel"))
+    assert by_record["log10_p"] == pytest.approx(by_option[1]["log10_p"] + paid)
+    assert by_record["log10_p_uncorrected"] == by_option[1]["log10_p"]
+    for same in ("verdict", "method", "watermark", "detector", "log10_p_whole"):
+        assert by_record[same] == by_option[1][same]
+    shown = detect(folder, path, "--context-width", "4").stdout
+    assert shown.count("tested: ") == 1 + len(claimed)
+    assert shown.count(", named by records") == len(claimed)
 
 
-def test_records_that_claim_no_watermark(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They have a row of their own, for which no key is needed; --method makes them controls."""
-    without_tokenizer(monkeypatch)
-    monkeypatch.delenv("TRADEOFF_KEY", raising=False)
+def test_records_that_claim_no_watermark(folder: Path) -> None:
+    """They take no test away: a marked text is found whatever its record says."""
     run = {"method": "standard", "watermark": "none", "prf": None, "context_width": None, "key": None}
     texts = [{"token_ids": other(60), "run": run | {"method": name}} for name in ("standard", "basic")]
-    path = lines(folder / "x.jsonl", *texts)
-    for options in ([], ["--prf", PRF.name, "--key-file", folder / "key"]):
-        result = detect(folder, path, "--json", "--tokens", *options, key=False)
-        found = findings(result)
-        assert result.stderr.count("to use it as a control pass --method joint") == 1
-        assert "assumed" not in result.stderr
-        assert [f["method"] for f in found] == ["standard", "basic"]
-        for f in found:
-            assert f.keys() == FIELDS.keys() | {"index", "scores"}
-            assert (f["verdict"], f["watermark"]) == ("no watermark claimed", "none")
-            assert (f["log10_p"], f["tokens"], f["tokens_scored"]) == (0.0, 60, 0)
-            assert f["detector"] is f["prf"] is f["context_width"] is f["key"] is None
-            assert f["index"] == f["scores"] == []
-    html = folder / "p.html"
-    shown = detect(folder, path, "--tokens", "--html", html, key=False)
-    assert shown.exit_code == 0
-    assert "0 too short, 2 no watermark claimed (false-positive rate 0.01)" in shown.stdout
-    assert shown.stdout.count("not scored") == 120
-    assert "no watermark claimed" in html.read_text(encoding="utf-8")
-    # What to look for: the method decides whether the text is a control.
-    (found, _) = findings(detect(folder, path, "--json", "--method", "two-keys"))
-    assert (found["verdict"], found["watermark"]) == ("not detected", "gumbel")
-    by_watermark = findings(detect(folder, path, "--json", "--watermark", "synthid:9"))
-    assert [f["verdict"] for f in by_watermark] == ["no watermark claimed", "not detected"]
+    path = lines(folder / "x.jsonl", *texts, {"token_ids": marked(60), "run": run})
+    result = detect(folder, path, "--json")
+    assert [f["verdict"] for f in findings(result)] == ["not detected", "not detected", "watermarked"]
+    assert "warning" not in result.stderr
+    assert all(len(f["tests"]) == 1 and f["method"] == "joint-race" for f in findings(result))
 
 
 def test_what_is_assumed_is_told(folder: Path) -> None:

@@ -41,7 +41,7 @@ from tests.helpers.detecting import KEY, detect, findings, flat, lines, marked, 
         (["--watermark", "completed:gumbel"], "watermark='completed:gumbel' cannot be read"),
         (["--watermark", "magic"], "completed:NAME"),
         (["--prf", "magic"], "prf='magic' is unknown; use one of blake2b"),
-        (["--prf", "vllm-philox-v1"], "is not an integer"),
+        (["--prf", "vllm-philox-v1"], "takes the integer master key of vLLM"),
         (["--context-width", "0"], "context_width=0 must be"),
         (["--key", "42"], "--key and --key-file name two keys"),
         (["--retokenize"], 'line 1 has no "text" to tokenise'),
@@ -82,23 +82,6 @@ def test_bad_options_exit_with_status_2(
         (b'{"token_ids": [[1]]}\n', '"token_ids" hold [1]'),
         (b'{"token_ids": [9223372036854775808]}\n', '"token_ids" hold 9223372036854775808'),
         (b'{"token_ids": [], "id": [1]}\n', '"id" must be text or a whole number, got [1]'),
-        (b'{"token_ids": [], "run": "a"}\n', '"run" must be an object'),
-        (b'{"token_ids": [], "run": {"method": 3}}\n', '"run" has method=3, which is no str'),
-        (b'{"token_ids": [], "run": {"vocabulary": "x"}}\n', '"run" has vocabulary="x", which is no int'),
-        (
-            b'{"token_ids": [], "run": {"watermark": "synthid:%s30"}}\n' % (b"0" * 300),
-            '"run" has watermark="synthid:0000000000000000000000000000..., which is too long to be true',
-        ),
-        (b'{"token_ids": [], "run": {"key": "%s"}}\n' % (b"a" * 257), "which is too long to be true"),
-        (b'{"token_ids": [], "run": {"vocabulary": 1%s}}\n' % (b"0" * 256), "which is too long to be true"),
-        (b'{"token_ids": [], "run": {"method": "magic"}}\n', "line 1: method='magic' is unknown"),
-        (b'{"token_ids": [], "run": {"watermark": "magic"}}\n', "line 1: watermark='magic' is unknown"),
-        (b'{"token_ids": [], "run": {"prf": "magic"}}\n', "line 1: prf='magic' is unknown"),
-        (b'{"token_ids": [], "run": {"context_width": 0}}\n', "line 1: context_width=0 must be"),
-        (
-            b'{"token_ids": [7, 8], "run": {"vocabulary": 8}}\n',
-            "line 1: token_ids hold 8, but run.vocabulary=8",
-        ),
         (b'\xef\xbb\xbf{"text": "a"}\n{"text": "\xff"}\n'.replace(b"text", b"tixt", 1), "neither"),
         (b'\xef\xbb\xbf{"token_ids": []}\n{"text": "\xff"}\n', "x.jsonl is not UTF-8: byte 31 "),
     ],
@@ -111,11 +94,57 @@ def test_bad_json_lines_exit_with_status_2(folder: Path, content: bytes, message
     assert "Traceback" not in result.output
 
 
+@pytest.mark.parametrize(
+    ("run", "message"),
+    [
+        ("a", '"run" is no object'),
+        ({"method": 3}, '"run" has method=3, which is no str'),
+        ({"vocabulary": "x"}, '"run" has vocabulary="x", which is no int'),
+        (
+            {"watermark": f"synthid:{'0' * 300}30"},
+            '"run" has watermark="synthid:0000000000000000000000000000..., which is too long to be true',
+        ),
+        ({"key": "a" * 257}, "which is too long to be true"),
+        ({"vocabulary": 10**256}, "which is too long to be true"),
+        ({"method": "magic"}, "method='magic' is unknown"),
+        ({"watermark": "magic"}, "watermark='magic' is unknown"),
+        ({"prf": "magic"}, "prf='magic' is unknown"),
+        ({"prf": "vllm-philox-v1"}, "prf vllm-philox-v1, but blake2b-splitmix-v1 is looked for"),
+        ({"context_width": 0}, "context_width=0 must be"),
+        ({"context_width": 65}, "context_width=65 must be"),
+        ({"vocabulary": 8}, "token_ids hold 49, but run.vocabulary=8"),
+        ({"method": "standard"}, ""),
+        ({"watermark": "none"}, ""),
+        ({"method": "single-key", "watermark": "synthid:30"}, "does not fit: method single-key carries"),
+        ({"watermark": "simplexwater:20"}, "1048575 values of side information"),
+        ({"watermark": "synthid:100000"}, "rounds=100000 is beyond 4096"),
+        ({"key": "0123456789abcdef"}, "key (fingerprint) 0123456789abcdef, but"),
+        ({"tokenizer": "/etc/passwd", "detector": "x.safetensors", "target": "../gone"}, ""),
+    ],
+)
+def test_no_record_changes_the_verdict(folder: Path, run: object, message: str) -> None:
+    """Nor takes memory, nor names files: what the options say is tested, and at most one setting more."""
+    (plain,) = findings(detect(folder, lines(folder / "y.jsonl", {"token_ids": marked(60)}), "--json"))
+    path = lines(folder / "x.jsonl", {"token_ids": marked(60), "run": run})
+    tracemalloc.start()
+    try:
+        result = detect(folder, path, "--json")
+        assert tracemalloc.get_traced_memory()[1] < 30e6
+    finally:
+        tracemalloc.stop()
+    (found,) = findings(result)
+    assert found["verdict"] == "watermarked"
+    assert found["log10_p_uncorrected"] == plain["log10_p"]
+    assert len(found["tests"]) <= 2
+    assert message in flat(result.stderr)
+    assert result.stderr.count("warning: ") == bool(message)
+
+
 def test_what_cannot_be_read_does_not_keep_the_rest(folder: Path) -> None:
     """Every verdict that there is, and exit status 2."""
     (folder / "bad.txt").write_bytes(b"\xe4")
     good = json.dumps({"id": "a", "token_ids": marked(40)})
-    record = json.dumps({"token_ids": [1], "run": {"method": "magic"}})
+    record = json.dumps({"token_ids": [-1]})
     (folder / "x.jsonl").write_text("\n".join([good, "broken", record, '{"text": 3}', good, *"[{["]) + "\n")
     sources = (folder / "gone", folder / "bad.txt", folder / "x.jsonl")
     result = detect(folder, *sources, "--json")
@@ -126,7 +155,7 @@ def test_what_cannot_be_read_does_not_keep_the_rest(folder: Path) -> None:
         "gone does not exist",
         "bad.txt is not UTF-8",
         "line 2 is not JSON",
-        "method='magic' is unk",
+        'token_ids" hold -1',
     ):
         assert told.count(words) == 1
     # A file of the wrong kind does not fill the screen.
@@ -142,7 +171,8 @@ def test_what_cannot_be_read_does_not_keep_the_rest(folder: Path) -> None:
     ("options", "message"),
     [
         ([], "TRADEOFF_KEY holds no key; pass --key-file FILE (make one with `tradeoff key new"),
-        (["--key", "42"], "--key takes the integer keys of --prf vllm-philox-v1"),
+        (["--key", "42", "--prf", "blake2b-splitmix-v1"], "--key takes the integer keys of --prf vllm"),
+        (["--key", "forty-two"], "--key is not an integer; pass 0 to 2^64 - 1"),
         (["--prf", "vllm-philox-v1"], "needs the integer key of vLLM"),
         (["--key-file", "gone.key"], "key file gone.key does not exist"),
         (["--prf", "vllm-philox-v1", "--key", "1", "--method", "basic", "--watermark", "synthid:5"], "bits"),
@@ -181,7 +211,7 @@ def claiming(watermark: str, method: str = "basic") -> dict:
 def test_what_takes_long_is_not_read_because_a_record_says_so(
     folder: Path, watermark: str, what: str, options: list[str]
 ) -> None:
-    """It is refused before any memory is taken, and the text beside it gets its verdict."""
+    """It is passed over before any memory is taken, and what else is tested is."""
     path = lines(folder / "x.jsonl", claiming(watermark), {"token_ids": marked(60)})
     tracemalloc.start()
     try:
@@ -189,10 +219,11 @@ def test_what_takes_long_is_not_read_because_a_record_says_so(
         assert tracemalloc.get_traced_memory()[1] < 30e6
     finally:
         tracemalloc.stop()
-    assert result.exit_code == 2
-    assert f"x.jsonl line 1: watermark='{watermark}' has {what}" in flat(result.stderr)
+    assert f"x.jsonl line 1: what its record names is not tested: watermark='{watermark}' has {what}" in flat(
+        result.stderr
+    )
     assert f"pass --watermark {watermark} to look for it all the same" in flat(result.stderr)
-    assert [json.loads(line)["id"] for line in result.stdout.splitlines()] == ["2"]
+    assert [found["id"] for found in findings(result)] == ["1", "2"]
 
 
 def test_what_takes_long_is_read_if_the_user_says_so(folder: Path) -> None:
@@ -208,7 +239,7 @@ def test_what_takes_long_is_read_if_the_user_says_so(folder: Path) -> None:
 )
 def test_the_largest_watermarks_that_records_may_name(folder: Path, watermark: str) -> None:
     (found,) = findings(detect(folder, lines(folder / "x.jsonl", claiming(watermark)), "--json"))
-    assert found["watermark"] == watermark
+    assert [test["watermark"] for test in found["tests"]] == ["gumbel", watermark]
 
 
 def test_records_may_name_few_watermarks(folder: Path) -> None:
@@ -218,12 +249,15 @@ def test_records_may_name_few_watermarks(folder: Path) -> None:
     again = ["heavywater:lognormal,k=17", "synthid:3", "heavywater:lognormal,k=2"]
     path = lines(folder / "x.jsonl", *map(claiming, [*named, *spelled, *again]))
     result = detect(folder, path, "--json")
-    assert result.exit_code == 2
-    read = [json.loads(line)["watermark"] for line in result.stdout.splitlines()]
-    assert read == [*named, *named, "heavywater:lognormal,k=16", "heavywater:lognormal,k=2"]
+    read = [[test["watermark"] for test in found["tests"]] for found in findings(result)]
+    expected = [*named, *named, "heavywater:lognormal,k=16", None, None, "heavywater:lognormal,k=2"]
+    assert read == [["gumbel", name] if name not in ("gumbel", None) else ["gumbel"] for name in expected]
     told = flat(result.stderr)
-    assert "line 34: watermark='heavywater:lognormal,k=17' is one more than the 16 that records may" in told
-    assert "line 35: watermark='synthid:3' is one more than the 16 that records may name; pass --wat" in told
+    for line, name in ((34, "heavywater:lognormal,k=17"), (35, "synthid:3")):
+        passed_over = (
+            f"line {line}: what its record names is not tested: watermark='{name}' is one more than the"
+        )
+        assert f"{passed_over} 16 that records may name; pass --watermark {name}" in told
     by_option = findings(detect(folder, path, "--json", "--watermark", "heavywater:lognormal,k=17"))
     assert {found["watermark"] for found in by_option} == {"heavywater:lognormal,k=17"}
 

@@ -199,10 +199,11 @@ def test_blanks_before_words_are_not_shaded(folder: Path) -> None:
 def test_records_of_another_vocabulary(folder: Path) -> None:
     record = {"text": "the man", "token_ids": [260, 300], "run": {"vocabulary": 9999}}
     (folder / "x.jsonl").write_text(json.dumps(record) + "\n")
-    refused = run(folder, folder / "x.jsonl", "--retokenize")
-    assert refused.exit_code == 2
-    assert f"has {len(VOCABULARY)} tokens, but the text was written with run.vocabulary=9999" in flat(
-        refused.stderr
+    read = run(folder, folder / "x.jsonl", "--retokenize", "--json")
+    assert findings(read)[0]["tokens"] > 2
+    # The record may be false, and takes no verdict away.
+    assert f"written with run.vocabulary=9999, but the tokenizer {folder / 'tokenizer'} has" in flat(
+        read.stderr
     )
     # Tokens need no tokenizer; only what they spell does.
     assert findings(run(folder, folder / "x.jsonl", "--json"))[0]["tokens"] == 2
@@ -238,9 +239,9 @@ def test_the_tokenizer_of_another_model_is_told_by_the_text(folder: Path) -> Non
     record = {"text": spelled(ids), "token_ids": [i + 1 for i in ids]}
     path = folder / "x.jsonl"
     path.write_text(json.dumps(record | {"run": {"vocabulary": len(VOCABULARY) + 1}}) + "\n")
-    refused = run(folder, path, "--retokenize")
-    assert refused.exit_code == 2
-    assert "pass that model's tokenizer with --tokenizer" in flat(refused.stderr)
+    read = run(folder, path, "--retokenize", "--json")
+    assert findings(read)[0]["verdict"] == "watermarked"
+    assert "pass that model's tokenizer with --tokenizer" in flat(read.stderr)
 
 
 @pytest.mark.parametrize(
@@ -366,7 +367,7 @@ def test_fitted_detector(folder: Path, fitted: Path) -> None:
     result = run(folder, folder / "x.jsonl", "--json", "--detector", fitted, "--html", folder / "p.html")
     found = findings(result)
     assert {f["detector"] for f in found} == {"Bayes-Prior (per layer)"}
-    assert [f["method"] for f in found] == [None, "two-keys", "standard", None]
+    assert [f["method"] for f in found] == [None] * 4
     assert len({f["log10_p"] for f in found[:3]}) == 1
     assert all(np.isfinite(f["log10_p"]) for f in found)
     assert "ones draft" in (folder / "p.html").read_text()
@@ -378,9 +379,14 @@ def test_fitted_detector(folder: Path, fitted: Path) -> None:
 )
 def test_detector_of_another_method(folder: Path, fitted: Path, told: dict) -> None:
     (folder / "x.jsonl").write_text(json.dumps({"token_ids": marked_ids(40), "run": told}) + "\n")
-    result = run(folder, folder / "x.jsonl", "--detector", fitted)
-    assert result.exit_code == 2
-    assert "reads SynthID bits of the streams draft, target, but" in flat(result.stderr)
+    message = "reads SynthID bits of the streams draft, target, but"
+    result = run(folder, folder / "x.jsonl", "--detector", fitted, "--json")
+    assert len(findings(result)) == 1
+    assert message in flat(result.stderr)
+    options = [f"--{name}={value}" for name, value in told.items()]
+    refused = run(folder, folder / "x.jsonl", "--detector", fitted, *options)
+    assert refused.exit_code == 2
+    assert message in flat(refused.stderr)
 
 
 def test_log10_p_is_finite_even_where_the_law_ends(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

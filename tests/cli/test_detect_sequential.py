@@ -24,7 +24,7 @@ from tradeoff.detection.bets.synthid import TournamentBets
 from tradeoff.detection.choice import default_bets
 from tradeoff.detection.sequential import Sequential
 from tradeoff.kernels import METHODS, make_method
-from tradeoff.keyed.keys import Key
+from tradeoff.keyed.keyring import Keyring
 from tradeoff.keyed.prf import Stream
 from tradeoff.texts.json_texts import Text
 from tradeoff.texts.reading import read_texts
@@ -37,7 +37,9 @@ def test_the_verdict_comes_with_the_tokens_it_took(folder: Path) -> None:  # noq
     ids = marked(200)
     path = lines(folder / "x.jsonl", {"token_ids": ids}, {"token_ids": other(200)})
     found, unmarked = findings(detect(folder, path, "--json", "--sequential"))
-    expected = Sequential(RaceBets()).test(Evidence(ids, PRF)).tokens_needed(0.01)
+    expected = Sequential(RaceBets(), late=True).test(Evidence(ids, PRF)).tokens_needed(0.01)
+    (whole, _) = findings(detect(folder, path, "--json", "--sequential", "--whole"))
+    assert whole["tokens_needed"] == Sequential(RaceBets()).test(Evidence(ids, PRF)).tokens_needed(0.01)
     assert found["verdict"] == "watermarked"
     assert found["tokens_needed"] == found["tokens"] == expected
     assert expected is not None
@@ -47,6 +49,16 @@ def test_the_verdict_comes_with_the_tokens_it_took(folder: Path) -> None:  # noq
     assert unmarked["verdict"] == "not detected"
     assert unmarked["tokens_needed"] is None
     assert unmarked["tokens"] == 200
+
+
+def test_a_watermark_that_begins_late_is_found(folder: Path) -> None:  # noqa: F811
+    """Half of the wealth waits for it, so that nobody needs to begin anew."""
+    path = lines(folder / "x.jsonl", {"token_ids": [*other(3000), *marked(80)]})
+    (late,), (whole,) = (
+        findings(detect(folder, path, "--json", "--sequential", how)) for how in ("--segments", "--whole")
+    )
+    assert 3000 < late["tokens_needed"] < 3050
+    assert (whole["verdict"], whole["tokens_needed"]) == ("not detected", None)
 
 
 def test_a_stricter_level_takes_more_tokens(folder: Path) -> None:  # noqa: F811
@@ -69,7 +81,7 @@ def test_without_the_option_nothing_is_said_of_it(folder: Path) -> None:  # noqa
 
 
 def test_every_line_has_the_same_keys(folder: Path) -> None:  # noqa: F811
-    """Whatever the verdict: also where the record claims no watermark, and nothing was looked for."""
+    """Whatever the verdict."""
     texts = [{"token_ids": marked(200)}, {"token_ids": other(200)}, {"token_ids": []}]
     path = lines(folder / "x.jsonl", *texts, {"token_ids": other(60), "run": {"method": "standard"}})
     for options in ((), ("--sequential",)):
@@ -78,7 +90,7 @@ def test_every_line_has_the_same_keys(folder: Path) -> None:  # noqa: F811
             "watermarked",
             "not detected",
             "too short",
-            "no watermark claimed",
+            "not detected",
         ]
         assert len({tuple(f) for f in found}) == 1
     assert [f["tokens_needed"] for f in found][1:] == [None] * 3
@@ -108,7 +120,7 @@ def test_synthid_is_read_from_its_bits(folder: Path) -> None:  # noqa: F811
     (found,) = findings(
         detect(folder, path, "--json", "--sequential", "--method", "basic", "--watermark", "synthid:5")
     )
-    assert found["detector"] == "tournament bets"
+    assert found["detector"] == "tournament bets, from any token on"
     assert found["verdict"] == "watermarked"
     assert found["tokens"] < 120
 
@@ -230,7 +242,7 @@ def test_text_without_single_blanks_comes_in_parts_with_the_tokens_of_the_whole(
     pieces = [first, *pieces]
     assert "".join(pieces) == text
     options = Options(tokenizer=str(folder / "parting.json"), sequential=True, fpr=1e-9)
-    key = lambda name: Key.read(folder / "key")  # noqa: E731
+    key = Keyring.read([folder / "key"])
     whole, parts = (
         Examiner(options, key, pytest.fail, str).examine(Text("x", "x", "x", None, given)).token_ids.tolist()
         for given in ([text], pieces)
@@ -280,7 +292,7 @@ def test_the_p_value_of_a_text_is_that_of_its_highest_wealth(folder: Path) -> No
     ids = other(200, seed=5)
     result = Sequential(RaceBets()).test(Evidence(ids, PRF))
     (found,) = findings(
-        detect(folder, lines(folder / "x.jsonl", {"token_ids": ids}), "--json", "--sequential")
+        detect(folder, lines(folder / "x.jsonl", {"token_ids": ids}), "--json", "--sequential", "--whole")
     )
     assert found["log10_p"] == pytest.approx(result.log_p[-1] / math.log(10))
     assert result.log_p[-1] < -max(result.log_wealth[-1], 0)
@@ -323,7 +335,7 @@ def test_text_without_blanks_that_comes_in_parts_has_the_tokens_of_the_whole(fol
     tokenizer.train_from_iterator([text], tokenizers.trainers.BpeTrainer(vocab_size=600))
     tokenizer.save(str(folder / "bytes.json"))
     options = Options(tokenizer=str(folder / "bytes.json"), sequential=True, fpr=1e-9)
-    key = lambda name: Key.read(folder / "key")  # noqa: E731
+    key = Keyring.read([folder / "key"])
     whole = Examiner(options, key, pytest.fail, str).examine(Text("x", "x", "x", None, [text]))
     (found,) = read_texts(["-"], Slow(text), pytest.fail, eager=True)  # type: ignore[arg-type]
     parts = Examiner(options, key, pytest.fail, str).examine(found)  # type: ignore[arg-type]
@@ -335,7 +347,7 @@ def test_words_that_come_in_parts_have_the_tokens_of_the_whole(
     folder: Path,  # noqa: F811
     prepending: Path,
 ) -> None:
-    key = lambda name: Key.read(folder / "key")  # noqa: E731
+    key = Keyring.read([folder / "key"])
     options = Options(tokenizer=str(prepending), sequential=True, fpr=1e-9)
     words = "some words of a text that says nothing much at all"
     whole = Examiner(options, key, pytest.fail, str).examine(Text("x", "x", "x", None, [words]))

@@ -14,7 +14,7 @@ import pytest
 
 from tests.helpers.detecting import PRF, detect, findings, flat, lines, marked, other, without_tokenizer
 from tests.helpers.pages import read_page
-from tradeoff.detection import Aaronson, Evidence
+from tradeoff.detection import Aaronson, Evidence, RaceBets, Switching
 from tradeoff.keyed.prf import Stream
 
 
@@ -22,31 +22,33 @@ def test_page_is_escaped_and_complete(folder: Path, monkeypatch: pytest.MonkeyPa
     without_tokenizer(monkeypatch)
     ids = marked(40)
     name = "<script>alert('x')</script>&\x00\x1b[31m"
-    two = {"id": "two", "token_ids": ids, "run": {"method": "two-keys", "watermark": "gumbel"}}
-    synthid = {"id": "t", "token_ids": ids, "run": {"method": "two-keys", "watermark": "synthid:5"}}
-    bits = {"id": "b", "token_ids": ids, "run": {"method": "two-keys", "watermark": "simplexwater:4"}}
-    path = lines(folder / "x.jsonl", {"id": name, "token_ids": ids}, two, synthid, bits)
+    path = lines(folder / "x.jsonl", {"id": name, "token_ids": ids})
     html = folder / "new" / "page.html"
     result = detect(folder, path, "--json", "--html", html)
-    assert len(findings(result)) == 4
+    assert len(findings(result)) == 1
     assert "page.html" in flat(result.stderr)
     assert "tokens are shown as numbers" in flat(result.stderr)
     content = html.read_text(encoding="utf-8")
     page = read_page(html)
     titles = page.attributes["title"]
+    for watermark in ("gumbel", "synthid:5", "simplexwater:4"):
+        other_page = folder / "other.html"
+        options = ["--method", "two-keys", "--watermark", watermark, "--html", other_page]
+        assert detect(folder, path, *options).exit_code == 0
+        titles += read_page(other_page).attributes["title"]
     assert set(page.tags) == set(
         ["html", "head", "meta", "title", "style", "body", "h1", "h2", "p", "section", "span"]
     )
     assert "<script>alert('x')</script>&\\u0000\\u001b[31m: watermarked" in page.words
     assert "http" not in content
     assert "prefers-color-scheme: dark" in content
-    assert [w for w in page.words if w.startswith("#")] == [f"#{token} " for token in ids] * 4
+    assert [w for w in page.words if w.startswith("#")] == [f"#{token} " for token in ids]
     assert len(titles) == 160
     assert sum(title.startswith("not scored") for title in titles) == 16
-    assert re.fullmatch(r"score \d+\.\d\d, uniform 0\.\d{4}", titles[4])
-    assert re.fullmatch(r"score \d+\.\d\d, uniform draft 0\.\d{4}, target 0\.\d{4}", titles[44])
-    assert re.fullmatch(r"score \d+\.\d\d, ones draft \d of 5, target \d of 5", titles[84])
-    assert re.fullmatch(r"score \d\.\d\d, f draft \d\.00, target \d\.00", titles[124])
+    assert re.fullmatch(r"score \d+\.\d\d, uniform 0\.\d{4}, marked \d+%", titles[4])
+    assert re.fullmatch(r"score \d+\.\d\d, uniform draft 0\.\d{4}, target 0\.\d{4}, marked \d+%", titles[44])
+    assert re.fullmatch(r"score \d+\.\d\d, ones draft \d of 5, target \d of 5, marked \d+%", titles[84])
+    assert re.fullmatch(r"score \d\.\d\d, f draft \d\.00, target \d\.00, marked \d+%", titles[124])
     uniforms = Evidence(ids, PRF).uniform(Stream.SHARED)
     for shade, (low, high) in enumerate(itertools.pairwise((0, 0.5, 0.8, 0.95, 0.99, 1))):
         expected = ((low <= uniforms) & (uniforms < high)).sum()
@@ -114,8 +116,10 @@ def test_tokens_without_colour(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert [int(row[0]) for row in scored] == evidence.index.tolist()
     uniforms = evidence.uniform(Stream.SHARED)
     # The score of Aaronson's test is -log(1 - U), so that one token of 1 / (1 - U) has as much.
-    np.testing.assert_allclose([float(row[-1]) for row in scored], 1 / (1 - uniforms), rtol=0.01)
-    np.testing.assert_allclose([float(row[-2]) for row in scored], -np.log(1 - uniforms), atol=0.01)
+    np.testing.assert_allclose([float(row[-2]) for row in scored], 1 / (1 - uniforms), rtol=0.01)
+    np.testing.assert_allclose([float(row[-3]) for row in scored], -np.log(1 - uniforms), atol=0.01)
+    shares = [float(row[-1].removesuffix("%")) / 100 for row in scored]
+    np.testing.assert_allclose(shares, Switching(RaceBets()).read(evidence).share, atol=0.006)
 
 
 def test_tokens_as_json(folder: Path) -> None:
@@ -126,7 +130,8 @@ def test_tokens_as_json(folder: Path) -> None:
     assert found["index"] == Evidence(ids, PRF).index.tolist()
     assert found["scores"] == expected.tolist()
     (bare,) = findings(detect(folder, path, "--json"))
-    assert found == bare | {"index": found["index"], "scores": found["scores"]}
+    assert found["marked"] == pytest.approx(Switching(RaceBets()).read(Evidence(ids, PRF)).share)
+    assert found == bare | {name: found[name] for name in ("index", "scores", "marked")}
 
 
 def test_page_replaces_files_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from tradeoff.cli import app
             "generate",
             ["--prompts", "builtin:question", "-o", "texts.jsonl", "--method", "standard"],
         ),
-        ("detect", "detect_all", ["texts.txt"]),
+        ("detect", "detect_all", ["texts.txt", "--key", "7777777777777777777"]),
         ("plan", "forecast", ["--entropy", "1"]),
     ],
 )

@@ -366,7 +366,7 @@ def test_every_method_runs(folder: Path, tiny_folder: Path, options: list[str]) 
         (["--method", "one-race-tree", "--width", "1000"], "width=1000 candidates a level are more than can"),
         (["--method", "one-race-tree", "--width", "8", "--top-k", "5"], "top_k=5 keeps; pass at most 5"),
         (["--prf", "magic"], "prf='magic' is unknown"),
-        (["--prf", "vllm-philox-v1"], "is not an integer"),
+        (["--prf", "vllm-philox-v1"], "takes the integer master key of vLLM"),
         (["--key", "42"], "--key and --key-file name two keys"),
         (["--context-width", "0"], "context_width=0"),
         (["--draft", "jump"], "jump"),

@@ -28,7 +28,7 @@ def test_words_of_records_are_shown_and_not_obeyed(folder: Path) -> None:
     good = {"id": HOSTILE, "token_ids": marked(40), "run": claims}
     bad = {"id": HOSTILE, "token_ids": marked(40), "run": claims | {"watermark": HOSTILE}}
     result = detect(folder, lines(folder / "x.jsonl", good, bad))
-    assert result.exit_code == 2
+    assert result.exit_code == 0
     assert not obeyed(result.output)
     # As far as the column is wide.
     assert SHOWN[:40] in flat(result.stdout)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import tracemalloc
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -25,7 +26,7 @@ class Coins:
     """Scores of 0 and 1: fair coins without a watermark."""
 
     exactness: Exactness = Exactness.EXACT
-    scores: np.ndarray = field(default_factory=lambda: np.zeros(0), repr=False)
+    scores: np.ndarray = field(default_factory=lambda: np.zeros(0), repr=False, compare=False)
     id: ClassVar[str] = "coins"
     name: ClassVar[str] = "coins"
     null: ClassVar[str] = "exact"
@@ -53,10 +54,11 @@ def score(detector, values: np.ndarray, index: np.ndarray | None = None) -> Scor
 def windows(search: SegmentSearch, tokens: int) -> list[tuple[int, int, float]]:
     """(start, length, weight) of everything that is looked at, the whole text first."""
     lengths = search.lengths(tokens)
-    found = [(0, tokens, 1 - search.share if lengths else 1.0)]
+    of_length = search.share / max(len(lengths), search.sizes)
+    found = [(0, tokens, 1 - len(lengths) * of_length)]
     for length in lengths:
         starts = search.starts(length, tokens)
-        found += [(int(start), length, search.share / len(lengths) / len(starts)) for start in starts]
+        found += [(int(start), length, of_length / len(starts)) for start in starts]
     return found
 
 
@@ -99,7 +101,7 @@ def test_all_texts_of_eleven_coins(search: SegmentSearch) -> None:
 @pytest.mark.parametrize("seed", range(6))
 def test_search_against_all_windows(seed: int) -> None:
     """The smallest corrected p-value; and of all disjoint windows at the level those with most evidence."""
-    rng, search, detector = np.random.default_rng(seed), SegmentSearch(8, 1.4, 3), Aaronson()
+    rng, search, detector = np.random.default_rng(seed), SegmentSearch(8, 1.4, 3, sizes=5), Aaronson()
     values = rng.exponential(size=400)
     for start, length in ((40, 60), (200, 90), (330, 15)):
         values[start : start + length] = marked(rng, length)
@@ -128,6 +130,40 @@ def test_search_against_all_windows(seed: int) -> None:
     assert all(end <= start for (_, end, _), (start, _, _) in itertools.pairwise(told))
     assert -sum(log_p for *_, log_p in told) == pytest.approx(most[-1])
     assert found.share == sum(end - start for start, end, _ in told) / 400
+
+
+@pytest.mark.parametrize("search", [SegmentSearch(), SegmentSearch(5, 1.3, 3, 0.4)])
+def test_many_texts_are_searched_as_each_by_itself(search: SegmentSearch) -> None:
+    """Of any length, marked or not, and with scores on a lattice."""
+    rng = np.random.default_rng(3)
+    for detector, unmarked, least in (
+        (Aaronson(), rng.exponential, 1.5),
+        (Coins(), lambda size: rng.integers(0, 2, size), 1.0),
+    ):
+        texts = []
+        for length in (0, 1, 4, 5, 12, 13, 30, 200, 200, 700, *rng.integers(1, 400, 300)):
+            values = np.asarray(unmarked(size=length), float)
+            if rng.random() < 0.2:
+                start = rng.integers(length + 1)
+                values[start : start + 30] = values[start : start + 30].clip(least)
+            texts.append(score(detector, values))
+        found = search.search_all(detector, texts, FPR)
+        alone = [search.search(detector, text, FPR) for text in texts]
+        assert 10 < sum(bool(one.found) for one in alone) < 150
+        assert found == alone
+
+
+def test_a_long_text_among_short_ones_takes_the_memory_of_itself() -> None:
+    rng, search, detector = np.random.default_rng(4), SegmentSearch(), Aaronson()
+    texts = [score(detector, rng.exponential(size=size)) for size in (*[30] * 200, 100_000, *[30] * 200)]
+    tracemalloc.start()
+    try:
+        found = search.search_all(detector, texts, FPR)
+        assert tracemalloc.get_traced_memory()[1] < 30e6
+    finally:
+        tracemalloc.stop()
+    assert [one.tokens_scored for one in found] == [text.tokens_scored for text in texts]
+    assert found[200] == search.search(detector, texts[200], FPR)
 
 
 def test_family_wise_error() -> None:
@@ -174,7 +210,7 @@ def test_a_whole_text_is_one_segment_and_pays_little() -> None:
     text = score(detector, marked(rng, 500))
     found = search.search(detector, text, FPR)
     assert text.log_p < -50
-    assert found.log_p == pytest.approx(text.log_p - math.log(1 - search.share))
+    assert found.log_p == pytest.approx(text.log_p - math.log(search.weights(len(search.lengths(500)))[0]))
     assert found.found == (Segment(0, 500, 500, text.statistic, text.log_p, found.log_p),)
     assert found.share == 1
 
@@ -206,6 +242,13 @@ def test_what_is_refused() -> None:
     for fpr in (0.0, 1.0):
         with pytest.raises(ValueError, match="between 0 and 1"):
             SegmentSearch().search(detector, text, fpr)
-    for settings in ({"shortest": 0}, {"steps": 0}, {"ratio": 1.0}, {"share": 0.0}, {"share": 1.0}):
+    for settings in (
+        {"shortest": 0},
+        {"steps": 0},
+        {"ratio": 1.0},
+        {"share": 0.0},
+        {"share": 1.0},
+        {"sizes": 0},
+    ):
         with pytest.raises(ValueError, match=next(iter(settings))):
             SegmentSearch(**settings)

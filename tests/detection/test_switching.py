@@ -138,3 +138,25 @@ def test_no_tokens_and_a_length_that_is_none() -> None:
     assert len(nothing.share) == 0
     with pytest.raises(ValueError, match="length=1"):
         Switching(Races(), length=1)
+
+
+@pytest.mark.parametrize("sizes", [[1] * 100, [100], [31, 1, 1, 67], [32, 32, 36], [50, 50]])
+def test_parts_give_the_wealth_of_the_whole(sizes: list[int]) -> None:
+    evidence, _ = hidden(np.random.default_rng(1), 100, 40)
+    test = Switching(Races())
+    whole, wealth, first = test.read(evidence), test.wealth(), 0
+    for size in sizes:
+        part = wealth.feed(Races().log_bets(races(evidence.uniforms[first : first + size])))
+        np.testing.assert_allclose(part.log_wealth, whole.log_wealth[first : first + size], atol=1e-12)
+        first += size
+    assert wealth.log_wealth == pytest.approx(whole.log_wealth[-1])
+
+
+def test_half_of_the_wealth_on_parts() -> None:
+    """The mean of both processes, a martingale as each is, at most log 2 behind either."""
+    for tokens in (40, 400):
+        evidence, _ = hidden(np.random.default_rng(tokens), tokens, 30)
+        whole = np.cumsum(Sequential(Races()).contributions(evidence))
+        parts = Switching(Races()).read(evidence).log_wealth
+        late = np.cumsum(Sequential(Races(), late=True).contributions(evidence))
+        np.testing.assert_allclose(late, np.logaddexp(whole, parts) - math.log(2), atol=1e-9)

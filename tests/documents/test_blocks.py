@@ -111,6 +111,9 @@ TABLE = {
     f"python -m tests.benchmarks.bench_ngram --tokens 80 --out {RESULTS}": Instead(
         "python -m tests.benchmarks.bench_ngram --help", "minutes; test_benchmarks.py runs it small"
     ),
+    f"python -m tests.benchmarks.hidden_passages --texts hidden --out {RESULTS}": Instead(
+        "python -m tests.benchmarks.hidden_passages --help", "minutes; test_benchmarks.py runs it small"
+    ),
     "uv pip compile pyproject.toml --extra test --extra docs --python-platform windows --python-version 3.11 "
     "--no-annotate --upgrade -o constraints.txt": Instead("", "it would change the lock"),
     **{
@@ -133,6 +136,7 @@ SLOW = {
     "docs/detecting.md",
     "docs/extending.md",
     "docs/generating.md",
+    "docs/p-values.md",
     "docs/stopping-at-any-time.md",
     "docs/your-own-models.md",
     *(

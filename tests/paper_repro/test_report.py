@@ -32,7 +32,10 @@ def test_words_of_others_are_words(tmp_path: Path) -> None:
     section = Section(
         HOSTILE,
         paragraphs=[HOSTILE],
-        tables=[(HOSTILE, pd.DataFrame({HOSTILE: [HOSTILE]}))],
+        # As objects: Arrow's strings, which pandas takes where it is installed, have no half of a pair.
+        tables=[
+            (HOSTILE, pd.DataFrame([[HOSTILE]], columns=pd.Index([HOSTILE], dtype=object), dtype=object))
+        ],
         pictures=[picture],
         command=HOSTILE,
         claims=[(HOSTILE, True, HOSTILE)],

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tradeoff.keyed.keyring import Keyring
 from tradeoff.keyed.keys import Key
 from tradeoff.texts import json_texts
 from tradeoff.texts.json_texts import Broken, Text, texts_of_json, texts_of_lines
@@ -104,7 +105,7 @@ def test_memory_is_in_proportion_to_the_tokens() -> None:
         for first in range(0, len(line), 1 << 20):
             yield line[first : first + (1 << 20)]
 
-    examiner = Examiner(Options(), lambda _: KEY, pytest.fail, lambda _: None)
+    examiner = Examiner(Options(), Keyring.of(KEY), pytest.fail, lambda _: None)
     # Libraries are imported and tables made before it counts.
     for text in texts_of_lines(iter([b'{"token_ids": [1, 2, 3, 4, 5, 6, 7, 8, 9]}\n']), "x", pytest.fail):
         examiner.examine(text)  # type: ignore[arg-type]

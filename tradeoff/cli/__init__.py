@@ -1,10 +1,11 @@
-"""Command line: `tradeoff curve | detect | generate | key | plan`, one module each."""
+"""Command line: `tradeoff curve | decoys | detect | generate | key | plan`, one module each."""
 
 from __future__ import annotations
 
 import typer
 
 from tradeoff.cli.curve import curve_command
+from tradeoff.cli.decoys import decoys_command
 from tradeoff.cli.detect import detect_command
 from tradeoff.cli.generate import generate_command
 from tradeoff.cli.key import key_app
@@ -19,6 +20,7 @@ app = typer.Typer(
     help="Watermarking language models under speculative decoding.",
 )
 app.command("curve")(curve_command)
+app.command("decoys")(decoys_command)
 app.command("detect")(detect_command)
 app.command("generate")(generate_command)
 app.command("plan")(plan_command)

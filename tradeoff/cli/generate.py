@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,8 +14,8 @@ from tradeoff.cli.key import read_key
 from tradeoff.decoders import watermarks
 from tradeoff.display import exit_on_bad_input, print_note, print_warning, print_written, stdout
 from tradeoff.estimate import Estimate
-from tradeoff.kernels import WIDEST
-from tradeoff.keyed import PRF_NAMES
+from tradeoff.kernels import WIDEST, Standard
+from tradeoff.keyed import PRF_NAMES, KeyFile
 from tradeoff.scheme import Scheme
 
 if TYPE_CHECKING:
@@ -57,8 +58,12 @@ def generate_command(
         ),
     ] = None,
     key: Annotated[str | None, typer.Option(help="Integer key, for --prf vllm-philox-v1 only.")] = None,
-    prf: Annotated[str, typer.Option(help=f"One of {', '.join(PRF_NAMES)}.")] = PRF_NAMES[0],
-    context_width: Annotated[int, typer.Option(help="Tokens before a position that seed it.")] = 4,
+    prf: Annotated[
+        str | None, typer.Option(help=f"One of {', '.join(PRF_NAMES)}. Default: the first.")
+    ] = None,
+    context_width: Annotated[
+        int | None, typer.Option(help="Tokens before a position that seed it. Default: 4.")
+    ] = None,
     target: Annotated[
         str, typer.Option(help="builtin, a folder, a .gguf file or a Hugging Face id.")
     ] = "builtin",
@@ -110,16 +115,26 @@ def generate_command(
 ) -> None:
     """Generate text with a watermark under speculative decoding.
 
-    Every finished text is appended to the output at once; the same command goes on after a kill.
+    Every finished text is appended to the output at once; the same command goes on after a kill. What the
+    profile of a key says comes before the defaults, and options before the profile.
     """
     with exit_on_bad_input():
+        used = None
+        if watermark != "none" and (watermark is not None or method != Standard.name):
+            used = _valid_today(read_key(key_file, key, prf or (None if key is None else PRF_NAMES[0])))
+            profile = used.profile
+            if method is None and watermark is None:
+                method = profile.method
+            watermark = watermark or profile.watermark
+            prf = prf or profile.prf
+            context_width = profile.context_width if context_width is None else context_width
         scheme = Scheme.of(method, watermark, width=width, prf=prf, context_width=context_width)
         if key_file is not None and key_file.resolve() == output.resolve():
             raise ValueError(f"{output} holds the key; write the texts to another file")
         texts = generate(
             prompts,
             scheme,
-            read_key(key_file, key, prf) if scheme.marks else None,
+            used.key if used is not None and scheme.marks else None,
             target=target,
             draft=draft,
             tokens=max_tokens,
@@ -147,6 +162,21 @@ def generate_command(
         else:
             done = f"nothing to do: all {len(texts)} texts are in {output}"
             stdout().print(done, soft_wrap=True)
+
+
+def _valid_today(key: KeyFile) -> KeyFile:
+    """A key that is in use.
+
+    Raises:
+        ValueError: for one whose days have not come, or are over.
+    """
+    today = date.today()
+    if not key.valid_on(today):
+        raise ValueError(
+            f"key {key.name or key.fingerprint} is valid from {key.valid_from or 'ever'} until "
+            f"{key.valid_until or 'further notice'}, and today is {today}; make a new key, or change its days"
+        )
+    return key
 
 
 def _print_summary(texts: Texts) -> None:

@@ -1,18 +1,22 @@
-"""`tradeoff key`: make a key, or name one without showing it."""
+"""`tradeoff key`: make a key, and name keys without showing them."""
 
 from __future__ import annotations
 
 import os
+import secrets
+from collections.abc import Sequence
 from contextlib import suppress
+from datetime import date
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.table import Table
 
 from tradeoff.display import exit_on_bad_input, print_warning, require_stdout, stdout, visible
-from tradeoff.keyed import Key, prf_type, read_key_file
+from tradeoff.keyed import PRF_NAMES, Key, KeyFile, KeyProfile, Keyring, files_of_keys, prf_type
 
-__all__ = ["key_app", "read_key"]
+__all__ = ["day_of", "key_app", "read_key", "read_keyring"]
 
 #: Keys of fewer bits are found from their fingerprint by trying all of them in days on one machine.
 _GUESSED_BITS = 48
@@ -25,12 +29,46 @@ def new_command(
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write; never overwritten.")] = Path(
         "tradeoff.key"
     ),
+    name: Annotated[str, typer.Option(help="Of the key, for people; it stands beside verdicts.")] = "",
+    valid_from: Annotated[
+        str | None, typer.Option(metavar="YYYY-MM-DD", help="First day of its use.")
+    ] = None,
+    valid_until: Annotated[
+        str | None, typer.Option(metavar="YYYY-MM-DD", help="Last day of its use.")
+    ] = None,
+    method: Annotated[str | None, typer.Option(help="What it is used for: method of generation.")] = None,
+    watermark: Annotated[str | None, typer.Option(help="The same: watermark.")] = None,
+    prf: Annotated[
+        str | None,
+        typer.Option(help=f"The same: one of {', '.join(PRF_NAMES)}, whose keys are of different kinds."),
+    ] = None,
+    context_width: Annotated[int | None, typer.Option(help="The same: tokens that seed a position.")] = None,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(
+            help="Of the model that writes: builtin, a folder, a tokenizer.json or a Hugging Face id."
+        ),
+    ] = None,
 ) -> None:
-    """Make a new secret key in a file that only its owner can read."""
+    """Make a new secret key in a file that only its owner can read.
+
+    What it is used for stands in its file as a profile, by which `generate`
+    and `detect` go where no option says otherwise.
+    """
     with exit_on_bad_input():
-        key = Key.new()
-        key.write(output)
-        stdout().print(f"wrote {visible(str(output))}, fingerprint {key.fingerprint}", soft_wrap=True)
+        from tradeoff.scheme import Scheme
+
+        if any(told is not None for told in (method, watermark, prf, context_width)):
+            # Refuses what nothing could be detected by.
+            Scheme.of(method, watermark, prf=prf, context_width=context_width).detector()
+        profile = KeyProfile(method, watermark, prf, context_width, tokenizer, _hash_of(tokenizer))
+        kind = prf_type(PRF_NAMES[0] if prf is None else prf).key_type
+        key = Key.new() if kind is Key else secrets.randbits(64)
+        made = KeyFile(
+            key, name, day_of("valid-from", valid_from), day_of("valid-until", valid_until), profile
+        )
+        made.write(output)
+        stdout().print(f"wrote {visible(str(output))}, fingerprint {made.fingerprint}", soft_wrap=True)
 
 
 @key_app.command("fingerprint")
@@ -38,45 +76,110 @@ def fingerprint_command(path: Annotated[Path, typer.Argument(metavar="FILE", hel
     """Print the fingerprint by which records name a key."""
     with exit_on_bad_input():
         require_stdout()
-        stdout().print(Key.read(path).fingerprint)
+        stdout().print(KeyFile.read(path).fingerprint)
 
 
-def read_key(key_file: Path | None, key: str | None, prf: str) -> Key | int:
-    """The key that the options name: an integer for vLLM's format, secret bytes for the default.
+@key_app.command("list")
+def list_command(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH...", help="Key files, or folders of .key and .toml files.")
+    ],
+) -> None:
+    """Tell names, fingerprints, dates and profiles of keys; no secret is shown."""
+    with exit_on_bad_input():
+        require_stdout()
+        table = Table("name", "fingerprint", "valid from", "until", "profile")
+        for key in Keyring.read(paths):
+            profile = ", ".join(
+                f"{what.replace('_', ' ')} {value}"
+                for what, value in vars(key.profile).items()
+                if value is not None and what != "tokenizer_hash"
+            )
+            days = (str(key.valid_from or "-"), str(key.valid_until or "-"))
+            table.add_row(visible(key.name) or "-", key.fingerprint, *days, visible(profile) or "-")
+        stdout().print(table)
 
-    Args:
-        key_file: file with hex digits (an integer for vLLM's format).
-        key: integer of vLLM's format.
-        prf: name of the pseudorandom function.
+
+def day_of(name: str, told: str | None) -> date | None:
+    """The day that an option names.
 
     Raises:
-        ValueError: if there is no key, more than one, or one of the wrong kind.
+        ValueError: for what is none.
     """
-    if key is not None and key_file is not None:
-        raise ValueError("--key and --key-file name two keys; pass one of them")
-    if key_file is not None:
-        _warn_if_shared(key_file)
-    if prf_type(prf).key_type is Key:
-        if key is not None:
+    if told is None:
+        return None
+    try:
+        return date.fromisoformat(told)
+    except ValueError:
+        raise ValueError(f"--{name} {told} is no day; write it as 2027-01-31") from None
+
+
+def read_key(key_file: Path | None, key: str | None, prf: str | None) -> KeyFile:
+    """The one key that the options of `generate` name.
+
+    Args, raises: as `read_keyring`.
+    """
+    keys = read_keyring([] if key_file is None else [key_file], key, [] if prf is None else [prf]).keys
+    if len(keys) > 1:
+        raise ValueError(f"--key-file {key_file} holds {len(keys)} keys; name a file with the one to use")
+    return keys[0]
+
+
+def read_keyring(key_files: Sequence[Path], key: str | None, prfs: Sequence[str]) -> Keyring:
+    """The keys that the options name, or that of the environment.
+
+    Args:
+        key_files: files and folders.
+        key: integer of vLLM's format.
+        prfs: names of the pseudorandom functions that the options name.
+
+    Raises:
+        ValueError: if there is no key, or one of the wrong kind.
+    """
+    kinds = [prf_type(prf).key_type for prf in prfs]
+    if key is not None and key_files:
+        raise ValueError("--key and --key-file name two keys; write the integer to a file of its own")
+    if key is not None:
+        if kinds and int not in kinds:
             raise ValueError(
                 "--key takes the integer keys of --prf vllm-philox-v1; secret keys come from --key-file or "
                 "TRADEOFF_KEY, so that they do not show in the list of processes"
             )
-        return Key.from_environment() if key_file is None else Key.read(key_file)
-    if key is None:
-        if key_file is None:
-            raise ValueError(f"--prf {prf} needs the integer key of vLLM: --key N, or --key-file FILE")
-        key = read_key_file(key_file)
+        return _checked(Keyring.of(_integer(key)))
+    if key_files:
+        for file in key_files:
+            for path in files_of_keys(file):
+                _warn_if_shared(path)
+        return _checked(Keyring.read(key_files, integers=int in kinds))
+    if kinds and Key not in kinds:
+        raise ValueError(f"--prf {prfs[0]} needs the integer key of vLLM: --key N, or --key-file FILE")
+    return Keyring.of(Key.from_environment())
+
+
+def _integer(key: str) -> int:
     try:
-        number = int(key.strip(), 16 if key.strip().lower().startswith("0x") else 10)
+        return int(key.strip(), 16 if key.strip().lower().startswith("0x") else 10)
     except ValueError:
-        raise ValueError(f"the key of {prf} is not an integer; pass 0 to 2^64 - 1") from None
-    if 0 <= number < 1 << _GUESSED_BITS:
+        raise ValueError("--key is not an integer; pass 0 to 2^64 - 1") from None
+
+
+def _checked(keyring: Keyring) -> Keyring:
+    if any(isinstance(key, int) and key < 1 << _GUESSED_BITS for key in keyring.secrets):
         print_warning(
             f"the integer key is below 2^{_GUESSED_BITS}: whoever sees its fingerprint, which records hold, "
             "finds it by trying; use a random one of 64 bits"
         )
-    return number
+    return keyring
+
+
+def _hash_of(tokenizer: str | None) -> str | None:
+    if tokenizer is None:
+        return None
+    # Only this one needs Transformers.
+    from tradeoff.llm import load_tokenizer
+    from tradeoff.verdicts import vocabulary_hash
+
+    return vocabulary_hash(load_tokenizer(tokenizer))
 
 
 def _warn_if_shared(key_file: Path) -> None:

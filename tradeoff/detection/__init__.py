@@ -134,6 +134,7 @@ __all__ = [
     "Training",
     "TransportBets",
     "WeightedMeanBits",
+    "benjamini_hochberg",
     "bets_of",
     "check_token_ids",
     "default_bets",
@@ -150,6 +151,7 @@ __all__ = [
     "growth_of_classes",
     "growth_of_stakes",
     "hit_log_bets",
+    "holm",
     "hypoexponential_score",
     "load_bayes",
     "log_e_values",
@@ -199,6 +201,10 @@ _HOMES = {
     "detection.growth": (
         "growth_of_classes",
         "growth_of_stakes",
+    ),
+    "detection.multiple": (
+        "benjamini_hochberg",
+        "holm",
     ),
     "detection.race_scores": (
         "RaceScoreLaw",

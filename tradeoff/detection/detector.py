@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
@@ -75,11 +75,12 @@ class Readings:
 
 
 @runtime_checkable
-class Detector(Protocol):
+class Detector(Hashable, Protocol):
     """A test of "this text carries the watermark of this key" by a sum of token scores.
 
     Without a watermark all scores have one law, so that p-values depend on how many there are and not on
-    which; else `exactness` is `GIVEN_TEXT`.
+    which; else `exactness` is `GIVEN_TEXT`. The score of a position depends on its own token and context
+    alone, and detectors can be hashed, as thresholds are remembered.
     """
 
     @property

@@ -49,9 +49,55 @@ class Evidence:
         else:
             # Without the padded ones no second copy of the text is made.
             self.index = scored_positions(self._whole_contexts, 0) + prf.context_width
+        self._forget()
+
+    def _forget(self) -> None:
         self._uniforms: dict[Stream, np.ndarray] = {}
         self._bits: dict[tuple[Stream, int], np.ndarray] = {}
         self._scored: dict[tuple[Stream, Scores], tuple[np.ndarray, np.ndarray]] = {}
+
+    @classmethod
+    def of_texts(cls, texts: Sequence[np.ndarray], prf: Prf) -> tuple[Evidence, np.ndarray]:
+        """Many short texts side by side, so that NumPy is called once for all: (evidence, bounds).
+
+        Its positions are those that count in every text by itself, in a row of all texts. Scores of text i
+        are those from `bounds[i]` up to `bounds[i + 1]`.
+
+        Args:
+            texts: token ids [n_i] each, of int64.
+            prf: as of the class.
+        """
+        width, lengths = prf.context_width, np.array([len(ids) for ids in texts], dtype=np.int64)
+        # Padding before each keeps its contexts from reaching into the text before.
+        pad = np.full(width, PAD, dtype=np.int64)
+        joined = np.concatenate([part for ids in texts for part in (pad, ids)] or [pad])
+        starts = np.cumsum(lengths + width) - lengths
+        number = np.repeat(np.arange(len(texts)), lengths)
+        positions = np.arange(len(number)) + np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
+        if not prf.pads_contexts:
+            inside = positions >= starts[number] + width
+            number, positions = number[inside], positions[inside]
+        made = cls.__new__(cls)
+        made._prf, made._sources, made._ids = prf, None, joined
+        order, keys = _ordered(made._whole_contexts[positions - width])
+        # The order is stable, so that equal contexts of one text are side by side too.
+        text = number[order]
+        first = np.append(True, (keys[1:] != keys[:-1]) | (text[1:] != text[:-1]))[: len(order)]
+        kept = np.sort(order[first])
+        made.index = positions[kept]
+        made._forget()
+        return made, np.searchsorted(number[kept], np.arange(len(texts) + 1))
+
+    def under(self, prf: Prf) -> Evidence:
+        """The same positions under another key.
+
+        Args:
+            prf: of the same context width, which pads contexts likewise.
+        """
+        other = copy.copy(self)
+        other._prf = prf
+        other._forget()
+        return other
 
     def __len__(self) -> int:
         return len(self.index)
@@ -170,7 +216,7 @@ class Evidence:
         """
         part = copy.copy(self)
         part.index = self.index[keep]
-        part._uniforms, part._bits, part._scored = {}, {}, {}
+        part._forget()
         return part
 
     @property

@@ -5,6 +5,9 @@ time (Ville's inequality). How much is staked on which bet is learnt from the to
 recursion (Newton 2002): after t tokens the weights are the prior, worth `concentration` tokens, and the
 posterior weights of the t tokens. Weights that depend on the past alone leave every e-value at mean 1.
 
+A text may be marked from some token on, or in a part alone. Half of the wealth may be left to bets that begin
+and end anywhere (`late`): it is lost where they are idle, log 2, and nobody needs to begin anew.
+
 `OverTime` makes a fixed-length test valid at any time by Bonferroni's inequality: alpha / (k (k + 1)) at the
 k-th token, which sums to alpha. Derivation: docs/theory/detection.md.
 """
@@ -22,6 +25,7 @@ from tradeoff.anchored import log_p_values
 from tradeoff.detection.bets.stream_bets import Bets
 from tradeoff.detection.detector import Detector, Exactness, Readings
 from tradeoff.detection.evidence import Evidence, check_token_ids
+from tradeoff.detection.switching import LENGTH, SwitchingWealth
 from tradeoff.keyed import Prf, Stream
 
 __all__ = [
@@ -71,6 +75,28 @@ class Wealth:
         log_e = np.log(total)
         self.log_wealth = self.log_wealth + log_e
         self.log_peak = np.maximum(self.log_peak, self.log_wealth)
+        return log_e
+
+
+class _LateWealth:
+    """Half of the wealth bets on the whole text, half on parts of it (`Switching`): one text, token by token.
+
+    Args:
+        prior, concentration: as of `Wealth`.
+    """
+
+    def __init__(self, prior: np.ndarray, concentration: float):
+        self._whole = Wealth(prior, (), concentration)
+        self._parts = SwitchingWealth(prior, LENGTH, concentration)
+        self.log_wealth = self.log_peak = 0.0
+
+    def bet(self, log_bets: np.ndarray) -> float:
+        """The next token: log e-values [bets] -> log of what the wealth was multiplied by."""
+        self._whole.bet(log_bets)
+        self._parts.feed(log_bets[None])
+        after = float(np.logaddexp(self._whole.log_wealth, self._parts.log_wealth)) - math.log(2)
+        log_e, self.log_wealth = after - self.log_wealth, after
+        self.log_peak = max(self.log_peak, after)
         return log_e
 
 
@@ -125,10 +151,12 @@ class Sequential:
     Args:
         bets: the family of bets, by the watermark.
         concentration: how many tokens the prior is worth.
+        late: leave half of the wealth to bets that may begin and end at any token.
     """
 
     bets: Bets
     concentration: float = CONCENTRATION
+    late: bool = False
     id: ClassVar[str] = "bets"
     null: ClassVar[str] = "any: fair bets (Ville)"
     exactness: ClassVar[Exactness] = Exactness.BOUND
@@ -136,7 +164,7 @@ class Sequential:
     @property
     def name(self) -> str:
         """As in tables."""
-        return self.bets.name
+        return f"{self.bets.name}, from any token on" if self.late else self.bets.name
 
     @property
     def streams(self) -> tuple[Stream, ...]:
@@ -149,7 +177,11 @@ class Sequential:
 
     def contributions(self, evidence: Evidence) -> np.ndarray:
         """See `Detector.contributions`: log e-values."""
-        return log_e_values(self.bets.log_bets(evidence), self.bets.prior, self.concentration)
+        log_bets = self.bets.log_bets(evidence)
+        if not self.late:
+            return log_e_values(log_bets, self.bets.prior, self.concentration)
+        wealth = _LateWealth(self.bets.prior, self.concentration)
+        return np.array([wealth.bet(row) for row in log_bets])
 
     def log_p(self, statistic: float, count: int) -> float:
         """See `Detector.log_p`: an e-value above 1/p has probability at most p (Markov)."""
@@ -194,7 +226,8 @@ class TokenStream:
 
     def __init__(self, detector: Sequential, prf: Prf, alpha: float = 0.01):
         self._bets, self._prf, self._log_alpha = detector.bets, prf, _log_level(alpha)
-        self._wealth = Wealth(detector.bets.prior, (), detector.concentration)
+        kind = _LateWealth if detector.late else Wealth
+        self._wealth: _LateWealth | Wealth = kind(detector.bets.prior, concentration=detector.concentration)
         self._tail = np.zeros(0, dtype=np.int64)
         self._seen: set[bytes] = set()
         self.tokens = 0

@@ -11,16 +11,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
 from tradeoff.detection.bets.stream_bets import Bets
 from tradeoff.detection.evidence import Evidence
 
-__all__ = ["Switching", "SwitchingResult"]
+__all__ = ["LENGTH", "Switching", "SwitchingResult", "SwitchingWealth"]
 
 #: Tokens between two updates of the weights of bets.
 _BLOCK = 32
+#: Of a marked passage, as the bets expect it, in tokens that count.
+LENGTH = 256.0
 #: Beside 1, the e-value of keeping, what is below exp(-700) is nothing; above it floats end.
 _LARGEST = 700.0
 
@@ -60,7 +63,7 @@ class Switching:
     """
 
     bets: Bets
-    length: float = 256.0
+    length: float = LENGTH
     concentration: float = 20.0
 
     def __post_init__(self) -> None:
@@ -69,28 +72,12 @@ class Switching:
 
     def read(self, evidence: Evidence) -> SwitchingResult:
         """Read a text to its end, in time and memory proportional to its length."""
-        bets = np.exp(np.minimum(self.bets.log_bets(evidence)[:, 1:], _LARGEST))
-        prior = self.bets.prior[1:]
-        worth = self.concentration * prior / prior.sum()
-        on, off, log_wealth, leave = 0.0, 1.0, 0.0, 1 / self.length
-        e_values, found, foreseen = (np.empty(len(bets)) for _ in range(3))
-        for first in range(0, len(bets), _BLOCK):
-            here = slice(first, first + _BLOCK)
-            staked = bets[here] * (worth / worth.sum())
-            e_values[here] = staked.sum(axis=1)
-            learnt = []
-            for t, e in enumerate(e_values[here].tolist(), start=first):
-                moved = off * _enter(t)
-                on, off = on * (1 - leave) + moved, off - moved + on * leave
-                foreseen[t] = on
-                total = on * e + off
-                learnt.append(on / total)
-                on, off = on * e / total, off / total
-                log_wealth += math.log(total)
-                found[t] = log_wealth
-            # From the tokens that are taken to be marked, as far as they are.
-            worth = worth + np.array(learnt) @ staked
-        return SwitchingResult(found, self._smoothed(e_values, foreseen), evidence.index)
+        told = self.wealth().feed(self.bets.log_bets(evidence))
+        return SwitchingResult(told.log_wealth, self._smoothed(told.e_values, told.foreseen), evidence.index)
+
+    def wealth(self) -> SwitchingWealth:
+        """The same process token by token."""
+        return SwitchingWealth(self.bets.prior, self.length, self.concentration)
 
     def _smoothed(self, e_values: np.ndarray, foreseen: np.ndarray) -> np.ndarray:
         """Posterior probability of "on" at every token, [t], from what was foreseen of it: by the tokens
@@ -107,6 +94,65 @@ class Switching:
             largest = max(later_on, later_off)
             later_on, later_off = later_on / largest, later_off / largest
         return share
+
+
+class _Told(NamedTuple):
+    """Of every token [t]: e-value of what is on, prior probability that it is, log wealth after it."""
+
+    e_values: np.ndarray
+    foreseen: np.ndarray
+    log_wealth: np.ndarray
+
+
+class SwitchingWealth:
+    """Wealth of a text that comes in parts; the same numbers whatever the parts.
+
+    Args:
+        prior: [bets] weights at the start, the first of the bet that keeps the wealth.
+        length, concentration: as of `Switching`.
+
+    Attributes:
+        log_wealth: log of the wealth so far.
+    """
+
+    def __init__(self, prior: np.ndarray, length: float, concentration: float):
+        self._worth = concentration * prior[1:] / prior[1:].sum()
+        self._on, self._off, self._leave = 0.0, 1.0, 1 / length
+        self._tokens, self.log_wealth = 0, 0.0
+        self._learnt: list[float] = []
+        self._staked: list[np.ndarray] = []
+
+    def feed(self, log_bets: np.ndarray) -> _Told:
+        """The next tokens: log e-values of the bets, [t, bets]."""
+        bets = np.exp(np.minimum(log_bets[:, 1:], _LARGEST))
+        e_values, foreseen, found = (np.empty(len(bets)) for _ in range(3))
+        first = 0
+        while first < len(bets):
+            # Weights are learnt from whole blocks, wherever parts begin.
+            here = slice(first, first + _BLOCK - self._tokens % _BLOCK)
+            staked = bets[here] * (self._worth / self._worth.sum())
+            e_values[here] = staked.sum(axis=1)
+            for t, e in enumerate(e_values[here].tolist(), start=first):
+                foreseen[t], found[t] = self._step(e)
+            self._staked.append(staked)
+            if self._tokens % _BLOCK == 0:
+                # From the tokens that are taken to be marked, as far as they are.
+                self._worth = self._worth + np.array(self._learnt) @ np.concatenate(self._staked)
+                self._learnt, self._staked = [], []
+            first += len(staked)
+        return _Told(e_values, foreseen, found)
+
+    def _step(self, e: float) -> tuple[float, float]:
+        """One token, of which what is on says e: (prior probability that it is, log wealth)."""
+        moved = self._off * _enter(self._tokens)
+        on = self._on * (1 - self._leave) + moved
+        off = self._off - moved + self._on * self._leave
+        total = on * e + off
+        self._learnt.append(on / total)
+        self._on, self._off = on * e / total, off / total
+        self.log_wealth += math.log(total)
+        self._tokens += 1
+        return on, self.log_wealth
 
 
 def _enter(t: int) -> float:

@@ -29,6 +29,8 @@ SCORE_POINTS, SCORE_RANGE = 2048, 56.0
 #: Half-width, in standard deviations, of the window in which a tilted sum is computed: the mass outside is
 #: below 1e-30 of the probability asked for.
 _WINDOW = 12.0
+#: Of smaller probabilities SciPy's digits are lost.
+_UNDERFLOWS = 1e-250
 #: Fourier coefficients of a tilted sum that are smaller change no digit of its law.
 _VANISHED = 1e-40
 
@@ -43,6 +45,8 @@ def gamma_log_sf(x: float, shape: int) -> float:
         return 0.0
     if shape == 0:
         return -math.inf
+    if (tail := float(special.gammaincc(shape, x))) > _UNDERFLOWS:
+        return math.log(tail)
     # Terms rise up to k = x; those further from the largest than this are below 1e-30 of it.
     largest, reach = min(x, shape - 1), _WINDOW * math.sqrt(x) + 100
     k = np.arange(max(0, math.floor(largest - reach)), min(shape, math.ceil(largest + reach)))

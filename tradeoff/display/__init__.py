@@ -9,6 +9,7 @@ from tradeoff._lazy import lazy
 if TYPE_CHECKING:
     from tradeoff.display.characters import shown, visible
     from tradeoff.display.console import (
+        INSTALL_DOCUMENTS,
         INSTALL_LLM,
         Reader,
         Words,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from tradeoff.display.html import environment, parts, table
 
 __all__ = [
+    "INSTALL_DOCUMENTS",
     "INSTALL_LLM",
     "Reader",
     "Words",
@@ -54,6 +56,7 @@ _HOMES = {
         "visible",
     ),
     "display.console": (
+        "INSTALL_DOCUMENTS",
         "INSTALL_LLM",
         "Reader",
         "Words",

@@ -23,6 +23,7 @@ from rich.text import Text
 from tradeoff.display.characters import visible
 
 __all__ = [
+    "INSTALL_DOCUMENTS",
     "INSTALL_LLM",
     "Reader",
     "Words",
@@ -44,6 +45,8 @@ __all__ = [
 INSTALL_LLM = (
     "install it with pip install 'tradeoff[llm]' (in a checkout: pip install -c constraints.txt -e '.[llm]')"
 )
+#: How to get what reading tables and documents needs.
+INSTALL_DOCUMENTS = INSTALL_LLM.replace("llm", "documents")
 _LLM_PACKAGES = ("accelerate", "gguf", "platformdirs", "safetensors", "torch", "transformers")
 
 

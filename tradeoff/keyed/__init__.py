@@ -3,6 +3,7 @@
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.formats import PRF_NAMES, parse_prf, prf_type
 from tradeoff.keyed.key_files import KeyFile, KeyProfile
+from tradeoff.keyed.keyring import Keyring, files_of_keys
 from tradeoff.keyed.keys import Key, KeyFormatError, read_key_file
 from tradeoff.keyed.philox import VllmPhilox
 from tradeoff.keyed.prf import DEFAULT_PRF, PAD, BasePrf, Kind, Prf, Stream, check_supplied, check_width
@@ -17,12 +18,14 @@ __all__ = [
     "KeyFormatError",
     "KeyProfile",
     "KeyedPrf",
+    "Keyring",
     "Kind",
     "Prf",
     "Stream",
     "VllmPhilox",
     "check_supplied",
     "check_width",
+    "files_of_keys",
     "parse_prf",
     "prf_type",
     "read_key_file",

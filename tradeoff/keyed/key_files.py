@@ -13,7 +13,9 @@
     watermark = "gumbel"
 
 It is TOML. The fingerprint is a checksum too: a file that was cut or changed is refused, not taken for
-another key. Files of version 0.1 hold 64 hex digits and nothing else, and are read all the same.
+another key. An integer key of vLLM's format is a string `integer` in place of `secret`. Several keys in one
+file are tables `[[key]]` of all this but the format, which is "tradeoff-keyring-1" then. Files of version 0.1
+hold 64 hex digits and nothing else, and are read all the same.
 """
 
 from __future__ import annotations
@@ -25,16 +27,19 @@ import tomllib
 from dataclasses import dataclass, field, fields
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from tradeoff.keyed.keys import REMEDY, Key, KeyFormatError, read_key_file
+from tradeoff.keyed.philox import VllmPhilox
 
 __all__ = ["KeyFile", "KeyProfile"]
 
 _FORMAT = "tradeoff-key-1"
+_RING_FORMAT = "tradeoff-keyring-1"
 _HEADING = "# Secret key of a watermark: whoever reads this file can write the watermark and find it.\n"
 _BARE = re.compile(r"\s*[0-9a-fA-F]*\s*")
-_FIELDS = {"format": str, "fingerprint": str, "secret": str, "name": str, "profile": dict}
+_INTEGER = re.compile(r"\s*([0-9]{1,20}|0[xX][0-9a-fA-F]{1,16})\s*")
+_FIELDS = {"fingerprint": str, "secret": str, "integer": str, "name": str, "profile": dict}
 _DATES = ("valid_from", "valid_until")
 
 
@@ -61,57 +66,82 @@ class KeyFile:
     """A key with its name, its dates and its profile.
 
     Attributes:
-        key: the secret.
+        key: the secret; an integer for vLLM's format.
         name: for people; empty if it has none.
         valid_from, valid_until: first and last day of its use.
         profile: what it is used for.
 
     Raises:
         KeyFormatError: for dates in the wrong order.
+        ValueError: for what is no key.
     """
 
-    key: Key
+    key: Key | int = field(repr=False)
     name: str = ""
     valid_from: date | None = None
     valid_until: date | None = None
     profile: KeyProfile = field(default_factory=KeyProfile)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.key, Key):
+            if isinstance(self.key, bool) or not isinstance(self.key, int):
+                kind = type(self.key).__name__
+                raise ValueError(f"key is {kind}; pass a Key, as from Key.new() or Key.read(file)")
+            # Refuses what is out of range.
+            VllmPhilox(self.key)
         if self.valid_from and self.valid_until and self.valid_until < self.valid_from:
             raise KeyFormatError(
                 f"valid_until={self.valid_until} is before valid_from={self.valid_from}; exchange them"
             )
 
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("a key cannot be pickled; write it with KeyFile.write and read it with KeyFile.read")
+
+    @property
+    def fingerprint(self) -> str:
+        """A few hex digits that name the key and do not reveal it."""
+        return (self.key if isinstance(self.key, Key) else VllmPhilox(self.key)).fingerprint
+
+    def valid_on(self, day: date) -> bool:
+        """Whether the key is in use on a day."""
+        return (self.valid_from or day) <= day <= (self.valid_until or day)
+
     @classmethod
-    def read(cls, path: str | Path) -> KeyFile:
-        """The key file `path`, of this version or of 0.1.
+    def read(cls, path: str | Path, integer: bool = False) -> KeyFile:
+        """The one key of the file `path`, of this version or of 0.1.
+
+        Args:
+            path: the file.
+            integer: whether decimal digits alone are an integer of vLLM's format, as hex after 0x is.
 
         Raises:
-            KeyFormatError: if it is missing, unreadable, damaged, or of another version; nothing of the
-                secret is quoted.
+            KeyFormatError: if it is missing, unreadable, damaged, of another version, or holds several keys;
+                nothing of the secret is quoted.
         """
+        keys = cls.read_all(path, integer)
+        if len(keys) > 1:
+            raise KeyFormatError(f"key file {path} holds {len(keys)} keys; pass a file with the one to use")
+        return keys[0]
+
+    @classmethod
+    def read_all(cls, path: str | Path, integer: bool = False) -> tuple[KeyFile, ...]:
+        """The keys of a file, one or more. Arguments and errors as of `read`."""
         content = read_key_file(path)
         try:
+            # Decimal digits might be a part of hex digits.
+            if (integer or "x" in content.lower()) and _INTEGER.fullmatch(content):
+                return (cls(_integer(content)),)
             if _BARE.fullmatch(content):
-                return cls(Key.of_whole_hex(content))
-            return cls._of_toml(content)
+                return (cls(Key.of_whole_hex(content)),)
+            return tuple(map(cls._of_fields, _tables(content)))
         except KeyFormatError as error:
+            raise KeyFormatError(f"key file {path}: {error}") from None
+        except ValueError as error:
+            # An integer out of range, which is not quoted.
             raise KeyFormatError(f"key file {path}: {error}") from None
 
     @classmethod
-    def _of_toml(cls, content: str) -> KeyFile:
-        try:
-            # Read as latin-1, which quotes nothing; names may have any letters.
-            told = tomllib.loads(content.encode("latin-1").decode("utf-8"))
-        except (ValueError, RecursionError):
-            # Their messages would quote it.
-            raise KeyFormatError(
-                f"it is neither 64 hex digits nor a file of `tradeoff key new`, or is damaged; {REMEDY}"
-            ) from None
-        if told.get("format") != _FORMAT:
-            raise KeyFormatError(
-                f"it is not of the format {_FORMAT}, which is all that this version reads; {REMEDY}"
-            )
+    def _of_fields(cls, told: dict[str, Any]) -> KeyFile:
         for name, value in told.items():
             expected: Any = date if name in _DATES else _FIELDS.get(name)
             if expected is None:
@@ -119,21 +149,25 @@ class KeyFile:
             if not isinstance(value, expected) or isinstance(value, datetime):
                 kind = "a day, such as 2027-01-31" if name in _DATES else expected.__name__
                 raise KeyFormatError(f"its {name} is not {kind}; repair it")
-        if "secret" not in told:
-            raise KeyFormatError(f"it has no secret and may have been cut off; {REMEDY}")
-        key = Key.from_hex(told["secret"])
-        if told.get("fingerprint") != key.fingerprint:
+        if ("secret" in told) == ("integer" in told):
             raise KeyFormatError(
-                "its secret does not have the fingerprint that it tells, so that it was changed or cut off; "
-                "take another copy of it"
+                f"it has no secret and may have been cut off; {REMEDY}"
+                if "secret" not in told
+                else "it has both a secret and an integer; leave one of them"
             )
-        return cls(
-            key,
+        found = cls(
+            Key.from_hex(told["secret"]) if "secret" in told else _integer(told["integer"]),
             told.get("name", ""),
             told.get("valid_from"),
             told.get("valid_until"),
             _profile_of(told.get("profile", {})),
         )
+        if told.get("fingerprint") != found.fingerprint:
+            raise KeyFormatError(
+                "its secret does not have the fingerprint that it tells, so that it was changed or cut off; "
+                "take another copy of it"
+            )
+        return found
 
     def write(self, path: str | Path) -> None:
         """Write it to a new file that only its owner can read (mode 0600).
@@ -168,8 +202,9 @@ class KeyFile:
     def _content(self) -> str:
         told: dict[str, Any] = {
             "format": _FORMAT,
-            "fingerprint": self.key.fingerprint,
-            "secret": self.key.secret.hex(),
+            "fingerprint": self.fingerprint,
+            "secret": self.key.secret.hex() if isinstance(self.key, Key) else None,
+            "integer": None if isinstance(self.key, Key) else str(self.key),
             "name": self.name or None,
             "valid_from": self.valid_from,
             "valid_until": self.valid_until,
@@ -179,6 +214,36 @@ class KeyFile:
         if any(value is not None for value in profile.values()):
             lines += ["", "[profile]", *_lines(profile)]
         return _HEADING + "\n".join(lines) + "\n"
+
+
+def _tables(content: str) -> list[dict[str, Any]]:
+    """The fields of every key of a file."""
+    try:
+        # Read as latin-1, which quotes nothing; names may have any letters.
+        told = tomllib.loads(content.encode("latin-1").decode("utf-8"))
+    except (ValueError, RecursionError):
+        # Their messages would quote it.
+        raise KeyFormatError(
+            f"it is neither 64 hex digits nor a file of `tradeoff key new`, or is damaged; {REMEDY}"
+        ) from None
+    format_ = told.pop("format", None)
+    if format_ == _FORMAT:
+        return [told]
+    if format_ != _RING_FORMAT:
+        raise KeyFormatError(
+            f"it is not of the format {_FORMAT} or {_RING_FORMAT}, which are all that this version reads; "
+            + REMEDY
+        )
+    tables = told.pop("key", None)
+    if told or not isinstance(tables, list) or not tables or not all(isinstance(t, dict) for t in tables):
+        raise KeyFormatError(f"a file of the format {_RING_FORMAT} holds tables [[key]] and nothing else")
+    return tables
+
+
+def _integer(digits: str) -> int:
+    if not _INTEGER.fullmatch(digits):
+        raise KeyFormatError("its integer is none of 0 to 2^64 - 1, in decimal or hex digits; repair it")
+    return int(digits, 16 if "x" in digits.lower() else 10)
 
 
 def _profile_of(told: dict[str, Any]) -> KeyProfile:

@@ -126,7 +126,12 @@ class Key:
         """
         from tradeoff.keyed.key_files import KeyFile
 
-        return KeyFile.read(path).key
+        key = KeyFile.read(path).key
+        if not isinstance(key, Key):
+            raise KeyFormatError(
+                f"key file {path} holds an integer of vLLM's format, no secret bytes; {REMEDY}"
+            )
+        return key
 
     @classmethod
     def from_environment(cls, name: str = "TRADEOFF_KEY") -> Key:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         paired_log_perplexity,
         per_token_time,
     )
+    from tradeoff.texts.normal import Normalised, normalised
     from tradeoff.texts.prompts import Prompt, named_prompts, prompt_hash, read_prompts
     from tradeoff.texts.reading import IN_FOLDERS, STDIN, read_texts
     from tradeoff.texts.record_files import RecordFile, check_output, read_records
@@ -37,6 +38,7 @@ __all__ = [
     "Blocks",
     "Broken",
     "Claims",
+    "Normalised",
     "Prompt",
     "PromptKind",
     "Record",
@@ -59,6 +61,7 @@ __all__ = [
     "log_perplexity",
     "named_prompts",
     "no_record",
+    "normalised",
     "not_utf8",
     "paired_log_perplexity",
     "paste_into",
@@ -108,6 +111,10 @@ _HOMES = {
         "log_perplexity",
         "paired_log_perplexity",
         "per_token_time",
+    ),
+    "texts.normal": (
+        "Normalised",
+        "normalised",
     ),
     "texts.prompts": (
         "Prompt",

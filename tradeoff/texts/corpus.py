@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from importlib.resources import files
 from pydoc_data.topics import topics
 from typing import Literal, get_args
 
-__all__ = ["PromptKind", "builtin_prompts", "human_paragraphs"]
+__all__ = ["PromptKind", "builtin_prompts", "human_paragraphs", "prose_of"]
 
 #: What a built-in prompt is: a question to answer, or prose to go on with.
 PromptKind = Literal["question", "continuation"]
@@ -32,9 +33,17 @@ def human_paragraphs(minimum_words: int = 40) -> list[str]:
     grammar, tables, headings and notes on versions are left out. Raises ValueError if
     `minimum_words` is not positive.
     """
+    return prose_of((topics[name] for name in sorted(topics)), minimum_words)
+
+
+def prose_of(documents: Iterable[str], minimum_words: int) -> list[str]:
+    """What `human_paragraphs` tells of the manual, of other documents in plain text, such as docstrings.
+
+    Raises ValueError if `minimum_words` is not positive.
+    """
     if minimum_words < 1:
         raise ValueError(f"minimum_words={minimum_words} must be at least 1")
-    blocks = (block for name in sorted(topics) for block in _BLANK_LINES.split(topics[name]))
+    blocks = (block for document in documents for block in _BLANK_LINES.split(document))
     found = dict.fromkeys(_unwrap(block) for block in blocks if _is_evenly_indented(block))
     return [text for text in found if len(text.split()) >= minimum_words and _is_prose(text)]
 

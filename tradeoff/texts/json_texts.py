@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import codecs
+import io
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,17 @@ from tradeoff.display import shown
 from tradeoff.errors import FileError
 from tradeoff.texts.shapes import records_of
 
-__all__ = ["Broken", "Claims", "Text", "not_utf8", "texts_of_json", "texts_of_lines"]
+__all__ = [
+    "Broken",
+    "Claims",
+    "Text",
+    "characters",
+    "lines_of",
+    "not_utf8",
+    "text_of_record",
+    "texts_of_json",
+    "texts_of_lines",
+]
 
 #: The largest .json file that is read as one JSON value.
 _WHOLE = 64 << 20
@@ -35,7 +47,11 @@ _STAND_IN = b'"\\u0000token_ids"'
 
 @dataclass(frozen=True)
 class Claims:
-    """What a record says of the run that wrote it (`tradeoff.texts.Run`); None where it says nothing."""
+    """What a record says of the run that wrote it (`tradeoff.texts.Run`); None where it says nothing.
+
+    Attributes:
+        fault: why none of it can be used: whoever hands a text in may have written it. All else is None then.
+    """
 
     method: str | None = None
     watermark: str | None = None
@@ -43,6 +59,7 @@ class Claims:
     context_width: int | None = None
     key: str | None = None
     vocabulary: int | None = None
+    fault: str | None = None
 
 
 @dataclass(frozen=True)
@@ -87,6 +104,7 @@ class Broken:
     message: str
 
 
+_CLAIMED = ("method", "watermark", "prf", "context_width", "key", "vocabulary")
 #: The value of a line or item to be: its number, its place, and what JSON it holds.
 _Value = tuple[int, str, Any]
 
@@ -159,7 +177,7 @@ def _line_values(
     chunks: Iterable[bytes], source: str, warn: Callable[[str], None]
 ) -> Iterator[_Value | Broken]:
     offset = 0
-    for number, (line, whole) in enumerate(_lines(chunks), 1):
+    for number, (line, whole) in enumerate(lines_of(chunks), 1):
         place = f"{source} line {number}"
         start, offset = offset, offset + len(line) + 1
         if number == 1 and line.startswith(_BOM):
@@ -202,7 +220,7 @@ def _texts(
                 found = True
                 # One long list of tokens is not held twice.
                 content = None
-                yield _of_record(record, number, source, place)
+                yield text_of_record(record, number, source, place)
         except FileError as error:
             yield Broken(source, str(error))
             continue
@@ -214,8 +232,8 @@ def _texts(
         warn(f"{passed[0]} has {lacking}{more} and is left out; {_FIELD}, or {_REMEDY}")
 
 
-def _lines(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
-    """(line, whether a newline ended it)."""
+def lines_of(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
+    """(line without its newline, whether a newline ended it)."""
     parts: list[bytes] = []
     for chunk in chunks:
         *ended, rest = chunk.split(b"\n")
@@ -254,7 +272,18 @@ def _loaded(content: bytes) -> Any:
     return json.loads(content.decode("utf-8"))
 
 
-def _of_record(record: dict[str, Any], number: int, source: str, place: str) -> Text:
+def text_of_record(record: dict[str, Any], number: int, source: str, place: str) -> Text:
+    """The text of an object with `text` or `token_ids`.
+
+    Args:
+        record: perhaps also with `id`, `run` and `log_p`.
+        number: its name where it has no id.
+        source: the file it comes from, or "-".
+        place: the same with the line, for messages.
+
+    Raises:
+        FileError: if a field is of another kind.
+    """
     words, ids, name = record.get("text"), record.get("token_ids"), record.get("id")
     if words is not None and not (isinstance(words, str) and _is_unicode(words)):
         raise FileError(
@@ -272,20 +301,20 @@ def _of_record(record: dict[str, Any], number: int, source: str, place: str) -> 
     if isinstance(name, bool) or not isinstance(name, str | int) or not _is_unicode(str(name)):
         raise FileError(f'{place}: "id" must be text or a whole number, got {shown(name)}')
     pieces = None if words is None else [words] if words else []
-    return Text(str(name), source, place, ids, pieces, _claims(record.get("run"), place), record.get("log_p"))
+    return Text(str(name), source, place, ids, pieces, _claims(record.get("run")), record.get("log_p"))
 
 
-def _claims(run: Any, place: str) -> Claims:
+def _claims(run: Any) -> Claims:
     if run is None:
         return Claims()
     if not isinstance(run, dict):
-        raise FileError(f'{place}: "run" must be an object as `tradeoff generate` writes it; remove it')
+        return Claims(fault='"run" is no object as `tradeoff generate` writes it')
     # Needs pydantic, which texts without a record do not.
     from tradeoff.texts._record_model import fault_of_claims
 
-    told = {each.name: run[each.name] for each in fields(Claims) if run.get(each.name) is not None}
+    told = {name: run[name] for name in _CLAIMED if run.get(name) is not None}
     if fault := fault_of_claims(told):
-        raise FileError(f'{place}: "run" has {fault}; repair or remove "run"')
+        return Claims(fault=f'"run" has {fault}')
     return Claims(**told)
 
 
@@ -296,6 +325,28 @@ def _is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def characters(chunks: Iterable[bytes], source: str) -> Iterator[str]:
+    """The characters of every chunk, and what is left at the end; line ends of any system are newlines, and a
+    byte-order mark is left out.
+
+    Args:
+        chunks: bytes in UTF-8, cut anywhere.
+        source: their name, for messages.
+
+    Raises:
+        FileError: if they are not UTF-8; it names the first byte that does not fit.
+    """
+    decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8-sig")(), translate=True)
+    fed = 0
+    for chunk, final in itertools.chain(((chunk, False) for chunk in chunks), [(b"", True)]):
+        fed += len(chunk)
+        try:
+            found = decoder.decode(chunk, final)
+        except UnicodeDecodeError as error:
+            raise not_utf8(source, fed - len(error.object) + error.start) from error
+        yield found
 
 
 def not_utf8(source: str, offset: int) -> FileError:

@@ -1,14 +1,15 @@
-"""Texts to examine, one at a time: plain text, JSON and JSON lines, folders of them, and standard input.
+"""Texts to examine, one at a time: plain text, JSON and JSON lines, tables, documents, dumps of event
+streams, folders of them, and standard input.
 
-Memory is bounded by the longest line of JSON lines, by a .json file of at most 64 MiB, and by about 1 MiB of
-plain text: a text is read while it is tokenised. Its tokens are kept until it is judged, about 50 bytes for
-each; those of texts before it are not.
+Memory is bounded by the longest line of JSON lines, by at most 64 MiB of a .json file, a row of a table or an
+answer of an event stream, by a document that is unpacked, and by about 1 MiB of plain text: a text is read
+while it is tokenised. Its tokens are kept until it is judged, about 50 bytes for each; those of texts before
+it are not.
 """
 
 from __future__ import annotations
 
 import codecs
-import io
 import itertools
 import os
 import re
@@ -19,7 +20,10 @@ from typing import Any, BinaryIO, NamedTuple
 from tradeoff.errors import FileError
 from tradeoff.files import marked
 from tradeoff.locks import is_workplace
-from tradeoff.texts.json_texts import Broken, Text, not_utf8, texts_of_json, texts_of_lines
+from tradeoff.texts.documents import text_of_docx, text_of_pdf
+from tradeoff.texts.events import begins_events, may_begin_events, texts_of_events
+from tradeoff.texts.json_texts import Broken, Text, characters, texts_of_json, texts_of_lines
+from tradeoff.texts.tables import NoColumn, texts_of_csv, texts_of_parquet
 
 __all__ = ["IN_FOLDERS", "STDIN", "read_texts"]
 
@@ -27,7 +31,11 @@ __all__ = ["IN_FOLDERS", "STDIN", "read_texts"]
 STDIN = "-"
 _JSON_LINES = (".jsonl", ".ndjson", ".json")
 #: What is read of folders.
-IN_FOLDERS = (".txt", ".md", ".jsonl")
+IN_FOLDERS = (".txt", ".md", ".jsonl", ".csv", ".tsv", ".parquet", ".docx", ".pdf")
+#: How names of files begin that Word keeps beside an open document.
+_OPENED = "~$"
+#: What can be a source.
+_SOURCES = "a text file, JSON lines, a table (.csv, .tsv, .parquet), a document (.docx, .pdf)"
 #: Bytes read at a time, and characters of plain text in a piece.
 _BLOCK = 1 << 20
 #: How standard input begins if it is one JSON value that JSON lines could not hold.
@@ -50,6 +58,10 @@ _STOP = re.compile(
     r"|(?<=[^\S\n])(?=\S)"
     r"|(?<=\n)(?=\w)"
 )
+#: A line that is not blank, behind the end of the one before it.
+_LINE = re.compile(r"\n(?=[^\n])")
+#: What an input may be of which no more than the first character is known.
+_UNDECIDED = (b"", b"[", b"{")
 
 
 class _How(NamedTuple):
@@ -71,20 +83,24 @@ def read_texts(
 
     A .jsonl, .ndjson or .json file holds JSON lines: objects with `text` or `token_ids`, perhaps `id` and
     `run`, or what other programs write (`tradeoff.texts.shapes`); a .json file may also be one such object,
-    or a list of them. Any other file is one plain text in UTF-8, and a folder all its .txt, .md and .jsonl
-    files, sorted. Standard input ("-") is read as a .json file if it begins with "[{" or a list of numbers,
-    or with "{" on a line of its own; else as JSON lines if with "{". Malformed plain text is met only while
-    its pieces are read, and raises FileError there.
+    or a list of them. Rows of .csv, .tsv and .parquet files are texts (`tradeoff.texts.tables`), and .docx
+    and .pdf files are one each (`tradeoff.texts.documents`). Any other file is one plain text in UTF-8, or a
+    dump of server-sent events (`tradeoff.texts.events`) if its first line is one; and a folder all its files
+    of `IN_FOLDERS`, sorted. Standard input ("-") is read as a .json file if it begins with "[{" or a list of
+    numbers, or with "{" on a line of its own; as JSON lines if with "{"; and else as a plain text or a dump.
+    Malformed plain text is met only while its pieces are read, and raises FileError there.
 
     Args:
         sources: files, folders or "-".
         stdin: standard input, in binary.
         warn: called with what is left out: the broken last line of a file that is still being written, lines
-            without a text, and empty sources among others.
+            without a text, empty sources and folders' tables without a column of texts among others; and with
+            plain text that is marked as quoted mail.
         eager: give pieces of plain text as they come, up to the last single blank or line end, instead of
             waiting for 1 MiB; up to the last punctuation or other white space where neither has come for 200
             characters.
-        field: of JSON objects that has the text, where it is none that is known (`tradeoff.texts.shapes`).
+        field: of JSON objects, or column of tables, that has the text, where it is none that is known
+            (`tradeoff.texts.shapes`).
 
     Raises:
         FileError: if "-" is named twice.
@@ -102,8 +118,7 @@ def _read(
     for source in missing:
         yield Broken(
             source,
-            f"source {source} does not exist; pass a text file, a JSON-lines file, a folder, or - for "
-            "standard input",
+            f"source {source} does not exist; pass {_SOURCES}, a folder, or - for standard input",
         )
     listed = [(source, _files(source)) for source in sources if source not in missing]
     alone = len(missing) + sum(max(1, len(files)) for _, files in listed) == 1
@@ -114,23 +129,33 @@ def _read(
         for name, path in files:
             empty = True
             texts = _of_stdin(stdin, warn, how) if source == STDIN else _of_file(name, path, warn, how)
-            for text in _guarded(texts, str(path)):
+            try:
+                for text in _guarded(texts, str(path)):
+                    empty = nothing = False
+                    yield text
+            except NoColumn as error:
+                # In a folder other tables may lie beside those of texts.
+                if path != Path(source):
+                    warn(f"{error}; it is left out")
+                    continue
                 empty = nothing = False
-                yield text
+                yield Broken(str(path), str(error))
             if empty and not alone:
                 warn(f"{path} holds no text and is left out")
     if nothing:
         named = ", ".join(sources)
         yield Broken(
             named,
-            f"source {named} holds no text; pass a text file, a JSON-lines file, a folder with "
-            f"{', '.join(IN_FOLDERS)} files, or - for standard input",
+            f"source {named} holds no text; pass {_SOURCES}, a folder with {', '.join(IN_FOLDERS)} files, or "
+            "- for standard input",
         )
 
 
 def _guarded(texts: Iterator[Text | Broken], source: str) -> Iterator[Text | Broken]:
     try:
         yield from texts
+    except NoColumn:
+        raise
     except FileError as error:
         yield Broken(source, str(error))
 
@@ -144,7 +169,8 @@ def _files(source: str) -> list[tuple[str, Path]]:
     for folder, folders, names in os.walk(path):
         # What is being written there, or was when its writer was killed, is in another file or will be.
         folders[:] = [name for name in folders if not is_workplace(Path(folder, name))]
-        inside += [p for p in (Path(folder, name) for name in names) if p.suffix.lower() in IN_FOLDERS]
+        written = [Path(folder, name) for name in names if not name.startswith(_OPENED)]
+        inside += [p for p in written if p.suffix.lower() in IN_FOLDERS]
     return [(str(p.relative_to(path)), p) for p in sorted(inside) if p.is_file()]
 
 
@@ -157,31 +183,50 @@ def _of_file(name: str, path: Path, warn: Callable[[str], None], how: _How) -> I
         ) from error
     with stream:
         source, suffix = str(path), path.suffix.lower()
+        if suffix == ".parquet":
+            yield from texts_of_parquet(stream, source, warn, how.field)
+            return
+        if suffix == ".docx":
+            yield from text_of_docx(stream, source, name)
+            return
+        if suffix == ".pdf":
+            yield from text_of_pdf(stream, source, name, warn)
+            return
         chunks = _chunks(stream, source)
         if suffix == ".json":
             yield from texts_of_json(chunks, source, warn, how.field)
         elif suffix in _JSON_LINES:
             yield from texts_of_lines(chunks, source, warn, how.field)
+        elif suffix == ".csv":
+            yield from texts_of_csv(chunks, source, warn, how.field)
+        elif suffix == ".tsv":
+            yield from texts_of_csv(chunks, source, warn, how.field, delimiters="\t")
         else:
-            yield from _plain_text(chunks, source, name, how.eager)
+            yield from _plain_or_events(*_begun(chunks), source, name, warn, how)
 
 
 def _of_stdin(stdin: BinaryIO, warn: Callable[[str], None], how: _How) -> Iterator[Text | Broken]:
-    chunks = _chunks(stdin, STDIN)
-    held: list[bytes] = []
-    start = b""
-    for chunk in chunks:
-        start = (start + (chunk if held else chunk.removeprefix(codecs.BOM_UTF8))).lstrip()
-        held.append(chunk)
-        if start.strip() not in (b"", b"[", b"{"):
-            break
-    chunks = itertools.chain(held, chunks)
+    start, chunks = _begun(_chunks(stdin, STDIN))
     if _WHOLE_JSON.match(start):
         yield from texts_of_json(chunks, STDIN, warn, how.field)
     elif start.startswith(b"{"):
         yield from texts_of_lines(chunks, STDIN, warn, how.field)
     else:
-        yield from _plain_text(chunks, STDIN, STDIN, how.eager)
+        yield from _plain_or_events(start, chunks, STDIN, STDIN, warn, how)
+
+
+def _begun(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
+    """How an input begins, without white space and as far as need be to tell what it is; and all of it."""
+    held: list[bytes] = []
+    start, size = b"", 0
+    for chunk in chunks:
+        size += len(chunk)
+        start = (start + (chunk if held else chunk.removeprefix(codecs.BOM_UTF8))).lstrip()
+        held.append(chunk)
+        open_still = start.strip() in _UNDECIDED or may_begin_events(start)
+        if size > _BLOCK or not open_still:
+            break
+    return start, itertools.chain(held, chunks)
 
 
 def _chunks(stream: Any, source: str) -> Iterator[bytes]:
@@ -207,27 +252,44 @@ def _refuse_binary(start: bytes, source: str) -> None:
         raise FileError(f"{source} is not a text file; pass the text in it as UTF-8, or as JSON lines")
 
 
-def _plain_text(chunks: Iterable[bytes], source: str, name: str, eager: bool) -> Iterator[Text]:
-    pieces = _pieces(chunks, source, eager)
-    for first in pieces:
-        yield Text(name, source, source, None, itertools.chain([first], pieces))
+def _plain_or_events(
+    start: bytes, chunks: Iterable[bytes], source: str, name: str, warn: Callable[[str], None], how: _How
+) -> Iterator[Text]:
+    if begins_events(start):
+        yield from texts_of_events(chunks, source, name, warn)
         return
+    pieces = _telling_quotes(_pieces(chunks, source, how.eager), source, warn)
+    for first in pieces:
+        # A text in one piece is here as a whole, so that it may be read together with others.
+        second = [] if how.eager else list(itertools.islice(pieces, 1))
+        more = bool(second) or how.eager
+        yield Text(name, source, source, None, itertools.chain([first], second, pieces) if more else [first])
+        return
+
+
+def _telling_quotes(pieces: Iterable[str], source: str, warn: Callable[[str], None]) -> Iterator[str]:
+    """The pieces; warns at the end if most lines have the marks of quoted mail."""
+    lines, quoted, end = 0, 0, "\n"
+    for piece in pieces:
+        seen = "\n" + piece if end == "\n" else piece
+        lines += len(_LINE.findall(seen))
+        quoted += seen.count("\n>")
+        end = piece[-1:] or end
+        yield piece
+    if quoted > max(1, lines / 2):
+        warn(
+            f"{source}: most lines begin with >, as in quoted mail, and are read as they are; strip the "
+            "marks first, for example with `sed 's/^[> ]*//'`, since no text was generated with them"
+        )
 
 
 def _pieces(chunks: Iterable[bytes], source: str, eager: bool) -> Iterator[str]:
     """The characters in pieces of about 1 MiB, or as they come, cut at seams; line ends of any system are
     newlines."""
-    # A byte-order mark is no part of the text.
-    utf8 = codecs.getincrementaldecoder("utf-8-sig")()
-    decoder = io.IncrementalNewlineDecoder(utf8, translate=True)
     # Of what is held, so many characters at the start have been searched and hold no seam.
-    held, searched, fed = "", 0, 0
-    for chunk, final in itertools.chain(((chunk, False) for chunk in chunks), [(b"", True)]):
-        fed += len(chunk)
-        try:
-            held += decoder.decode(chunk, final)
-        except UnicodeDecodeError as error:
-            raise not_utf8(source, fed - len(error.object) + error.start) from error
+    held, searched = "", 0
+    for more in characters(chunks, source):
+        held += more
         while held and (eager or len(held) >= _BLOCK):
             block = min(_BLOCK, len(held))
             # The pattern reads the same backwards, and its last match is the first one from the end.

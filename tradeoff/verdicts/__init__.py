@@ -1,10 +1,16 @@
 """Texts to verdicts: what a key, a scheme and a text's own record say of it."""
 
-from tradeoff.verdicts.examine import Examiner, Options
+from tradeoff.verdicts.decoys import Decoys, decoys
+from tradeoff.verdicts.examine import Examiner
+from tradeoff.verdicts.options import Options
 from tradeoff.verdicts.page import EvidencePage
 from tradeoff.verdicts.profiles import REMEDY, measured_profiles
-from tradeoff.verdicts.result import Outcome, Reading, Result
+from tradeoff.verdicts.result import Outcome, Reading, Result, Tested
+from tradeoff.verdicts.settings import Setting
 from tradeoff.verdicts.spelling import numbers
+from tradeoff.verdicts.together import Corpus, CorpusResult, Correction, Together
+from tradeoff.verdicts.tokens import vocabulary_hash
+from tradeoff.verdicts.told import Told
 from tradeoff.verdicts.views import (
     SHADES,
     Shown,
@@ -19,13 +25,22 @@ from tradeoff.verdicts.views import (
 __all__ = [
     "REMEDY",
     "SHADES",
+    "Corpus",
+    "CorpusResult",
+    "Correction",
+    "Decoys",
     "EvidencePage",
     "Examiner",
     "Options",
     "Outcome",
     "Reading",
     "Result",
+    "Setting",
     "Shown",
+    "Tested",
+    "Together",
+    "Told",
+    "decoys",
     "legend",
     "measured_profiles",
     "numbers",
@@ -34,4 +49,5 @@ __all__ = [
     "shown_tokens",
     "terminal_view",
     "unscored_tokens",
+    "vocabulary_hash",
 ]

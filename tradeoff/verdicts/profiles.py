@@ -66,6 +66,8 @@ def _measured(text: Text) -> tuple[np.ndarray, np.ndarray]:
 def _contexts(text: Text, width: int | None) -> tuple[int, int]:
     """The context width, and how many tokens at the start never count."""
     claims = text.claims
+    if claims.fault is not None:
+        raise FileError(f'{text.place}: {claims.fault}; repair or remove "run"')
     prf = PRF_NAMES[0] if claims.prf is None else claims.prf
     if prf not in PRF_NAMES:
         raise FileError(

@@ -6,20 +6,31 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tradeoff.detection import Detector, Evidence, Score, Segment, Segments, of_e_values
+from tradeoff.detection import (
+    Detector,
+    Evidence,
+    Score,
+    Segment,
+    Segments,
+    Sequential,
+    Switching,
+    of_e_values,
+)
 from tradeoff.keyed import Prf
 from tradeoff.scheme import Scheme
 from tradeoff.texts import Text
-from tradeoff.verdicts.spelling import PART
+from tradeoff.verdicts.settings import Setting
+from tradeoff.verdicts.tokens import Form
 
 if TYPE_CHECKING:
     from tradeoff.plotting import Figure
 
-__all__ = ["Outcome", "Reading", "Result"]
+__all__ = ["Outcome", "Reading", "Result", "Tested"]
 
 #: Stands for a p-value that a simulated null law cannot tell from 0: JSON has no infinity.
 _LOWEST_LOG10_P = -1e9
@@ -41,28 +52,75 @@ class Outcome(StrEnum):
     NOT_DETECTED = "not detected"
     #: Fewer tokens count than a context has.
     TOO_SHORT = "too short"
-    #: Its record claims none, and nothing was looked for.
-    UNCLAIMED = "no watermark claimed"
+    #: The same of texts judged together, because its contexts stand in texts before, and count there.
+    SEEN = "seen in texts before"
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What the key says of one text, and by which detector.
+    """What one test says of one text.
 
     Attributes:
-        prf: under which it was read.
-        detector, evidence, score: what was read of the whole text, and how.
-        segments: where the watermark is; None if nobody looked: by sequential detection, and by detectors
-            without p-values of parts.
+        setting: key, scheme and detector.
+        form: the tokens, as far as they were read.
+        score: of the whole text.
+        log_p: natural logarithm of the p-value, corrected for the parts that were looked at, not for other
+            tests.
+        segments: where the watermark is, corrected for all tests of the text; None if nobody looked: by
+            sequential detection, and by detectors without p-values of parts.
+        bets: by sequential detection, those that were made.
         tokens_needed: by sequential detection, after how many tokens the verdict was certain.
     """
 
-    prf: Prf
-    detector: Detector
-    evidence: Evidence
+    setting: Setting
+    form: Form
     score: Score
+    log_p: float
     segments: Segments | None = None
+    bets: Sequential | None = None
     tokens_needed: int | None = None
+
+    @property
+    def prf(self) -> Prf:
+        """The function under the key."""
+        return self.setting.prf
+
+    @property
+    def detector(self) -> Detector:
+        """What read the text."""
+        return self.setting.detector if self.bets is None else self.bets
+
+    @property
+    def evidence(self) -> Evidence:
+        """What the key says, computed anew."""
+        evidence = Evidence(self.form.ids, self.prf)
+        # Contexts that counted in other texts do not here.
+        return evidence.restricted(np.isin(evidence.index, self.score.index))
+
+
+@dataclass(frozen=True)
+class Tested:
+    """One test of a text, among others.
+
+    Attributes:
+        reading: what it says.
+        log_p: natural logarithm of its p-value, corrected for all tests of the text (Holm).
+    """
+
+    reading: Reading
+    log_p: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it stands in the output of `tradeoff detect --json`."""
+        setting = self.reading.setting
+        normal = self.reading.form.normal
+        return {
+            **_facts(setting),
+            "named_by_record": setting.claimed,
+            "without": list(normal.changes) if normal is not None else [],
+            "log10_p": _log10(self.log_p),
+            "log10_p_uncorrected": _log10(self.reading.log_p),
+        }
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -71,27 +129,44 @@ class Result:
 
     Attributes:
         text: the text.
-        token_ids: [n] its tokens, as far as they were read.
-        scheme: by which it is taken to be generated; None if a fitted detector was told nothing.
-        reading: None if its record claims no watermark, so that nothing was looked for.
+        tests: all that were made of it, one or more.
         fpr: false-positive rate of the verdict.
         sequential: whether it was read token by token.
         spell: gives the words of its tokens.
-        length: of its words, in characters; None if it has none.
-        tokenised: whether its tokens were made of its words here.
+        shared: how many of its positions have a context that a text before had, and do not count, where texts
+            are judged together; else 0.
+        over_texts: natural logarithm of its p-value corrected for all texts, where they are judged together.
         remarks: what its record and the caller disagree about, as it was warned of.
     """
 
     text: Text
-    token_ids: np.ndarray = field(repr=False)
-    scheme: Scheme | None
-    reading: Reading | None = field(repr=False)
+    tests: tuple[Tested, ...]
     fpr: float
     sequential: bool
-    spell: Callable[[Result], list[str]]
-    length: int | None = None
-    tokenised: bool = False
+    spell: Callable[[Result], list[str]] = field(repr=False)
+    shared: int = 0
+    over_texts: float | None = None
     remarks: tuple[str, ...] = ()
+
+    @cached_property
+    def best(self) -> Tested:
+        """The test with the smallest p-value; of equal ones the first."""
+        return min(self.tests, key=lambda tested: tested.reading.log_p)
+
+    @property
+    def reading(self) -> Reading:
+        """What the best test says."""
+        return self.best.reading
+
+    @property
+    def scheme(self) -> Scheme | None:
+        """By which the text is taken to be generated; None if a fitted detector was told nothing."""
+        return self.reading.setting.scheme
+
+    @property
+    def token_ids(self) -> np.ndarray:
+        """Its tokens as far as they were read: [n]."""
+        return self.reading.form.ids
 
     @property
     def words(self) -> list[str]:
@@ -105,12 +180,14 @@ class Result:
     @property
     def verdict(self) -> Outcome:
         """What is said of the text at the false-positive rate."""
-        if self.reading is None:
-            return Outcome.UNCLAIMED
-        score = self.reading.score
-        if self.reading.tokens_needed is None and score.tokens_scored < self.reading.prf.context_width:
-            return Outcome.TOO_SHORT
-        if self.log_p > math.log(self.fpr):
+        called = self.log_p <= math.log(self.fpr)
+        # A record's own setting may convict, and does not make a text long enough.
+        readings = [one.reading for one in self.tests if called or not one.reading.setting.claimed]
+        if all(one.score.tokens_scored < one.prf.context_width for one in readings) and not any(
+            one.tokens_needed is not None for one in readings
+        ):
+            return Outcome.SEEN if self.shared else Outcome.TOO_SHORT
+        if not called:
             return Outcome.NOT_DETECTED
         found = self.reading.segments
         return Outcome.IN_PART if found is not None and found.share < _WHOLE else Outcome.WATERMARKED
@@ -125,34 +202,41 @@ class Result:
 
     @property
     def log_p(self) -> float:
-        """Natural logarithm of the p-value of the verdict: that the text, or any part of it, scores so high,
-        corrected for all that was looked at; 0 where nothing was looked for or could be scored."""
-        if self.reading is None:
-            return 0.0
-        found = self.reading.segments
-        return self.reading.score.log_p if found is None else found.log_p
+        """Natural logarithm of the p-value of the verdict: that the text, or any part of it, scores so
+        high in any test, corrected for all that was looked at; 0 where nothing could be scored."""
+        return self.test_log_p if self.over_texts is None else self.over_texts
+
+    @property
+    def test_log_p(self) -> float:
+        """The same, not corrected for other texts."""
+        return self.best.log_p
 
     @property
     def log10_p(self) -> float:
-        """Its decimal logarithm; finite, and 0 where nothing was looked for."""
+        """Its decimal logarithm; finite."""
         return _log10(self.log_p)
 
     @property
+    def uncorrected_log10_p(self) -> float:
+        """Decimal logarithm of the p-value of the best test, had it been the only one; finite."""
+        return _log10(self.reading.log_p)
+
+    @property
     def whole_log10_p(self) -> float:
-        """Decimal logarithm of the p-value of the whole text, had nobody looked at its parts; finite."""
-        return 0.0 if self.reading is None else _log10(self.reading.score.log_p)
+        """The same had nobody looked at parts of the text either."""
+        return _log10(self.reading.score.log_p)
 
     @property
     def segments(self) -> tuple[Segment, ...]:
         """Where the watermark is, in order: parts whose p-values, corrected for all that were looked at, are
         at most the false-positive rate. Empty where nobody looked."""
-        found = None if self.reading is None else self.reading.segments
+        found = self.reading.segments
         return () if found is None else found.found
 
     @property
     def share(self) -> float | None:
         """Of the tokens that count, how many lie in segments: 0 to 1; None where nobody looked."""
-        found = None if self.reading is None else self.reading.segments
+        found = self.reading.segments
         return None if found is None else found.share
 
     @property
@@ -170,44 +254,50 @@ class Result:
         return f"{', '.join(told)}: {self.share:.0%} of those that count, log10 p = {_log10(best):.2f}"
 
     def characters(self, segment: Segment) -> tuple[int, int] | None:
-        """Where a segment stands in the words of the text, from a character up to but not including another;
-        None where there are no words, or its tokens do not spell them letter by letter.
+        """Where a segment stands in the words of the text as it was given, from a character up to but not
+        including another; None where there are no words, or its tokens do not spell them letter by letter.
 
         Raises:
             FileError: as `words`.
         """
-        if self.length is None:
+        if self.reading.form.length is None:
             return None
-        lengths = [0 if word == PART else len(word) for word in self.words]
-        if sum(lengths) != self.length:
-            return None
-        start = sum(lengths[: segment.start])
-        return start, start + sum(lengths[segment.start : segment.end])
+        return self.reading.form.characters(self.words, segment.start, segment.end)
 
     @property
     def tokens_scored(self) -> int:
         """How many tokens counted."""
-        return 0 if self.reading is None else self.reading.score.tokens_scored
+        return self.reading.score.tokens_scored
 
     @property
     def tokens_needed(self) -> int | None:
         """By sequential detection, after how many tokens the verdict was certain."""
-        return None if self.reading is None else self.reading.tokens_needed
+        return self.reading.tokens_needed
 
     @property
-    def detector(self) -> str | None:
-        """Name of the detector; None where nothing was looked for."""
-        return None if self.reading is None else self.reading.score.detector
+    def detector(self) -> str:
+        """Name of the detector."""
+        return self.reading.score.detector
 
     @property
     def index(self) -> np.ndarray:
         """Positions of the tokens that counted, [tokens_scored]."""
-        return np.zeros(0, dtype=np.int64) if self.reading is None else self.reading.score.index
+        return self.reading.score.index
 
     @property
     def contributions(self) -> np.ndarray:
         """Their scores, [tokens_scored]."""
-        return np.zeros(0) if self.reading is None else self.reading.score.contributions
+        return self.reading.score.contributions
+
+    @property
+    def marked(self) -> np.ndarray:
+        """Of the tokens that counted the probability that they are marked, [tokens_scored], as bets on parts
+        that begin and end anywhere have it after the whole text (`tradeoff.detection.Switching`): for people,
+        no p-value. Empty where a fitted detector was told nothing."""
+        scheme = self.scheme
+        if scheme is None:
+            return np.zeros(0)
+        return Switching(scheme.bets()).read(self.reading.evidence).share
 
     def over_time(self) -> tuple[np.ndarray, np.ndarray]:
         """The evidence along the text: (tokens of the text read, decimal logarithm of the p-value), [m] each.
@@ -215,7 +305,7 @@ class Result:
         By sequential detection the p-value that holds at any time; else that of the text if it ended there,
         at up to 200 lengths, of which only one may be looked at.
         """
-        if self.reading is None or not self.tokens_scored:
+        if not self.tokens_scored:
             return np.zeros(0, dtype=np.int64), np.zeros(0)
         detector, scores = self.reading.detector, self.contributions
         if self.sequential:
@@ -245,23 +335,22 @@ class Result:
 
     def to_dict(self) -> dict[str, Any]:
         """The finding as `tradeoff detect --json` prints it; None where there is nothing to tell."""
-        reading, scheme = self.reading, self.scheme
+        setting = self.reading.setting
         return {
             "id": self.text.id,
             "source": self.text.source,
             "verdict": str(self.verdict),
             "log10_p": self.log10_p,
+            "log10_p_uncorrected": self.uncorrected_log10_p,
             "tokens": len(self.token_ids),
             "tokens_scored": self.tokens_scored,
             "detector": self.detector,
-            "method": None if scheme is None else scheme.method.name,
-            "watermark": None if scheme is None else scheme.watermark,
-            "prf": None if reading is None else reading.prf.name,
-            "context_width": None if reading is None else reading.prf.context_width,
-            "key": None if reading is None else reading.prf.fingerprint,
+            **_facts(setting),
             "fpr": self.fpr,
             **self._parts(),
             **({"tokens_needed": self.tokens_needed} if self.sequential else {}),
+            **({} if self.over_texts is None else self._of_corpus()),
+            "tests": [tested.to_dict() for tested in self.tests],
         }
 
     def _parts(self) -> dict[str, Any]:
@@ -275,15 +364,22 @@ class Result:
                 "tokens_scored": segment.tokens_scored,
                 "log10_p": _log10(segment.corrected_log_p),
                 # Of token ids only who asks pays for a tokenizer.
-                "characters": self.characters(segment) if self.tokenised else None,
+                "characters": self.characters(segment) if self.reading.form.tokenised else None,
             }
             for segment in self.segments
         ]
         return {"log10_p_whole": self.whole_log10_p, "share": self.share, "segments": told}
 
+    def _of_corpus(self) -> dict[str, Any]:
+        """What texts that are judged together add, for programs."""
+        possible = self.tokens_scored + self.shared
+        return {
+            "log10_p_of_text": _log10(self.test_log_p),
+            "share_of_contexts_seen": self.shared / possible if possible else 0.0,
+        }
+
     def _told(self) -> str:
-        told = f"{self.verdict}, log10 p = {self.log10_p:.2f}"
-        return told if self.reading is not None else str(self.verdict)
+        return f"{self.verdict}, log10 p = {self.log10_p:.2f}"
 
     def __repr__(self) -> str:
         how = "" if self.scheme is None else f", {self.scheme.label}"
@@ -297,7 +393,21 @@ class Result:
         from tradeoff.display import table
 
         told = self.to_dict() | {"log10_p": f"{self.log10_p:.2f}"}
+        del told["tests"]
         return table((name, value) for name, value in told.items() if value is not None)
+
+
+def _facts(setting: Setting) -> dict[str, Any]:
+    """What is looked for, for programs."""
+    scheme = setting.scheme
+    return {
+        "method": None if scheme is None else scheme.method.name,
+        "watermark": None if scheme is None else scheme.watermark,
+        "prf": setting.prf.name,
+        "context_width": setting.prf.context_width,
+        "key": setting.prf.fingerprint,
+        "key_name": setting.key.name,
+    }
 
 
 def _log10(log_p: float) -> float:

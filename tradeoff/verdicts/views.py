@@ -50,7 +50,7 @@ class Shown(NamedTuple):
 
 
 def shown_tokens(
-    detector: Detector, evidence: Evidence, result: Score, words: Sequence[str]
+    detector: Detector, evidence: Evidence, result: Score, words: Sequence[str], marked: np.ndarray
 ) -> Iterator[Shown]:
     """Every token of a text, in order.
 
@@ -59,6 +59,7 @@ def shown_tokens(
         evidence: of the text.
         result: the detector's.
         words: [n] the tokens of the whole text, spelled.
+        marked: [t] probabilities that they are marked; empty where nobody knows.
     """
     shades = _shades(detector, result.contributions)
     readings = detector.readings(evidence)
@@ -68,7 +69,9 @@ def shown_tokens(
         if k is None:
             yield Shown(word, None, shade_name(None))
         else:
-            yield Shown(word, int(shades[k]), f"score {result.contributions[k]:.2f}, {readings.of(k)}")
+            share = f", marked {marked[k]:.0%}" if len(marked) else ""
+            note = f"score {result.contributions[k]:.2f}, {readings.of(k)}{share}"
+            yield Shown(word, int(shades[k]), note)
 
 
 def unscored_tokens(words: Sequence[str]) -> Iterator[Shown]:
@@ -99,32 +102,31 @@ def terminal_view(tokens: Iterator[Shown]) -> rich.text.Text:
     return text
 
 
-def plain_view(
-    words: Sequence[str], detector: Detector | None = None, result: Score | None = None
-) -> Iterator[str]:
+def plain_view(words: Sequence[str], detector: Detector, result: Score, marked: np.ndarray) -> Iterator[str]:
     """The tokens as columns, one line each, for files and for terminals without colour.
 
     Args:
         words: [n] the tokens of the whole text, spelled; shown as JSON strings, blanks and all.
-        detector, result: what scored the text, and how; None if nothing was looked for.
+        detector, result: what scored the text, and how.
+        marked: [t] probabilities that they are marked; empty where nobody knows.
 
     Yields:
-        A head, then of every token its position, itself, its score, and N where one token of N scores as
-        much without a watermark.
+        A head, then of every token its position, itself, its score, N where one token of N scores as much
+        without a watermark, and how probably it is marked, given the whole text.
     """
     spelled = [visible(json.dumps(word, ensure_ascii=False)) for word in words]
     width = max(map(cell_len, ["token", *spelled]))
-    scores: dict[int, float] = {}
-    if detector is not None and result is not None:
-        scores = dict(zip(result.index.tolist(), result.contributions.tolist(), strict=True))
-        log_p = cache(lambda score: detector.log_p(score, 1))
-    yield f"position  token{' ' * (width - 5)}     score  one in"
+    scores = dict(zip(result.index.tolist(), result.contributions.tolist(), strict=True))
+    log_p = cache(lambda score: detector.log_p(score, 1))
+    shares = dict(zip(result.index.tolist(), marked.tolist(), strict=False))
+    yield f"position  token{' ' * (width - 5)}     score  one in" + ("  marked" if shares else "")
     for position, word in enumerate(spelled):
         start = f"{position:>8}  {word}{' ' * (width - cell_len(word))}"
         if position in scores:
             # A simulated law ends somewhere, beyond which nothing was as rare.
             rarity = math.exp(min(-log_p(scores[position]), 700.0))
-            yield f"{start}  {scores[position]:>8.2f}  {rarity:>6.3g}"
+            share = f"  {shares[position]:>6.0%}" if shares else ""
+            yield f"{start}  {scores[position]:>8.2f}  {rarity:>6.3g}{share}"
         else:
             yield f"{start}  not scored"
 

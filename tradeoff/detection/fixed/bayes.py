@@ -145,6 +145,9 @@ class BayesDetector:
         self.mixing, self.rounds, self.streams = model.mixing, rounds, streams
         self.history = tuple(history)
 
+    def __repr__(self) -> str:
+        return f"BayesDetector({self.name}, {self.rounds} rounds, {', '.join(self.streams)})"
+
     @property
     def id(self) -> str:
         """See `Detector.id`."""

@@ -1,0 +1,99 @@
+"""Options of the commands that read texts with a key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tradeoff.decoders import watermarks
+from tradeoff.kernels import METHODS
+from tradeoff.keyed import PRF_NAMES
+from tradeoff.texts import IN_FOLDERS
+
+__all__ = [
+    "TOGETHER",
+    "DetectorName",
+    "FieldName",
+    "Fpr",
+    "InSegments",
+    "IntegerKey",
+    "KeyFiles",
+    "Methods",
+    "Prfs",
+    "Retokenize",
+    "Sources",
+    "TokenizerName",
+    "Watermarks",
+    "Widths",
+]
+
+#: Texts that are judged together.
+TOGETHER = 512
+
+Sources = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SOURCE...",
+        help="Text files, JSON lines with text or token_ids (.jsonl, .ndjson), .json files of such "
+        "objects, tables with such columns (.csv, .tsv, .parquet), documents (.docx, .pdf), dumps of "
+        f"event streams, folders (their {', '.join(IN_FOLDERS)} files), or - for standard input.",
+        show_default=False,
+    ),
+]
+KeyFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Key file, as made by `tradeoff key new`, or a folder of them; may be given several times, "
+        "and all are tested. Default: TRADEOFF_KEY."
+    ),
+]
+IntegerKey = Annotated[str | None, typer.Option(help="Integer key of --prf vllm-philox-v1.")]
+Prfs = Annotated[
+    list[str] | None,
+    typer.Option(help=f"One of {', '.join(PRF_NAMES)}. Default: the key's, or {PRF_NAMES[0]}."),
+]
+Widths = Annotated[
+    list[int] | None,
+    typer.Option(help="Tokens before a position that seed it. Default: the key's, or 4."),
+]
+Methods = Annotated[
+    list[str] | None,
+    typer.Option(help=f"One of {', '.join(METHODS)}. Default: the key's, or joint."),
+]
+Watermarks = Annotated[list[str] | None, typer.Option(help=f"{watermarks()}. Default: the key's, or gumbel.")]
+TokenizerName = Annotated[
+    str | None,
+    typer.Option(
+        help="Of the model that wrote the text: builtin, a folder, a tokenizer.json or a Hugging Face "
+        "id. Default: the key's, or builtin."
+    ),
+]
+FieldName = Annotated[
+    str | None,
+    typer.Option(help="Field of JSON objects, or column, that has the text, such as data.answer."),
+]
+Retokenize = Annotated[
+    bool, typer.Option("--retokenize", help="Tokenise the text even where token_ids are given.")
+]
+DetectorName = Annotated[
+    str | None,
+    typer.Option(
+        help="Instead of the untrained one: file of a fitted Bayesian detector (safetensors), or the "
+        "name of one that an extension registered."
+    ),
+]
+Fpr = Annotated[
+    float,
+    typer.Option(
+        help="False-positive rate: for how many of all keys a text is called watermarked whose writer "
+        "has seen no text of that key."
+    ),
+]
+InSegments = Annotated[
+    bool,
+    typer.Option(
+        "--segments/--whole", help="Look for parts that are watermarked, or judge texts as a whole."
+    ),
+]
