@@ -16,7 +16,6 @@ from rich.text import Text as Styled
 from tradeoff.api import detect_all, detect_corpus
 from tradeoff.cli.key import day_of, read_keyring
 from tradeoff.cli.looked_for import (
-    TOGETHER,
     DetectorName,
     FieldName,
     Fpr,
@@ -49,6 +48,7 @@ from tradeoff.errors import FileError
 from tradeoff.keyed import VllmPhilox
 from tradeoff.texts import IN_FOLDERS, STDIN, Broken, read_texts
 from tradeoff.verdicts import (
+    TOGETHER,
     CorpusResult,
     Correction,
     EvidencePage,

@@ -13,7 +13,6 @@ from tradeoff.keyed import PRF_NAMES
 from tradeoff.texts import IN_FOLDERS
 
 __all__ = [
-    "TOGETHER",
     "DetectorName",
     "FieldName",
     "Fpr",
@@ -28,9 +27,6 @@ __all__ = [
     "Watermarks",
     "Widths",
 ]
-
-#: Texts that are judged together.
-TOGETHER = 512
 
 Sources = Annotated[
     list[str],

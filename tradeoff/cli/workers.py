@@ -9,11 +9,10 @@ from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
-from tradeoff.cli.looked_for import TOGETHER
 from tradeoff.errors import FileError
 from tradeoff.keyed import Key, Keyring
 from tradeoff.texts import Broken, Text
-from tradeoff.verdicts import Examiner, Options, Result, Told
+from tradeoff.verdicts import TOGETHER, Examiner, Options, Result, Told
 from tradeoff.workers import worker_pool
 
 __all__ = ["KeysToRead", "told_by_workers"]

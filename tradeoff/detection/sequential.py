@@ -22,7 +22,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 
 from tradeoff.anchored import log_p_values
-from tradeoff.detection.bets.stream_bets import Bets
+from tradeoff.detection.bets.stream_bets import Bets, bet_values
 from tradeoff.detection.detector import Detector, Exactness, Readings
 from tradeoff.detection.evidence import Evidence, check_token_ids
 from tradeoff.detection.switching import LENGTH, SwitchingWealth
@@ -65,9 +65,8 @@ class Wealth:
 
     def bet(self, log_bets: np.ndarray) -> np.ndarray:
         """The next token: log e-values `[batch, bets]` -> log e-value of their mixture `[batch]`."""
-        # Beside 1, the e-value of keeping, what is below exp(-700) is nothing.
         with np.errstate(under="ignore"):
-            staked = self._weights * np.exp(np.minimum(log_bets, 700.0))
+            staked = self._weights * bet_values(log_bets)
         total = staked.sum(axis=-1)
         self._tokens += 1
         step = 1 / (self._concentration + self._tokens)

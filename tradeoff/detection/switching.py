@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tradeoff.detection.bets.stream_bets import Bets
+from tradeoff.detection.bets.stream_bets import Bets, bet_values
 from tradeoff.detection.evidence import Evidence
 
 __all__ = ["LENGTH", "Switching", "SwitchingResult", "SwitchingWealth"]
@@ -24,8 +24,6 @@ __all__ = ["LENGTH", "Switching", "SwitchingResult", "SwitchingWealth"]
 _BLOCK = 32
 #: Of a marked passage, as the bets expect it, in tokens that count.
 LENGTH = 256.0
-#: Beside 1, the e-value of keeping, what is below exp(-700) is nothing; above it floats end.
-_LARGEST = 700.0
 
 
 @dataclass(frozen=True)
@@ -124,7 +122,7 @@ class SwitchingWealth:
 
     def feed(self, log_bets: np.ndarray) -> _Told:
         """The next tokens: log e-values of the bets, [t, bets]."""
-        bets = np.exp(np.minimum(log_bets[:, 1:], _LARGEST))
+        bets = bet_values(log_bets[:, 1:])
         e_values, foreseen, found = (np.empty(len(bets)) for _ in range(3))
         first = 0
         while first < len(bets):

@@ -1,7 +1,7 @@
 """Texts to verdicts: what a key, a scheme and a text's own record say of it."""
 
 from tradeoff.verdicts.decoys import Decoys, decoys
-from tradeoff.verdicts.examine import Examiner
+from tradeoff.verdicts.examine import TOGETHER, Examiner
 from tradeoff.verdicts.options import Options
 from tradeoff.verdicts.page import EvidencePage
 from tradeoff.verdicts.profiles import REMEDY, measured_profiles
@@ -25,6 +25,7 @@ from tradeoff.verdicts.views import (
 __all__ = [
     "REMEDY",
     "SHADES",
+    "TOGETHER",
     "Corpus",
     "CorpusResult",
     "Correction",

@@ -20,15 +20,17 @@ from tradeoff.verdicts.settings import Setting, Settings
 from tradeoff.verdicts.spelling import numbers
 from tradeoff.verdicts.tokens import Form, Tokens
 
-__all__ = ["Examiner"]
+__all__ = ["TOGETHER", "Examiner"]
 
 #: Tokens read at a time by sequential detection.
 _STEP = 64
 _SEARCH = SegmentSearch()
 #: Warnings that are told: every record may have one of its own.
 _MOST_WARNINGS = 100
-#: Of texts that are judged together, so many at most, and so many tokens or characters.
-_TOGETHER, _LONG = 512, 1 << 18
+#: Texts that are judged together, at most.
+TOGETHER = 512
+#: And their tokens or characters.
+_LONG = 1 << 18
 
 
 @dataclass
@@ -99,7 +101,7 @@ class Examiner:
         return found
 
     def examine_all(
-        self, texts: Iterable[Text | Broken], together: int = _TOGETHER
+        self, texts: Iterable[Text | Broken], together: int = TOGETHER
     ) -> Iterator[Result | Broken]:
         """Judge texts in order, several at a time.
 

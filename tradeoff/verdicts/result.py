@@ -90,9 +90,9 @@ class Reading:
         """What read the text."""
         return self.setting.detector if self.bets is None else self.bets
 
-    @property
+    @cached_property
     def evidence(self) -> Evidence:
-        """What the key says, computed anew."""
+        """What the key says, computed once it is asked for."""
         evidence = Evidence(self.form.ids, self.prf)
         # Contexts that counted in other texts do not here.
         return evidence.restricted(np.isin(evidence.index, self.score.index))
@@ -289,7 +289,7 @@ class Result:
         """Their scores, [tokens_scored]."""
         return self.reading.score.contributions
 
-    @property
+    @cached_property
     def marked(self) -> np.ndarray:
         """Of the tokens that counted the probability that they are marked, [tokens_scored], as bets on parts
         that begin and end anywhere have it after the whole text (`tradeoff.detection.Switching`): for people,

@@ -18,10 +18,12 @@ from tradeoff.detection.detector import Readings
 from tradeoff.detection.evidence import Evidence
 from tradeoff.keyed import Stream
 
-__all__ = ["Bets", "StreamBets", "either_key", "keeping_prior", "with_keeping"]
+__all__ = ["Bets", "StreamBets", "bet_values", "either_key", "keeping_prior", "with_keeping"]
 
 #: Wealth that is kept at the start: many tokens of a language model are nearly certain, and tell nothing.
 _KEPT = 0.5
+#: Beside 1, the e-value of keeping, what is below exp(-700) is nothing; above exp(700) floats end.
+_LARGEST = 700.0
 
 
 @runtime_checkable
@@ -125,3 +127,8 @@ def keeping_prior(bets: int) -> np.ndarray:
 def with_keeping(log_bets: np.ndarray) -> np.ndarray:
     """A column of zeros in front: `[..., bets] -> [..., 1 + bets]`."""
     return np.concatenate([np.zeros((*log_bets.shape[:-1], 1)), log_bets], axis=-1)
+
+
+def bet_values(log_bets: np.ndarray) -> np.ndarray:
+    """The e-values of log bets, of any shape; none is infinite."""
+    return np.exp(np.minimum(log_bets, _LARGEST))
