@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import tradeoff as td
-from tradeoff import display, texts
+from tests.house.test_rooms import LIBRARY, files, imports, module_of
 
 HEAVY = ("numpy", "pandas", "scipy", "torch", "transformers", "matplotlib", "cvxpy", "ot", "pydantic", "rich")
 VERBS = {
@@ -78,10 +81,31 @@ def test_every_name_of_a_room_is_there(room):
     assert set(module.__all__) <= set(dir(module))
 
 
-def test_the_faces_agree_with_what_type_checkers_read():
-    """The names under TYPE_CHECKING and those that are looked up are written twice, and must be the same."""
-    for module in (td, td.curves, td.anchored, td.detection, td.llm, td.optimal_transport, texts, display):
-        assert sorted(module.__all__) == module.__dir__()
+def lazy_faces() -> list[ModuleType]:
+    """Packages of the library whose names are looked up when they are asked for."""
+    inits = [module_of(file) for file in files(LIBRARY) if file.name == "__init__.py"]
+    return [face for name in inits if hasattr(face := import_module(name), "_HOMES")]
+
+
+@pytest.mark.parametrize("face", lazy_faces(), ids=lambda face: face.__name__)
+def test_the_faces_agree_with_what_type_checkers_read(face):
+    """Where a name is found is written twice, for Python and for what reads without running: type checkers,
+    and the builder of the documentation, which shows no name that it doesn't find."""
+    assert sorted(face.__all__) == face.__dir__()
+    read = {
+        one.module.removeprefix("tradeoff."): sorted(one.names)
+        for one in imports(Path(face.__file__))
+        if one.deferred and one.module not in {"tradeoff", face.__name__}
+    }
+    assert read == {home: sorted(names) for home, names in face._HOMES.items()}
+
+
+def test_no_name_is_that_of_its_module():
+    """`from room import name` would give one or the other, by what was imported before."""
+    for init in (file for file in files(LIBRARY) if file.name == "__init__.py"):
+        face = import_module(module_of(init))
+        modules = {file.stem for file in init.parent.glob("*.py")}
+        assert not modules & set(face.__dict__.get("__all__", ())), init
 
 
 def test_a_name_that_is_none_is_an_error_that_says_so():

@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     )
     from tradeoff.detection.forecast import Forecast, power, predicted_power, probabilities_of_entropy
     from tradeoff.detection.growth import growth_of_classes, growth_of_stakes
+    from tradeoff.detection.multiple import benjamini_hochberg, holm
     from tradeoff.detection.race_scores import (
         RaceScoreLaw,
         expected_race_score,

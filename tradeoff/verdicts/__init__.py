@@ -1,6 +1,6 @@
 """Texts to verdicts: what a key, a scheme and a text's own record say of it."""
 
-from tradeoff.verdicts.decoys import Decoys, decoys
+from tradeoff.verdicts.decoy_keys import Decoys, decoys
 from tradeoff.verdicts.examine import TOGETHER, Examiner
 from tradeoff.verdicts.options import Options
 from tradeoff.verdicts.page import EvidencePage
