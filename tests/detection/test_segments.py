@@ -15,7 +15,18 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from tests.helpers.support import ALPHA
-from tradeoff.detection import Aaronson, Evidence, Exactness, Readings, Score, Segment, SegmentSearch
+from tradeoff.detection import (
+    Aaronson,
+    Evidence,
+    Exactness,
+    MeanBits,
+    Readings,
+    Score,
+    Segment,
+    SegmentSearch,
+    SumOfKeys,
+    log_p_values,
+)
 from tradeoff.detection.tails import binomial_log_sf, gamma_log_sf
 
 FPR = 0.01
@@ -151,6 +162,17 @@ def test_many_texts_are_searched_as_each_by_itself(search: SegmentSearch) -> Non
         alone = [search.search(detector, text, FPR) for text in texts]
         assert 10 < sum(bool(one.found) for one in alone) < 150
         assert found == alone
+
+
+@pytest.mark.parametrize(
+    "detector", [Aaronson(), SumOfKeys(), MeanBits(30), Coins()], ids=lambda one: one.name
+)
+@pytest.mark.parametrize("count", [1, 30, 2_000])
+def test_p_values_of_many_sums_are_those_of_each(detector, count: int) -> None:
+    """Far into the tail as well, and where nothing was scored above chance."""
+    sums = np.array([-1.0, 0, 1, 1, 20, 30, 31, 600, 2_000, 9_000, 60_000]) * min(count, 30) / 30
+    found = log_p_values(detector, sums, count)
+    np.testing.assert_array_equal(found, [detector.log_p(one, count) for one in sums.tolist()])
 
 
 def test_a_long_text_among_short_ones_takes_the_memory_of_itself() -> None:

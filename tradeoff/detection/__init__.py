@@ -20,7 +20,7 @@ from tradeoff.detection.choice import (
     detector_of,
     register_detector,
 )
-from tradeoff.detection.detector import Detector, Exactness, Readings, Score, detect
+from tradeoff.detection.detector import Detector, Exactness, Readings, Score, detect, log_p_values
 from tradeoff.detection.evidence import (
     Evidence,
     check_token_ids,
@@ -156,6 +156,7 @@ __all__ = [
     "hypoexponential_score",
     "load_bayes",
     "log_e_values",
+    "log_p_values",
     "of_e_values",
     "power",
     "predicted_power",

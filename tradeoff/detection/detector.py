@@ -6,6 +6,7 @@ import math
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import singledispatch
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -21,6 +22,7 @@ __all__ = [
     "Score",
     "bit_readings",
     "detect",
+    "log_p_values",
     "score_readings",
     "uniform_readings",
 ]
@@ -110,6 +112,17 @@ class Detector(Hashable, Protocol):
 
     def threshold(self, count: int, fpr: float) -> float:
         """The least sum of `count` >= 1 scores whose p-value is at most `fpr`, to the fineness of its law."""
+
+
+@singledispatch
+def log_p_values(detector: Detector, statistics: np.ndarray, count: int) -> np.ndarray:
+    """`Detector.log_p` of many sums of `count` scores: [k] to [k].
+
+    Register a faster one with the type of a detector of your own, if there is one.
+    """
+    # Sums of discrete scores are often the same.
+    known, which = np.unique(statistics, return_inverse=True)
+    return np.array([detector.log_p(one, count) for one in known.tolist()])[which]
 
 
 def uniform_readings(evidence: Evidence, streams: Iterable[Stream]) -> Readings:

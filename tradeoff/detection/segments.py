@@ -12,20 +12,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
-from tradeoff.detection.detector import Detector, Score
+from tradeoff.detection.detector import Detector, Score, log_p_values
 
 __all__ = ["Segment", "SegmentSearch", "Segments"]
 
 #: Sums of one length whose p-values are computed; those between are interpolated, to put windows in order.
 _KNOTS = 17
 #: Texts whose sums are in memory at a time.
-_TOGETHER = 256
+_TOGETHER = 512
 _NEVER = -1e290
+#: A discrete law ends somewhere; what is beyond its end is all the same.
+_LEAST = -1e300
 #: Sums in memory at a time: 8 MiB, or those of one text.
 _LARGEST_MATRIX = 1 << 20
 
@@ -127,78 +129,14 @@ class SegmentSearch:
             length *= self.ratio
         return found
 
+    def step(self, length: int) -> int:
+        """Between the starts of windows of a length."""
+        return max(length // self.steps, 1)
+
     def starts(self, length: int, tokens: int) -> np.ndarray:
         """Of the windows of a length: ascending, the last one ending with the text."""
         last = tokens - length
-        return np.append(np.arange(0, last, self._step(length)), last)
-
-    def _step(self, length: int) -> int:
-        return max(length // self.steps, 1)
-
-    def search_all(self, detector: Detector, scores: Sequence[Score], fpr: float) -> list[Segments]:
-        """`search` in many short texts, with the same findings, and NumPy called once for all of them.
-
-        A text is searched by itself only where a window has a corrected p-value below 1: without a watermark
-        that is about one text in ten.
-        """
-        self._check(detector, fpr)
-        found: list[Segments] = []
-        for some in _alike(scores):
-            for score, stands_out in zip(some, self._stand_out(detector, some), strict=True):
-                if stands_out or score.log_p - self._log_whole(score.tokens_scored) <= math.log(fpr):
-                    found.append(self.search(detector, score, fpr))
-                else:
-                    found.append(self._nothing(score))
-        return found
-
-    def _nothing(self, score: Score) -> Segments:
-        """What is said of a text of whose windows none says anything."""
-        tokens = score.tokens_scored
-        log_p = min(score.log_p - self._log_whole(tokens), 0.0)
-        return Segments(log_p, (), _window_count(self, tokens), tokens)
-
-    def _log_whole(self, tokens: int) -> float:
-        """Logarithm of the weight of the whole text."""
-        return math.log(_weights(self, tokens)[0])
-
-    def _stand_out(self, detector: Detector, scores: Sequence[Score]) -> np.ndarray:
-        """Whether any window of a text may have a corrected p-value below 1: [texts]."""
-        tokens = np.array([score.tokens_scored for score in scores], dtype=np.int64)
-        longest = int(tokens.max(initial=0))
-        sums = np.zeros((len(scores), longest + 1))
-        for row, score in zip(sums, scores, strict=True):
-            np.cumsum(score.contributions, out=row[1 : score.tokens_scored + 1])
-            # Windows that reach over the end of a text, or lie behind it, are never the largest.
-            row[score.tokens_scored + 1 :] = _NEVER * np.arange(1, longest - score.tokens_scored + 1)
-        stand_out = np.zeros(len(scores), dtype=bool)
-        lengths = self.lengths(longest)
-        of_each = np.searchsorted(lengths, tokens)
-        for length in lengths:
-            step = self._step(length)
-            rows = np.flatnonzero(tokens > length)
-            ends, windows = tokens[rows], sums[rows]
-            last = np.take_along_axis(windows, ends[:, None], 1) - np.take_along_axis(
-                windows, ends[:, None] - length, 1
-            )
-            ahead = windows[:, length::step]
-            most = np.maximum((ahead - windows[:, : step * ahead.shape[1] : step]).max(axis=1), last[:, 0])
-            # Windows count by powers of two, rounded down, so that few thresholds are computed: fewer windows
-            # weigh more, and what stands out is looked at again.
-            counts = np.floor(np.log2(-(-(ends - length) // step) + 1)).astype(np.int64)
-            kinds, which = np.unique(np.stack([of_each[rows], counts]), axis=1, return_inverse=True)
-            levels = self.share / np.maximum(kinds[0], self.sizes) / 2.0 ** kinds[1]
-            least = np.array([_threshold(detector, length, float(level)) for level in levels])
-            stand_out[rows] |= most >= least[which.reshape(-1)]
-        return stand_out
-
-    def _check(self, detector: Detector, fpr: float) -> None:
-        if not detector.exactness.of_parts:
-            raise ValueError(
-                f"detector={detector.name!r} has p-values that are {detector.exactness}, which tell nothing "
-                "of windows; use one whose null law is exact for any of them"
-            )
-        if not 0 < fpr < 1:
-            raise ValueError(f"fpr={fpr} must be between 0 and 1; 0.01 is usual")
+        return np.append(np.arange(0, last, self.step(length)), last)
 
     def search(self, detector: Detector, score: Score, fpr: float) -> Segments:
         """Look for segments of a text that a detector has scored.
@@ -213,37 +151,49 @@ class SegmentSearch:
         Raises:
             ValueError: for a detector without such p-values (`Exactness.of_parts`), or a level that is none.
         """
-        self._check(detector, fpr)
-        tokens = score.tokens_scored
-        if not tokens:
-            return Segments(0.0, (), 0, 0)
-        sums = np.concatenate([[0.0], np.cumsum(score.contributions)])
-        lengths = self.lengths(tokens)
-        of_whole, of_length = self.weights(len(lengths))
-        whole = math.log(of_whole)
-        least, windows = score.log_p - whole, 1
-        candidates = [_Windows(tokens, np.zeros(1, np.int64), np.array([score.statistic]), whole)]
+        (found,) = self.search_all(detector, [score], fpr)
+        return found
+
+    def search_all(self, detector: Detector, scores: Sequence[Score], fpr: float) -> list[Segments]:
+        """`search` in many texts, with NumPy called for many short ones at once: what is found in a text does
+        not depend on the others.
+
+        Raises:
+            ValueError: as `search`.
+        """
+        if not detector.exactness.of_parts:
+            raise ValueError(
+                f"detector={detector.name!r} has p-values that are {detector.exactness}, which tell nothing "
+                "of windows; use one whose null law is exact for any of them"
+            )
+        if not 0 < fpr < 1:
+            raise ValueError(f"fpr={fpr} must be between 0 and 1; 0.01 is usual")
+        return [found for some in _alike(scores) for found in self._search(detector, some, math.log(fpr))]
+
+    def _search(self, detector: Detector, scores: Sequence[Score], log_fpr: float) -> list[Segments]:
+        texts = _Texts.of(scores)
+        lengths = self.lengths(int(texts.tokens.max(initial=0)))
+        # How many lengths each text has.
+        sizes = np.searchsorted(lengths, texts.tokens)
+        whole = [math.log(self.weights(size)[0]) for size in sizes.tolist()]
+        least = np.minimum([score.log_p for score in scores] - np.array(whole), 0.0)
+        candidates = [_whole(scores, np.array(whole), log_fpr)]
         for length in lengths:
-            # Slices, as index arrays of all starts would take several times the memory of a text.
-            step, last = self._step(length), tokens - length
-            totals = np.empty(-(-last // step) + 1)
-            np.subtract(sums[length:-1:step], sums[:last:step], out=totals[:-1])
-            totals[-1] = sums[-1] - sums[last]
-            log_weight = math.log(of_length / len(totals))
-            smallest = detector.log_p(float(totals.max()), length) - log_weight
-            least = min(least, smallest)
-            windows += len(totals)
-            if smallest <= math.log(fpr):
-                ours = _Windows(length, self.starts(length, tokens), totals, log_weight)
-                candidates.append(ours.above(detector, math.log(fpr), self.steps // 4))
-        told = []
-        for start, length, log_weight in _most_evidence(detector, candidates):
-            statistic = score.statistic if length == tokens else float(sums[start + length] - sums[start])
-            log_p = detector.log_p(statistic, length)
-            if log_p - log_weight <= math.log(fpr):
-                ends = int(score.index[start]), int(score.index[start + length - 1]) + 1
-                told.append(Segment(*ends, length, statistic, log_p, log_p - log_weight))
-        return Segments(min(least, 0.0), tuple(told), windows, tokens)
+            windows = _windows(self, texts, length, sizes)
+            rows = np.flatnonzero(windows.may_reach(detector, 0.0))
+            if not len(rows):
+                continue
+            windows = windows.of(rows)
+            smallest = log_p_values(detector, windows.most, length) - windows.log_weights
+            which = windows.rows
+            least[which] = np.minimum(least[which], smallest)
+            if len(few := np.flatnonzero(smallest <= log_fpr)):
+                candidates.append(windows.of(few).candidates(detector, log_fpr, self.steps // 4))
+        told = _told(detector, scores, texts, _Candidates.joined(candidates), log_fpr)
+        return [
+            Segments(log_p, tuple(found), _window_count(self, tokens), tokens)
+            for log_p, found, tokens in zip(least.tolist(), told, texts.tokens.tolist(), strict=True)
+        ]
 
 
 def _alike(scores: Sequence[Score]) -> Iterator[Sequence[Score]]:
@@ -256,11 +206,6 @@ def _alike(scores: Sequence[Score]) -> Iterator[Sequence[Score]]:
             first, longest = i, score.tokens_scored
     if first < len(scores):
         yield scores[first:]
-
-
-@lru_cache(maxsize=4096)
-def _weights(search: SegmentSearch, tokens: int) -> tuple[float, float]:
-    return search.weights(len(search.lengths(tokens)))
 
 
 @lru_cache(maxsize=4096)
@@ -279,67 +224,203 @@ def _threshold(detector: Detector, length: int, level: float) -> float:
 
 
 @dataclass(frozen=True)
+class _Texts:
+    """Scores of texts, one in each row, summed up to every token: `sums` [texts, 1 + longest].
+
+    Behind the `tokens` [texts] of a text sums fall so fast that no window that reaches there is large.
+    """
+
+    tokens: np.ndarray
+    sums: np.ndarray = field(repr=False)
+
+    @classmethod
+    def of(cls, scores: Sequence[Score]) -> _Texts:
+        tokens = np.array([score.tokens_scored for score in scores], dtype=np.int64)
+        longest = int(tokens.max(initial=0))
+        sums = np.zeros((len(scores), longest + 1))
+        for row, score in zip(sums, scores, strict=True):
+            np.cumsum(score.contributions, out=row[1 : score.tokens_scored + 1])
+            row[score.tokens_scored + 1 :] = _NEVER * np.arange(1, longest - score.tokens_scored + 1)
+        return cls(tokens, sums)
+
+
+@dataclass(frozen=True)
 class _Windows:
-    """Windows of one length with their starts [w], sums [w], and the logarithm of the weight of each."""
+    """Windows of one length in several texts.
+
+    Attributes:
+        length, step: of the windows, and between their starts.
+        rows: [r] which texts.
+        last: [r] where the last window of each text starts.
+        totals: [r, w] their sums, in order of starts; behind the last of a text something very small.
+        sizes: [r] by how many lengths the error is divided.
+        share: of the error that all lengths have together.
+    """
 
     length: int
-    starts: np.ndarray = field(repr=False)
-    sums: np.ndarray = field(repr=False)
-    log_weight: float
+    step: int
+    rows: np.ndarray
+    last: np.ndarray
+    totals: np.ndarray = field(repr=False)
+    sizes: np.ndarray
+    share: float
 
-    def above(self, detector: Detector, log_fpr: float, reach: int) -> _Windows:
-        """Those whose corrected p-value is at most a level, to the fineness of the detector's law, and whose
-        sums are the largest among `reach` neighbours to each side."""
-        level = math.exp(log_fpr + self.log_weight)
-        largest = self.sums.copy()
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """How many windows each text has: [r]."""
+        return -(-self.last // self.step) + 1
+
+    @cached_property
+    def most(self) -> np.ndarray:
+        """The largest sum of each text: [r]."""
+        return self.totals.max(axis=1)
+
+    @cached_property
+    def log_weights(self) -> np.ndarray:
+        """Logarithm of the part of the error that every window of a text has: [r]."""
+        return np.log(self.share / self.sizes / self.counts)
+
+    def of(self, some: np.ndarray) -> _Windows:
+        """Those of some of the texts."""
+        if len(some) == len(self.rows):
+            return self
+        picked = (self.rows[some], self.last[some], self.totals[some], self.sizes[some])
+        return _Windows(self.length, self.step, *picked, self.share)
+
+    def thresholds(self, detector: Detector, log_level: float) -> np.ndarray:
+        """Sums below which a window's corrected p-value is above a level: [r]; lower than need be, so that
+        texts of different lengths share few of them."""
+        counts = np.exp2(np.floor(np.log2(self.counts)))
+        kinds, which = np.unique(self.sizes * counts, return_inverse=True)
+        levels = (math.exp(log_level) * self.share / kinds).tolist()
+        return np.array([_threshold(detector, self.length, level) for level in levels])[which]
+
+    def may_reach(self, detector: Detector, log_level: float) -> np.ndarray:
+        """False where no window of a text has a corrected p-value that small: [r]."""
+        return self.most >= self.thresholds(detector, log_level)
+
+    def candidates(self, detector: Detector, log_fpr: float, reach: int) -> _Candidates:
+        """Windows whose corrected p-value is at most a level, and whose sums are the largest among `reach`
+        neighbours to each side."""
+        largest = self.totals.copy()
         for shift in range(1, reach + 1):
-            np.maximum(largest[shift:], self.sums[:-shift], out=largest[shift:])
-            np.maximum(largest[:-shift], self.sums[shift:], out=largest[:-shift])
-        kept = (self.sums == largest) & (
-            self.sums >= min(_threshold(detector, self.length, level), largest.max())
-        )
-        return _Windows(self.length, self.starts[kept], self.sums[kept], self.log_weight)
+            np.maximum(largest[:, shift:], self.totals[:, :-shift], out=largest[:, shift:])
+            np.maximum(largest[:, :-shift], self.totals[:, shift:], out=largest[:, :-shift])
+        # A threshold is as fine as the detector's law, which the largest sum of a text has already passed.
+        least = np.minimum(self.thresholds(detector, log_fpr), self.most)
+        row, place = np.nonzero((self.totals == largest) & (self.totals >= least[:, None]))
+        log_p = self._log_p(detector, self.totals[row, place], np.bincount(row, minlength=len(self.rows)))
+        evidence = self.log_weights[row] - log_p
+        kept = evidence >= -log_fpr
+        row, place = row[kept], place[kept]
+        starts = np.minimum(place * self.step, self.last[row])
+        ends = starts + self.length
+        return _Candidates(self.rows[row], starts, ends, self.log_weights[row], evidence[kept])
 
-    def corrected(self, detector: Detector) -> np.ndarray:
-        """Corrected log p-values [w]; of many, between some of them by interpolation."""
-        known, which = self.sums, np.arange(len(self.sums))
-        if len(known) > _KNOTS:
-            known, which = np.unique(self.sums, return_inverse=True)
-        # Making an interpolator takes as long as a hundred p-values, so that few sums do without.
-        if interpolated := len(known) > _KNOTS:
-            known = np.linspace(known[0], known[-1], _KNOTS)
-        log_p = np.array([detector.log_p(x, self.length) for x in known.tolist()])
-        if len(known) > 1:
-            # A discrete law ends somewhere; what is beyond its end is all the same.
-            log_p = np.maximum(log_p, -1e300)
-        log_p = np.asarray(PchipInterpolator(known, log_p)(self.sums)) if interpolated else log_p[which]
-        return log_p - self.log_weight
+    def _log_p(self, detector: Detector, sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """Log p-values of sums, `counts` of each text in turn; of many, interpolated between some of them."""
+        found = np.empty(len(sums))
+        bounds = np.append(0, np.cumsum(counts))
+        few = np.repeat(counts <= _KNOTS, counts)
+        found[few] = log_p_values(detector, sums[few], self.length)
+        for one in np.flatnonzero(counts > _KNOTS).tolist():
+            ours = sums[bounds[one] : bounds[one + 1]]
+            knots, which = np.unique(ours, return_inverse=True)
+            # Making an interpolator takes as long as a hundred p-values, so that few sums do without.
+            if interpolated := len(knots) > _KNOTS:
+                knots = np.linspace(knots[0], knots[-1], _KNOTS)
+            log_p = np.maximum(log_p_values(detector, knots, self.length), _LEAST)
+            found[bounds[one] : bounds[one + 1]] = (
+                PchipInterpolator(knots, log_p)(ours) if interpolated else log_p[which]
+            )
+        return np.maximum(found, _LEAST)
 
 
-def _most_evidence(detector: Detector, windows: list[_Windows]) -> list[tuple[int, int, float]]:
-    """(start, length, log weight) of disjoint windows with the most evidence in sum, in order: minus their
-    corrected log p-values. (Weighted intervals, by dynamic programming over their ends.)"""
-    evidence = -np.concatenate([some.corrected(detector) for some in windows])
-    starts = np.concatenate([some.starts for some in windows])
-    lengths, weights = (
-        np.repeat([getattr(some, name) for some in windows], [len(some.starts) for some in windows])
-        for name in ("length", "log_weight")
-    )
-    ends = starts + lengths
-    # Of equal evidence the longest, which has fewest windows beside it.
-    order = np.lexsort((lengths, ends))
-    starts, lengths, weights, evidence = (x[order] for x in (starts, lengths, weights, evidence))
-    # How many windows end where each begins, or before.
-    before = np.searchsorted(ends[order], starts, side="right").tolist()
-    best = [0.0]
-    for value, earlier in zip(evidence.tolist(), before, strict=True):
-        best.append(max(best[-1], best[earlier] + value))
-    chosen, i = [], len(before)
-    while i:
-        if best[i] > best[i - 1]:
+def _windows(search: SegmentSearch, texts: _Texts, length: int, sizes: np.ndarray) -> _Windows:
+    """All windows of a length, of the texts that are longer."""
+    rows = np.flatnonzero(texts.tokens > length)
+    last, sums = texts.tokens[rows] - length, texts.sums
+    if len(rows) < len(sums):
+        sums = sums[rows]
+    step = search.step(length)
+    # Slices, as index arrays of all starts would take several times the memory of a long text.
+    ahead = sums[:, length::step]
+    totals = np.full((len(rows), -(-int(last.max()) // step) + 1), _NEVER)
+    np.subtract(ahead, sums[:, : step * ahead.shape[1] : step], out=totals[:, : ahead.shape[1]])
+    every = np.arange(len(rows))
+    totals[every, -(-last // step)] = sums[every, last + length] - sums[every, last]
+    return _Windows(length, step, rows, last, totals, np.maximum(sizes[rows], search.sizes), search.share)
+
+
+@dataclass(frozen=True)
+class _Candidates:
+    """Windows that may be told: [w] each.
+
+    Attributes:
+        rows: their texts.
+        starts, ends: among the tokens that count.
+        log_weights: logarithms of their parts of the error.
+        evidence: minus their corrected log p-values, but for what interpolation gets wrong.
+    """
+
+    rows: np.ndarray
+    starts: np.ndarray
+    ends: np.ndarray
+    log_weights: np.ndarray
+    evidence: np.ndarray
+
+    @classmethod
+    def joined(cls, several: Sequence[_Candidates]) -> _Candidates:
+        """All of them, by text and then by end. Of equal evidence the longest comes last, which has fewest
+        windows beside it."""
+        columns = zip(*((x.rows, x.starts, x.ends, x.log_weights, x.evidence) for x in several), strict=True)
+        rows, starts, ends, log_weights, evidence = map(np.concatenate, columns)
+        order = np.lexsort((-starts, ends, rows))
+        return cls(*(x[order] for x in (rows, starts, ends, log_weights, evidence)))
+
+    def most_evidence(self) -> list[int]:
+        """Which are disjoint and have the most evidence in sum, in order. (Weighted intervals, by dynamic
+        programming over their ends.)"""
+        # Texts one behind the other, so that the windows of all are those of one long text.
+        apart = int(self.ends.max(initial=0)) * self.rows
+        before = np.searchsorted(apart + self.ends, apart + self.starts, side="right").tolist()
+        most = 0.0
+        best = [most]
+        for value, earlier in zip(self.evidence.tolist(), before, strict=True):
+            # Not by `max`, which takes half of the time.
+            if best[earlier] + value > most:
+                most = best[earlier] + value
+            best.append(most)
+        chosen, i = [], len(before)
+        while i:
             i -= 1
-            chosen.append((int(starts[i]), int(lengths[i]), float(weights[i])))
-            i = before[i]
-        else:
-            i -= 1
-    return chosen[::-1]
+            if best[i + 1] > best[i]:
+                chosen.append(i)
+                i = before[i]
+        return chosen[::-1]
+
+
+def _whole(scores: Sequence[Score], log_weights: np.ndarray, log_fpr: float) -> _Candidates:
+    """The whole texts."""
+    tokens = np.array([score.tokens_scored for score in scores], dtype=np.int64)
+    evidence = log_weights - np.maximum([score.log_p for score in scores], _LEAST)
+    rows = np.flatnonzero((evidence >= -log_fpr) & (tokens > 0))
+    return _Candidates(rows, np.zeros_like(rows), tokens[rows], log_weights[rows], evidence[rows])
+
+
+def _told(
+    detector: Detector, scores: Sequence[Score], texts: _Texts, windows: _Candidates, log_fpr: float
+) -> list[list[Segment]]:
+    """The segments of every text."""
+    told: list[list[Segment]] = [[] for _ in scores]
+    for i in windows.most_evidence():
+        row, start, end = int(windows.rows[i]), int(windows.starts[i]), int(windows.ends[i])
+        score, length = scores[row], end - start
+        whole = length == score.tokens_scored
+        statistic = score.statistic if whole else float(texts.sums[row, end] - texts.sums[row, start])
+        log_p = detector.log_p(statistic, length)
+        corrected = log_p - float(windows.log_weights[i])
+        if corrected <= log_fpr:
+            ends = int(score.index[start]), int(score.index[end - 1]) + 1
+            told[row].append(Segment(*ends, length, statistic, log_p, corrected))
+    return told

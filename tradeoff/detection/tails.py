@@ -18,6 +18,7 @@ __all__ = [
     "LatticeSum",
     "binomial_log_sf",
     "gamma_log_sf",
+    "gamma_log_sfs",
     "score_lattice",
     "score_middles",
 ]
@@ -51,6 +52,15 @@ def gamma_log_sf(x: float, shape: int) -> float:
     largest, reach = min(x, shape - 1), _WINDOW * math.sqrt(x) + 100
     k = np.arange(max(0, math.floor(largest - reach)), min(shape, math.ceil(largest + reach)))
     return min(0.0, float(special.logsumexp(k * math.log(x) - special.gammaln(k + 1)) - x))
+
+
+def gamma_log_sfs(x: np.ndarray, shape: int) -> np.ndarray:
+    """`gamma_log_sf` of many x: [k] to [k]."""
+    tail = special.gammaincc(shape, np.maximum(x, 0.0))
+    tiny = tail <= _UNDERFLOWS
+    log_sf = np.log(np.where(tiny, 1.0, tail))
+    log_sf[tiny] = [gamma_log_sf(one, shape) for one in x[tiny].tolist()]
+    return log_sf
 
 
 def binomial_log_sf(successes: int, trials: int) -> float:

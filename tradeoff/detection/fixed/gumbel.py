@@ -21,9 +21,9 @@ from scipy import special
 
 from tradeoff.decoders import GumbelMax
 from tradeoff.detection.choice import detector_of
-from tradeoff.detection.detector import Detector, Exactness, Readings, uniform_readings
+from tradeoff.detection.detector import Detector, Exactness, Readings, log_p_values, uniform_readings
 from tradeoff.detection.evidence import Evidence
-from tradeoff.detection.tails import LatticeSum, gamma_log_sf
+from tradeoff.detection.tails import LatticeSum, gamma_log_sf, gamma_log_sfs
 from tradeoff.keyed import Stream
 
 __all__ = ["Aaronson", "ArsPrior", "ArsTau", "LikelihoodRatio", "Oracle", "RacePrior", "SumOfKeys", "fit_tau"]
@@ -97,6 +97,12 @@ class SumOfKeys(_GammaSum):
         """See `Detector.contributions`."""
         draft, target = evidence.uniform(Stream.DRAFT), evidence.uniform(Stream.TARGET)
         return exponential_scores(draft) + exponential_scores(target)
+
+
+@log_p_values.register(Aaronson)
+@log_p_values.register(SumOfKeys)
+def _(detector: Aaronson | SumOfKeys, statistics: np.ndarray, count: int) -> np.ndarray:
+    return gamma_log_sfs(statistics, detector.scores_per_token * count)
 
 
 @detector_of.register
