@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import tradeoff as td
+from paper_repro.measuring import Tables, seconds_of, spread_of
 from paper_repro.pages import measured
 from paper_repro.pages.__main__ import rendered
 from tests.benchmarks import (
@@ -30,7 +31,6 @@ from tests.benchmarks import (
     bench_transport,
     hidden_passages,
 )
-from tests.benchmarks.measured import Tables, seconds_of, spread_of
 from tests.helpers.texts import MakePair, some_prompts
 from tradeoff.errors import FileError
 from tradeoff.llm.generation.engine import EngineSettings

@@ -25,7 +25,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 from rich.table import Table
 
-from tests.benchmarks.measured import environment
+from paper_repro.measuring import environment
 from tests.helpers.methods import SHORT_SYNTHID, describe
 from tests.helpers.support import chi_square_p
 from tradeoff.decoders import Completed, GumbelMax, simplex_water
