@@ -210,14 +210,12 @@ def test_names_in_pictures(name: str, shown: str) -> None:
     assert method_name("two-keys") == "two keys"
 
 
-def test_detectors_are_fitted_on_no_context_of_a_text_they_are_tried_on(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_detectors_are_tried_on_no_context_that_they_have_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """All texts share one key, so that a context that occurs in two has the same numbers in both."""
     prf = KeyedPrf(Key(bytes(range(32))))
     rng = np.random.default_rng(0)
-    shared = rng.integers(0, 100, 30)
-    ids = [np.concatenate([rng.integers(0, 100, 40), shared, rng.integers(0, 100, 20)]) for _ in range(6)]
+    shared = rng.integers(0, 9_999, 30)
+    ids = [np.concatenate([rng.integers(0, 9_999, 40), shared, rng.integers(0, 9_999, 20)]) for _ in range(6)]
     cell = Cell(PROMPTS[0], "basic", "gumbel", 0.5, 0, len(ids), 90, True)
     texts = CellEvidence(cell, [], [Evidence(one, prf) for one in ids])
     seen: list[list[Evidence]] = []
