@@ -22,7 +22,15 @@ from tests.helpers.detecting import (
     tournament,
 )
 from tradeoff.decoders import SimplexScores, parse_decoder
-from tradeoff.detection import Aaronson, Evidence, SimplexSum, SumOfKeys, WeightedMeanBits, default_detector
+from tradeoff.detection import (
+    Aaronson,
+    Evidence,
+    SimplexSum,
+    SumOfKeys,
+    WeightedMeanBits,
+    WeightedSumOfKeys,
+    default_detector,
+)
 from tradeoff.kernels import METHODS, make_method
 from tradeoff.keyed.keys import Key
 from tradeoff.keyed.philox import VllmPhilox
@@ -44,6 +52,9 @@ def test_default_detector_of_every_method(name: str) -> None:
     if name == "standard":
         with pytest.raises(ValueError, match="no watermark to detect; name the method"):
             default_detector(make_method(name, parse_decoder("none")))
+        return
+    if name == "dual-key":
+        assert default_detector(make_method(name, parse_decoder("gumbel"))) == WeightedSumOfKeys(0.1)
         return
     two = name in ("two-keys", "algorithm-1")
     stream = Stream.DRAFT if name == "keep-efficiency" else Stream.SHARED

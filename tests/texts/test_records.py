@@ -68,13 +68,13 @@ def test_files_of_other_versions_survive() -> None:
     """Settings that were not told yet, and fields that nobody here knows, in their order."""
     value = json.loads(LINE)
     del value["run"]["vocabulary"], value["run"]["weights"]
-    value["run"] |= {"zeta": [1, None], "alpha": {"b": 1}}
+    value["run"] |= {"zeta": [1, None], "eta": {"b": 1}}
     value |= {"more": {"x": [1.5]}, "further": 1, "anything": None}
     record = Record.of_json(value)
     assert (record.run.vocabulary, record.run.weights) == (None, None)
     assert record.to_json() == value
     assert list(record.to_json())[-3:] == ["more", "further", "anything"]
-    assert list(record.run.to_json())[-2:] == ["zeta", "alpha"]
+    assert list(record.run.to_json())[-2:] == ["zeta", "eta"]
 
 
 def test_whole_numbers_stay_whole() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import ClassVar, NamedTuple, TypeVar
 
@@ -150,6 +150,8 @@ class Method:
     tree: ClassVar[bool] = False
     #: Whether its text reads as text without speculation does, so that `joint` may choose it.
     joint: ClassVar[bool] = False
+    #: Whether tokens are drawn under two keys that a detector may weigh, and `alpha` is a field.
+    weighed: ClassVar[bool] = False
     #: Whether it makes sense without a watermark.
     unmarked: ClassVar[bool] = False
     #: Whether drafts are of law Q and accepted with probability a, so that the efficiency is 1 - TV.
@@ -331,10 +333,6 @@ def check_alpha(alpha: float) -> None:
         )
 
 
-def _takes_alpha(kind: type[Method]) -> bool:
-    return any(each.name == "alpha" for each in fields(kind))
-
-
 def make_method(name: str, decoder: Decoder, width: int | None = None, alpha: float | None = None) -> Method:
     """The method called `name` with the watermark `decoder`.
 
@@ -362,11 +360,11 @@ def make_method(name: str, decoder: Decoder, width: int | None = None, alpha: fl
         )
     if alpha is None:
         return method
-    if not _takes_alpha(kind):
-        takers = " and ".join(other.name for other in METHODS.values() if _takes_alpha(other))
+    if not kind.weighed:
+        takers = " and ".join(other.name for other in METHODS.values() if other.weighed)
         raise ValueError(
             f"alpha={alpha} weighs the keys of {takers}; {name} has no two keys, so name one of those, or "
             "leave alpha out"
         )
-    # Which fields it has was asked for just now.
+    # Methods that are weighed have such a field.
     return replace(method, alpha=alpha)  # type: ignore[call-arg]
