@@ -80,6 +80,7 @@ VLLM = ["--prf", "vllm-philox-v1", "--key", str(VLLM_KEY)]
         ["--method", "one-race"],
         ["--method", "one-race-tree", "--width", "3"],
         ["--method", "basic", *VLLM],
+        ["--method", "dual-key", "--alpha", "0.3", *VLLM],
         ["--method", "two-keys", *VLLM],
         ["--method", "one-race", "--context-width", "2", *VLLM],
     ],
@@ -104,7 +105,8 @@ def test_what_is_generated_is_detected(folder: Path, tiny_folder: Path, options:
             if vllm
             else KeyedPrf(KEY, settings["context_width"])
         )
-        method = make_method(settings["method"], parse_decoder(settings["watermark"]))
+        decoder = parse_decoder(settings["watermark"])
+        method = make_method(settings["method"], decoder, alpha=settings.get("alpha"))
         expected = detect(default_detector(method), Evidence(record["token_ids"], prf))
         assert found["verdict"] == "watermarked", found
         assert found["log10_p_whole"] == expected.log10_p

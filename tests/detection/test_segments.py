@@ -25,6 +25,7 @@ from tradeoff.detection import (
     Segment,
     SegmentSearch,
     SumOfKeys,
+    WeightedSumOfKeys,
     log_p_values,
 )
 from tradeoff.detection.tails import binomial_log_sf, gamma_log_sf
@@ -172,7 +173,9 @@ def test_a_p_value_that_is_the_level_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    "detector", [Aaronson(), SumOfKeys(), MeanBits(30), Coins()], ids=lambda one: one.name
+    "detector",
+    [Aaronson(), SumOfKeys(), WeightedSumOfKeys(0.2), MeanBits(30), Coins()],
+    ids=lambda one: one.name,
 )
 @pytest.mark.parametrize("count", [1, 30, 2_000])
 def test_p_values_of_many_sums_are_those_of_each(detector, count: int) -> None:

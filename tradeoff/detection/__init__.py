@@ -37,6 +37,7 @@ from tradeoff.detection.fixed.gumbel import (
     Oracle,
     RacePrior,
     SumOfKeys,
+    WeightedSumOfKeys,
     exponential_scores,
     fit_tau,
 )
@@ -135,6 +136,7 @@ __all__ = [
     "Training",
     "TransportBets",
     "WeightedMeanBits",
+    "WeightedSumOfKeys",
     "benjamini_hochberg",
     "bets_of",
     "check_token_ids",

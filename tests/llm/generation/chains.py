@@ -34,6 +34,7 @@ from tradeoff.files import output_folder, write_table
 from tradeoff.kernels import (
     Algorithm1,
     Basic,
+    DualKey,
     JointRace,
     JointRaceTree,
     JointTournament,
@@ -76,6 +77,8 @@ CASES: list[Method] = [
     JointTransport(simplex_water(3)),
     JointTournament(SHORT_SYNTHID),
     JointTournament(Completed(SHORT_SYNTHID)),
+    # Last, as the place of a case says which texts it writes.
+    DualKey(alpha=0.3),
 ]
 BLOCKS = [method for method in CASES if method.full_efficiency]
 #: Texts written side by side, and numbers of texts that a case may take.

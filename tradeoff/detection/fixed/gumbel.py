@@ -23,10 +23,27 @@ from tradeoff.decoders import GumbelMax
 from tradeoff.detection.choice import detector_of
 from tradeoff.detection.detector import Detector, Exactness, Readings, log_p_values, uniform_readings
 from tradeoff.detection.evidence import Evidence
-from tradeoff.detection.tails import LatticeSum, gamma_log_sf, gamma_log_sfs
+from tradeoff.detection.tails import (
+    LatticeSum,
+    gamma_log_sf,
+    gamma_log_sfs,
+    weighted_log_sfs,
+    weighted_threshold,
+)
+from tradeoff.kernels import check_alpha
 from tradeoff.keyed import Stream
 
-__all__ = ["Aaronson", "ArsPrior", "ArsTau", "LikelihoodRatio", "Oracle", "RacePrior", "SumOfKeys", "fit_tau"]
+__all__ = [
+    "Aaronson",
+    "ArsPrior",
+    "ArsTau",
+    "LikelihoodRatio",
+    "Oracle",
+    "RacePrior",
+    "SumOfKeys",
+    "WeightedSumOfKeys",
+    "fit_tau",
+]
 
 _BOTH = (Stream.DRAFT, Stream.TARGET)
 #: Candidate thresholds of Ars-tau, as in appendix F.1 of the paper.
@@ -88,7 +105,7 @@ class Aaronson(_GammaSum):
 
 @dataclass(frozen=True)
 class SumOfKeys(_GammaSum):
-    """sum -log(1 - U_D) - log(1 - U_T): Gamma(2 t, 1). vLLM's dual-key test; needs no choice."""
+    """sum -log(1 - U_D) - log(1 - U_T): Gamma(2 t, 1). Needs no choice; weighs both keys alike."""
 
     id: ClassVar[str] = "sum-of-keys"
     name: ClassVar[str] = "sum of both keys"
@@ -99,6 +116,66 @@ class SumOfKeys(_GammaSum):
         """See `Detector.contributions`."""
         draft, target = evidence.uniform(Stream.DRAFT), evidence.uniform(Stream.TARGET)
         return exponential_scores(draft) + exponential_scores(target)
+
+
+@dataclass(frozen=True)
+class WeightedSumOfKeys:
+    """sum -(1 - alpha) log(1 - U_D) - alpha log(1 - U_T), whose law without a watermark is exact.
+
+    vLLM weighs its keys A and B so, and takes a Gamma law with the same two moments for that of the sum: its
+    p-values are too small where they are small. Where a part alpha of the tokens is drawn under the second
+    key, and nobody knows which (`dual-key`), no other weights have a larger ratio of signal to noise
+    (docs/theory/detection.md). With alpha = 0.5 it is the test of `SumOfKeys`.
+
+    Args:
+        alpha: weight of the target's key, above 0 and below 1.
+    """
+
+    alpha: float
+    id: ClassVar[str] = "weighted-sum-of-keys"
+    exactness: ClassVar[Exactness] = Exactness.EXACT
+
+    def __post_init__(self) -> None:
+        check_alpha(self.alpha)
+
+    @property
+    def weights(self) -> tuple[float, float]:
+        """Of the draft's key and the target's."""
+        return 1 - self.alpha, self.alpha
+
+    @property
+    def name(self) -> str:
+        """See `Detector.name`."""
+        first, second = self.weights
+        return f"sum of both keys, weighed {first:g} and {second:g}"
+
+    @property
+    def null(self) -> str:
+        """See `Detector.null`."""
+        first, second = self.weights
+        return f"exact: {first:g} Gamma(t, 1) + {second:g} Gamma(t, 1)"
+
+    def readings(self, evidence: Evidence) -> Readings:
+        """See `Detector.readings`."""
+        return uniform_readings(evidence, _BOTH)
+
+    def contributions(self, evidence: Evidence) -> np.ndarray:
+        """See `Detector.contributions`."""
+        draft, target = (exponential_scores(evidence.uniform(stream)) for stream in _BOTH)
+        return (1 - self.alpha) * draft + self.alpha * target
+
+    def log_p(self, statistic: float, count: int) -> float:
+        """See `Detector.log_p`."""
+        return float(weighted_log_sfs(np.array([statistic]), count, *self.weights)[0])
+
+    def threshold(self, count: int, fpr: float) -> float:
+        """See `Detector.threshold`."""
+        return weighted_threshold(fpr, count, *self.weights)
+
+
+@log_p_values.register
+def _(detector: WeightedSumOfKeys, statistics: np.ndarray, count: int) -> np.ndarray:
+    return weighted_log_sfs(statistics, count, *detector.weights)
 
 
 @log_p_values.register(Aaronson)
