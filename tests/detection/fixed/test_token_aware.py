@@ -152,7 +152,7 @@ def test_the_verdict_on_a_text_is_that_of_its_own_law():
 
 
 def test_it_finds_more_than_the_sum_where_tokens_tell_their_probability():
-    """Tokens 0 are certain, the few tokens 1 are not: what is read at 0 is noise, which the priors silence."""
+    """Tokens 0 are certain, the few tokens 1 are not: at 0 there is only noise, which the priors silence."""
     rng, told = np.random.default_rng(0), []
     ids = np.repeat([0, 1], [37, 3])
     detector, scores = TokenAware(FITTED.priors, text=ids), FITTED.priors.scores(ids)
@@ -213,7 +213,7 @@ def test_a_file_that_is_missing_or_no_json_is_refused(tmp_path: Path):
     with pytest.raises(FileError, match=r"gone\.json is not a fitted token-aware detector"):
         load_token_aware(tmp_path / "gone.json")
     (tmp_path / "x.json").write_bytes(b"\xff\xfe no json")
-    with pytest.raises(FileError, match="fit one with TokenAware.fit"):
+    with pytest.raises(FileError, match="fit one with TokenAware"):
         load_token_aware(tmp_path / "x.json")
 
 

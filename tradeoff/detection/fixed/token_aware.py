@@ -188,10 +188,13 @@ class TokenAware:
 
     def contributions(self, evidence: Evidence) -> np.ndarray:
         """See `Detector.contributions`: whole numbers."""
-        race = -np.log(evidence.uniform(self.stream))
+        return self.scores(evidence.tokens, -np.log(evidence.uniform(self.stream)))
+
+    def scores(self, tokens: np.ndarray, race: np.ndarray) -> np.ndarray:
+        """s_v(E) in hundredths of a nat, of tokens v [t] and their E = -log U [t]: whole numbers, [t]."""
         cell = np.searchsorted(_EDGES, race, side="right") - 1
-        tokens, which = np.unique(evidence.tokens, return_inverse=True)
-        return self.priors.scores(tokens)[which, cell].astype(float)
+        different, which = np.unique(tokens, return_inverse=True)
+        return self.priors.scores(different)[which, cell].astype(float)
 
     def log_p(self, statistic: float, count: int) -> float:
         """See `Detector.log_p`: of the first `count` tokens of the text, or a bound for any text."""
