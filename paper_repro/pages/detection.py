@@ -242,7 +242,7 @@ def _false_positives(tpr: pd.DataFrame, ours: pd.Series) -> dict[str, object]:
 
 def _token_aware() -> dict[str, object]:
     """What a detector gains that knows which token it is."""
-    found, null = (benchmark_table(f"token_aware_{name}") for name in ("found", "null"))
+    found, null, toy = (benchmark_table(f"token_aware_{name}") for name in ("found", "null", "toy"))
     means = found[found["tokens"] == "all"]
     pooled, same = means[means["table"] == "all"], means[means["table"] == "same"]
     require((pooled["gain_low"] > 0).all(), "the table of all temperatures gains at every temperature")
@@ -275,7 +275,10 @@ def _token_aware() -> dict[str, object]:
         "aware_fpr_people": _points(people, "rate", 2),
         "aware_fpr_model": _points(model, "rate", 2),
         "aware_uniform": listed([number(p, 2) for p in null["p_of_distance"]]),
-        "aware_measured": measured_at(pd.concat([found, null])),
+        **{f"toy_{row['reader']}": _points(row, "found") for _, row in toy.iterrows()},
+        "toy_entropy": number(toy["entropy"].iloc[0], 2),
+        "toy_tokens": int(toy["tokens"].iloc[0]),
+        "aware_measured": measured_at(pd.concat([found, null, toy])),
     }
 
 

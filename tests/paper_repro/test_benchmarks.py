@@ -377,7 +377,7 @@ def test_the_toy_says_that_the_whole_race_tells_most(written: Path) -> None:
     assert toy.index.tolist() == ["aaronson", "aware", "race"]
     assert toy.loc["race", "found"] > toy.loc["aaronson", "found_high"]
     assert toy.loc["aware", "found"] > toy.loc["aaronson", "found"]
-    assert (toy["entropy"] == pytest.approx(0.46, abs=0.03)).all()
+    assert toy["entropy"].between(0.43, 0.49).all()
 
 
 def test_paired_differences_of_texts_of_few_prompts() -> None:
