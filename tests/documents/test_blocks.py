@@ -111,6 +111,9 @@ TABLE = {
     f"python -m tests.benchmarks.bench_ngram --tokens 80 --out {RESULTS}": Instead(
         "python -m tests.benchmarks.bench_ngram --help", "minutes; test_benchmarks.py runs it small"
     ),
+    f"python -m tests.benchmarks.known_tokens --texts known --out {RESULTS}": Instead(
+        "python -m tests.benchmarks.known_tokens --help", "an hour; test_benchmarks.py runs it small"
+    ),
     f"python -m tests.benchmarks.hidden_passages --texts hidden --out {RESULTS}": Instead(
         "python -m tests.benchmarks.hidden_passages --help", "minutes; test_benchmarks.py runs it small"
     ),

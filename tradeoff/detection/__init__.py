@@ -20,7 +20,15 @@ from tradeoff.detection.choice import (
     detector_of,
     register_detector,
 )
-from tradeoff.detection.detector import Detector, Exactness, Readings, Score, detect, log_p_values
+from tradeoff.detection.detector import (
+    Detector,
+    Exactness,
+    Readings,
+    Score,
+    detect,
+    given_text,
+    log_p_values,
+)
 from tradeoff.detection.evidence import (
     Evidence,
     check_token_ids,
@@ -57,6 +65,12 @@ if TYPE_CHECKING:
         fit_bayes,
         load_bayes,
         save_bayes,
+    )
+    from tradeoff.detection.fixed.token_aware import (
+        TokenAware,
+        TokenPriors,
+        load_token_aware,
+        save_token_aware,
     )
     from tradeoff.detection.forecast import Forecast, power, predicted_power, probabilities_of_entropy
     from tradeoff.detection.growth import growth_of_classes, growth_of_stakes
@@ -131,6 +145,8 @@ __all__ = [
     "SwitchingResult",
     "TableSum",
     "TiltedTail",
+    "TokenAware",
+    "TokenPriors",
     "TokenStream",
     "TournamentBets",
     "Training",
@@ -151,12 +167,14 @@ __all__ = [
     "fit_bayes",
     "fit_eps",
     "fit_tau",
+    "given_text",
     "growth_of_classes",
     "growth_of_stakes",
     "hit_log_bets",
     "holm",
     "hypoexponential_score",
     "load_bayes",
+    "load_token_aware",
     "log_e_values",
     "log_p_values",
     "of_e_values",
@@ -172,6 +190,7 @@ __all__ = [
     "register_detector",
     "roc",
     "save_bayes",
+    "save_token_aware",
     "score_and_rank",
     "scored_positions",
     "scored_rounds",
@@ -195,6 +214,12 @@ _HOMES = {
         "fit_bayes",
         "load_bayes",
         "save_bayes",
+    ),
+    "detection.fixed.token_aware": (
+        "TokenAware",
+        "TokenPriors",
+        "load_token_aware",
+        "save_token_aware",
     ),
     "detection.forecast": (
         "Forecast",

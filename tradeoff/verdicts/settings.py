@@ -34,7 +34,7 @@ from tradeoff.texts import Claims, Text
 from tradeoff.verdicts.options import Options
 
 if TYPE_CHECKING:
-    from tradeoff.detection import BayesDetector, Bets
+    from tradeoff.detection import BayesDetector, Bets, TokenAware
 
 __all__ = ["Setting", "Settings", "default_prf"]
 
@@ -110,7 +110,7 @@ class Settings:
         self._function = lru_cache(maxsize=_REMEMBERED)(_function)
         self._scheme = lru_cache(maxsize=_REMEMBERED)(_scheme_of)
         self._of_claims = lru_cache(maxsize=_REMEMBERED)(self._with_claims)
-        self._fitted: BayesDetector | None = None
+        self._fitted: BayesDetector | TokenAware | None = None
         self._called: Callable[[Method], Detector] | None = None
         if isinstance(options.detector, str | Path):
             if _is_file(options.detector):
@@ -389,8 +389,15 @@ def _is_file(detector: str | Path) -> bool:
     return isinstance(detector, Path) or path.exists() or bool(path.suffix) or len(path.parts) > 1
 
 
-def _loaded(path: Path) -> BayesDetector:
-    # Needs PyTorch, which nothing else here does.
-    from tradeoff.detection import load_bayes
+def _loaded(path: Path) -> BayesDetector | TokenAware:
+    from tradeoff import detection
 
-    return load_bayes(path)
+    try:
+        with path.open("rb") as file:
+            # As safetensors that would be a header of more than 2^56 bytes.
+            is_json = file.read(8) == b'{"format'
+    except OSError:
+        # What reads it says why not.
+        is_json = False
+    # Bayesian ones need PyTorch, which nothing else here does.
+    return detection.load_token_aware(path) if is_json else detection.load_bayes(path)

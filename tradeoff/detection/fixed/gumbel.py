@@ -86,7 +86,9 @@ class _GammaSum:
 class Aaronson(_GammaSum):
     """sum -log(1 - U) under one stream (Aaronson 2023): Gamma(t, 1) without a watermark.
 
-    All there is to know for `basic`, `keep-strength`, `single-key`, `one-race`, `joint-race` and their trees.
+    For `basic`, `keep-strength`, `single-key`, `one-race`, `joint-race` and their trees. It knows nothing of
+    a model, and is near the best test of the uniforms alone; but the token itself tells how likely it was
+    (`TokenAware`), and a model tells more (`ModelAware`).
     """
 
     stream: Stream = Stream.SHARED
