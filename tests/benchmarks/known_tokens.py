@@ -30,8 +30,8 @@ from scipy import stats
 from scipy.special import log_softmax
 
 import tradeoff as td
+from paper_repro.measuring import OutOption, Tables
 from paper_repro.pages.formats import number, percent_between
-from tests.benchmarks.measured import OutOption, Tables
 from tradeoff.detection import (
     Aaronson,
     Detector,
