@@ -39,8 +39,7 @@ from paper_repro.trials.uniform_tests import UNIFORM_TESTS, uniform_threshold
 from tradeoff.detection import Evidence, detect, rate
 from tradeoff.display import exit_on_bad_input, stderr, stdout
 from tradeoff.keyed import Stream
-from tradeoff.llm import load_pair
-from tradeoff.llm.models import ModelPair
+from tradeoff.llm import ModelPair, load_pair
 from tradeoff.texts import PromptKind, builtin_prompts
 
 TOKENS = 100

@@ -19,7 +19,7 @@ from functools import lru_cache
 import numpy as np
 from scipy import special
 
-from tradeoff.detection.calibration import null_threshold
+from tradeoff.detection import null_threshold
 
 __all__ = ["DRAWS", "UNIFORM_TESTS", "aaronson", "higher_criticism", "minimax", "tr_gof", "uniform_threshold"]
 

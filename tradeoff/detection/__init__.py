@@ -57,7 +57,7 @@ from tradeoff.detection.fixed.transport import AuthorsTest, LatticeDetector, Ran
 from tradeoff.detection.sequential import Sequential, SequentialResult, TokenStream, log_e_values, of_e_values
 
 if TYPE_CHECKING:
-    from tradeoff.detection.calibration import Rate, rate, roc
+    from tradeoff.detection.calibration import Rate, null_threshold, rate, roc
     from tradeoff.detection.fixed.bayes import (
         BayesDetector,
         Mixing,
@@ -177,6 +177,7 @@ __all__ = [
     "load_token_aware",
     "log_e_values",
     "log_p_values",
+    "null_threshold",
     "of_e_values",
     "power",
     "predicted_power",
@@ -204,6 +205,7 @@ __all__ = [
 _HOMES = {
     "detection.calibration": (
         "Rate",
+        "null_threshold",
         "rate",
         "roc",
     ),
