@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import tradeoff as td
 from tradeoff.decoders import heavy_water, parse_decoder, simplex_water
-from tradeoff.detection import Aaronson, RaceBets, SumOfKeys
+from tradeoff.detection import Aaronson, RaceBets, SumOfKeys, WeightedSumOfKeys
 from tradeoff.kernels import (
     METHODS,
     Algorithm1,
@@ -100,9 +100,22 @@ def test_its_function_holds_the_key_and_it_does_not():
 def test_its_detector_and_bets_are_those_of_the_streams_that_draw():
     assert Scheme.of().detector() == Aaronson()
     assert Scheme.of("two-keys").detector() == SumOfKeys()
+    assert Scheme.of("two-keys", alpha=0.2).detector() == WeightedSumOfKeys(0.2)
+    assert Scheme.of("dual-key").detector() == WeightedSumOfKeys(0.1)
     assert Scheme.of("algorithm-1").bets() == RaceBets((Stream.DRAFT, Stream.TARGET), True)
     with pytest.raises(ValueError, match="no watermark to detect"):
         Scheme.of("standard").detector()
+
+
+def test_weights_of_keys_stand_in_dictionaries_where_there_are_some():
+    for name in ("two-keys", "dual-key", "algorithm-1"):
+        scheme = Scheme.of(name, alpha=0.25)
+        assert scheme.to_dict()["alpha"] == 0.25
+        assert Scheme.of_dict(scheme.to_dict()) == scheme
+        assert scheme.label == f"{name} with Gumbel-max, alpha 0.25"
+    assert "alpha" not in Scheme.of("two-keys").to_dict()
+    with pytest.raises(ValueError, match=r"alpha='0\.1' is no float"):
+        Scheme.of_dict({"method": "dual-key", "watermark": "gumbel", "alpha": "0.1"})
 
 
 @pytest.mark.parametrize(
@@ -116,6 +129,9 @@ def test_its_detector_and_bets_are_those_of_the_streams_that_draw():
         ({"method": "two-keys", "watermark": "none"}, "needs a watermark"),
         ({"method": OneRace(), "watermark": "gumbel"}, "holds its watermark"),
         ({"method": "joint-race", "width": 3}, "width=3 is for one-race-tree and joint-race-tree"),
+        ({"method": OneRace(), "alpha": 0.1}, "holds its watermark, width and alpha already"),
+        ({"alpha": 0.1}, "joint-race has no two keys, so name one of those, or leave alpha out"),
+        ({"method": "two-keys", "alpha": 1.0}, "alpha=1.0 must be a number above 0 and below 1"),
         ({"prf": "magic"}, "prf='magic' is unknown"),
         ({"context_width": 0}, "context_width=0"),
         ({"method": "algorithm-1", "prf": VllmPhilox.name}, "does not define"),

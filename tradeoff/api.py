@@ -845,7 +845,9 @@ def _as_text(given: Any, name: str) -> Text:
         return given
     if isinstance(given, Record):
         run = given.run
-        claims = Claims(run.method, run.watermark, run.prf, run.context_width, run.key, run.vocabulary)
+        claims = Claims(
+            run.method, run.watermark, run.prf, run.context_width, run.key, run.vocabulary, run.alpha
+        )
         pieces = [given.text] if given.text else []
         return Text(given.id, name, f"{name} ({given.id})", given.token_ids, pieces, claims, given.log_p)
     if isinstance(given, str):

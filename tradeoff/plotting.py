@@ -146,6 +146,7 @@ METHOD_LOOKS: Mapping[str, Look] = {
     "keep-strength": _look("grey", 0, "^"),
     "keep-efficiency": _look("grey", 1, "v"),
     "two-keys": _look("green", 0, "D"),
+    "dual-key": _look("green", 1, "*"),
     "algorithm-1": _look("blue", 0, "s"),
     "single-key": _look("purple", 0, "P"),
     "one-race": _look("vermilion", 0, "X"),

@@ -29,7 +29,14 @@ __all__ = ["CONTEXT_WIDTH", "Scheme", "Sight", "read_watermark"]
 #: Tokens before a position that seed it, unless one says otherwise.
 CONTEXT_WIDTH = 4
 #: Of the keys of `Scheme.to_dict`.
-_KINDS: dict[str, type] = {"method": str, "watermark": str, "width": int, "prf": str, "context_width": int}
+_KINDS: dict[str, type] = {
+    "method": str,
+    "watermark": str,
+    "width": int,
+    "alpha": float,
+    "prf": str,
+    "context_width": int,
+}
 #: Detectors remembered: their null laws take time, and texts share them.
 _REMEMBERED = 64
 
@@ -75,6 +82,7 @@ class Scheme:
         watermark: str | Decoder | None = None,
         *,
         width: int | None = None,
+        alpha: float | None = None,
         prf: str | None = None,
         context_width: int | None = None,
     ) -> Scheme:
@@ -86,6 +94,8 @@ class Scheme:
             watermark: a name that `parse_decoder` reads, or a decoder; gumbel if left out, and none for the
                 method standard.
             width: candidates a level of a tree; 2 if left out.
+            alpha: weight of the second of two keys of Gumbel-max, above 0 and below 1. If left out, 0.1 for
+                dual-key, which draws with it; others weigh both keys alike.
             prf: one of PRF_NAMES; the first if left out.
             context_width: 1 to 64; 4 if left out.
 
@@ -93,12 +103,12 @@ class Scheme:
             ValueError: for names that are unknown, or do not fit each other.
         """
         if isinstance(method, Method):
-            if watermark is not None or width is not None:
+            if watermark is not None or width is not None or alpha is not None:
                 raise ValueError(
-                    f"method={method.name!r} holds its watermark and width already; leave both out"
+                    f"method={method.name!r} holds its watermark, width and alpha already; leave these out"
                 )
         else:
-            method = _carrying(method, watermark, width)
+            method = _carrying(method, watermark, width, alpha)
         return cls(
             method=method,
             prf=PRF_NAMES[0] if prf is None else prf,
@@ -124,7 +134,8 @@ class Scheme:
         """ "joint-race with Gumbel-max", for people."""
         if not self.marks:
             return f"{self.method.name} without a watermark"
-        return f"{self.method.name} with {self.method.decoder.name}"
+        weighed = "" if self.method.alpha is None else f", alpha {self.method.alpha:g}"
+        return f"{self.method.name} with {self.method.decoder.name}{weighed}"
 
     @property
     def warm_up(self) -> int:
@@ -183,15 +194,17 @@ class Scheme:
 
     def to_dict(self) -> dict[str, Any]:
         """Names and numbers that `of_dict` reads, as they stand in records: method, watermark, width, prf and
-        context_width, the last two None without a watermark.
+        context_width, the last two None without a watermark; and alpha where there is one.
 
         Raises:
             ValueError: for a watermark that names cannot tell.
         """
+        alpha = self.method.alpha
         return {
             "method": self.method.name,
             "watermark": decoder_name(self.method.decoder),
             "width": self.method.width,
+            **({} if alpha is None else {"alpha": alpha}),
             "prf": self.prf if self.marks else None,
             "context_width": self.context_width if self.marks else None,
         }
@@ -223,14 +236,16 @@ def read_watermark(watermark: str) -> Decoder:
         raise ValueError(f"watermark={told}") from None
 
 
-def _carrying(name: str | None, watermark: str | Decoder | None, width: int | None) -> Method:
+def _carrying(
+    name: str | None, watermark: str | Decoder | None, width: int | None, alpha: float | None
+) -> Method:
     """The method of that name, `joint` if None, with a watermark that it can carry."""
     taken = JOINT if name is None else name
     if watermark is None:
         watermark = "none" if taken == Standard.name else "gumbel"
     decoder = read_watermark(watermark) if isinstance(watermark, str) else watermark
     if taken == JOINT:
-        return make_method(JOINT, decoder, width)
+        return make_method(JOINT, decoder, width, alpha)
     kind = method_type(taken)
     if decoder.marks and kind is not Standard and not kind.carries(decoder):
         others = [n for n, other in METHODS.items() if other.carries(decoder)]
@@ -239,7 +254,7 @@ def _carrying(name: str | None, watermark: str | Decoder | None, width: int | No
             f"watermark={shown} does not fit: method {taken} carries {kind.carried}; pass a method that "
             f"carries it (of a text, the one that generated it): {', '.join([JOINT, *others])}"
         )
-    return make_method(taken, decoder, width)
+    return make_method(taken, decoder, width, alpha)
 
 
 def _read_alike(first: Decoder, second: Decoder) -> bool:

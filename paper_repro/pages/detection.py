@@ -116,6 +116,7 @@ def values() -> dict[str, object]:
         **_deployed(pooled),
         **_planned(),
         **_false_positives(pooled, ours),
+        **_token_aware(),
         **_segments(),
         **_edits(),
         **_claims(),
@@ -237,6 +238,54 @@ def _false_positives(tpr: pd.DataFrame, ours: pd.Series) -> dict[str, object]:
         "passages": passages[1],
         "keys": f"{int(passages[2]):,}",
     }
+
+
+def _token_aware() -> dict[str, object]:
+    """What a detector gains that knows which token it is."""
+    found, null, toy = (benchmark_table(f"token_aware_{name}") for name in ("found", "null", "toy"))
+    means = found[found["tokens"] == "all"]
+    pooled, same = means[means["table"] == "all"], means[means["table"] == "same"]
+    require((pooled["gain_low"] > 0).all(), "the table of all temperatures gains at every temperature")
+    require(
+        ((null["rate_low"] <= _FPR) & (null["rate_high"] >= _FPR)).all(),
+        "the measured FPR agrees with the nominal one",
+    )
+    require((null["p_of_distance"] > 0.01).all(), "p-values under random keys look uniform")
+    shown = [
+        [
+            f"{row['temperature']:.1f}",
+            row["tokens"],
+            *(percent(row[name]) for name in ("aaronson", "prior", "aware")),
+            _gain(row),
+        ]
+        for _, row in found[(found["table"] == "all") & (found["tokens"] != "all")].iterrows()
+    ]
+    people, model = (one_row(null, text=text) for text in ("people", "model"))
+    return {
+        "aware": markdown_table(["T", "tokens", "Aaronson", "one prior", "`TokenAware`", "gain"], shown),
+        "aware_unmarked": int(found["fitted_texts"].iloc[0]),
+        "aware_unmarked_tokens": int(found["fitted_tokens"].iloc[0]),
+        "aware_texts": int(found["texts"].iloc[0]),
+        "aware_temperatures": listed([f"{t:.1f}" for t in pooled["temperature"]]),
+        "aware_gains": listed([_gain(row) for _, row in pooled.iterrows()]),
+        "aware_gains_same": listed([_gain(row) for _, row in same.iterrows()]),
+        "prior_gains": listed([number(100 * (r["prior"] - r["aaronson"]), 1) for _, r in pooled.iterrows()]),
+        "aware_keys": int(people["keys"]),
+        "aware_passages": int(people["texts"]),
+        "aware_fpr_people": _points(people, "rate", 2),
+        "aware_fpr_model": _points(model, "rate", 2),
+        "aware_uniform": listed([number(p, 2) for p in null["p_of_distance"]]),
+        **{f"toy_{row['reader']}": _points(row, "found") for _, row in toy.iterrows()},
+        "toy_entropy": number(toy["entropy"].iloc[0], 2),
+        "toy_tokens": int(toy["tokens"].iloc[0]),
+        "aware_measured": measured_at(pd.concat([found, null, toy])),
+    }
+
+
+def _gain(row: pd.Series) -> str:
+    """In percentage points."""
+    value, low, high = (100 * row[f"gain{end}"] for end in ("", "_low", "_high"))
+    return between(value, low, high, 1)
 
 
 def _segments() -> dict[str, object]:

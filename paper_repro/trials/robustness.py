@@ -14,7 +14,7 @@ from tradeoff.detection import Evidence, Exactness, rate
 from tradeoff.keyed import Prf
 from tradeoff.texts import delete, insert, paste_into, substitute, truncate
 
-__all__ = ["EDITS", "edit_table"]
+__all__ = ["EDITS", "edit_table", "edited_text"]
 
 _SHARES = (0.05, 0.1, 0.2, 0.3)
 _WIDE_SHARES = (0.25, 0.5, 0.75)
@@ -63,7 +63,7 @@ def edit_table(
                         seed = zlib.crc32(f"{record.id} {edit} {share}".encode())
                         rng = np.random.default_rng(seed)
                         ids = np.array(record.token_ids, dtype=np.int64)
-                        edited = Evidence(_edited(ids, edit, share, words, human, tokenizer, rng), prf)
+                        edited = Evidence(edited_text(ids, edit, share, words, human, tokenizer, rng), prf)
                         for detector in fold.detectors:
                             if detector.exactness is Exactness.ORACLE:
                                 continue
@@ -90,7 +90,7 @@ def edit_table(
     return pd.DataFrame(rows)
 
 
-def _edited(
+def edited_text(
     ids: np.ndarray,
     edit: str,
     share: float,
@@ -99,6 +99,17 @@ def _edited(
     tokenizer: Any,
     rng: np.random.Generator,
 ) -> np.ndarray:
+    """A text after an edit of `EDITS`: its tokens [n], other ones behind insertions and deletions.
+
+    Args:
+        ids: [n] tokens of the text.
+        edit: its name.
+        share: of the text that is changed.
+        words: [k] tokens that replacements are drawn from.
+        human: texts to paste into, each at least as long.
+        tokenizer: of the tokens.
+        rng: where, and by what.
+    """
     if edit == "substitution":
         return substitute(ids, share, words, rng)
     if edit == "insertion":

@@ -35,7 +35,7 @@ import torch
 import typer
 from rich.table import Table
 
-from tests.benchmarks.measured import OutOption, Tables, spread_of
+from paper_repro.measuring import OutOption, Tables, spread_of
 from tradeoff.api import detect_all
 from tradeoff.detection import Detector, Evidence, default_detector, detect
 from tradeoff.display.console import exit_on_bad_input, stdout

@@ -18,7 +18,7 @@ import torch
 import typer
 from rich.table import Table
 
-from tests.benchmarks.measured import OutOption, Tables, spread_of
+from paper_repro.measuring import OutOption, Tables, spread_of
 from tradeoff.display.console import exit_on_bad_input, stderr, stdout
 from tradeoff.llm.fitting.distil import mean_overlap
 from tradeoff.llm.fitting.fit_jump import held_out_texts

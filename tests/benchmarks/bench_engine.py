@@ -29,7 +29,7 @@ import torch
 import typer
 from rich.table import Table
 
-from tests.benchmarks.measured import OutOption, Tables
+from paper_repro.measuring import OutOption, Tables
 from tradeoff.decoders import parse_decoder
 from tradeoff.display.console import exit_on_bad_input, stdout
 from tradeoff.kernels import Method, OneRace, Standard, make_method

@@ -17,7 +17,7 @@ from rich.table import Table
 from scipy.optimize import minimize_scalar
 
 from figures.curves.figure_1 import GAMMA, compute
-from tests.benchmarks.measured import OutOption, Tables, seconds_of, spread_of
+from paper_repro.measuring import OutOption, Tables, seconds_of, spread_of
 from tradeoff.curves.example import PAPER_P, PAPER_Q
 from tradeoff.curves.families import curve
 from tradeoff.curves.setting import Setting

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
-from tests.benchmarks.measured import OutOption, Tables
+from paper_repro.measuring import OutOption, Tables
 from tradeoff.decoders import GumbelMax
 from tradeoff.display.console import exit_on_bad_input, stderr, stdout
 from tradeoff.kernels import make_method

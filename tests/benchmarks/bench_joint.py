@@ -30,8 +30,8 @@ import torch
 import typer
 from rich.table import Table
 
+from paper_repro.measuring import OutOption, Tables
 from tests.benchmarks.bench_engine import LOOKAHEAD, PRF, WIDE
-from tests.benchmarks.measured import OutOption, Tables
 from tradeoff.decoders import SynthID
 from tradeoff.display.console import exit_on_bad_input, stdout
 from tradeoff.kernels import Algorithm1, JointRace, JointTournament, KeyedRandomness, Method, OneRace

@@ -27,7 +27,7 @@ import typer
 from rich.table import Table
 from scipy import stats
 
-from tests.benchmarks.measured import OutOption, Tables
+from paper_repro.measuring import OutOption, Tables
 from tradeoff.decoders import GumbelMax
 from tradeoff.display.console import exit_on_bad_input, stdout
 from tradeoff.kernels import Basic, JointRace

@@ -14,7 +14,7 @@ import torch
 import typer
 from rich.table import Table
 
-from tests.benchmarks.measured import OutOption, Tables, seconds_of, spread_of
+from paper_repro.measuring import OutOption, Tables, seconds_of, spread_of
 from tradeoff.display.console import exit_on_bad_input, stdout
 from tradeoff.keyed.bits import minus_log, mix, open_unit
 from tradeoff.keyed.blake2 import KeyedPrf

@@ -19,7 +19,7 @@ import numpy as np
 import typer
 from rich.table import Table
 
-from tests.benchmarks.measured import OutOption, Tables, spread_of
+from paper_repro.measuring import OutOption, Tables, spread_of
 from tradeoff.curves import RacePair, race_limit, race_limit_curve
 from tradeoff.display.console import exit_on_bad_input, stdout
 

@@ -21,8 +21,8 @@ import torch
 import typer
 from rich.table import Table
 
+from paper_repro.measuring import OutOption, Tables
 from tests.benchmarks.bench_engine import LOOKAHEAD, PRF, WIDE
-from tests.benchmarks.measured import OutOption, Tables
 from tradeoff.decoders import parse_decoder
 from tradeoff.display.console import exit_on_bad_input, stdout
 from tradeoff.kernels import Method, make_method

@@ -23,7 +23,7 @@ import numpy as np
 import typer
 from rich.table import Table
 
-from tests.benchmarks.measured import OutOption, Tables
+from paper_repro.measuring import OutOption, Tables
 from tradeoff.decoders import SimplexScores
 from tradeoff.decoders.transport import SideInformation, Transport, TransportWarning
 from tradeoff.display.console import exit_on_bad_input, stdout

@@ -32,8 +32,8 @@ from rich.table import Table
 from scipy import stats
 
 import tradeoff as td
+from paper_repro.measuring import OutOption, Tables
 from paper_repro.pages.formats import between, percent_between
-from tests.benchmarks.measured import OutOption, Tables
 from tradeoff.detection import rate
 from tradeoff.display import exit_on_bad_input, stderr, stdout
 from tradeoff.files import output_folder

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.helpers.detecting import (
@@ -22,7 +23,15 @@ from tests.helpers.detecting import (
     tournament,
 )
 from tradeoff.decoders import SimplexScores, parse_decoder
-from tradeoff.detection import Aaronson, Evidence, SimplexSum, SumOfKeys, WeightedMeanBits, default_detector
+from tradeoff.detection import (
+    Aaronson,
+    Evidence,
+    SimplexSum,
+    SumOfKeys,
+    WeightedMeanBits,
+    WeightedSumOfKeys,
+    default_detector,
+)
 from tradeoff.kernels import METHODS, make_method
 from tradeoff.keyed.keys import Key
 from tradeoff.keyed.philox import VllmPhilox
@@ -44,6 +53,9 @@ def test_default_detector_of_every_method(name: str) -> None:
     if name == "standard":
         with pytest.raises(ValueError, match="no watermark to detect; name the method"):
             default_detector(make_method(name, parse_decoder("none")))
+        return
+    if name == "dual-key":
+        assert default_detector(make_method(name, parse_decoder("gumbel"))) == WeightedSumOfKeys(0.1)
         return
     two = name in ("two-keys", "algorithm-1")
     stream = Stream.DRAFT if name == "keep-efficiency" else Stream.SHARED
@@ -149,6 +161,61 @@ def test_method_is_told_by_options_or_by_the_record(folder: Path, method: str, w
     shown = detect(folder, path, "--context-width", "4").stdout
     assert shown.count("tested: ") == 1 + len(claimed)
     assert shown.count(", named by records") == len(claimed)
+
+
+def test_weights_of_keys_come_from_the_record_or_an_option(folder: Path) -> None:
+    ids = marked(60, stream=Stream.DRAFT)
+    run = {"method": "two-keys", "watermark": "gumbel", "prf": PRF.name, "context_width": 4}
+    weighed = run | {"method": "dual-key", "alpha": 0.25}
+    texts = [{"token_ids": ids, "run": one} for one in (run | {"alpha": 0.25}, run, weighed, {"alpha": 0.25})]
+    path = lines(folder / "x.jsonl", *texts)
+
+    def told(*options: str) -> list[list[tuple[str, float | None]]]:
+        tests = [one["tests"] for one in findings(detect(folder, path, "--json", *options))]
+        return [[(test["method"], test.get("alpha")) for test in of] for of in tests]
+
+    own = ("joint-race", None)
+    claimed = [("two-keys", 0.25), ("two-keys", None), ("dual-key", 0.25)]
+    assert told() == [*([own, one] for one in claimed), [own]]
+    # As a record takes no test away, what the options say is tested beside it.
+    assert told("--method", "two-keys", "--alpha", "0.1")[0] == [("two-keys", 0.1)]
+    assert told("--method", "two-keys")[0] == [("two-keys", None), ("two-keys", 0.25)]
+    assert told("--method", "dual-key")[:3] == [[("dual-key", 0.1)]] * 2 + [[("dual-key", 0.1), claimed[2]]]
+    assert told("--method", "one-race")[0] == [("one-race", None)]
+    expected = WeightedSumOfKeys(0.1)
+    options = ("--json", "--whole", "--method", "two-keys", "--alpha", "0.1")
+    (one, *_) = findings(detect(folder, path, *options))
+    evidence = Evidence(np.array(ids), PRF)
+    log_p = expected.log_p(float(expected.contributions(evidence).sum()), len(evidence))
+    assert one["log10_p"] == pytest.approx(log_p / math.log(10))
+    assert one["verdict"] == "watermarked"
+
+
+@pytest.mark.parametrize("alpha", [0, 1, -0.5, "0.1", 1e400, [0.1], True])
+def test_weights_that_are_none_are_told_and_passed_over(folder: Path, alpha: object) -> None:
+    run = {"method": "two-keys", "watermark": "gumbel", "alpha": alpha}
+    path = lines(folder / "x.jsonl", {"token_ids": marked(60), "run": run})
+    result = detect(folder, path, "--json")
+    (found,) = findings(result)
+    assert (found["verdict"], len(found["tests"])) == ("watermarked", 1)
+    assert "alpha=" in flat(result.stderr)
+    assert "is passed over" in flat(result.stderr)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--alpha", "0.1"], "joint-race has no two keys"),
+        (["--alpha", "0.1", "--method", "basic"], "basic has no two keys"),
+        (["--alpha", "2", "--method", "two-keys"], "alpha=2.0 must be a number above 0 and below 1"),
+        (["--alpha", "0.1", "--method", "two-keys", "--watermark", "synthid:5"], "leave it out with SynthID"),
+    ],
+)
+def test_weights_that_no_method_has_are_refused(folder: Path, options: list[str], message: str) -> None:
+    path = lines(folder / "x.jsonl", {"token_ids": marked(60)})
+    result = detect(folder, path, *options)
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.split())
 
 
 def test_records_that_claim_no_watermark(folder: Path) -> None:

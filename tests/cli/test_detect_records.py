@@ -15,7 +15,15 @@ from tests.helpers.detecting import KEY, PRF, findings, flat, runner, without_to
 from tests.helpers.tiny import VOCABULARY
 from tradeoff.cli import app
 from tradeoff.decoders import parse_decoder
-from tradeoff.detection import Evidence, Exactness, WeightedMeanBits, default_detector, detect
+from tradeoff.detection import (
+    Evidence,
+    Exactness,
+    TokenAware,
+    WeightedMeanBits,
+    default_detector,
+    detect,
+    save_token_aware,
+)
 from tradeoff.kernels import make_method
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.philox import VllmPhilox
@@ -80,6 +88,7 @@ VLLM = ["--prf", "vllm-philox-v1", "--key", str(VLLM_KEY)]
         ["--method", "one-race"],
         ["--method", "one-race-tree", "--width", "3"],
         ["--method", "basic", *VLLM],
+        ["--method", "dual-key", "--alpha", "0.3", *VLLM],
         ["--method", "two-keys", *VLLM],
         ["--method", "one-race", "--context-width", "2", *VLLM],
     ],
@@ -104,7 +113,8 @@ def test_what_is_generated_is_detected(folder: Path, tiny_folder: Path, options:
             if vllm
             else KeyedPrf(KEY, settings["context_width"])
         )
-        method = make_method(settings["method"], parse_decoder(settings["watermark"]))
+        decoder = parse_decoder(settings["watermark"])
+        method = make_method(settings["method"], decoder, alpha=settings.get("alpha"))
         expected = detect(default_detector(method), Evidence(record["token_ids"], prf))
         assert found["verdict"] == "watermarked", found
         assert found["log10_p_whole"] == expected.log10_p
@@ -387,6 +397,26 @@ def test_detector_of_another_method(folder: Path, fitted: Path, told: dict) -> N
     refused = run(folder, folder / "x.jsonl", "--detector", fitted, *options)
     assert refused.exit_code == 2
     assert message in flat(refused.stderr)
+
+
+def test_a_fitted_token_aware_detector(folder: Path) -> None:
+    """Of several texts each has its own law, and a method that it cannot read is refused."""
+    path = folder / "table.json"
+    rng = np.random.default_rng(0)
+    ids = [rng.integers(60, size=40).tolist() for _ in range(3)]
+    p = np.where(np.concatenate(ids) < 30, 0.99, 0.1)
+    detector = TokenAware.fit(np.concatenate(ids), p)
+    save_token_aware(detector, path)
+    (folder / "x.jsonl").write_text("".join(json.dumps({"token_ids": one}) + "\n" for one in ids))
+    found = findings(run(folder, folder / "x.jsonl", "--json", "--detector", path))
+    assert [one["detector"] for one in found] == ["token-aware likelihood ratio"] * 3
+    for one, text in zip(found, ids, strict=True):
+        expected = detect(detector, Evidence(text, PRF)).log10_p
+        assert one["log10_p_uncorrected"] == pytest.approx(expected, abs=1e-9)
+        assert one["segments"] == []
+    refused = run(folder, folder / "x.jsonl", "--detector", path, "--method", "two-keys")
+    assert refused.exit_code == 2
+    assert "reads races of the stream shared, but" in flat(refused.stderr)
 
 
 def test_log10_p_is_finite_even_where_the_law_ends(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -394,6 +394,7 @@ def test_bad_input_exits_with_status_2(
         (["--prf", "vllm-philox-v1", "--key", "x"], "is not an integer"),
         (["--prf", "vllm-philox-v1", "--key", str(1 << 64)], "65 bits long"),
         (["--prf", "vllm-philox-v1", "--key", "1", "--method", "algorithm-1"], "acceptance coin"),
+        (["--prf", "vllm-philox-v1", "--key", "1", "--alpha", "0.1"], "weighs the keys of"),
         (["--prf", "vllm-philox-v1", "--key", "1", "--method", "basic", "--watermark", "synthid:5"], "bits"),
         (
             ["--prf", "vllm-philox-v1", "--key", "1", "--method", "basic", "--watermark", "heavywater"],

@@ -25,6 +25,7 @@ from tradeoff.detection import (
     Segment,
     SegmentSearch,
     SumOfKeys,
+    WeightedSumOfKeys,
     log_p_values,
 )
 from tradeoff.detection.tails import binomial_log_sf, gamma_log_sf
@@ -164,8 +165,17 @@ def test_many_texts_are_searched_as_each_by_itself(search: SegmentSearch) -> Non
         assert found == alone
 
 
+def test_a_p_value_that_is_the_level_is_told() -> None:
+    """ "At most" is the level of a test: four heads of four have the probability 1/16."""
+    heads = score(Coins(), np.ones(4))
+    assert SegmentSearch().search(Coins(), heads, 1 / 16).found
+    assert not SegmentSearch().search(Coins(), heads, 0.0624).found
+
+
 @pytest.mark.parametrize(
-    "detector", [Aaronson(), SumOfKeys(), MeanBits(30), Coins()], ids=lambda one: one.name
+    "detector",
+    [Aaronson(), SumOfKeys(), WeightedSumOfKeys(0.2), MeanBits(30), Coins()],
+    ids=lambda one: one.name,
 )
 @pytest.mark.parametrize("count", [1, 30, 2_000])
 def test_p_values_of_many_sums_are_those_of_each(detector, count: int) -> None:

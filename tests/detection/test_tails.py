@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import decimal
+import itertools
 import math
+from decimal import Decimal
 from fractions import Fraction
 
 import numpy as np
@@ -11,7 +14,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from tradeoff.detection.tails import LatticeSum, binomial_log_sf, gamma_log_sf
+from tradeoff.detection.tails import (
+    LatticeSum,
+    binomial_log_sf,
+    gamma_log_sf,
+    gamma_log_sfs,
+    weighted_log_sfs,
+    weighted_threshold,
+)
 
 
 @given(st.integers(1, 500), st.floats(0.0, 4.0))
@@ -54,6 +64,78 @@ def test_gamma_falls_with_the_score_and_rises_with_the_count(shape, x, factor):
     assert gamma_log_sf(x * factor, shape) <= gamma_log_sf(x, shape) + 1e-15
     assert gamma_log_sf(x, shape) <= 0
     assert gamma_log_sf(x, shape + 1) >= gamma_log_sf(x, shape)
+
+
+def weighted_in_fractions(sums: list[float], shape: int, alpha: float) -> list[float]:
+    """log P((1 - alpha) G + alpha G' >= x) by partial fractions of the transform, with more digits than their
+    terms of both signs cancel: sums of Gamma tails of every shape up to `shape`."""
+    one, other = Fraction(1) - Fraction(alpha), Fraction(alpha)
+    lost = 2 * shape * math.log10(2 * float(max(one, other) / abs(one - other)))
+    with decimal.localcontext(prec=math.ceil(lost) + 350):
+        totals = [Decimal(0)] * len(sums)
+        for of, minus in ((one, other), (other, one)):
+            a, b = (Decimal(weight.numerator) / Decimal(weight.denominator) for weight in (of, minus))
+            # Of Gamma variables of shape, shape - 1, ... 1.
+            weights = [(a / (a - b)) ** shape]
+            for k in range(shape - 1):
+                weights.append(weights[-1] * (shape + k) * -b / ((a - b) * (k + 1)))
+            # A term of their tails belongs to all larger shapes.
+            weights = list(itertools.accumulate(weights))[::-1]
+            for i, x in enumerate(map(Decimal, sums)):
+                term = (-x / a).exp()
+                for k, weight in enumerate(weights):
+                    totals[i] += weight * term
+                    term = term * x / (a * (k + 1))
+        return [float(total.ln()) for total in totals]
+
+
+@pytest.mark.parametrize(
+    ("shape", "alpha"),
+    [(t, alpha) for t in (1, 2, 7, 50) for alpha in (0.001, 0.01, 0.1, 0.3, 0.499, 0.9)]
+    + [(250, alpha) for alpha in (0.001, 0.1, 0.3)]
+    + [pytest.param(2_000, alpha, marks=pytest.mark.slow) for alpha in (0.001, 0.1, 0.3)],
+)
+def test_weighted_sums_in_many_digits(shape, alpha):
+    """From 1 to 1e-300, to 1e-10 in the logarithm; thresholds lie where the tail is that small."""
+    levels = [0.9, 0.01, 1e-6, 1e-40, 1e-150, 1e-300]
+    found = [weighted_threshold(level, shape, 1 - alpha, alpha) for level in levels]
+    around = [shape * (1 + z / math.sqrt(shape)) for z in (-0.999, -0.9, -0.3, -1e-9, 0.0, 1e-9, 0.3, 2.0)]
+    sums = [*around, *found]
+    reference = weighted_in_fractions(sums, shape, alpha)
+    tails = weighted_log_sfs(np.array(sums), shape, 1 - alpha, alpha)
+    np.testing.assert_allclose(tails, reference, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(reference[len(around) :], np.log(levels), rtol=0, atol=1e-9)
+    # It does not matter which comes first.
+    np.testing.assert_allclose(weighted_log_sfs(np.array(sums), shape, alpha, 1 - alpha), tails, atol=1e-12)
+
+
+@given(st.integers(1, 3_000), st.floats(0.0, 40.0), st.floats(0.01, 10.0))
+def test_weights_that_are_equal_give_a_gamma_variable(shape, ratio, weight):
+    x = np.array([2 * shape * ratio])
+    reference = gamma_log_sfs(x, 2 * shape)
+    tails = weighted_log_sfs(weight * x, shape, weight, weight)
+    np.testing.assert_allclose(tails, reference, rtol=1e-12, atol=1e-10)
+
+
+@pytest.mark.parametrize("small", [1e-9, 1e-16, 1e-300])
+def test_a_weight_of_nearly_nothing_leaves_one_gamma_variable(small):
+    x = np.array([0.1, 20.0, 30.0, 500.0])
+    np.testing.assert_allclose(weighted_log_sfs(x, 20, 1.0, small), gamma_log_sfs(x, 20), atol=1e-6)
+
+
+def test_weighted_sums_at_the_edges():
+    tails = weighted_log_sfs(np.array([-1.0, 0.0, 5e-324, 1e-40]), 3, 0.9, 0.1)
+    np.testing.assert_array_equal(tails[:2], 0.0)
+    np.testing.assert_allclose(tails[2:], 0.0, rtol=0, atol=1e-80)
+    assert weighted_log_sfs(np.zeros(0), 3, 0.9, 0.1).shape == (0,)
+    # One exponential variable is left far out: a/(a - b) exp(-x/a).
+    far = float(weighted_log_sfs(np.array([1e9]), 1, 0.9, 0.1)[0])
+    assert far == pytest.approx(math.log(0.9 / 0.8) - 1e9 / 0.9, rel=1e-15)
+    # More sums than are in memory at a time.
+    many = np.linspace(0.0, 50.0, 3_000)
+    tails = weighted_log_sfs(many, 10, 0.7, 0.3)
+    np.testing.assert_array_equal(tails[::999], weighted_log_sfs(many[::999], 10, 0.7, 0.3))
+    assert (np.diff(tails) <= 1e-14).all()
 
 
 @given(st.integers(0, 40).flatmap(lambda n: st.tuples(st.just(n), st.integers(-2, n + 2))))

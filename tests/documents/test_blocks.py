@@ -116,6 +116,9 @@ TABLE = {
     f"OMP_NUM_THREADS=1 python -m tests.benchmarks.bench_detect --vllm vllm_wheel --out {RESULTS}": Instead(
         "python -m tests.benchmarks.bench_detect --help", "minutes; test_benchmarks.py runs it small"
     ),
+    f"python -m tests.benchmarks.known_tokens --texts known --out {RESULTS}": Instead(
+        "python -m tests.benchmarks.known_tokens --help", "an hour; test_benchmarks.py runs it small"
+    ),
     f"python -m tests.benchmarks.hidden_passages --texts hidden --out {RESULTS}": Instead(
         "python -m tests.benchmarks.hidden_passages --help", "minutes; test_benchmarks.py runs it small"
     ),

@@ -14,6 +14,7 @@ from tradeoff.detection import (
     Oracle,
     RacePrior,
     SumOfKeys,
+    WeightedSumOfKeys,
 )
 from tradeoff.keyed.prf import Stream
 
@@ -21,7 +22,14 @@ from tradeoff.keyed.prf import Stream
 PRIOR = RacePrior(np.array([0.02, 0.3, 0.9, 1.0]), np.array([0.1, 0.3, 0.3, 0.3]))
 
 #: By the exactness of their null laws; the oracle alone is told which tokens were drafted.
-EXACT: list[Detector] = [Aaronson(), Aaronson(Stream.DRAFT), SumOfKeys(), ArsTau(0.3), ArsPrior(0.6)]
+EXACT: list[Detector] = [
+    Aaronson(),
+    Aaronson(Stream.DRAFT),
+    SumOfKeys(),
+    WeightedSumOfKeys(0.1),
+    ArsTau(0.3),
+    ArsPrior(0.6),
+]
 ORACLE: list[Detector] = [Oracle()]
 RATIOS: list[Detector] = [
     LikelihoodRatio(PRIOR),

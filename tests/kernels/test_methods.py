@@ -20,6 +20,7 @@ from tradeoff.decoders.gumbel import one_hot
 from tradeoff.kernels import (
     Algorithm1,
     Basic,
+    DualKey,
     JointRace,
     JointRaceTree,
     KeepEfficiency,
@@ -85,7 +86,7 @@ def test_step_is_unbiased_with_the_efficiency_of_its_formula(
 
 @pytest.mark.parametrize(
     "method",
-    [Basic(Identity()), Basic(GumbelMax()), Basic(SYNTHID), *SPECULATIVE],
+    [Basic(Identity()), Basic(GumbelMax()), Basic(SYNTHID), DualKey(), DualKey(alpha=0.6), *SPECULATIVE],
     ids=describe,
 )
 def test_bonus_token_has_the_law_of_the_target(method: Method) -> None:
@@ -93,6 +94,19 @@ def test_bonus_token_has_the_law_of_the_target(method: Method) -> None:
     randomness = SimulatedRandomness(np.random.default_rng(2), (seeds,), len(P))
     token = method.bonus(spread(P, seeds), randomness)
     assert chi_square_p(np.bincount(token, minlength=len(P)), seeds * P) > ALPHA
+
+
+def test_true_randomness_routes_tokens_of_the_dual_key() -> None:
+    """To the second key below alpha, else to the first."""
+    rng, race = np.random.default_rng(4), GumbelMax()
+    law, coins = spread(P, 1_000), rng.random(1_000)
+    zeta = {stream: race.draw(rng, (1_000,), len(P)) for stream in (Stream.DRAFT, Stream.TARGET)}
+    token = DualKey(alpha=0.3).bonus(law, Scripted([coins], coins, zeta))
+    first, second = (race.token(law, zeta[stream]) for stream in (Stream.DRAFT, Stream.TARGET))
+    np.testing.assert_array_equal(token, np.where(coins < 0.3, second, first))
+    assert not DualKey().determined
+    assert not DualKey.drafts
+    assert DualKey.detection.streams == {Stream.DRAFT, Stream.TARGET}
 
 
 @pytest.mark.parametrize("method", SPECULATIVE, ids=describe)

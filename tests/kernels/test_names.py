@@ -19,6 +19,7 @@ from tradeoff.keyed.prf import Stream
     ("name", "coin"),
     [
         ("basic", "none"),
+        ("dual-key", "none"),
         ("standard", "random"),
         ("keep-strength", "random"),
         ("keep-efficiency", "random"),
@@ -44,6 +45,7 @@ def test_make_method_knows_all_methods() -> None:
         "keep-strength",
         "keep-efficiency",
         "two-keys",
+        "dual-key",
         "algorithm-1",
         "single-key",
         "one-race",
@@ -60,6 +62,37 @@ def test_make_method_knows_all_methods() -> None:
     assert make_method("one-race-tree", GumbelMax(), 4).width == 4
     assert make_method("one-race-tree", GumbelMax(), 64).width == 64
     assert make_method("basic", Identity()).decoder == Identity()
+    assert [name for name in METHODS if METHODS[name].weighed] == ["two-keys", "dual-key", "algorithm-1"]
+    assert make_method("dual-key", GumbelMax()).alpha == 0.1
+    for name in ("two-keys", "dual-key", "algorithm-1"):
+        assert make_method(name, GumbelMax(), alpha=0.25).alpha == 0.25
+
+
+@pytest.mark.parametrize(
+    ("name", "decoder", "alpha", "message"),
+    [
+        (
+            "basic",
+            GumbelMax(),
+            0.1,
+            "alpha=0.1 weighs the keys of two-keys and dual-key and algorithm-1; basic",
+        ),
+        ("joint", GumbelMax(), 0.1, "joint-race has no two keys"),
+        (
+            "two-keys",
+            SynthID(30),
+            0.1,
+            "alpha=0.1 weighs the two keys of Gumbel-max; leave it out with SynthID",
+        ),
+        ("two-keys", GumbelMax(), 0.0, "alpha=0.0 must be a number above 0 and below 1"),
+        ("dual-key", GumbelMax(), 1.5, "alpha=1.5 must be a number above 0 and below 1"),
+        ("dual-key", SynthID(30), None, "dual-key needs Gumbel-max"),
+        ("dual-key", Identity(), None, "needs a watermark"),
+    ],
+)
+def test_weights_that_a_method_does_not_have(name, decoder, alpha, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_method(name, decoder, alpha=alpha)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import tradeoff as td
+from paper_repro.measuring import Tables, seconds_of, spread_of
 from paper_repro.pages import measured
 from paper_repro.pages.__main__ import rendered
 from tests.benchmarks import (
@@ -29,8 +30,8 @@ from tests.benchmarks import (
     bench_round,
     bench_transport,
     hidden_passages,
+    known_tokens,
 )
-from tests.benchmarks.measured import Tables, seconds_of, spread_of
 from tests.helpers.texts import MakePair, some_prompts
 from tradeoff.errors import FileError
 from tradeoff.llm.generation.engine import EngineSettings
@@ -217,6 +218,38 @@ def _hidden_passages(patch: pytest.MonkeyPatch, out: Path) -> None:
     hidden_passages.measure(out, Tables(out))
 
 
+def _known_tokens(patch: pytest.MonkeyPatch, out: Path) -> None:
+    """Every other token is 0 and certain, the others are open."""
+    rng, scheme = np.random.default_rng(0), td.Scheme.of("basic", "gumbel")
+    certain, unsure = np.zeros(500), np.full(500, 1 / 499)
+    certain[0], unsure[0] = 1, 0
+
+    def written(key: td.Key) -> tuple[int, ...]:
+        ids = rng.integers(1, 500, size=4).tolist()
+        for place in range(24):
+            ids.append(td.draw(certain if place % 2 else unsure, scheme, key, ids[-4:]))
+        return tuple(ids)
+
+    def unmarked(folder: Path, temperature: float) -> list[SimpleNamespace]:
+        texts = [written(td.Key(rng.bytes(32))) for _ in range(6)]
+        return [
+            SimpleNamespace(token_ids=ids, log_p=[-np.log(499) if token else 0.0 for token in ids])
+            for ids in texts
+        ]
+
+    def marked(folder: Path, temperature: float) -> list[known_tokens.Marked]:
+        key = td.Key(rng.bytes(32))
+        return [known_tokens.Marked(written(key), str(k % 3), key) for k in range(4)]
+
+    patch.setattr(known_tokens, "unmarked", unmarked)
+    patch.setattr(known_tokens, "marked", marked)
+    patch.setattr(known_tokens, "human_tokens", lambda: [rng.integers(500, size=40) for _ in range(2)])
+    patch.setattr(known_tokens, "LENGTHS", {0.3: (8, 28), 0.7: (28,)})
+    for name, size in (("KEYS", 20), ("TOY_TEXTS", 200), ("TOY_LAWS", 1_000), ("TOY_FITTED", 2_000)):
+        patch.setattr(known_tokens, name, size)
+    known_tokens.measure(out, Tables(out))
+
+
 RUNS: dict[str, Run] = {
     "figure_1": _figure_1,
     "detect": _detect,
@@ -230,6 +263,7 @@ RUNS: dict[str, Run] = {
     "race_limit": _race_limit,
     "round": _round,
     "hidden_passages": _hidden_passages,
+    "known_tokens": _known_tokens,
 }
 
 
@@ -316,6 +350,43 @@ def test_what_benchmarks_write(written: Path) -> None:
         assert list(table.columns[-5:]) == list(measured.ENVIRONMENT)
         assert table["date"].str.fullmatch(r"\d{4}-\d\d-\d\d").all()
         assert table["pytorch"].str.fullmatch(r"[\d.]+").all()
+
+
+def test_what_knowing_the_token_tells(written: Path) -> None:
+    """Rows of each temperature, table and length, means over lengths, paired differences, and a null."""
+    found = pd.read_csv(written / "token_aware_found.csv", dtype={"tokens": str})
+    assert found["tokens"].tolist() == ["8", "28", "all"] * 2 + ["28", "all"] * 2
+    assert found["table"].tolist() == ["same"] * 3 + ["all"] * 3 + ["same"] * 2 + ["all"] * 2
+    assert (found[["texts", "prompts"]] == [4, 3]).all(axis=None)
+    # Of texts with a dozen open tokens all are found.
+    assert (found.loc[found["tokens"] == "28", "aware"] == 1).all()
+    for gain, other in (("gain", "aaronson"), ("gain_on_prior", "prior")):
+        np.testing.assert_allclose(found[gain], found["aware"] - found[other], atol=1e-12)
+        assert (found[f"{gain}_low"] <= found[gain]).all()
+        assert (found[gain] <= found[f"{gain}_high"]).all()
+    null = pd.read_csv(written / "token_aware_null.csv")
+    assert null["text"].tolist() == ["people", "model"]
+    assert (null["p_values"] == null["texts"] * null["keys"]).all()
+    # Priors of two values leave few sums, whose p-values are valid and not uniform.
+    assert (null["rate_low"] <= known_tokens.FPR).all()
+    assert null["p_of_distance"].between(0, 1).all()
+
+
+def test_the_toy_says_that_the_whole_race_tells_most(written: Path) -> None:
+    toy = pd.read_csv(written / "token_aware_toy.csv").set_index("reader")
+    assert toy.index.tolist() == ["aaronson", "aware", "race"]
+    assert toy.loc["race", "found"] > toy.loc["aaronson", "found_high"]
+    assert toy.loc["aware", "found"] > toy.loc["aaronson", "found"]
+    assert toy["entropy"].between(0.43, 0.49).all()
+
+
+def test_paired_differences_of_texts_of_few_prompts() -> None:
+    """Prompts are what is independent: two texts of one are one observation that weighs twice."""
+    row = known_tokens._difference("gain", np.array([0.5, 0.0, 0.25]), np.array([1, 1, 2]))
+    assert row["gain"] == pytest.approx((0.5 + 0 + 2 * 0.25) / 4)
+    # 4.303 is the quantile of Student's t with two degrees of freedom; weights are 3/4, 3/4 and 3/2.
+    half = 4.30265 * np.std([0.75 * 0.25, -0.75 * 0.25, 0], ddof=1) / np.sqrt(3)
+    assert [row["gain_low"], row["gain_high"]] == pytest.approx([0.25 - half, 0.25 + half], rel=1e-5)
 
 
 def test_hidden_passages_that_are_found_and_that_are_not(written: Path) -> None:

@@ -14,13 +14,17 @@ from figures.experiment.names import method_name, watermark_name
 from figures.experiment.watermarks import draw_watermark_figure, draw_watermarks
 from paper_repro.presets import Cell, PromptSet
 from paper_repro.report.compare import watermark_claims, watermark_table
+from paper_repro.trials import fixed
 from paper_repro.trials.fixed import CellEvidence, fit_detectors
 from paper_repro.trials.sequential import SequentialTrial, share_table
 from tradeoff.decoders import Completed, SynthID, heavy_water, simplex_water
+from tradeoff.detection import Evidence
 from tradeoff.detection.choice import default_bets, default_detector
 from tradeoff.detection.fixed.transport import AuthorsTest
 from tradeoff.detection.sequential import Sequential
 from tradeoff.kernels import Algorithm1, Basic, Method
+from tradeoff.keyed import Key
+from tradeoff.keyed.blake2 import KeyedPrf
 
 PROMPTS = [PromptSet(name="a", source="builtin:question"), PromptSet(name="b", source="builtin:continuation")]
 LENGTH = 100
@@ -204,3 +208,29 @@ def test_the_picture_has_a_panel_for_every_temperature_and_one_for_speculation(t
 def test_names_in_pictures(name: str, shown: str) -> None:
     assert watermark_name(name) == shown
     assert method_name("two-keys") == "two keys"
+
+
+def test_detectors_are_tried_on_no_context_that_they_have_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All texts share one key, so that a context that occurs in two has the same numbers in both."""
+    prf = KeyedPrf(Key(bytes(range(32))))
+    rng = np.random.default_rng(0)
+    shared = rng.integers(0, 9_999, 30)
+    ids = [np.concatenate([rng.integers(0, 9_999, 40), shared, rng.integers(0, 9_999, 20)]) for _ in range(6)]
+    cell = Cell(PROMPTS[0], "basic", "gumbel", 0.5, 0, len(ids), 90, True)
+    texts = CellEvidence(cell, [], [Evidence(one, prf) for one in ids])
+    seen: list[list[Evidence]] = []
+
+    def fit(method: Method, training: list[Evidence]) -> list:
+        seen.append(list(training))
+        return []
+
+    monkeypatch.setattr(fixed, "fit_detectors", fit)
+    folds = fixed.fit_folds(texts)
+    assert [fold.tested for fold in folds] == [[0, 2, 4], [1, 3, 5]]
+    for fold, training in zip(folds, seen, strict=True):
+        tested = {context.tobytes() for i in fold.tested for context in texts.texts[i].contexts}
+        others = [texts.texts[i] for i in range(len(ids)) if i not in fold.tested]
+        for kept, whole in zip(training, others, strict=True):
+            # The 27 contexts of four shared tokens are left out, and nothing else.
+            assert len(kept) == len(whole) - 27
+            assert tested.isdisjoint(context.tobytes() for context in kept.contexts)

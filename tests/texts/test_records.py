@@ -68,13 +68,13 @@ def test_files_of_other_versions_survive() -> None:
     """Settings that were not told yet, and fields that nobody here knows, in their order."""
     value = json.loads(LINE)
     del value["run"]["vocabulary"], value["run"]["weights"]
-    value["run"] |= {"zeta": [1, None], "alpha": {"b": 1}}
+    value["run"] |= {"zeta": [1, None], "eta": {"b": 1}}
     value |= {"more": {"x": [1.5]}, "further": 1, "anything": None}
     record = Record.of_json(value)
     assert (record.run.vocabulary, record.run.weights) == (None, None)
     assert record.to_json() == value
     assert list(record.to_json())[-3:] == ["more", "further", "anything"]
-    assert list(record.run.to_json())[-2:] == ["zeta", "alpha"]
+    assert list(record.run.to_json())[-2:] == ["zeta", "eta"]
 
 
 def test_whole_numbers_stay_whole() -> None:
@@ -181,6 +181,10 @@ def test_claims_may_be_few_but_not_wrong() -> None:
     assert fault_of_claims({}) is None
     assert fault_of_claims({"method": "basic", "context_width": 0}) is None
     assert str(fault_of_claims({"key": "a", "vocabulary": True})) == "vocabulary=true, which is no int"
+    assert fault_of_claims({"alpha": 0.1}) is None
+    assert str(fault_of_claims({"alpha": 0.0})) == "alpha=0.0, which is not more than 0.0"
+    assert str(fault_of_claims({"alpha": 1})) == "alpha=1, which is not less than 1.0"
+    assert str(fault_of_claims({"alpha": "0.1"})) == 'alpha="0.1", which is no number'
     assert str(fault_of_claims({"watermark": "x" * 257})).endswith("which is too long to be true")
 
 
@@ -214,6 +218,14 @@ HEAVY = (
 
 def test_records_cost_no_library_until_one_is_read() -> None:
     assert subprocess.run([sys.executable, "-c", HEAVY], cwd=ROOT).returncode == 0
+
+
+def test_a_run_that_weighs_keys_says_so_and_another_says_nothing() -> None:
+    value = json.loads(LINE)
+    assert Record.of_json(value).run.alpha is None
+    assert "alpha" not in Record.of_json(value).to_json()["run"]
+    value["run"]["alpha"] = 0.1
+    assert Record.of_json(value).to_json()["run"]["alpha"] == 0.1
 
 
 def test_a_run_of_blocks_says_so_and_another_says_nothing() -> None:

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 from tradeoff.api import decoys
 from tradeoff.cli.key import read_keyring
 from tradeoff.cli.looked_for import (
+    Alpha,
     DetectorName,
     FieldName,
     Fpr,
@@ -51,6 +52,7 @@ def decoys_command(
     context_width: Widths = None,
     method: Methods = None,
     watermark: Watermarks = None,
+    alpha: Alpha = None,
     tokenizer: TokenizerName = None,
     field: FieldName = None,
     retokenize: Retokenize = False,
@@ -75,6 +77,7 @@ def decoys_command(
             watermark=watermark,
             prf=prf,
             context_width=context_width,
+            alpha=alpha,
             tokenizer=tokenizer,
             retokenize=retokenize,
             detector=detector,

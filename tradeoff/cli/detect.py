@@ -16,6 +16,7 @@ from rich.text import Text as Styled
 from tradeoff.api import detect_all, detect_corpus
 from tradeoff.cli.key import day_of, read_keyring
 from tradeoff.cli.looked_for import (
+    Alpha,
     DetectorName,
     FieldName,
     Fpr,
@@ -94,6 +95,7 @@ def detect_command(
     context_width: Widths = None,
     method: Methods = None,
     watermark: Watermarks = None,
+    alpha: Alpha = None,
     tokenizer: TokenizerName = None,
     field: FieldName = None,
     retokenize: Retokenize = False,
@@ -178,6 +180,7 @@ def detect_command(
             watermark=watermark,
             prf=prf,
             context_width=context_width,
+            alpha=alpha,
             tokenizer=tokenizer,
             retokenize=retokenize,
             detector=detector,

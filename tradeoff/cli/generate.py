@@ -30,7 +30,8 @@ _METHOD_HELP = (
     "same with more candidates a level; joint-tournament: synthid:M, completed or not; joint-transport: "
     "simplexwater, heavywater; algorithm-1: any watermark, as in the paper. one-race, one-race-tree, "
     "single-key, keep-strength, keep-efficiency, two-keys: earlier methods, to compare with; basic: no "
-    "speculation; standard: no watermark. Default: joint."
+    "speculation; dual-key: the same for gumbel, under two keys as in vLLM; standard: no watermark. Default: "
+    "joint."
 )
 
 
@@ -50,6 +51,13 @@ def generate_command(
     ] = None,
     width: Annotated[
         int | None, typer.Option(help=f"Candidates a level of a tree, up to {WIDEST}. Default: 2.")
+    ] = None,
+    alpha: Annotated[
+        float | None,
+        typer.Option(
+            help="Weight of the second of two keys of gumbel; dual-key draws that part of tokens with it. "
+            "Default: 0.1 for dual-key; both alike for two-keys and algorithm-1."
+        ),
     ] = None,
     key_file: Annotated[
         Path | None,
@@ -128,7 +136,7 @@ def generate_command(
             watermark = watermark or profile.watermark
             prf = prf or profile.prf
             context_width = profile.context_width if context_width is None else context_width
-        scheme = Scheme.of(method, watermark, width=width, prf=prf, context_width=context_width)
+        scheme = Scheme.of(method, watermark, width=width, alpha=alpha, prf=prf, context_width=context_width)
         if key_file is not None and key_file.resolve() == output.resolve():
             raise ValueError(f"{output} holds the key; write the texts to another file")
         texts = generate(

@@ -13,6 +13,7 @@ from tradeoff.keyed import PRF_NAMES
 from tradeoff.texts import IN_FOLDERS
 
 __all__ = [
+    "Alpha",
     "DetectorName",
     "FieldName",
     "Fpr",
@@ -57,6 +58,13 @@ Widths = Annotated[
 Methods = Annotated[
     list[str] | None,
     typer.Option(help=f"One of {', '.join(METHODS)}. Default: the key's, or joint."),
+]
+Alpha = Annotated[
+    float | None,
+    typer.Option(
+        help="How two keys of gumbel are weighed, 1 - alpha and alpha: for two-keys, dual-key, algorithm-1. "
+        "Default: the record's, or 0.1 for dual-key and both alike for others."
+    ),
 ]
 Watermarks = Annotated[list[str] | None, typer.Option(help=f"{watermarks()}. Default: the key's, or gumbel.")]
 TokenizerName = Annotated[

@@ -20,7 +20,15 @@ from tradeoff.detection.choice import (
     detector_of,
     register_detector,
 )
-from tradeoff.detection.detector import Detector, Exactness, Readings, Score, detect, log_p_values
+from tradeoff.detection.detector import (
+    Detector,
+    Exactness,
+    Readings,
+    Score,
+    detect,
+    given_text,
+    log_p_values,
+)
 from tradeoff.detection.evidence import (
     Evidence,
     check_token_ids,
@@ -37,6 +45,7 @@ from tradeoff.detection.fixed.gumbel import (
     Oracle,
     RacePrior,
     SumOfKeys,
+    WeightedSumOfKeys,
     exponential_scores,
     fit_tau,
 )
@@ -48,7 +57,7 @@ from tradeoff.detection.fixed.transport import AuthorsTest, LatticeDetector, Ran
 from tradeoff.detection.sequential import Sequential, SequentialResult, TokenStream, log_e_values, of_e_values
 
 if TYPE_CHECKING:
-    from tradeoff.detection.calibration import Rate, rate, roc
+    from tradeoff.detection.calibration import Rate, null_threshold, rate, roc
     from tradeoff.detection.fixed.bayes import (
         BayesDetector,
         Mixing,
@@ -56,6 +65,12 @@ if TYPE_CHECKING:
         fit_bayes,
         load_bayes,
         save_bayes,
+    )
+    from tradeoff.detection.fixed.token_aware import (
+        TokenAware,
+        TokenPriors,
+        load_token_aware,
+        save_token_aware,
     )
     from tradeoff.detection.forecast import Forecast, power, predicted_power, probabilities_of_entropy
     from tradeoff.detection.growth import growth_of_classes, growth_of_stakes
@@ -130,11 +145,14 @@ __all__ = [
     "SwitchingResult",
     "TableSum",
     "TiltedTail",
+    "TokenAware",
+    "TokenPriors",
     "TokenStream",
     "TournamentBets",
     "Training",
     "TransportBets",
     "WeightedMeanBits",
+    "WeightedSumOfKeys",
     "benjamini_hochberg",
     "bets_of",
     "check_token_ids",
@@ -149,14 +167,17 @@ __all__ = [
     "fit_bayes",
     "fit_eps",
     "fit_tau",
+    "given_text",
     "growth_of_classes",
     "growth_of_stakes",
     "hit_log_bets",
     "holm",
     "hypoexponential_score",
     "load_bayes",
+    "load_token_aware",
     "log_e_values",
     "log_p_values",
+    "null_threshold",
     "of_e_values",
     "power",
     "predicted_power",
@@ -170,6 +191,7 @@ __all__ = [
     "register_detector",
     "roc",
     "save_bayes",
+    "save_token_aware",
     "score_and_rank",
     "scored_positions",
     "scored_rounds",
@@ -183,6 +205,7 @@ __all__ = [
 _HOMES = {
     "detection.calibration": (
         "Rate",
+        "null_threshold",
         "rate",
         "roc",
     ),
@@ -193,6 +216,12 @@ _HOMES = {
         "fit_bayes",
         "load_bayes",
         "save_bayes",
+    ),
+    "detection.fixed.token_aware": (
+        "TokenAware",
+        "TokenPriors",
+        "load_token_aware",
+        "save_token_aware",
     ),
     "detection.forecast": (
         "Forecast",

@@ -106,16 +106,21 @@ def default_detector(method: Method) -> Detector:
         method: as generation used it; its decoder and the streams that drew tokens decide.
 
     Returns:
-        Aaronson's test (Gumbel-max, one stream), the sum of both keys (Gumbel-max, two streams), weighted
-        tournament bits (SynthID), the sum of scores (SimplexWater), the likelihood ratio of ranks
-        (HeavyWater), the own statistic and that of the race (completed watermarks), or what another package
-        registered with `detector_of`. The solver of a transport matters to the last alone, and head and tilt
-        to none.
+        Aaronson's test (Gumbel-max, one stream), the sum of both keys (Gumbel-max, two streams), weighed if
+        the method has an alpha, weighted tournament bits (SynthID), the sum of scores (SimplexWater), the
+        likelihood ratio of ranks (HeavyWater), the own statistic and that of the race (completed watermarks),
+        or what another package registered with `detector_of`. The solver of a transport matters to the last
+        alone, and head and tilt to none.
 
     Raises:
         ValueError: for a method without a watermark, or a decoder that no such detector reads.
     """
-    return detector_of(method.decoder, _streams(method))
+    streams = _streams(method)
+    if method.alpha is None:
+        return detector_of(method.decoder, streams)
+    from tradeoff.detection.fixed.gumbel import WeightedSumOfKeys
+
+    return WeightedSumOfKeys(method.alpha)
 
 
 def default_bets(method: Method) -> Bets:

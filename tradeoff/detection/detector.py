@@ -22,6 +22,7 @@ __all__ = [
     "Score",
     "bit_readings",
     "detect",
+    "given_text",
     "log_p_values",
     "score_readings",
     "uniform_readings",
@@ -125,6 +126,16 @@ def log_p_values(detector: Detector, statistics: np.ndarray, count: int) -> np.n
     return np.array([detector.log_p(one, count) for one in known.tolist()])[which]
 
 
+@singledispatch
+def given_text(detector: Detector, evidence: Evidence) -> Detector:
+    """The detector of one text: another one where p-values depend on its tokens (`Exactness.GIVEN_TEXT`) and
+    `detector` is of any text.
+
+    Register what makes it with the type of a detector of your own, if p-values do.
+    """
+    return detector
+
+
 def uniform_readings(evidence: Evidence, streams: Iterable[Stream]) -> Readings:
     """The uniforms of races."""
     return Readings("uniform", {s: [f"{u:.4f}" for u in evidence.uniform(s)] for s in streams})
@@ -171,5 +182,5 @@ def detect(detector: Detector, evidence: Evidence) -> Score:
     """Score a text."""
     scores = detector.contributions(evidence)
     statistic = float(scores.sum())
-    log_p = detector.log_p(statistic, len(scores)) if len(scores) else 0.0
+    log_p = given_text(detector, evidence).log_p(statistic, len(scores)) if len(scores) else 0.0
     return Score(detector.name, statistic, log_p, len(scores), evidence.index, scores)

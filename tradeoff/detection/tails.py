@@ -1,6 +1,7 @@
 """Tail probabilities of sums of independent scores, in logarithms: right down to 1e-300 and below.
 
-Sums on a lattice are convolved under an exponential tilt: docs/theory/detection.md.
+Sums on a lattice are convolved under an exponential tilt, weighted sums of two Gamma variables come from
+their transform: docs/theory/detection.md.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ __all__ = [
     "gamma_log_sfs",
     "score_lattice",
     "score_middles",
+    "weighted_log_sfs",
+    "weighted_threshold",
 ]
 
 #: Points that scores -log(1 - U) are rounded to, in steps of 0.03 up to the highest, which has probability
@@ -32,6 +35,15 @@ SCORE_POINTS, SCORE_RANGE = 2048, 56.0
 _WINDOW = 12.0
 #: Of smaller probabilities SciPy's digits are lost.
 _UNDERFLOWS = 1e-250
+#: Step and reach of the trapezoidal rule along the path of `weighted_log_sfs`, and the least bend of the path
+#: in its own units: of the error rounding is left.
+_PATH_STEP, _PATH_REACH, _LEAST_BEND = 0.08, 8.0, 0.3
+#: Halvings of the bracket of the point where that path begins.
+_HALVINGS = 50
+#: Sums whose paths are in memory at a time.
+_PATHS = 1024
+#: Sums that are smaller differ from 0 by no digit of a probability.
+_NOTHING = 1e-30
 #: Fourier coefficients of a tilted sum that are smaller change no digit of its law.
 _VANISHED = 1e-40
 
@@ -61,6 +73,67 @@ def gamma_log_sfs(x: np.ndarray, shape: int) -> np.ndarray:
     log_sf = np.log(np.where(tiny, 1.0, tail))
     log_sf[tiny] = [gamma_log_sf(one, shape) for one in x[tiny].tolist()]
     return log_sf
+
+
+def weighted_log_sfs(x: np.ndarray, shape: int, first: float, second: float) -> np.ndarray:
+    """log P(first G + second G' >= x), natural, for independent G, G' ~ Gamma(shape, 1): [k] to [k].
+
+    Bromwich's integral of the transform (1 - first s)^-shape (1 - second s)^-shape, along a path through its
+    saddle point that bends around the poles, by the trapezoidal rule, whose error falls geometrically there.
+    The size of the probability is a factor in front: docs/theory/detection.md.
+
+    Args:
+        x: [k] sums.
+        shape: a whole number, at least 1.
+        first, second: weights, both above 0.
+    """
+    parts = [x[i : i + _PATHS] for i in range(0, len(x), _PATHS)]
+    found = [_along_paths(np.maximum(part, _NOTHING), shape, first, second) for part in parts]
+    return np.where(x > 0, np.minimum(np.concatenate([np.zeros(0), *found]), 0.0), 0.0)
+
+
+def _along_paths(x: np.ndarray, shape: int, first: float, second: float) -> np.ndarray:
+    """`weighted_log_sfs` of x > 0."""
+    # Above the mean the path passes between 0 and the other poles and gives the tail; below it passes to the
+    # left of 0 and gives what is left of 1.
+    above = x >= shape * (first + second)
+    low = np.where(above, 0.0, -(2 * shape + 1) / x)
+    high = np.where(above, 1 / max(first, second), 0.0)
+    for _ in range(_HALVINGS):
+        s = (low + high) / 2
+        rising = shape * (first / (1 - first * s) + second / (1 - second * s)) - 1 / s > x
+        low, high = np.where(rising, low, s), np.where(rising, s, high)
+    s = (low + high) / 2
+    tilted = [weight / (1 - weight * s) for weight in (first, second)]
+    curvature = shape * sum(one**2 for one in tilted) + s**-2
+    skew = 2 * (shape * sum(one**3 for one in tilted) - s**-3)
+    # Along the path s + bend (cosh w - 1) + i across sinh w the integrand falls from w = 0 as a Gaussian at
+    # first, and doubly exponentially in the end. Its other half is the conjugate of this one.
+    across = curvature**-0.5
+    bend = np.maximum(skew * across**4 / 3, _LEAST_BEND * across)
+    w = np.arange(_PATH_STEP / 2, _PATH_REACH, _PATH_STEP)
+    moved = bend[:, None] * (np.cosh(w) - 1) + 1j * across[:, None] * np.sinh(w)
+    slope = bend[:, None] * np.sinh(w) + 1j * across[:, None] * np.cosh(w)
+    logs = -shape * sum(np.log1p(-one[:, None] * moved) for one in tilted)
+    logs = logs - np.log1p(moved / s[:, None]) - x[:, None] * moved
+    integral = (np.exp(logs) * slope).imag.sum(axis=1) * (_PATH_STEP / math.pi)
+    size = -shape * (np.log1p(-first * s) + np.log1p(-second * s)) - np.log(np.abs(s)) - x * s
+    tail = np.log(integral) + size
+    return np.where(above, tail, np.log1p(-np.exp(np.where(above, -1.0, tail))))
+
+
+def weighted_threshold(fpr: float, shape: int, first: float, second: float) -> float:
+    """The x at which `weighted_log_sfs` is log `fpr`, for `fpr` in (0, 1)."""
+    # Between the sums of which both weights are the smaller, or the larger.
+    middle, goal = float(special.gammainccinv(2 * shape, fpr)), math.log(fpr)
+    ends = (0.99 * min(first, second) * middle, 1.01 * max(first, second) * middle)
+    return float(
+        optimize.brentq(
+            lambda x: float(weighted_log_sfs(np.array([x]), shape, first, second)[0]) - goal,
+            *ends,
+            rtol=1e-14,
+        )
+    )
 
 
 def binomial_log_sf(successes: int, trials: int) -> float:

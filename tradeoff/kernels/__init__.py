@@ -20,6 +20,7 @@ from tradeoff.kernels.method import (
     Method,
     Settled,
     Verdict,
+    check_alpha,
     draw,
     drawn,
     drawn_from_residual,
@@ -33,7 +34,15 @@ from tradeoff.kernels.method import (
     register_method,
     replacing,
 )
-from tradeoff.kernels.methods import Algorithm1, Basic, KeepEfficiency, KeepStrength, Standard, TwoKeys
+from tradeoff.kernels.methods import (
+    Algorithm1,
+    Basic,
+    DualKey,
+    KeepEfficiency,
+    KeepStrength,
+    Standard,
+    TwoKeys,
+)
 from tradeoff.kernels.race_methods import (
     WIDEST,
     JointRace,
@@ -61,6 +70,7 @@ __all__ = [
     "Coin",
     "Columns",
     "Detection",
+    "DualKey",
     "ExpectedAccepted",
     "JointRace",
     "JointRaceTree",
@@ -82,6 +92,7 @@ __all__ = [
     "Verdict",
     "Verify",
     "block",
+    "check_alpha",
     "check_verify",
     "draw",
     "drawn",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import ClassVar, NamedTuple, TypeVar
 
@@ -24,6 +24,7 @@ __all__ = [
     "Method",
     "Settled",
     "Verdict",
+    "check_alpha",
     "draw",
     "drawn",
     "drawn_from_residual",
@@ -83,17 +84,21 @@ class Detection:
         replaced: stream of the tokens that replace rejected ones; None likewise.
         bonus: stream of bonus tokens, and of all tokens without speculation; None likewise.
         coin: what decided acceptance.
+        routed: another stream of tokens without speculation, to which true randomness routes some; None if
+            there is none.
     """
 
     drafted: Stream | None
     replaced: Stream | None
     bonus: Stream | None
     coin: Coin
+    routed: Stream | None = None
 
     @property
     def streams(self) -> frozenset[Stream]:
         """All streams that draw tokens."""
-        return frozenset(s for s in (self.drafted, self.replaced, self.bonus) if s is not None)
+        drawn = (self.drafted, self.replaced, self.bonus, self.routed)
+        return frozenset(s for s in drawn if s is not None)
 
 
 def draw(decoder: Decoder, p: Array, stream: Stream, randomness: Randomness) -> Array:
@@ -145,6 +150,8 @@ class Method:
     tree: ClassVar[bool] = False
     #: Whether its text reads as text without speculation does, so that `joint` may choose it.
     joint: ClassVar[bool] = False
+    #: Whether tokens are drawn under two keys that a detector may weigh, and `alpha` is a field.
+    weighed: ClassVar[bool] = False
     #: Whether it makes sense without a watermark.
     unmarked: ClassVar[bool] = False
     #: Whether drafts are of law Q and accepted with probability a, so that the efficiency is 1 - TV.
@@ -175,9 +182,15 @@ class Method:
         return 1
 
     @property
+    def alpha(self) -> float | None:
+        """How a detector weighs two keys, 1 - alpha and alpha: None for both alike, or for one key."""
+        return None
+
+    @property
     def determined(self) -> bool:
         """Whether the key decides every token, given both laws."""
-        return is_degenerate(self.decoder) and self.detection.coin is not Coin.RANDOM
+        by_key = self.detection.coin is not Coin.RANDOM and self.detection.routed is None
+        return by_key and is_degenerate(self.decoder)
 
     def draft(self, q: Array, randomness: Randomness) -> Array:
         """The draft token: [...]."""
@@ -311,17 +324,27 @@ def joint_name(decoder: Decoder, width: int | None = None) -> str:
     return next((kind.name for kind in joint if kind.carries(decoder)), "algorithm-1")
 
 
-def make_method(name: str, decoder: Decoder, width: int | None = None) -> Method:
+def check_alpha(alpha: float) -> None:
+    """Raise ValueError for what does not weigh two keys, 1 - alpha and alpha."""
+    if not isinstance(alpha, float) or not 0 < alpha < 1:
+        raise ValueError(
+            f"alpha={alpha!r} must be a number above 0 and below 1; at either end one key counts alone, "
+            "which is Aaronson's test of one stream"
+        )
+
+
+def make_method(name: str, decoder: Decoder, width: int | None = None, alpha: float | None = None) -> Method:
     """The method called `name` with the watermark `decoder`.
 
     Args:
         name: a key of METHODS, or JOINT for the one that `joint_name` chooses.
         decoder: the watermark; Identity for none.
         width: candidates a level of a tree (default 2).
+        alpha: weight of the second of two keys of Gumbel-max, above 0 and below 1.
 
     Raises:
-        ValueError: for an unknown name, a watermark that the method cannot carry, or a width that is out of
-            range or where there is no tree.
+        ValueError: for an unknown name, a watermark that the method cannot carry, or a width or an alpha that
+            is out of range or of another method.
     """
     kind = method_type(joint_name(decoder, width) if name == JOINT else name)
     name = kind.name
@@ -335,4 +358,13 @@ def make_method(name: str, decoder: Decoder, width: int | None = None) -> Method
         raise ValueError(
             f"method={name!r} carries {kind.carried}, so {decoder.name} has no place in it; use {remedy}"
         )
-    return method
+    if alpha is None:
+        return method
+    if not kind.weighed:
+        takers = " and ".join(other.name for other in METHODS.values() if other.weighed)
+        raise ValueError(
+            f"alpha={alpha} weighs the keys of {takers}; {name} has no two keys, so name one of those, or "
+            "leave alpha out"
+        )
+    # Methods that are weighed have such a field.
+    return replace(method, alpha=alpha)  # type: ignore[call-arg]

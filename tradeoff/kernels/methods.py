@@ -9,6 +9,8 @@ Every method preserves the law of the target. With a = min(1, P/Q), t = min E/Q 
     keep strength     S(Q, z)       coin < a_z        (P_z-Q_z)_+             S(P, z)     E[1 - TV(Q_z, P_z)]
     keep efficiency   S(Q, z_D)     coin < a          (P-Q)_+                 S(P, z_D)   1 - TV
     two keys          S(Q, z_D)     coin < a          S((P-Q)_+, z_T)         S(P, z_T)   1 - TV
+    dual key          nothing                                                 S(P, z_T) if coin < alpha,
+                                                                              else S(P, z_D)
     Algorithm 1       S(Q, z_D)     G(z_R) < a        S((P-Q)_+, z_T)         S(P, z_T)   1 - TV
     single key        argmin E/Q    G(z_R) < a        argmin (E-tQ)/(P-Q)_+   argmin E/P  1 - TV
     one race          argmin E/Q    1 - e^-t < a      argmin (E-tQ)/(P-Q)_+   argmin E/P  1 - TV
@@ -16,12 +18,14 @@ Every method preserves the law of the target. With a = min(1, P/Q), t = min E/Q 
     joint tournament  S(Q, z)       coin < M_z(j, k)  k: D_z((P-Q)_+)         S(P, z)     1 - TV
     joint transport   S(Q, z)       coin < T_z(j)     T_z, but for j          S(P, z)     1 - TV
 
-The first five are the paper's (sections 2 and 4.1), the others and trees this project's. m is the winning
-time of the residual. D_z is the damped tournament, M_z a martingale that starts at a and moves with the bits
-of j and k. T_z is the transport of a on the draft token j and (1-a) (P-Q)_+ on the others to the posterior of
-z given j. What a detector that has only the key reads at a token, beyond other text and in standard
-deviations of that, on the paper's P and Q: no speculation 1.789, joint race 1.743, one race 1.712, single key
-1.592, keep efficiency 1.324, two keys and Algorithm 1 1.211 (`tradeoff.detection.expected_race_score`).
+The first four and Algorithm 1 are the paper's (sections 2 and 4.1), the dual key is vLLM's without
+speculation, the others and trees are this project's. m is the winning time of the residual. D_z is the damped
+tournament, M_z a martingale that starts at a and moves with the bits of j and k. T_z is the transport of a on
+the draft token j and (1-a) (P-Q)_+ on the others to the posterior of z given j. What a detector that has only
+the key reads at a token, beyond other text and in standard deviations of that, on the paper's P and Q: no
+speculation 1.789, joint race 1.743, one race 1.712, dual key 1.620, single key 1.592, keep efficiency 1.324,
+two keys and Algorithm 1 1.211 (`tradeoff.detection.expected_race_score`; the dual key that of no speculation
+times the root of (1 - alpha)^2 + alpha^2).
 
 Derivations: docs/theory/trade-off.md (strengths, Theorem 4.1), docs/theory/one-race.md,
 docs/theory/joint-race.md, docs/theory/joint-tournament.md, docs/theory/joint-transport.md.
@@ -39,6 +43,8 @@ from tradeoff.kernels.method import (
     Columns,
     Detection,
     Method,
+    check_alpha,
+    draw,
     drawn,
     drawn_from_residual,
     keyed_coin,
@@ -53,6 +59,7 @@ from tradeoff.keyed import Stream
 __all__ = [
     "Algorithm1",
     "Basic",
+    "DualKey",
     "KeepEfficiency",
     "KeepStrength",
     "Standard",
@@ -145,13 +152,35 @@ class KeepEfficiency(Method):
     detection = Detection(Stream.DRAFT, None, Stream.DRAFT, Coin.RANDOM)
 
 
+@dataclass(frozen=True)
+class _OfTwoKeys(Method):
+    """Methods of two keys that speculate.
+
+    Args:
+        alpha: how a detector weighs them, 1 - alpha and alpha (Gumbel-max alone); None for both alike. The
+            text is the same.
+    """
+
+    decoder: Decoder = field(default_factory=GumbelMax)
+    alpha: float | None = None
+    weighed = True
+
+    def __post_init__(self) -> None:
+        if self.alpha is not None:
+            check_alpha(self.alpha)
+            if self.decoder != GumbelMax():
+                raise ValueError(
+                    f"alpha={self.alpha} weighs the two keys of Gumbel-max; leave it out with "
+                    f"{self.decoder.name}, whose keys count alike"
+                )
+
+
 @final
 @register_method
 @dataclass(frozen=True)
-class TwoKeys(Method):
+class TwoKeys(_OfTwoKeys):
     """Dathathri et al. (2024), and vLLM's dual key: the replacement is watermarked under a second key."""
 
-    decoder: Decoder = field(default_factory=GumbelMax)
     name = "two-keys"
     full_efficiency = True
     columns = Columns(
@@ -160,13 +189,51 @@ class TwoKeys(Method):
     detection = Detection(Stream.DRAFT, Stream.TARGET, Stream.TARGET, Coin.RANDOM)
 
 
+def _drawn_by_either(method: Method, law: Array, randomness: Randomness) -> Array:
+    assert method.alpha is not None
+    first, second = (draw(method.decoder, law, s, randomness) for s in (Stream.DRAFT, Stream.TARGET))
+    return namespace(law).where(randomness.uniform() < method.alpha, second, first)
+
+
 @final
 @register_method
 @dataclass(frozen=True)
-class Algorithm1(Method):
-    """Algorithm 1 of the paper: two keys, and a coin G(zeta_R) that the key determines as well."""
+class DualKey(Method):
+    """vLLM's dual key without speculation: true randomness routes a token to the second key with probability
+    alpha, else to the first (Gumbel-max only).
+
+    Args:
+        alpha: above 0 and below 1; a detector weighs the keys alike, 1 - alpha and alpha.
+    """
 
     decoder: Decoder = field(default_factory=GumbelMax)
+    alpha: float = 0.1
+    name = "dual-key"
+    columns = Columns(_nothing_drafted, _nothing_drafted, _nothing_drafted, _drawn_by_either)
+    detection = Detection(None, None, Stream.DRAFT, Coin.NONE, routed=Stream.TARGET)
+    drafts = False
+    weighed = True
+    carried = "gumbel only"
+
+    def __post_init__(self) -> None:
+        check_alpha(self.alpha)
+        if not self.carries(self.decoder):
+            raise ValueError(
+                f"decoder={self.decoder.name!r} does not run a race; dual-key needs Gumbel-max (basic works "
+                "with any decoder)"
+            )
+
+    @classmethod
+    def carries(cls, decoder: Decoder) -> bool:
+        return decoder == GumbelMax()
+
+
+@final
+@register_method
+@dataclass(frozen=True)
+class Algorithm1(_OfTwoKeys):
+    """Algorithm 1 of the paper: two keys, and a coin G(zeta_R) that the key determines as well."""
+
     name = "algorithm-1"
     full_efficiency = True
     columns = TwoKeys.columns._replace(accept=keyed_coin)

@@ -175,8 +175,8 @@ def lacks(name: str, what: Iterable[str]) -> ValueError:
     """The error for numbers that a function of that name does not have."""
     return ValueError(
         f"{name} does not define {' and '.join(sorted(what))}; with it use the methods basic, "
-        "keep-strength, keep-efficiency, two-keys, one-race, one-race-tree, joint-race or joint-race-tree "
-        f"with Gumbel-max; the default prf {DEFAULT_PRF} has all"
+        "keep-strength, keep-efficiency, two-keys, dual-key, one-race, one-race-tree, joint-race or "
+        f"joint-race-tree with Gumbel-max; the default prf {DEFAULT_PRF} has all"
     )
 
 

@@ -74,6 +74,7 @@ def run_settings(pair: ModelPair, settings: EngineSettings) -> Run:
         method=method.name,
         watermark=decoder_name(method.decoder),
         width=method.width,
+        alpha=method.alpha,
         lookahead=settings.lookahead if settings.drafts else 0,
         verify="block" if settings.drafts and settings.verify is Verify.BLOCK else None,
         prf=prf.name if prf else None,

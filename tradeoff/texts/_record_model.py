@@ -46,6 +46,8 @@ _WHY = {
     "too_short": "is empty",
     "greater_than_equal": "is less than {ge}",
     "less_than_equal": "is more than {le}",
+    "greater_than": "is not more than {gt}",
+    "less_than": "is not less than {lt}",
 }
 _STRICT = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
 
@@ -78,6 +80,7 @@ class RunModel(BaseModel):
     method: Name
     watermark: Name
     width: Positive
+    alpha: Annotated[float, Field(gt=0, lt=1)] | None = None
     lookahead: Count
     verify: Literal["block"] | None = None
     prf: Name | None

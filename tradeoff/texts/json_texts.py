@@ -59,6 +59,7 @@ class Claims:
     context_width: int | None = None
     key: str | None = None
     vocabulary: int | None = None
+    alpha: float | None = None
     fault: str | None = None
 
 
@@ -104,7 +105,7 @@ class Broken:
     message: str
 
 
-_CLAIMED = ("method", "watermark", "prf", "context_width", "key", "vocabulary")
+_CLAIMED = ("method", "watermark", "prf", "context_width", "key", "vocabulary", "alpha")
 #: The value of a line or item to be: its number, its place, and what JSON it holds.
 _Value = tuple[int, str, Any]
 

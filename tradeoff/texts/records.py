@@ -26,6 +26,7 @@ class Run:
     Attributes:
         method, watermark: as `make_method` and `parse_decoder` read them.
         width: candidates a level of the method.
+        alpha: how a detector weighs two keys, 1 - alpha and alpha; None for both alike, or one.
         lookahead: draft tokens a step; 0 without speculation.
         verify: "block" where the drafts of a step were verified together; None for one by one.
         prf, context_width, key: the keyed pseudorandom function, tokens of a context, and the fingerprint of
@@ -45,6 +46,7 @@ class Run:
     method: str
     watermark: str
     width: int
+    alpha: float | None = None
     lookahead: int
     verify: str | None = None
     prf: str | None

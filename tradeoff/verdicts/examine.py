@@ -9,7 +9,16 @@ from functools import lru_cache
 
 import numpy as np
 
-from tradeoff.detection import Evidence, Score, SegmentSearch, Sequential, detect, holm, of_e_values
+from tradeoff.detection import (
+    Evidence,
+    Exactness,
+    Score,
+    SegmentSearch,
+    Sequential,
+    detect,
+    holm,
+    of_e_values,
+)
 from tradeoff.errors import FileError
 from tradeoff.keyed import KeyFormatError, Keyring
 from tradeoff.texts import Broken, Claims, Text
@@ -193,9 +202,11 @@ class Examiner:
         forms = [case.tests[place][1] for case, place in zip(cases, places, strict=True)]
         new = [case.new[place] for case, place in zip(cases, places, strict=True) if case.new]
         detector, prf = setting.detector, setting.prf
-        if len(forms) == 1:
-            evidence = Evidence(forms[0].ids, prf)
-            scores = [detect(detector, evidence.restricted(new[0]) if new else evidence)]
+        if len(forms) == 1 or detector.exactness is Exactness.GIVEN_TEXT:
+            texts = [Evidence(form.ids, prf) for form in forms]
+            if new:
+                texts = [evidence.restricted(kept) for evidence, kept in zip(texts, new, strict=True)]
+            scores = [detect(detector, evidence) for evidence in texts]
         else:
             scores = self._scores(setting, forms, new, shared)
         by_count: dict[int, list[int]] = defaultdict(list)

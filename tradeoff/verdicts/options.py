@@ -25,6 +25,8 @@ class Options:
     Args:
         method: of generation, by name, or several; a `Method` holds its watermark as well.
         watermark, prf, context_width: of generation, by name, or several.
+        alpha: weight of the second of two keys of Gumbel-max, above 0 and below 1: for the methods two-keys,
+            dual-key and algorithm-1. None is a record's, else 0.1 for dual-key and both alike for others.
         tokenizer: for texts without token ids; None is that of the key's profile, else the built-in one.
         retokenize: tokenise the words even where token ids are known.
         detector: instead of the untrained one: a detector, the file of a fitted one, or a name given by
@@ -34,8 +36,8 @@ class Options:
         segments: look for parts that are watermarked; else a text is judged as a whole, as it is in any case
             by detectors without exact p-values of parts. By sequential detection, whether half of the wealth
             is bet on parts that begin and end at any token.
-        schemes: instead of method, watermark, prf and context_width: those to look for, whatever keys and
-            records say.
+        schemes: instead of method, watermark, prf, context_width and alpha: those to look for, whatever keys
+            and records say.
 
     Raises:
         ValueError: for values that no text could make valid.
@@ -45,6 +47,7 @@ class Options:
     watermark: str | Sequence[str] | None = None
     prf: str | Sequence[str] | None = None
     context_width: int | Sequence[int] | None = None
+    alpha: float | None = None
     tokenizer: str | None = None
     retokenize: bool = False
     detector: Detector | Path | str | None = None
@@ -74,11 +77,12 @@ class Options:
             # The functions and widths that keys and records may name are checked with them.
             default = "gumbel" if isinstance(method, str) else None
             for carried in self.watermarks or (default,):
-                Scheme.of(method, carried).detector()
+                Scheme.of(method, carried, alpha=self.alpha).detector()
         for scheme in self.schemes:
             scheme.detector()
-        if self.schemes and (self.methods or self.watermarks or self.prfs or self.context_widths):
-            raise ValueError("schemes hold method, watermark, prf and context_width; leave these out")
+        given = (self.methods, self.watermarks, self.prfs, self.context_widths)
+        if self.schemes and (any(given) or self.alpha is not None):
+            raise ValueError("schemes hold method, watermark, prf, context_width and alpha; leave these out")
         if self.sequential and self.detector is not None:
             raise ValueError(
                 f"detector={str(self.detector)!r} has a p-value for one length only; leave out sequential or "

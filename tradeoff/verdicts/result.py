@@ -400,9 +400,11 @@ class Result:
 def _facts(setting: Setting) -> dict[str, Any]:
     """What is looked for, for programs."""
     scheme = setting.scheme
+    alpha = None if scheme is None else scheme.method.alpha
     return {
         "method": None if scheme is None else scheme.method.name,
         "watermark": None if scheme is None else scheme.watermark,
+        **({} if alpha is None else {"alpha": alpha}),
         "prf": setting.prf.name,
         "context_width": setting.prf.context_width,
         "key": setting.prf.fingerprint,

@@ -34,7 +34,7 @@ from tradeoff.texts import Claims, Text
 from tradeoff.verdicts.options import Options
 
 if TYPE_CHECKING:
-    from tradeoff.detection import BayesDetector, Bets
+    from tradeoff.detection import BayesDetector, Bets, TokenAware
 
 __all__ = ["Setting", "Settings", "default_prf"]
 
@@ -110,7 +110,7 @@ class Settings:
         self._function = lru_cache(maxsize=_REMEMBERED)(_function)
         self._scheme = lru_cache(maxsize=_REMEMBERED)(_scheme_of)
         self._of_claims = lru_cache(maxsize=_REMEMBERED)(self._with_claims)
-        self._fitted: BayesDetector | None = None
+        self._fitted: BayesDetector | TokenAware | None = None
         self._called: Callable[[Method], Detector] | None = None
         if isinstance(options.detector, str | Path):
             if _is_file(options.detector):
@@ -170,7 +170,9 @@ class Settings:
             if claims.watermark is not None and not self._options.watermarks:
                 self._check_named(claims.watermark)
             if self._fitted is not None:
-                self._fitted.check_reads(self._scheme(claims.method, claims.watermark, None, None).method)
+                self._fitted.check_reads(
+                    self._scheme(claims.method, claims.watermark, None, None, None).method
+                )
             return self._and_own(self._combined(claims)), ()
         except ValueError as error:
             return self.own, (f"what its record names is not tested: {error}",)
@@ -241,7 +243,12 @@ class Settings:
             options.prfs or (prf or default_prf(key),),
             options.context_widths or (width,),
         )
-        return [self._scheme(*combination) for combination in combinations]
+        # The weights that a record names are of the method that it names.
+        claimed = {} if told.method is None else {told.method: told.alpha}
+        return [
+            self._scheme(*one, claimed.get(one[0]) if options.alpha is None else options.alpha)
+            for one in combinations
+        ]
 
     def _check_named(self, watermark: str) -> None:
         """Records name few watermarks, and none that takes long to read, as anybody may write records."""
@@ -367,9 +374,13 @@ def _function(key: KeyFile, prf: str, width: int) -> Prf:
 
 
 def _scheme_of(
-    method: str | Method | None, watermark: str | None, prf: str | None, context_width: int | None
+    method: str | Method | None,
+    watermark: str | None,
+    prf: str | None,
+    context_width: int | None,
+    alpha: float | None,
 ) -> Scheme:
-    return Scheme.of(method, watermark, prf=prf, context_width=context_width)
+    return Scheme.of(method, watermark, alpha=alpha, prf=prf, context_width=context_width)
 
 
 def _is_file(detector: str | Path) -> bool:
@@ -378,8 +389,15 @@ def _is_file(detector: str | Path) -> bool:
     return isinstance(detector, Path) or path.exists() or bool(path.suffix) or len(path.parts) > 1
 
 
-def _loaded(path: Path) -> BayesDetector:
-    # Needs PyTorch, which nothing else here does.
-    from tradeoff.detection import load_bayes
+def _loaded(path: Path) -> BayesDetector | TokenAware:
+    from tradeoff import detection
 
-    return load_bayes(path)
+    try:
+        with path.open("rb") as file:
+            # As safetensors that would be a header of more than 2^56 bytes.
+            is_json = file.read(8) == b'{"format'
+    except OSError:
+        # What reads it says why not.
+        is_json = False
+    # Bayesian ones need PyTorch, which nothing else here does.
+    return detection.load_token_aware(path) if is_json else detection.load_bayes(path)

@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 import pytest
-from scipy import integrate, special
+from scipy import integrate, special, stats
 
 from tests.helpers.detectors import PRIOR
 from tests.helpers.ideal import Given, moments, true_positives
-from tests.helpers.support import Z
+from tests.helpers.support import ALPHA, Z
 from tradeoff.detection import (
     Aaronson,
     ArsPrior,
@@ -92,17 +92,41 @@ def test_bad_priors_are_refused(p, w, message):
 @pytest.mark.parametrize("p", [0.3, 0.6, 0.95])
 @pytest.mark.parametrize("count", [1, 7, 60])
 def test_likelihood_ratio_of_one_probability_in_closed_form(p, count):
-    """The score is -log p - E (1/p - 1), so that the tail is a lower tail of Gamma(count, 1)."""
+    """The score is -log p - E (1/p - 1), so that the tail is a lower tail of Gamma(count, 1); to the steps in
+    which E is read and scores are rounded."""
     detector = LikelihoodRatio(RacePrior(np.array([p]), np.ones(1)))
     for race in (0.3 * count * p, count * p, 0.7 * count, count):
         statistic = -count * math.log(p) - race * (1 / p - 1)
         expected = math.log(special.gammainc(count, race))
-        assert detector.log_p(statistic, count) == pytest.approx(expected, abs=0.01, rel=0.003)
+        assert detector.log_p(statistic, count) == pytest.approx(expected, abs=0.03, rel=0.003)
 
 
 def test_a_prior_without_entropy_never_rejects():
     """Tokens that win with probability 1 show nothing."""
     assert LikelihoodRatio(RacePrior(np.ones(1), np.ones(1))).log_p(0.0, 50) == 0.0
+
+
+@pytest.mark.parametrize("stream", [Stream.SHARED, None])
+def test_a_prior_with_an_atom_keeps_its_level(stream):
+    """Nine tokens in ten are sure and show nothing: nearly all other texts have the same sum."""
+    prior = RacePrior(np.array([1.0, 1e-6]), np.array([0.9, 0.1]))
+    detector = LikelihoodRatio(prior, stream, 0.5)
+    rng = np.random.default_rng(20)
+    for tokens in (1, 30, 300):
+        uniforms = rng.random((2, 2_000 * tokens))
+        evidence = Given({Stream.SHARED: uniforms[0], Stream.DRAFT: uniforms[0], Stream.TARGET: uniforms[1]})
+        sums = detector.contributions(evidence).reshape(2_000, tokens).sum(axis=1)
+        log_p = np.array([detector.log_p(float(x), tokens) for x in sums])
+        for level in (0.01, 0.3):
+            called = int((log_p <= math.log(level)).sum())
+            assert stats.binomtest(called, 2_000, level, "greater").pvalue > ALPHA
+        # Most have the smallest sum there is.
+        assert np.median(log_p) > math.log(0.5)
+    # One token that won against the odds is no chance.
+    races = Given(
+        {stream or Stream.DRAFT: np.r_[1 - 1e-9, np.full(29, 0.5)], Stream.TARGET: np.full(30, 0.5)}
+    )
+    assert detector.log_p(float(detector.contributions(races).sum()), 30) < math.log(0.001)
 
 
 def assert_best(best: Detector, others: list[Detector], evidence: Given, tokens: int) -> None:

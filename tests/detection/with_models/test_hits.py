@@ -57,6 +57,18 @@ def test_p_values_stay_above_what_floats_can_hold():
     assert found[-1] == pytest.approx(math.log(1e-300))
 
 
+def test_the_rarest_hits_weigh_no_more_than_those_of_a_millionth():
+    """Of two tokens one hit: whichever it is, the statistic is the same, and so is its p-value."""
+    mass = np.array([1e-6, 1e-12])
+    either = math.log(1e-6 + 1e-12 - 1e-18)
+    for hits in ([True, False], [False, True]):
+        assert SeedHits(N).log_p(reading(mass, np.array(hits)))[-1] == pytest.approx(either, rel=1e-12)
+    # Above a millionth the rarer of two hits tells more.
+    mass = np.array([1e-5, 1e-3])
+    rare, common = (SeedHits(N).log_p(reading(mass, np.array(h)))[-1] for h in ([True, False], [False, True]))
+    assert rare < common - 2
+
+
 def test_what_is_sure_says_nothing():
     """Tokens of probability 1, which always hit, change no p-value wherever they stand."""
     rng = np.random.default_rng(0)

@@ -159,6 +159,24 @@ def short_training(
     return target, draft, state, held_out
 
 
+@pytest.mark.parametrize("temperature", [0.4, 1.0])
+def test_mean_overlap_is_of_both_laws_at_one_temperature(temperature: float) -> None:
+    """sum min(P, Q), P and Q the softmax of z / T of either model, averaged over positions."""
+    target, draft = tiny(), tiny(seed=1)
+    texts = own_texts(target, 4)
+    ids = texts["ids"].long()
+    p, q = (torch.softmax(full_logits(model, ids) / temperature, -1) for model in (target, draft))
+    shares = torch.minimum(p, q).sum(-1)
+    kept = [shares[i, int(texts["first"][i]) : int(texts["last"][i])] for i in range(len(ids))]
+    found, _ = mean_overlap(target, draft, texts, temperature)
+    # The target's states were kept in half precision.
+    assert found == pytest.approx(float(torch.cat(kept).mean()), abs=2e-3)
+    if temperature != 1:
+        bare = torch.minimum(p, torch.softmax(full_logits(draft, ids), -1)).sum(-1)
+        wrong = torch.cat([bare[i, int(texts["first"][i]) : int(texts["last"][i])] for i in range(len(ids))])
+        assert abs(float(wrong.mean()) - found) > 0.02
+
+
 def test_training_improves_on_the_closed_form_and_keeps_the_best(tmp_path: Path) -> None:
     target, draft, state, held_out = short_training(tmp_path, 60)
     start = new_jump(target, 4, 8)

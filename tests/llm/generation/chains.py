@@ -25,7 +25,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 from rich.table import Table
 
-from tests.benchmarks.measured import environment
+from paper_repro.measuring import environment
 from tests.helpers.methods import SHORT_SYNTHID, describe
 from tests.helpers.support import chi_square_p
 from tradeoff.decoders import Completed, GumbelMax, simplex_water
@@ -34,6 +34,7 @@ from tradeoff.files import output_folder, write_table
 from tradeoff.kernels import (
     Algorithm1,
     Basic,
+    DualKey,
     JointRace,
     JointRaceTree,
     JointTournament,
@@ -76,6 +77,8 @@ CASES: list[Method] = [
     JointTransport(simplex_water(3)),
     JointTournament(SHORT_SYNTHID),
     JointTournament(Completed(SHORT_SYNTHID)),
+    # Last, as the place of a case says which texts it writes.
+    DualKey(alpha=0.3),
 ]
 BLOCKS = [method for method in CASES if method.full_efficiency]
 #: Texts written side by side, and numbers of texts that a case may take.

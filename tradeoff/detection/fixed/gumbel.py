@@ -23,14 +23,33 @@ from tradeoff.decoders import GumbelMax
 from tradeoff.detection.choice import detector_of
 from tradeoff.detection.detector import Detector, Exactness, Readings, log_p_values, uniform_readings
 from tradeoff.detection.evidence import Evidence
-from tradeoff.detection.tails import LatticeSum, gamma_log_sf, gamma_log_sfs
+from tradeoff.detection.tails import (
+    LatticeSum,
+    gamma_log_sf,
+    gamma_log_sfs,
+    weighted_log_sfs,
+    weighted_threshold,
+)
+from tradeoff.kernels import check_alpha
 from tradeoff.keyed import Stream
 
-__all__ = ["Aaronson", "ArsPrior", "ArsTau", "LikelihoodRatio", "Oracle", "RacePrior", "SumOfKeys", "fit_tau"]
+__all__ = [
+    "Aaronson",
+    "ArsPrior",
+    "ArsTau",
+    "LikelihoodRatio",
+    "Oracle",
+    "RacePrior",
+    "SumOfKeys",
+    "WeightedSumOfKeys",
+    "fit_tau",
+]
 
 _BOTH = (Stream.DRAFT, Stream.TARGET)
 #: Candidate thresholds of Ars-tau, as in appendix F.1 of the paper.
 _GRID = np.linspace(0.01, 1.0, 100)
+#: How many different scores a likelihood ratio has at most, and the smallest of them, in nats.
+_SCORES, _LEAST_SCORE = 4096, -12.0
 
 
 def exponential_scores(uniform: np.ndarray) -> np.ndarray:
@@ -67,7 +86,9 @@ class _GammaSum:
 class Aaronson(_GammaSum):
     """sum -log(1 - U) under one stream (Aaronson 2023): Gamma(t, 1) without a watermark.
 
-    All there is to know for `basic`, `keep-strength`, `single-key`, `one-race`, `joint-race` and their trees.
+    For `basic`, `keep-strength`, `single-key`, `one-race`, `joint-race` and their trees. It knows nothing of
+    a model, and is near the best test of the uniforms alone; but the token itself tells how likely it was
+    (`TokenAware`), and a model tells more (`ModelAware`).
     """
 
     stream: Stream = Stream.SHARED
@@ -86,7 +107,7 @@ class Aaronson(_GammaSum):
 
 @dataclass(frozen=True)
 class SumOfKeys(_GammaSum):
-    """sum -log(1 - U_D) - log(1 - U_T): Gamma(2 t, 1). vLLM's dual-key test; needs no choice."""
+    """sum -log(1 - U_D) - log(1 - U_T): Gamma(2 t, 1). Needs no choice; weighs both keys alike."""
 
     id: ClassVar[str] = "sum-of-keys"
     name: ClassVar[str] = "sum of both keys"
@@ -97,6 +118,66 @@ class SumOfKeys(_GammaSum):
         """See `Detector.contributions`."""
         draft, target = evidence.uniform(Stream.DRAFT), evidence.uniform(Stream.TARGET)
         return exponential_scores(draft) + exponential_scores(target)
+
+
+@dataclass(frozen=True)
+class WeightedSumOfKeys:
+    """sum -(1 - alpha) log(1 - U_D) - alpha log(1 - U_T), whose law without a watermark is exact.
+
+    vLLM weighs its keys A and B so, and takes a Gamma law with the same two moments for that of the sum: its
+    p-values are too small where they are small. Where a part alpha of the tokens is drawn under the second
+    key, and nobody knows which (`dual-key`), no other weights have a larger ratio of signal to noise
+    (docs/theory/detection.md). With alpha = 0.5 it is the test of `SumOfKeys`.
+
+    Args:
+        alpha: weight of the target's key, above 0 and below 1.
+    """
+
+    alpha: float
+    id: ClassVar[str] = "weighted-sum-of-keys"
+    exactness: ClassVar[Exactness] = Exactness.EXACT
+
+    def __post_init__(self) -> None:
+        check_alpha(self.alpha)
+
+    @property
+    def weights(self) -> tuple[float, float]:
+        """Of the draft's key and the target's."""
+        return 1 - self.alpha, self.alpha
+
+    @property
+    def name(self) -> str:
+        """See `Detector.name`."""
+        first, second = self.weights
+        return f"sum of both keys, weighed {first:g} and {second:g}"
+
+    @property
+    def null(self) -> str:
+        """See `Detector.null`."""
+        first, second = self.weights
+        return f"exact: {first:g} Gamma(t, 1) + {second:g} Gamma(t, 1)"
+
+    def readings(self, evidence: Evidence) -> Readings:
+        """See `Detector.readings`."""
+        return uniform_readings(evidence, _BOTH)
+
+    def contributions(self, evidence: Evidence) -> np.ndarray:
+        """See `Detector.contributions`."""
+        draft, target = (exponential_scores(evidence.uniform(stream)) for stream in _BOTH)
+        return (1 - self.alpha) * draft + self.alpha * target
+
+    def log_p(self, statistic: float, count: int) -> float:
+        """See `Detector.log_p`."""
+        return float(weighted_log_sfs(np.array([statistic]), count, *self.weights)[0])
+
+    def threshold(self, count: int, fpr: float) -> float:
+        """See `Detector.threshold`."""
+        return weighted_threshold(fpr, count, *self.weights)
+
+
+@log_p_values.register
+def _(detector: WeightedSumOfKeys, statistics: np.ndarray, count: int) -> np.ndarray:
+    return weighted_log_sfs(statistics, count, *detector.weights)
 
 
 @log_p_values.register(Aaronson)
@@ -264,7 +345,8 @@ class LikelihoodRatio:
 
     With one stream the score is log f(U), f the density ratio of the prior. With two streams it is
     log(s f(U_D) + (1 - s) f(U_T)), s the probability that a token is an accepted draft, given the coin
-    where there is one: a list of shares over equal bins of the coin.
+    where there is one: a list of shares over equal bins of the coin. E = -log U is read to 1% (8% with two
+    streams), and scores are rounded, so that they have a law on a lattice, atoms and all, which is convolved.
 
     Args:
         prior: of the probabilities of tokens.
@@ -312,35 +394,61 @@ class LikelihoodRatio:
     def contributions(self, evidence: Evidence) -> np.ndarray:
         """See `Detector.contributions`."""
         if self.stream is not None:
-            return self.prior.log_ratio(evidence.uniform(self.stream))
+            return self._score(self._read(evidence, self.stream))
         share = self.share[0]
         if len(self.share) > 1:
             bins = len(self.share)
             share = self.share[np.minimum((evidence.coin() * bins).astype(int), bins - 1)]
-        draft = self.prior.log_ratio(evidence.uniform(Stream.DRAFT))
-        target = self.prior.log_ratio(evidence.uniform(Stream.TARGET))
-        return _mixture(share, draft, target)
+        draft, target = self._read(evidence, Stream.DRAFT), self._read(evidence, Stream.TARGET)
+        return self._score(_mixture(share, draft, target))
 
     def log_p(self, statistic: float, count: int) -> float:
         """See `Detector.log_p`."""
-        return self._law.log_sf(statistic, count)
+        return self._law.log_sf(round((statistic - count * self._lattice[0]) / self._lattice[1]), count)
 
     def threshold(self, count: int, fpr: float) -> float:
         """See `Detector.threshold`."""
-        return self._law.threshold(math.log(fpr), count)
+        return count * self._lattice[0] + self._law.threshold(math.log(fpr), count) * self._lattice[1]
+
+    @cached_property
+    def _edges(self) -> np.ndarray:
+        """Of the bins of E, which are narrow where E is small: there the watermark shows."""
+        return np.geomspace(1e-9, 40.0, 2048 if self.stream else 300)
+
+    @cached_property
+    def _ratios(self) -> np.ndarray:
+        """log f in every bin of E, of which there is one below the first edge and one above the last."""
+        first, last = self._edges[0], self._edges[-1]
+        middle = np.sqrt(self._edges[:-1] * self._edges[1:])
+        return self.prior.log_ratio(np.exp(-np.concatenate([[first / 2], middle, [last]])))
+
+    def _read(self, evidence: Evidence, stream: Stream) -> np.ndarray:
+        race = -np.log(evidence.uniform(stream))
+        return self._ratios[np.searchsorted(self._edges, race, side="right")]
+
+    @cached_property
+    def _lattice(self) -> tuple[float, float]:
+        """The smallest score, and the step between scores."""
+        low = max(float(self._ratios.min()), _LEAST_SCORE)
+        return low, (float(self._ratios.max()) - low) / (_SCORES - 1) or 1.0
+
+    def _place(self, score: np.ndarray) -> np.ndarray:
+        """Which score of the lattice is nearest, from 0 on."""
+        low, step = self._lattice
+        return np.rint((np.maximum(score, low) - low) / step)
+
+    def _score(self, score: np.ndarray) -> np.ndarray:
+        return self._lattice[0] + self._place(score) * self._lattice[1]
 
     @cached_property
     def _law(self) -> LatticeSum:
-        """Scores on a grid of E that is fine where E is small: there the watermark shows."""
-        edges = np.concatenate([[0.0], np.geomspace(1e-9, 40.0, 600 if self.stream else 300)])
-        weight = -np.diff(np.exp(-edges))
-        middle = np.sqrt(np.maximum(edges[:-1], edges[1] / 2) * edges[1:])
-        score = self.prior.log_ratio(np.exp(-middle))
+        """Of the place of a score."""
+        weight = -np.diff(np.exp(-np.concatenate([[0.0], self._edges, [np.inf]])))
         if self.stream is not None:
-            return LatticeSum(score, weight)
+            return LatticeSum(self._place(self._ratios), weight, points=None)
         pairs = (weight[:, None] * weight).ravel()
-        values = [_mixture(s, score[:, None], score).ravel() for s in self.share]
-        return LatticeSum(np.concatenate(values), np.tile(pairs, len(self.share)))
+        places = [self._place(_mixture(s, self._ratios[:, None], self._ratios)).ravel() for s in self.share]
+        return LatticeSum(np.concatenate(places), np.tile(pairs, len(self.share)), points=None)
 
 
 def _mixture(share: float | np.ndarray, draft: np.ndarray, target: np.ndarray) -> np.ndarray:

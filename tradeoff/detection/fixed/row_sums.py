@@ -31,7 +31,7 @@ _BLOCK = 64
 
 
 class RowSum:
-    """The law of a sum of independent draws, count[i] of them uniform on the entries of rows[i].
+    """The law of a sum of independent draws, count[i] of them from the entries of rows[i].
 
     As `tradeoff.detection.tails.LatticeSum`, by Fourier transforms of the laws tilted towards the value asked
     for, so that tails are right however small they are.
@@ -39,9 +39,12 @@ class RowSum:
     Args:
         rows: [m, k] whole numbers.
         counts: [m] whole numbers >= 1.
+        mass: [k] probabilities > 0 of the entries of every row; None for equal ones.
     """
 
-    def __init__(self, rows: np.ndarray, counts: np.ndarray):
+    def __init__(self, rows: np.ndarray, counts: np.ndarray, mass: np.ndarray | None = None):
+        k = rows.shape[-1]
+        self._log_mass = np.full(k, -math.log(k)) if mass is None else np.log(mass / mass.sum())
         self._lowest = rows.min(axis=-1)
         self._rows, self._counts = rows - self._lowest[:, None], counts
         self._low = int(counts @ self._lowest)
@@ -88,14 +91,14 @@ class RowSum:
 
     def _tilted(self, theta: float) -> tuple[np.ndarray, float, float, float]:
         """Tilted laws of the rows' entries [m, k]; log E exp(theta sum), mean and variance of the sum."""
-        logs = theta * self._rows
+        logs = theta * self._rows + self._log_mass
         most = logs.max(axis=-1, keepdims=True)
         weights = np.exp(logs - most)
         total = weights.sum(axis=-1)
         weights /= total[:, None]
         means = (weights * self._rows).sum(axis=-1)
         variances = (weights * (self._rows - means[:, None]) ** 2).sum(axis=-1)
-        log_totals = most[:, 0] + np.log(total / self._rows.shape[-1])
+        log_totals = most[:, 0] + np.log(total)
         return (
             weights,
             float(self._counts @ log_totals),

@@ -20,7 +20,8 @@ from tradeoff.files import output_folder, write_table
 __all__ = ["OutOption", "Tables", "environment", "seconds_of", "spread_of"]
 
 OutOption = Annotated[
-    Path | None, typer.Option("--out", help="Write csv files there; pages quote tests/benchmarks/results.")
+    Path | None,
+    typer.Option("--out", help="Write csv files there: pages quote those in the repository."),
 ]
 
 
