@@ -49,7 +49,7 @@ _BOTH = (Stream.DRAFT, Stream.TARGET)
 #: Candidate thresholds of Ars-tau, as in appendix F.1 of the paper.
 _GRID = np.linspace(0.01, 1.0, 100)
 #: How many different scores a likelihood ratio has at most, and the smallest of them, in nats.
-_SCORES, _LEAST_SCORE = 4096, -12.0
+_SCORES, _LEAST_SCORE = 2048, -12.0
 
 
 def exponential_scores(uniform: np.ndarray) -> np.ndarray:
