@@ -75,7 +75,7 @@ def test_make_method_knows_all_methods() -> None:
             "basic",
             GumbelMax(),
             0.1,
-            "alpha=0.1 weighs the keys of two-keys and dual-key and algorithm-1; basic",
+            "alpha=0.1 weighs the keys of two-keys, dual-key, algorithm-1; basic",
         ),
         ("joint", GumbelMax(), 0.1, "joint-race has no two keys"),
         (

@@ -361,7 +361,7 @@ def make_method(name: str, decoder: Decoder, width: int | None = None, alpha: fl
     if alpha is None:
         return method
     if not kind.weighed:
-        takers = " and ".join(other.name for other in METHODS.values() if other.weighed)
+        takers = ", ".join(other.name for other in METHODS.values() if other.weighed)
         raise ValueError(
             f"alpha={alpha} weighs the keys of {takers}; {name} has no two keys, so name one of those, or "
             "leave alpha out"

@@ -203,7 +203,7 @@ class DualKey(Method):
     alpha, else to the first (Gumbel-max only).
 
     Args:
-        alpha: above 0 and below 1; a detector weighs the keys alike, 1 - alpha and alpha.
+        alpha: above 0 and below 1; a detector gives the keys the weights 1 - alpha and alpha.
     """
 
     decoder: Decoder = field(default_factory=GumbelMax)
