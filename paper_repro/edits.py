@@ -224,8 +224,7 @@ def difference(first: np.ndarray, second: np.ndarray) -> dict[str, object]:
     else:
         gains = first.mean(axis=1) - second.mean(axis=1)
         value = float(gains.mean())
-        half = float(stats.t.ppf((1 + LEVEL) / 2, len(gains) - 1) * stats.sem(gains))
-        low, high = value - half, value + half
+        low, high = _mean_interval(gains)
     return {
         "first": float(first.mean()),
         "second": float(second.mean()),

@@ -17,7 +17,7 @@ import typer
 
 from tradeoff.files import output_folder, write_table
 
-__all__ = ["OutOption", "Tables", "environment", "seconds_of", "spread_of"]
+__all__ = ["OutOption", "Tables", "chosen", "environment", "seconds_of", "spread_of"]
 
 OutOption = Annotated[
     Path | None,
@@ -57,6 +57,17 @@ class Tables:
         """
         if self._out is not None:
             write_table(pd.DataFrame(rows).assign(**environment()), self._out / f"{name}.csv")
+
+
+def chosen(only: Sequence[str] | None, tables: Sequence[str]) -> Sequence[str]:
+    """The tables that are asked for; all of them by default.
+
+    Raises:
+        ValueError: for the name of none.
+    """
+    if unknown := set(only or ()) - set(tables):
+        raise ValueError(f"only={min(unknown)!r} is none of the tables; use {', '.join(tables)}")
+    return only or tables
 
 
 def seconds_of(function: Callable[[], object], runs: int) -> list[float]:

@@ -32,7 +32,7 @@ from rich.table import Table
 from scipy import stats
 
 import tradeoff as td
-from paper_repro.measuring import OutOption, Tables
+from paper_repro.measuring import OutOption, Tables, chosen
 from paper_repro.pages.formats import between, percent_between
 from tradeoff.detection import rate
 from tradeoff.display import exit_on_bad_input, stderr, stdout
@@ -303,9 +303,8 @@ def main(
 ) -> None:
     """Measure and print."""
     with exit_on_bad_input():
-        if unknown := set(only or ()) - set(TABLES):
-            raise ValueError(f"only={min(unknown)!r} is none of the tables; use {', '.join(TABLES)}")
-        measure(output_folder(texts), Tables(out), only or TABLES)
+        measured = chosen(only, TABLES)
+        measure(output_folder(texts), Tables(out), measured)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from scipy import stats
 from scipy.special import log_softmax
 
 import tradeoff as td
-from paper_repro.measuring import OutOption, Tables
+from paper_repro.measuring import OutOption, Tables, chosen
 from paper_repro.pages.formats import number, percent_between
 from tradeoff.detection import (
     Aaronson,
@@ -324,9 +324,8 @@ def main(
 ) -> None:
     """Measure and print."""
     with exit_on_bad_input():
-        if unknown := set(only or ()) - set(TABLES):
-            raise ValueError(f"only={min(unknown)!r} is none of the tables; use {', '.join(TABLES)}")
-        measure(output_folder(texts), Tables(out), only or TABLES)
+        measured = chosen(only, TABLES)
+        measure(output_folder(texts), Tables(out), measured)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
+from typing import TypeVar
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
@@ -208,13 +209,21 @@ def _alike(scores: Sequence[Score]) -> Iterator[Sequence[Score]]:
         yield scores[first:]
 
 
+_Whole = TypeVar("_Whole", int, np.ndarray)
+
+
+def _count(last: _Whole, step: int) -> _Whole:
+    """How many windows there are, a step apart, of which the last one starts at `last`."""
+    return -(-last // step) + 1
+
+
 @lru_cache(maxsize=4096)
 def _window_count(search: SegmentSearch, tokens: int) -> int:
     """How many windows are looked at in a text of so many tokens that count, itself among them."""
     # Short texts share few sizes, and counting takes longer than all else that is done for one by itself.
     if not tokens:
         return 0
-    return 1 + sum(len(search.starts(length, tokens)) for length in search.lengths(tokens))
+    return 1 + sum(_count(tokens - length, search.step(length)) for length in search.lengths(tokens))
 
 
 @lru_cache(maxsize=4096)
@@ -268,7 +277,7 @@ class _Windows:
     @cached_property
     def counts(self) -> np.ndarray:
         """How many windows each text has: [r]."""
-        return -(-self.last // self.step) + 1
+        return _count(self.last, self.step)
 
     @cached_property
     def most(self) -> np.ndarray:
@@ -345,10 +354,10 @@ def _windows(search: SegmentSearch, texts: _Texts, length: int, sizes: np.ndarra
     step = search.step(length)
     # Slices, as index arrays of all starts would take several times the memory of a long text.
     ahead = sums[:, length::step]
-    totals = np.full((len(rows), -(-int(last.max()) // step) + 1), _NEVER)
+    totals = np.full((len(rows), _count(int(last.max()), step)), _NEVER)
     np.subtract(ahead, sums[:, : step * ahead.shape[1] : step], out=totals[:, : ahead.shape[1]])
     every = np.arange(len(rows))
-    totals[every, -(-last // step)] = sums[every, last + length] - sums[every, last]
+    totals[every, _count(last, step) - 1] = sums[every, last + length] - sums[every, last]
     return _Windows(length, step, rows, last, totals, np.maximum(sizes[rows], search.sizes), search.share)
 
 
