@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import ClassVar, NamedTuple, TypeVar
 
 from tradeoff._arrays import Array, device_of, namespace, on_host
-from tradeoff.decoders import Decoder, is_degenerate
+from tradeoff.decoders import Decoder, GumbelMax, is_degenerate
 from tradeoff.extensions import load_extensions
 from tradeoff.kernels.race_tree import TreeVerdict
 from tradeoff.kernels.randomness import Randomness
@@ -22,6 +22,7 @@ __all__ = [
     "Columns",
     "Detection",
     "Method",
+    "OfRaces",
     "Settled",
     "Verdict",
     "check_alpha",
@@ -322,6 +323,25 @@ def joint_name(decoder: Decoder, width: int | None = None) -> str:
     tree = width not in (None, 1)
     joint = (kind for kind in METHODS.values() if kind.joint and kind.tree is tree)
     return next((kind.name for kind in joint if kind.carries(decoder)), "algorithm-1")
+
+
+class OfRaces(Method):
+    """What methods of races carry: Gumbel-max alone."""
+
+    carried = "gumbel only"
+    #: The method to take for another decoder.
+    for_others: ClassVar[str] = "algorithm-1"
+
+    def __post_init__(self) -> None:
+        if not self.carries(self.decoder):
+            raise ValueError(
+                f"decoder={self.decoder.name!r} does not run a race; {self.name} needs Gumbel-max "
+                f"({self.for_others} works with any decoder)"
+            )
+
+    @classmethod
+    def carries(cls, decoder: Decoder) -> bool:
+        return decoder == GumbelMax()
 
 
 def check_alpha(alpha: float) -> None:

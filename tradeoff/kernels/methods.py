@@ -43,6 +43,7 @@ from tradeoff.kernels.method import (
     Columns,
     Detection,
     Method,
+    OfRaces,
     check_alpha,
     draw,
     drawn,
@@ -198,7 +199,7 @@ def _drawn_by_either(method: Method, law: Array, randomness: Randomness) -> Arra
 @final
 @register_method
 @dataclass(frozen=True)
-class DualKey(Method):
+class DualKey(OfRaces):
     """vLLM's dual key without speculation: true randomness routes a token to the second key with probability
     alpha, else to the first (Gumbel-max only).
 
@@ -213,19 +214,11 @@ class DualKey(Method):
     detection = Detection(None, None, Stream.DRAFT, Coin.NONE, routed=Stream.TARGET)
     drafts = False
     weighed = True
-    carried = "gumbel only"
+    for_others = "basic"
 
     def __post_init__(self) -> None:
         check_alpha(self.alpha)
-        if not self.carries(self.decoder):
-            raise ValueError(
-                f"decoder={self.decoder.name!r} does not run a race; dual-key needs Gumbel-max (basic works "
-                "with any decoder)"
-            )
-
-    @classmethod
-    def carries(cls, decoder: Decoder) -> bool:
-        return decoder == GumbelMax()
+        super().__post_init__()
 
 
 @final

@@ -13,6 +13,7 @@ from tradeoff.kernels.method import (
     Columns,
     Detection,
     Method,
+    OfRaces,
     drawn,
     keyed_coin,
     register_method,
@@ -63,27 +64,10 @@ def _remainders(race: Array, q: Array, draft: Array) -> Array:
     return race - (at(race, draft) / at(q, draft))[..., None] * q
 
 
-class _OfOneRace(Method):
-    """What the methods of one race carry: Gumbel-max alone."""
-
-    carried = "gumbel only"
-
-    def __post_init__(self) -> None:
-        if not self.carries(self.decoder):
-            raise ValueError(
-                f"decoder={self.decoder.name!r} does not run a race; {self.name} needs Gumbel-max "
-                "(algorithm-1 works with any decoder)"
-            )
-
-    @classmethod
-    def carries(cls, decoder: Decoder) -> bool:
-        return decoder == GumbelMax()
-
-
 @final
 @register_method
 @dataclass(frozen=True)
-class SingleKey(_OfOneRace):
+class SingleKey(OfRaces):
     """One race for draft, replacement and bonus; the coin is keyed (Gumbel-max only)."""
 
     decoder: Decoder = field(default_factory=GumbelMax)
@@ -96,7 +80,7 @@ class SingleKey(_OfOneRace):
 @final
 @register_method
 @dataclass(frozen=True)
-class OneRace(_OfOneRace):
+class OneRace(OfRaces):
     """One race and nothing else: the coin is 1 - exp(-t), t the winning time of the draft."""
 
     decoder: Decoder = field(default_factory=GumbelMax)
@@ -123,7 +107,7 @@ def _next_candidate(method: Method, p: Array, q: Array, draft: Array, randomness
 
 
 @dataclass(frozen=True)
-class _Tree(_OfOneRace):
+class _Tree(OfRaces):
     """What trees have in common: the `width` smallest E/Q, tested in order."""
 
     decoder: Decoder = field(default_factory=GumbelMax)
@@ -180,7 +164,7 @@ class OneRaceTree(_Tree):
 @final
 @register_method
 @dataclass(frozen=True)
-class JointRace(_OfOneRace):
+class JointRace(OfRaces):
     """Draft and replacement finish one race together: j is accepted if t/a < m/(1 - a), m the winning time of
     the residual's race among the remainders.
 
