@@ -21,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress
 from figures.experiment.rates import draw_detection_figures
 from figures.experiment.shares import draw_sequential_figure
 from figures.experiment.watermarks import draw_watermark_figure
-from paper_repro.generate import CellTexts, experiment_key, generate_cells, print_table, tabulate
+from paper_repro.generate import CellTexts, experiment_function, generate_cells, print_table, tabulate
 from paper_repro.nulls import human_chunks, null_evidence
 from paper_repro.presets import Cell, Preset, PromptSet, load_preset, preset_names
 from paper_repro.report.claims import Claim, claims
@@ -140,10 +140,10 @@ def _detect(
     pair: ModelPair,
     human: Path | None,
 ) -> _Tables:
-    prf = KeyedPrf(experiment_key(preset.seed))
+    prf = experiment_function(preset)
     longest = max(cell.max_tokens for cell in tested)
     chunks = human_chunks(pair.tokenizer, longest, human)
-    nulls = null_evidence(chunks, preset.null_texts, seed=1)
+    nulls = null_evidence(chunks, preset.null_texts, seed=1, width=preset.context_width)
     sets = [source.name for source in preset.prompts]
     found = _Tables(passages=len(chunks))
     fitted: list[tuple[CellEvidence, list[Fold]]] = []

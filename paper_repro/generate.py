@@ -48,12 +48,17 @@ def experiment_key(seed: int) -> Key:
     return Key(hashlib.blake2b(b"paper_repro experiment %d" % seed, digest_size=32).digest())
 
 
+def experiment_function(preset: Preset) -> KeyedPrf:
+    """What that key determines, with the context width of the preset."""
+    return KeyedPrf(experiment_key(preset.seed), preset.context_width)
+
+
 def cell_settings(preset: Preset, cell: Cell, *, measure: bool) -> EngineSettings:
     """Engine settings of one cell."""
     decoder = parse_decoder(cell.watermark)
     return EngineSettings(
         method=make_method(cell.method, decoder),
-        prf=KeyedPrf(experiment_key(preset.seed)) if decoder.marks else None,
+        prf=experiment_function(preset) if decoder.marks else None,
         sampling=Sampling(cell.temperature),
         lookahead=cell.lookahead or 1,  # not read by a method without speculation
         max_tokens=cell.max_tokens,

@@ -39,11 +39,13 @@ def human_chunks(tokenizer: Any, length: int, source: Path | None = None) -> lis
     return chunks
 
 
-def null_evidence(chunks: Sequence[np.ndarray], count: int, seed: int) -> list[Evidence]:
-    """`count` pairs of a chunk (in turn) and a fresh random key.
+def null_evidence(chunks: Sequence[np.ndarray], count: int, seed: int, width: int) -> list[Evidence]:
+    """`count` pairs of a chunk (in turn) and a fresh random key, whose contexts have `width` tokens.
 
     No token has a source; letters in turn let the oracle read either stream, which has the same law.
     """
     rng = np.random.default_rng(seed)
     texts = (chunks[i % len(chunks)] for i in range(count))
-    return [Evidence(ids, KeyedPrf(Key(rng.bytes(32))), ("db" * len(ids))[: len(ids)]) for ids in texts]
+    return [
+        Evidence(ids, KeyedPrf(Key(rng.bytes(32)), width), ("db" * len(ids))[: len(ids)]) for ids in texts
+    ]

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, mode
 from tradeoff.decoders import parse_decoder
 from tradeoff.errors import FileError
 from tradeoff.kernels import Verify, check_verify, make_method
+from tradeoff.keyed import KeyedPrf, check_width
 from tradeoff.llm import Sampling
 from tradeoff.texts import read_prompts
 
@@ -213,6 +214,8 @@ class Cell:
 class Preset(_Table):
     """Models, sizes, prompts and arms of an experiment; see `paper_repro/presets/small.toml`.
 
+    `context_width` tokens seed a position (1 to 64).
+
     Of `ptt_texts` texts a cell, generated one at a time and `ptt_tokens` long (0: as long as the others),
     the time per token is taken.
 
@@ -236,6 +239,7 @@ class Preset(_Table):
     lookahead: _Lookahead = (2, 3, 4)
     batch: int = Field(16, ge=1)
     seed: int = Field(0, ge=0)
+    context_width: int = KeyedPrf.context_width
     ignore_eos: bool = True
     ptt_texts: int = Field(0, ge=0)
     ptt_tokens: int = Field(0, ge=0)
@@ -249,6 +253,7 @@ class Preset(_Table):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        check_width(self.context_width)
         if not self.prompts or not self.arms:
             raise ValueError("a preset needs at least one [[prompts]] and one [[arms]]")
         names = [cell.name for cell in self.cells()]

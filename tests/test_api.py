@@ -55,7 +55,7 @@ IDS = text(SCHEME)
 @given(st.integers(0, 2**32 - 1))
 def test_a_draw_of_a_race_is_the_token_with_the_smallest_time(seed):
     rng = np.random.default_rng(seed)
-    p, context = rng.dirichlet(np.ones(7)), rng.integers(0, 99, 4)
+    p, context = rng.dirichlet(np.ones(7)), rng.integers(0, 99, SCHEME.context_width)
     race = KeyedPrf(KEY).race(Stream.SHARED, context, np.arange(7))
     assert td.draw(p, SCHEME, KEY, context) == int(np.argmin(race / p))
 
@@ -66,7 +66,7 @@ def test_a_batch_is_drawn_as_its_rows_are():
     together = td.draw(laws, SCHEME, KEY, contexts)
     assert together.shape == (2, 3)
     for row in np.ndindex(2, 3):
-        assert td.draw(laws[row], SCHEME, KEY, contexts[row][-4:]) == together[row]
+        assert td.draw(laws[row], SCHEME, KEY, contexts[row][-SCHEME.context_width :]) == together[row]
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_what_the_key_does_not_decide_is_truly_random():
     assert len({td.draw(flat, scheme, KEY, [1, 2, 3, 4], rng=seed) for seed in range(9)}) == 1
     unmarked = {td.draw(flat, scheme, KEY, [1, 2, 3, 4], marked=False, rng=seed) for seed in range(9)}
     assert len(unmarked) > 5
-    # Without four tokens before it, the default function marks nothing, and vLLM's pads them.
+    # Without two tokens before it, the default function marks nothing, and vLLM's pads them.
     assert len({td.draw(flat, scheme, KEY, [1], rng=seed) for seed in range(9)}) > 5
     vllm = td.Scheme.of(prf=VllmPhilox.name)
     assert len({td.draw(flat, vllm, 1 << 50, [1], rng=seed) for seed in range(9)}) == 1
@@ -117,7 +117,7 @@ def test_a_verdict_is_that_of_the_detector_on_the_evidence():
     assert found.verdict is Outcome.WATERMARKED
     assert found.detector == expected.detector
     assert td.detect(IDS, SCHEME, OTHER).verdict == "not detected"
-    assert td.detect(IDS[:7], SCHEME, KEY).verdict == "too short"
+    assert td.detect(IDS[:3], SCHEME, KEY).verdict == "too short"
 
 
 def test_many_texts_are_judged_one_by_one_and_what_is_none_is_told():
@@ -163,7 +163,7 @@ def test_the_evidence_along_a_text(sequential):
     middle = len(tokens) // 2
     shorter = td.detect(IDS[: tokens[middle]], SCHEME, OTHER, sequential=sequential)
     assert log10_p[middle] == pytest.approx(shorter.whole_log10_p)
-    empty = td.detect(IDS[:3], SCHEME, KEY)
+    empty = td.detect(IDS[:2], SCHEME, KEY)
     assert [len(part) for part in empty.over_time()] == [0, 0]
 
 
@@ -351,7 +351,7 @@ def test_masked_positions_read_no_key():
     """A context that is not marked draws from the true randomness alone."""
     randomness = KeyedRandomness(
         KeyedPrf(KEY),
-        np.zeros((1, 4), dtype=np.int64),
+        np.zeros((1, SCHEME.context_width), dtype=np.int64),
         np.array([True]),
         [lambda: np.random.default_rng(5)],
         np.arange(3),

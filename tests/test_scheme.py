@@ -44,8 +44,9 @@ SCHEMES = [
 
 def test_the_defaults_are_those_of_the_command_line():
     scheme = Scheme.of()
-    assert scheme == Scheme(method=JointRace(), prf=PRF_NAMES[0], context_width=4)
-    assert Scheme.of("standard") == Scheme(method=Standard())
+    assert scheme == Scheme(method=JointRace(), prf=PRF_NAMES[0], context_width=2)
+    assert Scheme.of("standard") == Scheme(method=Standard(), prf=PRF_NAMES[0], context_width=2)
+    assert Scheme.of("one-race", prf="vllm-philox-v1").context_width == 4, "vLLM's own default"
     assert Scheme.of("one-race-tree", width=3).method == OneRaceTree(width=3)
     assert Scheme.of(width=3).method == JointRaceTree(width=3)
     assert Scheme.of(watermark="none") == Scheme.of("standard")

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CONTEXT_WIDTH", "Scheme", "Sight", "read_watermark"]
 
-#: Tokens before a position that seed it, unless one says otherwise.
-CONTEXT_WIDTH = 4
+#: Tokens before a position that seed it, with the default function, unless one says otherwise.
+CONTEXT_WIDTH: int = prf_type(PRF_NAMES[0]).context_width
 #: Of the keys of `Scheme.to_dict`.
 _KINDS: dict[str, type] = {
     "method": str,
@@ -65,8 +65,8 @@ class Scheme:
     """
 
     method: Method
-    prf: str = PRF_NAMES[0]
-    context_width: int = CONTEXT_WIDTH
+    prf: str
+    context_width: int
 
     def __post_init__(self) -> None:
         function = prf_type(self.prf)
@@ -97,7 +97,7 @@ class Scheme:
             alpha: weight of the second of two keys of Gumbel-max, above 0 and below 1. If left out, 0.1 for
                 dual-key, which draws with it; others weigh both keys alike.
             prf: one of PRF_NAMES; the first if left out.
-            context_width: 1 to 64; 4 if left out.
+            context_width: 1 to 64; the default of the function if left out: 2, and 4 of vLLM's.
 
         Raises:
             ValueError: for names that are unknown, or do not fit each other.
@@ -109,11 +109,11 @@ class Scheme:
                 )
         else:
             method = _carrying(method, watermark, width, alpha)
-        return cls(
-            method=method,
-            prf=PRF_NAMES[0] if prf is None else prf,
-            context_width=CONTEXT_WIDTH if context_width is None else context_width,
-        )
+        if prf is None:
+            prf = PRF_NAMES[0]
+        if context_width is None:
+            context_width = prf_type(prf).context_width
+        return cls(method=method, prf=prf, context_width=context_width)
 
     @property
     def marks(self) -> bool:

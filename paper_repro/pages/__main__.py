@@ -24,6 +24,7 @@ __all__ = ["PAGES", "rendered"]
 #: Names of modules, templates and pages.
 PAGES: tuple[str, ...] = (
     "detection",
+    "edited_text",
     "stopping",
     "statements",
     "trade_off",

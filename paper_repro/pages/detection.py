@@ -9,6 +9,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from paper_repro.pages.formats import (
+    EDIT_WORDS,
     at_most,
     between,
     listed,
@@ -20,6 +21,7 @@ from paper_repro.pages.formats import (
 )
 from paper_repro.pages.measured import benchmark_table, measured_at, run_measured_at
 from paper_repro.pages.tables import Claim, claim, claims, experiment_table, one_row, require, said
+from paper_repro.presets import load_preset
 
 __all__ = ["values"]
 
@@ -74,16 +76,6 @@ _SYNTHID = tuple(
         ("`algorithm-1`, oracle (a bound)", "algorithm-1", "oracle", ""),
     )
 )
-#: In the words of the page.
-_EDITS = {
-    "substitution": "tokens replaced",
-    "insertion": "tokens inserted",
-    "deletion": "tokens deleted",
-    "truncation": "the end cut off",
-    "pasted into human text": "pasted into human text, in place of the end",
-    "tokenised again": "words tokenised again",
-    "lower case": "all in lower case",
-}
 
 
 def values() -> dict[str, object]:
@@ -100,6 +92,7 @@ def values() -> dict[str, object]:
     synthid = one_row(pooled, watermark="synthid:30", detector="oracle", tokens=longest)
     return {
         "measured": run_measured_at(_RUN),
+        "context_width": load_preset(_RUN).context_width,
         "texts": int(ours["texts"]),
         "tokens": int(steps["tokens"].sum() / steps["texts"].sum()),
         "longest": int(longest),
@@ -354,7 +347,7 @@ def _edits() -> dict[str, object]:
     table = experiment_table(_RUN, "edits")
     ours = table[(table["method"] == "joint-race") & (table["detector"] == "Aaronson")]
     shown = []
-    for edit, words in _EDITS.items():
+    for edit, words in EDIT_WORDS.items():
         part = ours[ours["edit"] == edit]
         require(len(part), f"texts were tried with {words}")
         whole = len(part) == 1 and part["share"].iloc[0] == 1

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 __all__ = [
+    "EDIT_WORDS",
     "at_most",
     "between",
     "listed",
@@ -15,6 +16,17 @@ __all__ = [
     "percent_between",
     "plus_minus",
 ]
+
+#: Edits of `paper_repro.trials.robustness.EDITS`, for readers.
+EDIT_WORDS = {
+    "substitution": "tokens replaced",
+    "insertion": "tokens inserted",
+    "deletion": "tokens deleted",
+    "truncation": "the end cut off",
+    "pasted into human text": "pasted into human text, in place of the end",
+    "tokenised again": "words tokenised again",
+    "lower case": "all in lower case",
+}
 
 
 def number(value: float, digits: int) -> str:

@@ -3,7 +3,7 @@
 Without a watermark the uniforms U are independent and uniform; under Gumbel-max those of marked tokens are
 large. All are statistics of a text's uniforms, large with a watermark. None has a null law in closed form, so
 that thresholds are simulated, for every number of tokens. Aaronson's sum is their yardstick, and what the
-library detects with: `docs/results/edits.md` says which finds more.
+library detects with: `docs/results/edited-text.md` says which finds more.
 
 Sources: Donoho and Jin (2004), "Higher criticism for detecting sparse heterogeneous mixtures"; Li, Ruan,
 Wang, Long and Su, "A statistical framework of watermarks for large language models" (2024), for the minimax

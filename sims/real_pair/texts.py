@@ -260,7 +260,7 @@ def engine_texts(models: ModelPair, texts: int, tokens: int, rng: np.random.Gene
         tokens: in each.
         rng: keys, and the seed of the true randomness.
     """
-    own, other = (KeyedPrf(Key(rng.bytes(16))) for _ in range(2))
+    own, other = (KeyedPrf(Key(rng.bytes(16)), context_width=4) for _ in range(2))
     seed = int(rng.integers(1 << 31))
     settings = EngineSettings(
         method=OneRace(),

@@ -67,7 +67,7 @@ def test_buckets_depend_on_the_key_alone():
     joint = np.bincount(4 * same + other, minlength=16)
     assert chi_square_p(joint, np.full(16, N / 16)) > ALPHA
     # Another purpose, another number: the race of an empty place is not the hash.
-    race = np.floor(4 * PRF.uniform(Stream.SHARED, np.full(4, -1), tokens)).astype(int)
+    race = np.floor(4 * PRF.uniform(Stream.SHARED, np.full(PRF.context_width, -1), tokens)).astype(int)
     assert chi_square_p(np.bincount(4 * same + race, minlength=16), np.full(16, N / 16)) > ALPHA
     assert np.array_equal(PRF.buckets(tokens, 8) // 2, same)
     assert np.array_equal(PRF.buckets(tokens[500:510], 4), same[500:510])

@@ -49,7 +49,7 @@ def main(out: OutOption = None) -> None:
 def measure(tables: Tables) -> None:
     """Time every function on every input."""
     rng = np.random.default_rng(0)
-    default, vllm = KeyedPrf(Key.new()), VllmPhilox(int(rng.integers(1 << 62)))
+    default, vllm = KeyedPrf(Key.new(), 4), VllmPhilox(int(rng.integers(1 << 62)))
     table = Table("what", "milliseconds (median)", "asked for")
     table.columns[1].justify = "right"
     rows = []

@@ -43,6 +43,8 @@ from tradeoff.texts.corpus import human_paragraphs, prose_of
 from tradeoff.verdicts import Result
 
 TABLES = ("found", "false", "cost")
+#: Of the texts of the committed tables.
+SCHEME = td.Scheme.of("joint-race", "gumbel", context_width=4)
 FPR, LEVEL = 0.01, 0.95
 HOT, COLD = 1.0, 0.5
 KEYS = [td.Key(f"key {k} of hidden passages".encode()) for k in range(8)]
@@ -72,7 +74,7 @@ class Passage(NamedTuple):
 
 def passages(folder: Path, temperature: float) -> list[Passage]:
     """The texts of a temperature: read where they are there, else written."""
-    pair, scheme, found = load_pair(), td.Scheme.of(), []
+    pair, scheme, found = load_pair(), SCHEME, []
     for k, key in enumerate(KEYS):
         # Keys of even number continue prose, the others answer questions, each another prompt.
         chat, first = k % 2 == 1, k // 2 * TEXTS
@@ -256,7 +258,7 @@ def _shown(items: Sequence[_Item], title: str) -> Iterator[_Item]:
 
 def measure(folder: Path, tables: Tables, only: Sequence[str] = TABLES) -> None:
     """Write what is missing of the texts, and measure."""
-    scheme, paragraphs = td.Scheme.of(), [] if set(only) == {"cost"} else human_tokens()
+    scheme, paragraphs = SCHEME, [] if set(only) == {"cost"} else human_tokens()
     heats = {"found": (HOT, COLD), "false": (), "cost": (COLD,)}
     texts = {t: passages(folder, t) for t in (HOT, COLD) if any(t in heats[name] for name in only)}
     if "found" in only:

@@ -59,6 +59,8 @@ MARKED, UNMARKED = {0.3: 80, 0.5: 80, 0.7: 40}, 80
 TO_FIT = slice(0, 65)
 TO_TEST = (slice(65, 98), slice(98, 130), slice(65, 98))
 KINDS: tuple[PromptKind, ...] = ("question", "continuation")
+#: Of the texts of the committed tables.
+SCHEME = td.Scheme.of("basic", "gumbel", context_width=4)
 #: Texts of the null, tokens of each, and keys.
 PASSAGES, PASSAGE, KEYS = 10, 60, 200
 #: Of the toy: vocabulary, tokens of a text, texts, laws that the reader of races knows, tokens to fit on.
@@ -109,7 +111,7 @@ def _written(
     prompts = builtin_prompts(kind)[group]
     return td.generate(
         prompts,
-        td.Scheme.of("basic", "none" if key is None else "gumbel"),
+        td.Scheme.of("basic", "none") if key is None else SCHEME,
         key,
         pair=_pair(),
         tokens=tokens,
@@ -144,7 +146,6 @@ def fitted(texts: Sequence[Record]) -> tuple[LikelihoodRatio, TokenAware]:
 
 def found(training: dict[float, list[Record]], texts: dict[float, list[Marked]]) -> list[dict[str, object]]:
     """A row for each temperature, table and length, and one for the mean over lengths."""
-    scheme = td.Scheme.of("basic", "gumbel")
     pooled = fitted([text for some in training.values() for text in some])
     rows: list[dict[str, object]] = []
     for temperature, some in texts.items():
@@ -156,7 +157,7 @@ def found(training: dict[float, list[Record]], texts: dict[float, list[Marked]])
                     [
                         [detect(d, evidence).log_p <= np.log(FPR) for d in detectors]
                         for length in LENGTHS[temperature]
-                        for evidence in [Evidence(text.ids[:length], scheme.function(text.key))]
+                        for evidence in [Evidence(text.ids[:length], SCHEME.function(text.key))]
                     ]
                     for text in _shown(some, f"T = {temperature:g}, table of {table}")
                 ],
@@ -204,7 +205,7 @@ def _difference(name: str, differences: np.ndarray, sizes: np.ndarray) -> dict[s
 def null(detector: TokenAware, texts: dict[str, list[np.ndarray]]) -> list[dict[str, object]]:
     """Each text under fresh random keys: a row for each kind of text."""
     rng, rows = np.random.default_rng(0), []
-    function = td.Scheme.of("basic", "gumbel").function
+    function = SCHEME.function
     for kind, some in texts.items():
         p = []
         for ids in _shown(some, f"keys of nobody, {kind}"):

@@ -86,23 +86,23 @@ def test_verdicts_and_schema(folder: Path) -> None:
         folder / "x.jsonl",
         {"id": "a", "token_ids": marked(60)},
         {"token_ids": other(60)},
-        {"id": 7, "token_ids": marked(7)},
+        {"id": 7, "token_ids": marked(3)},
         {"id": "none", "token_ids": [], "text": ""},
     )
     found = findings(detect(folder, path, "--json"))
     assert [f["verdict"] for f in found] == ["watermarked", "not detected", "too short", "too short"]
     assert [f["id"] for f in found] == ["a", "2", "7", "none"]
-    assert [f["tokens"] for f in found] == [60, 60, 7, 0]
-    assert [f["tokens_scored"] for f in found] == [56, 56, 3, 0]
+    assert [f["tokens"] for f in found] == [60, 60, 3, 0]
+    assert [f["tokens_scored"] for f in found] == [len(Evidence(marked(60), PRF)), 58, 1, 0]
     for f in found:
         assert {name: type(value) for name, value in f.items()} == FIELDS
         assert math.isfinite(f["log10_p"])
         assert f["source"] == str(path)
         assert (f["method"], f["watermark"], f["detector"]) == ("joint-race", "gumbel", "Aaronson")
-        assert (f["key"], f["prf"], f["context_width"]) == (KEY.fingerprint, PRF.name, 4)
+        assert (f["key"], f["prf"], f["context_width"]) == (KEY.fingerprint, PRF.name, PRF.context_width)
     # Too few tokens for a verdict, but what they say is told.
     assert found[0]["log10_p"] < -20
-    assert found[2]["log10_p"] < -1
+    assert found[2]["log10_p"] < 0
     assert found[3]["log10_p"] == 0
 
 
@@ -115,7 +115,7 @@ def test_table_and_closing_line(folder: Path) -> None:
     *_, counts, tested, caveat = result.stdout.splitlines()
     assert caveat.startswith("a verdict is of the passage that is marked, whoever put it there")
     assert counts == "2 texts: 1 watermarked, 1 not detected, 0 too short (false-positive rate 0.01)"
-    assert tested == f"tested: joint-race with Gumbel-max, context width 4, key {KEY.fingerprint}"
+    assert tested == f"tested: joint-race with Gumbel-max, context width 2, key {KEY.fingerprint}"
 
 
 def test_fpr_decides(folder: Path) -> None:
@@ -139,7 +139,8 @@ def test_fpr_decides(folder: Path) -> None:
     ],
 )
 def test_method_is_told_by_options_or_by_the_record(folder: Path, method: str, watermark: str, ids) -> None:
-    run = {"method": method, "watermark": watermark, "prf": PRF.name, "context_width": 4, "key": None}
+    run = {"method": method, "watermark": watermark, "prf": PRF.name, "key": None}
+    run["context_width"] = PRF.context_width
     tokens = ids()
     path = lines(folder / "x.jsonl", {"token_ids": tokens}, {"token_ids": tokens, "run": run})
     by_option = findings(detect(folder, path, "--json", "--method", method, "--watermark", watermark))
@@ -158,14 +159,14 @@ def test_method_is_told_by_options_or_by_the_record(folder: Path, method: str, w
     assert by_record["log10_p_uncorrected"] == by_option[1]["log10_p"]
     for same in ("verdict", "method", "watermark", "detector", "log10_p_whole"):
         assert by_record[same] == by_option[1][same]
-    shown = detect(folder, path, "--context-width", "4").stdout
+    shown = detect(folder, path, "--context-width", "2").stdout
     assert shown.count("tested: ") == 1 + len(claimed)
     assert shown.count(", named by records") == len(claimed)
 
 
 def test_weights_of_keys_come_from_the_record_or_an_option(folder: Path) -> None:
     ids = marked(60, stream=Stream.DRAFT)
-    run = {"method": "two-keys", "watermark": "gumbel", "prf": PRF.name, "context_width": 4}
+    run = {"method": "two-keys", "watermark": "gumbel", "prf": PRF.name, "context_width": PRF.context_width}
     weighed = run | {"method": "dual-key", "alpha": 0.25}
     texts = [{"token_ids": ids, "run": one} for one in (run | {"alpha": 0.25}, run, weighed, {"alpha": 0.25})]
     path = lines(folder / "x.jsonl", *texts)
@@ -236,12 +237,12 @@ def test_what_is_assumed_is_told(folder: Path) -> None:
     result = detect(folder, path, "--json")
     assert [f["verdict"] for f in findings(result)] == ["not detected"] * 2
     assert flat(result.stderr) == (
-        f"note: assumed: method joint-race, watermark gumbel, prf {PRF.name}, context width 4; the text "
+        f"note: assumed: method joint-race, watermark gumbel, prf {PRF.name}, context width 2; the text "
         "names none: pass --method, --watermark, --prf, --context-width as at generation"
     )
     options = ["--watermark", "gumbel", "--prf", PRF.name]
     told = flat(detect(folder, path, *options).stderr)
-    assert "assumed: method joint-race, context width 4; the text names none: pass --method, --c" in told
+    assert "assumed: method joint-race, context width 2; the text names none: pass --method, --c" in told
     result = detect(folder, path, "--json", "--method", "two-keys")
     assert [f["verdict"] for f in findings(result)] == ["watermarked"] * 2
     assert result.stderr == ""
@@ -323,7 +324,7 @@ def test_prf_and_width_come_from_the_record(folder: Path) -> None:
 
 
 def test_disagreement_with_the_record_is_a_warning(folder: Path) -> None:
-    run = {"prf": PRF.name, "context_width": 4, "key": KEY.fingerprint}
+    run = {"prf": PRF.name, "context_width": PRF.context_width, "key": KEY.fingerprint}
     run |= {"method": "one-race", "watermark": "gumbel"}
     text = {"token_ids": marked(60), "run": run}
     path = lines(folder / "x.jsonl", text, text)
@@ -336,7 +337,7 @@ def test_disagreement_with_the_record_is_a_warning(folder: Path) -> None:
     assert f"key (fingerprint) {KEY.fingerprint}, but {Key(bytes(32)).fingerprint}" in flat(result.stderr)
     result = detect(folder, path, "--json", "--context-width", "3")
     assert [f["context_width"] for f in findings(result)] == [3, 3]
-    assert "context_width 4, but 3 is looked for" in flat(result.stderr)
+    assert "context_width 2, but 3 is looked for" in flat(result.stderr)
     result = detect(folder, path, "--json", "--prf", "vllm-philox-v1", "--key", "1", key=False)
     assert [f["prf"] for f in findings(result)] == ["vllm-philox-v1"] * 2
     assert f"prf {PRF.name}, but vllm-philox-v1 is looked for" in flat(result.stderr)

@@ -79,9 +79,9 @@ def test_all_settings_are_tested_and_paid_for(folder: Path) -> None:
 
 def test_several_settings_in_sequence(folder: Path) -> None:
     path = lines(folder / "x.jsonl", {"token_ids": marked(300)})
-    options = ("--json", "--sequential", "--context-width", "4")
+    options = ("--json", "--sequential", "--context-width", "2")
     (one,) = findings(detect(folder, path, *options))
-    (four,) = findings(detect(folder, path, *options, "--context-width", "2", "--watermark", "gumbel"))
+    (four,) = findings(detect(folder, path, *options, "--context-width", "4", "--watermark", "gumbel"))
     assert four["verdict"] == "watermarked"
     assert one["tokens_needed"] <= four["tokens_needed"] == four["tokens"] < 60
     assert four["log10_p"] <= -2
@@ -102,7 +102,7 @@ def test_bets_are_part_of_a_test(folder: Path) -> None:
 
 
 def test_a_record_makes_no_text_long_enough(folder: Path) -> None:
-    path = lines(folder / "x.jsonl", {"token_ids": other(6), "run": {"context_width": 1}})
+    path = lines(folder / "x.jsonl", {"token_ids": other(3), "run": {"context_width": 1}})
     (found,) = findings(detect(folder, path, "--json"))
     assert (found["verdict"], len(found["tests"])) == ("too short", 2)
 
@@ -173,6 +173,24 @@ def test_keys_are_made_with_a_profile_and_listed(folder: Path, tiny_folder: Path
     assert isinstance(KeyFile.read(folder / "vllm.key").key, int)
 
 
+@pytest.mark.parametrize("prf", [KeyedPrf, VllmPhilox])
+def test_keys_tell_the_context_width_of_their_texts(folder: Path, prf: type) -> None:
+    """Also where nobody chose one, so that their texts are found whatever the default will be then."""
+    path = folder / "new.key"
+    assert run("key", "new", "-o", path, "--prf", prf.name).exit_code == 0
+    assert KeyFile.read(path).profile.context_width == prf.context_width
+
+
+def test_texts_of_the_width_of_a_profile_are_found(folder: Path) -> None:
+    wide = folder / "wide.key"
+    KeyFile(KEY, profile=KeyProfile(context_width=4)).write(wide)
+    texts = lines(folder / "x.jsonl", {"token_ids": marked(80, KeyedPrf(KEY, 4))})
+    (found,) = findings(detect(folder, texts, "--json", "--key-file", wide, key=False))
+    assert (found["verdict"], found["context_width"]) == ("watermarked", 4)
+    (default,) = findings(detect(folder, texts, "--json"))
+    assert default["verdict"] == "not detected"
+
+
 # Tokenizers of profiles
 
 
@@ -181,11 +199,7 @@ def spelled(ids: list[int]) -> str:
 
 
 def marked_letters(tokens: int, seed: int = 0) -> list[int]:
-    ids = LETTERS[np.random.default_rng(seed).integers(len(LETTERS), size=4)].tolist()
-    prf = KeyedPrf(KEY)
-    while len(ids) < tokens:
-        ids.append(int(LETTERS[np.argmin(prf.race(Stream.SHARED, np.array(ids[-4:]), LETTERS))]))
-    return ids
+    return marked(tokens, seed=seed, alphabet=LETTERS)
 
 
 @pytest.fixture

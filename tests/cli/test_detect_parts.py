@@ -58,7 +58,7 @@ def test_a_text_that_is_marked_throughout_is_no_part(folder: Path) -> None:
     path = lines(folder / "x.jsonl", {"token_ids": marked(400)})
     (whole,) = findings(detect(folder, path, "--json"))
     assert (whole["verdict"], whole["share"]) == ("watermarked", 1.0)
-    assert [(s["start"], s["end"]) for s in whole["segments"]] == [(4, 400)]
+    assert [(s["start"], s["end"]) for s in whole["segments"]] == [(PRF.context_width, 400)]
     assert "in part" not in detect(folder, path).stdout
 
 
@@ -82,9 +82,11 @@ def test_two_passages(folder: Path) -> None:
 
 def test_many_passages_are_all_told_to_programs_and_few_to_people() -> None:
     ids: list[int] = []
+    # Of so few tokens narrow contexts would be those of other passages.
+    wide = td.Scheme.of("joint-race", context_width=4)
     for seed in range(8):
-        ids += [*other(150, seed=100 + seed), *marked(60, seed=seed)]
-    found = td.detect(ids, SCHEME, KEY)
+        ids += [*other(150, seed=100 + seed), *marked(60, wide.function(KEY), seed=seed)]
+    found = td.detect(ids, wide, KEY)
     assert len(found.segments) == len(found.to_dict()["segments"]) == 8
     assert "and 3 more" in found.where
 
@@ -113,12 +115,9 @@ def tokenizer(tmp_path: Path, tiny_folder: Path) -> Path:
 
 
 def letters(tokens: int, seed: int, key: bool) -> list[int]:
-    rng = np.random.default_rng(seed)
-    ids = rng.choice(LETTERS, size=4).tolist()
-    while len(ids) < tokens:
-        race = PRF.race(Stream.SHARED, np.array(ids[-4:]), LETTERS) if key else rng.random(len(LETTERS))
-        ids.append(int(LETTERS[np.argmin(race)]))
-    return ids
+    if key:
+        return marked(tokens, seed=seed, alphabet=LETTERS)
+    return np.random.default_rng(seed).choice(LETTERS, size=tokens).tolist()
 
 
 def test_characters_are_those_of_the_words(folder: Path, tokenizer: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import transformers
 
-from tests.helpers.detecting import KEY, PRF, findings, flat, runner, without_tokenizer
+from tests.helpers.detecting import KEY, PRF, findings, flat, marked, runner, without_tokenizer
 from tests.helpers.tiny import VOCABULARY
 from tradeoff.cli import app
 from tradeoff.decoders import parse_decoder
@@ -27,7 +27,7 @@ from tradeoff.detection import (
 from tradeoff.kernels import make_method
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.philox import VllmPhilox
-from tradeoff.keyed.prf import Prf, Stream
+from tradeoff.keyed.prf import Prf
 from tradeoff.llm.models.builtin import ModelUnavailableError
 from tradeoff.llm.models.loading import load_tokenizer
 from tradeoff.texts import reading as texts
@@ -38,10 +38,7 @@ LETTERS = np.array([VOCABULARY.index(letter) for letter in "bcdfgijklmopqrsuvwxy
 
 
 def marked_ids(tokens: int, seed: int = 0) -> list[int]:
-    ids = LETTERS[np.random.default_rng(seed).integers(len(LETTERS), size=4)].tolist()
-    while len(ids) < tokens:
-        ids.append(int(LETTERS[np.argmin(PRF.race(Stream.SHARED, np.array(ids[-4:]), LETTERS))]))
-    return ids
+    return marked(tokens, seed=seed, alphabet=LETTERS)
 
 
 def spelled(ids: list[int]) -> str:

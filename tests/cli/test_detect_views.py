@@ -44,7 +44,7 @@ def test_page_is_escaped_and_complete(folder: Path, monkeypatch: pytest.MonkeyPa
     assert "prefers-color-scheme: dark" in content
     assert [w for w in page.words if w.startswith("#")] == [f"#{token} " for token in ids]
     assert len(titles) == 160
-    assert sum(title.startswith("not scored") for title in titles) == 16
+    assert sum(title.startswith("not scored") for title in titles) == 4 * PRF.context_width
     assert re.fullmatch(r"score \d+\.\d\d, uniform 0\.\d{4}, marked \d+%", titles[4])
     assert re.fullmatch(r"score \d+\.\d\d, uniform draft 0\.\d{4}, target 0\.\d{4}, marked \d+%", titles[44])
     assert re.fullmatch(r"score \d+\.\d\d, ones draft \d of 5, target \d of 5, marked \d+%", titles[84])
@@ -93,7 +93,7 @@ def test_tokens_in_the_terminal(folder: Path, monkeypatch: pytest.MonkeyPatch) -
     assert "\x1b[2J" not in result.stdout
     assert "a\\u001b[2J: watermarked" in result.stdout
     # Dim where nothing is scored, bold on blue where it is rare.
-    assert result.stdout.count("\x1b[2m#") == 4
+    assert result.stdout.count("\x1b[2m#") == PRF.context_width
     rare = (Evidence(ids, PRF).uniform(Stream.SHARED) >= 0.99).sum()
     assert result.stdout.count("\x1b[1;37;44m#") == rare > 10
     assert result.stdout.count("1 in 100 without a watermark") == 1

@@ -66,9 +66,9 @@ def test_text_is_generated_and_marked(folder: Path, tiny_folder: Path) -> None:
     for record in (first, second):
         assert len(record["token_ids"]) == len(record["sources"]) == 60
         ids = np.array(record["token_ids"])
-        race = prf.race(Stream.SHARED, contexts(record["token_ids"], 4), ids[:, None])[:, 0]
+        race = prf.race(Stream.SHARED, contexts(record["token_ids"], prf.context_width), ids[:, None])[:, 0]
         # Under the key the races are won (Exp(1) would have mean 1).
-        assert race[4:].mean() < 0.6
+        assert race[prf.context_width :].mean() < 0.6
         assert record["run"]["key"] == prf.fingerprint
         assert bytes(range(32)).hex() not in json.dumps(record)
 
@@ -296,7 +296,7 @@ def test_vllm_format_with_an_integer_key(folder: Path, tiny_folder: Path) -> Non
     prf = VllmPhilox(42)
     for record in records(folder):
         ids = record["token_ids"]
-        race = prf.race(Stream.SHARED, contexts(ids, 4), np.array(ids)[:, None])[:, 0]
+        race = prf.race(Stream.SHARED, contexts(ids, prf.context_width), np.array(ids)[:, None])[:, 0]
         assert race.mean() < 0.6
         assert record["run"]["key"] == prf.fingerprint
 

@@ -188,7 +188,7 @@ def test_texts_and_entropies_are_planned_without_speculation() -> None:
         ('{"token_ids": [1, 2], "log_p": {"0": 0}}\n', '"log_p" must be a list of numbers, got {"0": 0}'),
         ("no json\n\n", "line 1 is not JSON"),
         ("", "holds no text"),
-        (record([1, 2, 3], 0.5), "holds no text"),
+        (record([1, 2], 0.5), "holds no text"),
         ('{"token_ids": [], "log_p": []}\n', "holds no text"),
         (record([1] * 9, 0.5, context_width=0), "line 1: context_width=0 must be"),
         (record([1] * 9, 0.5, context_width="2"), 'context_width="2", which is no int'),

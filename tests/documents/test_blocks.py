@@ -28,6 +28,9 @@ TABLE = {
         )
         for preset in ("small", "sequential", "transport", "joint")
     },
+    "python -m paper_repro.edits --texts edited --out docs/results/tables": Instead(
+        "python -m paper_repro.edits --help", "two hours"
+    ),
     "python -m sims": Instead("python -m sims --quick --only lemma_3_1", "8 minutes"),
     **{
         f"python -m sims {options}": Instead(f"python -m sims --quick {options}", "fewer seeds")

@@ -23,16 +23,23 @@ PRF = KeyedPrf(KEY)
 VOCABULARY = 50
 
 
-def marked(tokens: int, prf: Prf = PRF, stream: Stream = Stream.SHARED, seed: int = 0) -> list[int]:
-    """Ids of a flat model of VOCABULARY tokens that won the races of `stream`."""
+def marked(
+    tokens: int,
+    prf: Prf = PRF,
+    stream: Stream = Stream.SHARED,
+    seed: int = 0,
+    alphabet: np.ndarray | None = None,
+) -> list[int]:
+    """Ids of a flat model of an alphabet, VOCABULARY tokens unless told, that won the races of `stream`."""
+    letters = np.arange(VOCABULARY) if alphabet is None else alphabet
     rng, width = np.random.default_rng(seed), prf.context_width
     ids: list[int] = []
     seen: set[tuple[int, ...]] = set()
     for position in range(tokens):
         context = tuple(([-1] * width + ids)[-width:])
         free = (position < width and not prf.pads_contexts) or context in seen
-        race = prf.race(stream, np.array(context), np.arange(VOCABULARY))
-        ids.append(int(rng.integers(VOCABULARY)) if free else int(np.argmin(race)))
+        race = prf.race(stream, np.array(context), letters)
+        ids.append(int(letters[rng.integers(len(letters)) if free else np.argmin(race)]))
         seen.add(context)
     return ids
 
@@ -43,12 +50,16 @@ def other(tokens: int, seed: int = 1) -> list[int]:
 
 def tournament(tokens: int, rounds: int, stream: Stream) -> list[int]:
     """Ids that win tournaments of a flat model."""
-    ids: list[int] = other(4)
+    ids: list[int] = other(PRF.context_width)
     flat = np.full(VOCABULARY, 1 / VOCABULARY)
+    seen: set[tuple[int, ...]] = set()
     while len(ids) < tokens:
-        bits = PRF.bits(stream, np.array(ids[-4:]), np.arange(VOCABULARY))
+        context = tuple(ids[-PRF.context_width :])
+        bits = PRF.bits(stream, np.array(context), np.arange(VOCABULARY))
         law = SynthID(rounds)(flat, TournamentBits(lambda word, bits=bits: bits))
-        ids.append(int(np.argmax(law)))
+        # Else the text would go round in a circle.
+        ids.append(int(np.argmax(law)) if context not in seen else len(ids) % VOCABULARY)
+        seen.add(context)
     return ids
 
 

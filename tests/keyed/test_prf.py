@@ -22,7 +22,7 @@ from tradeoff.keyed.philox import VllmPhilox
 from tradeoff.keyed.prf import PAD, Prf, Stream
 
 SECRET = bytes(range(32))
-PRF = KeyedPrf(Key(SECRET))
+PRF = KeyedPrf(Key(SECRET), 4)
 CONTEXT = np.array([17, 4021, 9, 30_000])
 N = 1 << 17
 TOKENS = np.arange(N)
@@ -270,8 +270,8 @@ def test_it_is_a_prf_that_does_not_show_its_key():
 
 def test_parse_prf():
     key = Key(SECRET)
-    assert parse_prf("blake2b-splitmix-v1", key) == KeyedPrf(key, 4)
-    assert parse_prf("blake2b-splitmix-v1", key, 2) == KeyedPrf(key, 2)
+    assert parse_prf("blake2b-splitmix-v1", key) == KeyedPrf(key, 2)
+    assert parse_prf("blake2b-splitmix-v1", key, 3) == KeyedPrf(key, 3)
     assert parse_prf("vllm-philox-v1", 42) == VllmPhilox(42, 4)
     assert parse_prf("vllm-philox-v1", 42, 5) == VllmPhilox(42, 5)
     assert {parse_prf(name, k).name for name, k in zip(PRF_NAMES, (key, 42), strict=True)} == set(PRF_NAMES)
@@ -434,7 +434,7 @@ def test_keys_are_independent():
         SECRET * 3,
         SECRET * 2 + bytes(32),
     ]
-    all_independent([uniforms(KeyedPrf(Key(secret))) for secret in secrets])
+    all_independent([uniforms(KeyedPrf(Key(secret), 4)) for secret in secrets])
 
 
 def test_tokens_across_contexts_are_uniform():

@@ -12,7 +12,7 @@ from tradeoff.keyed.keys import Key
 from tradeoff.keyed.prf import Stream
 
 SECRET = bytes(range(32))
-PRF = KeyedPrf(Key(SECRET))
+PRF = KeyedPrf(Key(SECRET), 4)
 CONTEXTS = np.random.default_rng(0).integers(0, 50_000, (50_000, 4))
 
 
@@ -43,7 +43,7 @@ def test_side_information_is_uniform_and_independent_of_all_else():
     assert chi_square_p(np.bincount(side, minlength=16), np.full(16, 50_000 / 16)) > ALPHA
     others = {
         "another stream": PRF.side_information(Stream.TARGET, CONTEXTS, 16),
-        "another key": KeyedPrf(Key(bytes(32))).side_information(Stream.SHARED, CONTEXTS, 16),
+        "another key": KeyedPrf(Key(bytes(32)), 4).side_information(Stream.SHARED, CONTEXTS, 16),
         "the coin": np.floor(16 * PRF.coin(CONTEXTS)).astype(int),
         "a race": np.floor(16 * PRF.uniform(Stream.SHARED, CONTEXTS, np.zeros(1, dtype=int))[:, 0]).astype(
             int

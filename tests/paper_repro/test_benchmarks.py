@@ -197,7 +197,7 @@ def _round(patch: pytest.MonkeyPatch, out: Path) -> None:
 
 
 def _hidden_passages(patch: pytest.MonkeyPatch, out: Path) -> None:
-    rng, law, scheme = np.random.default_rng(0), np.full(500, 1 / 500), td.Scheme.of()
+    rng, law, scheme = np.random.default_rng(0), np.full(500, 1 / 500), hidden_passages.SCHEME
 
     def passages(folder: Path, temperature: float) -> list[hidden_passages.Passage]:
         """Every token says much; but for those of two texts at the lower temperature, which say nothing."""
@@ -220,7 +220,7 @@ def _hidden_passages(patch: pytest.MonkeyPatch, out: Path) -> None:
 
 def _known_tokens(patch: pytest.MonkeyPatch, out: Path) -> None:
     """Every other token is 0 and certain, the others are open."""
-    rng, scheme = np.random.default_rng(0), td.Scheme.of("basic", "gumbel")
+    rng, scheme = np.random.default_rng(0), known_tokens.SCHEME
     certain, unsure = np.zeros(500), np.full(500, 1 / 499)
     certain[0], unsure[0] = 1, 0
 

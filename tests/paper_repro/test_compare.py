@@ -212,7 +212,7 @@ def test_names_in_pictures(name: str, shown: str) -> None:
 
 def test_detectors_are_tried_on_no_context_that_they_have_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """All texts share one key, so that a context that occurs in two has the same numbers in both."""
-    prf = KeyedPrf(Key(bytes(range(32))))
+    prf = KeyedPrf(Key(bytes(range(32))), 4)
     rng = np.random.default_rng(0)
     shared = rng.integers(0, 9_999, 30)
     ids = [np.concatenate([rng.integers(0, 9_999, 40), shared, rng.integers(0, 9_999, 20)]) for _ in range(6)]

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from paper_repro.generate import experiment_function
 from paper_repro.presets import Arm, Preset, PromptSet, counted_tokens, load_preset, preset_names
 from tradeoff.errors import FileError
+from tradeoff.keyed import KeyedPrf
 from tradeoff.texts.corpus import builtin_prompts
 
 SMALLEST = """
@@ -52,6 +54,20 @@ def test_shipped_presets_load() -> None:
             "transport": {0, 3},
         }.get(name, {0, 2, 3, 4})
         assert {cell.lookahead for cell in cells} == lookaheads
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_shipped_presets_state_the_context_width_of_their_tables(name: str) -> None:
+    """The default may change, and has: tables were made with four tokens."""
+    preset = load_preset(name)
+    assert "context_width" in preset.model_fields_set
+    assert experiment_function(preset).context_width == preset.context_width == 4
+
+
+def test_without_a_context_width_the_function_has_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(SMALLEST)
+    assert experiment_function(load_preset(str(path))).context_width == KeyedPrf.context_width
 
 
 @pytest.mark.parametrize(
@@ -157,6 +173,12 @@ def test_cells_multiply_lookaheads_only_where_there_are_any(tmp_path: Path) -> N
         ),
         ("[[prompts]]", "[generation]\ntexts = -1\n[[prompts]]", "generation.texts=-1 must be at least 1"),
         ("[[prompts]]", "[generation]\nseed = -1\n[[prompts]]", "seed=-1 must be at least 0"),
+        (
+            "[[prompts]]",
+            "[generation]\ncontext_width = 0\n[[prompts]]",
+            "context_width=0 must be a whole number of 1 to 64",
+        ),
+        ("[[prompts]]", "[generation]\ncontext_width = true\n[[prompts]]", "must be a whole number"),
         ('name = "a"', 'name = "../a"', "is no file name"),
         ('"basic", "one-race"', '"basic", "basic"', "generated twice"),
         (

@@ -121,7 +121,7 @@ def test_settings_that_change_a_text_change_its_run(make_pair) -> None:
         replace(base, method=OneRaceTree(width=2)),
         replace(base, method=OneRaceTree(width=3)),
         replace(base, prf=KeyedPrf(Key(bytes(32)))),
-        replace(base, prf=KeyedPrf(KEY, 2)),
+        replace(base, prf=KeyedPrf(KEY, 3)),
         replace(base, sampling=Sampling(0.7)),
         replace(base, lookahead=2),
         replace(base, max_tokens=9),

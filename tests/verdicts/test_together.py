@@ -12,12 +12,14 @@ from scipy import stats
 from tests.helpers.detecting import KEY, VOCABULARY, marked, other
 from tests.helpers.support import ALPHA
 from tradeoff.detection import Aaronson, Evidence, Exactness, detect
-from tradeoff.keyed import Key, KeyedPrf, Keyring
+from tradeoff.keyed import Key, Keyring
 from tradeoff.scheme import Scheme
 from tradeoff.texts import Text
 from tradeoff.verdicts import Corpus, CorpusResult, Examiner, Options, Outcome
 
-SCHEME = Scheme.of("joint-race")
+# Of so few tokens many narrow contexts would be those of other texts.
+SCHEME = Scheme.of("joint-race", context_width=4)
+PRF = SCHEME.function(KEY)
 WHOLE = Options.of(SCHEME, segments=False)
 
 
@@ -43,7 +45,7 @@ def test_every_context_counts_once() -> None:
     seen: set[tuple[int, ...]] = set()
     total = 0.0
     for one, result in zip(ids, found.results, strict=True):
-        evidence = Evidence(one, KeyedPrf(KEY))
+        evidence = Evidence(one, PRF)
         new = np.array([tuple(context) not in seen for context in evidence.contexts.tolist()])
         seen |= {tuple(context) for context in evidence.contexts.tolist()}
         expected = detect(Aaronson(), evidence.restricted(new))
@@ -66,7 +68,7 @@ def test_texts_that_share_passages_under_one_key() -> None:
     exact, naive, runs = 0, 0, 150
     for key in keys(runs):
         exact += judged(ids, key).log10_p <= math.log10(0.05)
-        scores = [detect(Aaronson(), Evidence(one, KeyedPrf(key))) for one in ids]
+        scores = [detect(Aaronson(), Evidence(one, SCHEME.function(key))) for one in ids]
         pooled = Aaronson().log_p(sum(s.statistic for s in scores), sum(s.tokens_scored for s in scores))
         naive += pooled <= math.log(0.05)
     assert stats.binomtest(exact, runs, 0.05).pvalue > ALPHA
@@ -88,7 +90,7 @@ def test_errors_over_texts(correction: str) -> None:
 
 
 def test_marked_texts_among_others() -> None:
-    ids = [other(100, seed=n) for n in range(20)] + [marked(100, seed=n) for n in range(3)]
+    ids = [other(100, seed=n) for n in range(20)] + [marked(100, PRF, seed=n) for n in range(3)]
     for correction in ("holm", "bh"):
         found = judged(ids, correction=correction)
         assert [one.verdict is Outcome.WATERMARKED for one in found.results] == [False] * 20 + [True] * 3
@@ -99,7 +101,7 @@ def test_marked_texts_among_others() -> None:
 
 def test_alone_and_in_any_number_at_a_time() -> None:
     """Without sharing a corpus says of each text what is said of it alone, whatever the batches."""
-    ids = [other(100, seed=n + 10) for n in range(7)] + [marked(50), [], [1, 2]]
+    ids = [other(100, seed=n + 10) for n in range(7)] + [marked(50, PRF), [], [1, 2]]
     options = Options.of(SCHEME)
     alone = Examiner(options, Keyring.of(KEY), pytest.fail, str)
     expected = [alone.examine(text) for text in texts(*ids)]

@@ -70,7 +70,8 @@ def generate_command(
         str | None, typer.Option(help=f"One of {', '.join(PRF_NAMES)}. Default: the first.")
     ] = None,
     context_width: Annotated[
-        int | None, typer.Option(help="Tokens before a position that seed it. Default: 4.")
+        int | None,
+        typer.Option(help="Tokens before a position that seed it. Default: 2; 4 of vllm-philox-v1."),
     ] = None,
     target: Annotated[
         str, typer.Option(help="builtin, a folder, a .gguf file or a Hugging Face id.")

@@ -58,10 +58,12 @@ def new_command(
     with exit_on_bad_input():
         from tradeoff.scheme import Scheme
 
+        scheme = Scheme.of(method, watermark, prf=prf, context_width=context_width)
         if any(told is not None for told in (method, watermark, prf, context_width)):
             # Refuses what nothing could be detected by.
-            Scheme.of(method, watermark, prf=prf, context_width=context_width).detector()
-        profile = KeyProfile(method, watermark, prf, context_width, tokenizer, _hash_of(tokenizer))
+            scheme.detector()
+        # The width is told always: the default has changed once.
+        profile = KeyProfile(method, watermark, prf, scheme.context_width, tokenizer, _hash_of(tokenizer))
         kind = prf_type(PRF_NAMES[0] if prf is None else prf).key_type
         key = Key.new() if kind is Key else secrets.randbits(64)
         made = KeyFile(

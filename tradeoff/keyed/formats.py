@@ -20,7 +20,7 @@ PRF_NAMES = tuple(_FUNCTIONS)
 
 def prf_type(name: str) -> Any:
     """The class of the function called `name`, which says what holds for every key: `key_type` (Key or int),
-    `pads_contexts`, `supplies`.
+    `pads_contexts`, `supplies`, and `context_width`, the default.
 
     Raises:
         ValueError: for an unknown name.

@@ -93,7 +93,7 @@ class VllmPhilox(BasePrf):
 
     Args:
         master_key: 0 .. 2^64 - 1. Small ones can be guessed, from the fingerprint too: draw it at random.
-        context_width: 1 to 64.
+        context_width: 1 to 64; vLLM's own default is 4.
 
     Raises:
         ValueError: for a key or a width outside these ranges.

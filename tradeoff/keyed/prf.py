@@ -188,7 +188,7 @@ def check_width(width: int) -> None:
         or not 1 <= width <= _WIDEST_CONTEXT
     ):
         raise ValueError(
-            f"context_width={width!r} must be a whole number of 1 to {_WIDEST_CONTEXT}; 4 is usual"
+            f"context_width={width!r} must be a whole number of 1 to {_WIDEST_CONTEXT}; 2 and 4 are usual"
         )
 
 

@@ -10,7 +10,6 @@ from tradeoff.detection import scored_positions, text_contexts
 from tradeoff.display import shown
 from tradeoff.errors import FileError
 from tradeoff.keyed import PRF_NAMES, check_width, prf_type
-from tradeoff.scheme import CONTEXT_WIDTH
 from tradeoff.texts import Broken, Text
 
 __all__ = ["REMEDY", "measured_profiles"]
@@ -26,7 +25,7 @@ def measured_profiles(
 
     Args:
         texts: as from `tradeoff.texts.read_texts`, with token ids and log_p.
-        width: tokens before a position that seed it; the record's, or 4, if None.
+        width: tokens before a position that seed it; the record's, or the default of its function, if None.
 
     Raises:
         FileError: for a text that cannot be read, or has no log-probabilities.
@@ -74,7 +73,7 @@ def _contexts(text: Text, width: int | None) -> tuple[int, int]:
             f'{text.place}: "run" has prf={shown(prf)}, which is unknown; use one of {", ".join(PRF_NAMES)}'
         )
     if width is None:
-        width = CONTEXT_WIDTH if claims.context_width is None else claims.context_width
+        width = prf_type(prf).context_width if claims.context_width is None else claims.context_width
         try:
             check_width(width)
         except ValueError as error:

@@ -158,7 +158,7 @@ class Settings:
             wanted = prfs or [_prf_of_profile(key) or default_prf(key)]
             if all(prf_type(prf).key_type is not kind for prf in wanted):
                 # The function says what it takes.
-                _function(key, wanted[0], 4)
+                _function(key, wanted[0], prf_type(wanted[0]).context_width)
 
     def _with_claims(self, claims: Claims) -> tuple[tuple[Setting, ...], tuple[str, ...]]:
         """The settings of texts with a record, and why one that it names is not among them."""

@@ -273,7 +273,7 @@ def test_files_give_the_detector_back(fitted, mixing, tmp_path):
 @each
 def test_texts_under_a_key(fitted, mixing):
     """Evidence itself, of a text long enough and of one with nothing to score."""
-    prf = KeyedPrf(Key(bytes(32)))
+    prf = KeyedPrf(Key(bytes(32)), 4)
     evidence = Evidence(np.random.default_rng(15).integers(0, 99, 60), prf, "db" * 30)
     result = detect(fitted[mixing], evidence)
     assert result.tokens_scored == 56

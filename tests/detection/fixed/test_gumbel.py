@@ -46,7 +46,7 @@ TEXTS, TOKENS = 100_000, 10
 
 
 def random_key(rng: np.random.Generator) -> KeyedPrf:
-    return KeyedPrf(Key(rng.bytes(32)))
+    return KeyedPrf(Key(rng.bytes(32)), 4)
 
 
 @cache
