@@ -6,7 +6,8 @@ The built-in pair writes texts of every cell, half of them answers to questions 
 prose, under four keys, in an hour or two. They are kept in FOLDER, and a run that was stopped goes on there.
 Then they are edited and read again, by detectors that have the key alone. Everything is seeded. Tables:
 
-    edits            TPR at FPR 1% of every cell after every edit
+    edits            TPR at FPR 1% of every cell after every edit, and what share of tokens it left behind
+                     their contexts
     edits_widths     the same of two context widths on the same prompts: the difference, with paired intervals
     edits_methods    the same of a method and of no speculation
     edits_detectors  the same of other tests of uniforms and of Aaronson's sum, on the same texts
@@ -175,7 +176,7 @@ class Verdicts:
 
     def __init__(self) -> None:
         self._found: dict[tuple[Cell, Edit], np.ndarray] = {}
-        self._counted: dict[tuple[Cell, Edit], float] = {}
+        self._told: dict[tuple[Cell, Edit], dict[str, float]] = {}
 
     def add(self, cell: Cell, edit: Edit, texts: Sequence[Written], edited: Sequence[np.ndarray]) -> None:
         """Read the edited texts as the key alone can."""
@@ -185,7 +186,12 @@ class Verdicts:
             for text, ids in zip(texts, edited, strict=True)
         ]
         self._found[cell, edit] = np.array([score.log_p <= math.log(FPR) for score in scores])
-        self._counted[cell, edit] = float(np.mean([score.tokens_scored for score in scores]))
+        self._told[cell, edit] = {
+            "tokens_scored": float(np.mean([score.tokens_scored for score in scores])),
+            "kept": float(
+                np.mean([_kept(text.ids, ids, cell.width) for text, ids in zip(texts, edited, strict=True)])
+            ),
+        }
 
     def edits(self) -> list[Edit]:
         """All that were made, in order."""
@@ -203,8 +209,8 @@ class Verdicts:
                 of_kind = found[[kind in (one, "both") for one in kinds]]
                 tpr = rate(of_kind)
                 told = {"tpr": tpr.value, "tpr_low": tpr.low, "tpr_high": tpr.high, "texts": tpr.texts}
-                counted = {"tokens_scored": self._counted[cell, edit], "fpr": FPR}
-                rows.append({**_columns(cell), **edit._asdict(), "prompts": kind, **told, **counted})
+                about = {**_columns(cell), **edit._asdict(), "prompts": kind}
+                rows.append({**about, **told, **self._told[cell, edit], "fpr": FPR})
         return rows
 
 
@@ -297,7 +303,8 @@ def price(texts: dict[Cell, Sequence[Written]]) -> list[dict[str, object]]:
         if cell.method != "basic":
             continue
         width = cell.width
-        contexts = [_windows(text.ids, width) for text in those]
+        # The last token is nobody's context.
+        contexts = [_windows(text.ids[:-1], width) for text in those]
         counted = [len(set(own)) / len(own) for own in contexts]
         seen = [
             np.mean([context in others for context in own])
@@ -325,9 +332,15 @@ def _mean_interval(values: np.ndarray) -> tuple[float, float]:
     return float(values.mean()) - half, float(values.mean()) + half
 
 
-def _windows(ids: np.ndarray, width: int) -> list[tuple[int, ...]]:
-    """The contexts of a text's tokens."""
-    return [tuple(ids[end - width : end].tolist()) for end in range(width, len(ids))]
+def _windows(ids: np.ndarray, length: int) -> list[tuple[int, ...]]:
+    """All of that length."""
+    return [tuple(ids[start : start + length].tolist()) for start in range(len(ids) - length + 1)]
+
+
+def _kept(ids: np.ndarray, edited: np.ndarray, width: int) -> float:
+    """The share of tokens that still stand behind their contexts somewhere."""
+    own, left = _windows(ids, width + 1), set(_windows(edited, width + 1))
+    return float(np.mean([window in left for window in own]))
 
 
 def _min_hashed(ids: np.ndarray, width: int) -> float:

@@ -26,7 +26,7 @@ _WORDS = {
     "paraphrased": "said in other words by the model, sentence by sentence",
 }
 #: Edits at which widths are told apart, and those beside which other tests stand.
-_HARD = (Edit("substitution", 0.2), Edit("insertion", 0.2), Edit("deletion", 0.2))
+_HARD, _HARDER = ([Edit(name, s) for name in ("substitution", "insertion", "deletion")] for s in (0.2, 0.3))
 _MIXED = (
     _UNEDITED,
     Edit("substitution", 0.1),
@@ -98,10 +98,20 @@ def _widths(table: pd.DataFrame) -> dict[str, object]:
                 _points(undrafted, "difference"),
             ]
         )
-    hard = [compared(method, _NARROW, _WIDE, edit) for method in (_OURS, _UNDRAFTED) for edit in _HARD]
-    require(all(row["difference_low"] > 0 for row in hard), "the narrower finds more after hard edits")
+    gains = {}
+    for name, edits in (("gain", _HARD), ("harder", _HARDER)):
+        found = [compared(_OURS, _NARROW, _WIDE, edit) for edit in edits]
+        found += [compared(_UNDRAFTED, _NARROW, _WIDE, edit) for edit in edits]
+        require(all(row["difference_low"] > 0 for row in found), "the narrower finds more after hard edits")
+        ours = [100 * row["difference"] for row in found[: len(edits)]]
+        gains |= {f"{name}_least": number(min(ours), 0), f"{name}_most": number(max(ours), 0)}
+    narrow = together[(together["context_width"] == _NARROW) & (together["other_width"] == _WIDE)]
+    narrow = narrow[narrow["method"].isin((_OURS, _UNDRAFTED))]
+    worst = narrow.loc[narrow["difference"].idxmin()]
     one = compared(_UNDRAFTED, 1, _NARROW, _UNEDITED)
     require(one["difference_high"] < 0, "one token loses, unedited")
+    least = together[(together["context_width"] == 1) & (together["other_width"] == _NARROW)]
+    require((least["difference_low"] <= 0).all(), "one token is nowhere seen to gain")
     head = ["edit", *(f"`{_OURS}`, {width} tokens" for width in (_NARROW, _WIDE)), "difference"]
     head += [f"no speculation, {_tokens(width)}" for width in (1, _NARROW, _WIDE)]
     return {
@@ -109,6 +119,11 @@ def _widths(table: pd.DataFrame) -> dict[str, object]:
         "clean": _points(compared(_OURS, _NARROW, _WIDE, _UNEDITED), "difference"),
         "clean_undrafted": _points(compared(_UNDRAFTED, _NARROW, _WIDE, _UNEDITED), "difference"),
         "one_clean": _points(one, "difference"),
+        **gains,
+        "hard_share": percent(_HARD[0].share),
+        "harder_share": percent(_HARDER[0].share),
+        "worst": _points(worst, "difference"),
+        "worst_edit": f"{_told(Edit(worst['edit'], worst['share']))}, `{worst['method']}`",
     }
 
 
@@ -123,6 +138,9 @@ def _settings(table: pd.DataFrame) -> dict[str, object]:
             found = (one_row(ours, **where, context_width=w, **edit._asdict()) for edit, w in columns)
             rows.append([f"{temperature:g}", f"{kind}s", *(_points(row, "tpr") for row in found)])
     names = {_UNEDITED: "unedited", hard: _told(hard)}
+    cold = table[(table["temperature"] == min(TEMPERATURES)) & (table["prompts"] == "continuation")]
+    cold = cold[(cold["method"] == _OURS) & (cold["edit"] == "none")].set_index("context_width")["tpr"]
+    require(cold[_NARROW] < cold[_WIDE] - 0.1, "cold continuations pay for the narrow context")
     head = ["T", "prompts", *(f"{names[edit]}, {_tokens(width)}" for edit, width in columns)]
     return {"settings": markdown_table(head, rows)}
 
@@ -136,15 +154,22 @@ def _methods(table: pd.DataFrame, differences: pd.DataFrame) -> dict[str, object
     edits = _edits(found)
     rows = []
     for edit in edits:
-        told = [_points(one_row(found, method=_UNDRAFTED, **edit._asdict()), "tpr")]
+        undrafted = one_row(found, method=_UNDRAFTED, **edit._asdict())
+        told = [percent(undrafted["kept"]), _points(undrafted, "tpr")]
         for method in _METHODS:
             row = one_row(here, method=method, **edit._asdict())
             told += [percent(row["first"]), _points(row, "difference")]
         rows.append([_told(edit), *told])
-    head = ["edit", "no speculation", *(cell for name in _METHODS for cell in (f"`{name}`", "difference"))]
+    head = [
+        "edit",
+        "kept",
+        "no speculation",
+        *(cell for name in _METHODS for cell in (f"`{name}`", "difference")),
+    ]
     alike = (here["difference_low"] <= 0) & (here["difference_high"] >= 0)
     lost = here[(here["method"] == _TWO_KEYS) & (here["edit"] != _PARAPHRASED.edit)]
     require((lost["difference_high"] < 0).all(), "Algorithm 1 loses after every edit")
+    anew = one_row(found, method=_OURS, **_PARAPHRASED._asdict())
     pooled = narrow[(narrow["method"] == _OURS) & (narrow["temperature"] == _ALL)]["difference"]
     return {
         "methods": markdown_table(head, rows),
@@ -154,7 +179,9 @@ def _methods(table: pd.DataFrame, differences: pd.DataFrame) -> dict[str, object
         "pooled_most": number(100 * pooled.max(), 0),
         "lost_least": number(-100 * lost["difference"].max(), 0),
         "lost_most": number(-100 * lost["difference"].min(), 0),
-        "paraphrase": _points(one_row(found, method=_OURS, **_PARAPHRASED._asdict()), "tpr"),
+        "paraphrase": _points(anew, "tpr"),
+        "paraphrase_kept": percent(anew["kept"]),
+        "unedited": _points(one_row(found, method=_OURS, **_UNEDITED._asdict()), "tpr"),
     }
 
 

@@ -105,6 +105,23 @@ def test_a_replaced_token_spoils_as_many_as_its_context_is_wide(tables) -> None:
     assert (pooled["difference"] > 0).all()
 
 
+def test_a_token_is_kept_where_its_context_is() -> None:
+    """Of 60 tokens 56 follow a whole context of four; one that is changed spoils itself and four more."""
+    ids = np.arange(60)
+    changed = np.where(ids == 30, 99, ids)
+    assert edits._kept(ids, ids, 4) == 1
+    assert edits._kept(ids, changed, 4) == pytest.approx(51 / 56)
+    assert edits._kept(ids, changed, 1) == pytest.approx(57 / 59)
+    assert edits._kept(ids, ids[40:], 4) == pytest.approx(16 / 56)
+
+
+def test_what_is_kept(tables) -> None:
+    table = tables["edits"]
+    assert (table.loc[table["edit"] == "none", "kept"] == 1).all()
+    assert (table.loc[table["edit"] == "paraphrased", "kept"] == 0).all()
+    assert table["kept"].between(0, 1).all()
+
+
 def test_methods_are_compared_with_no_speculation(tables) -> None:
     methods = tables["edits_methods"]
     assert set(methods["method"]) == {"algorithm-1"}
