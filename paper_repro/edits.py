@@ -12,7 +12,7 @@ Then they are edited and read again, by detectors that have the key alone. Every
     edits_methods    the same of a method and of no speculation
     edits_detectors  the same of other tests of uniforms and of Aaronson's sum, on the same texts
     edits_price      what a narrow context costs: positions that do not count, because their context is a
-                     repetition, and those of other texts whose context a forger has seen
+                     repetition, and those whose context a forger has seen in other texts of the key
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ class Verdicts:
 
     def __init__(self) -> None:
         self._found: dict[tuple[Cell, Edit], np.ndarray] = {}
-        self._told: dict[tuple[Cell, Edit], dict[str, float]] = {}
+        self._told: dict[tuple[Cell, Edit], dict[str, np.ndarray]] = {}
 
     def add(self, cell: Cell, edit: Edit, texts: Sequence[Written], edited: Sequence[np.ndarray]) -> None:
         """Read the edited texts as the key alone can."""
@@ -186,12 +186,9 @@ class Verdicts:
             for text, ids in zip(texts, edited, strict=True)
         ]
         self._found[cell, edit] = np.array([score.log_p <= math.log(FPR) for score in scores])
-        self._told[cell, edit] = {
-            "tokens_scored": float(np.mean([score.tokens_scored for score in scores])),
-            "kept": float(
-                np.mean([_kept(text.ids, ids, cell.width) for text, ids in zip(texts, edited, strict=True)])
-            ),
-        }
+        kept = [_kept(text.ids, ids, cell.width) for text, ids in zip(texts, edited, strict=True)]
+        counted = [score.tokens_scored for score in scores]
+        self._told[cell, edit] = {"tokens_scored": np.array(counted), "kept": np.array(kept)}
 
     def edits(self) -> list[Edit]:
         """All that were made, in order."""
@@ -206,11 +203,12 @@ class Verdicts:
         rows: list[dict[str, object]] = []
         for (cell, edit), found in self._found.items():
             for kind in (*KINDS, "both"):
-                of_kind = found[[kind in (one, "both") for one in kinds]]
-                tpr = rate(of_kind)
+                of_kind = np.array([kind in (one, "both") for one in kinds])
+                tpr = rate(found[of_kind])
                 told = {"tpr": tpr.value, "tpr_low": tpr.low, "tpr_high": tpr.high, "texts": tpr.texts}
+                means = {name: float(one[of_kind].mean()) for name, one in self._told[cell, edit].items()}
                 about = {**_columns(cell), **edit._asdict(), "prompts": kind}
-                rows.append({**about, **told, **self._told[cell, edit], "fpr": FPR})
+                rows.append({**about, **told, **means, "fpr": FPR})
         return rows
 
 
@@ -309,7 +307,7 @@ def price(texts: dict[Cell, Sequence[Written]]) -> list[dict[str, object]]:
         seen = [
             np.mean([context in others for context in own])
             for i, own in enumerate(contexts)
-            for others in [set().union(*(c for j, c in enumerate(contexts) if j != i))]
+            for others in [set().union(*(contexts[j] for j in _of_key(those, i)))]
         ]
         low, high = _mean_interval(np.array(seen))
         rows.append(
@@ -320,11 +318,16 @@ def price(texts: dict[Cell, Sequence[Written]]) -> list[dict[str, object]]:
                 "seen": float(np.mean(seen)),
                 "seen_low": low,
                 "seen_high": high,
-                "seen_tokens": (len(those) - 1) * TOKENS,
+                "seen_tokens": len(_of_key(those, 0)) * TOKENS,
                 **{f"min_hash_{w}": float(np.mean([_min_hashed(t.ids, w) for t in those])) for w in MIN_HASH},
             }
         )
     return rows
+
+
+def _of_key(texts: Sequence[Written], i: int) -> list[int]:
+    """The other texts of the same key."""
+    return [j for j, text in enumerate(texts) if j != i and text.key == texts[i].key]
 
 
 def _mean_interval(values: np.ndarray) -> tuple[float, float]:

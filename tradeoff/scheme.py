@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CONTEXT_WIDTH", "Scheme", "Sight", "read_watermark"]
 
-#: Tokens before a position that seed it, with the default function, unless one says otherwise.
+#: Tokens before a position that seed it, with the default function, unless one says otherwise: the name of
+#: 0.1 for what `prf_type` tells of every function.
 CONTEXT_WIDTH: int = prf_type(PRF_NAMES[0]).context_width
 #: Of the keys of `Scheme.to_dict`.
 _KINDS: dict[str, type] = {

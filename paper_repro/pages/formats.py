@@ -31,7 +31,10 @@ EDIT_WORDS = {
 
 def number(value: float, digits: int) -> str:
     """With so many digits behind the point, a true minus sign, and a dash for what is not finite."""
-    return "–" if not math.isfinite(value) else f"{value:.{digits}f}".replace("-", "−")
+    if not math.isfinite(value):
+        return "–"
+    # Adding 0 makes a plain zero of the one with a sign.
+    return f"{round(float(value), digits) + 0.0:.{digits}f}".replace("-", "−")
 
 
 def at_most(value: float, digits: int) -> str:

@@ -8,6 +8,7 @@ import pandas as pd
 from scipy import stats
 
 from paper_repro.pages.tables import require
+from paper_repro.presets import load_preset, preset_names
 
 __all__ = [
     "ENVIRONMENT",
@@ -48,8 +49,11 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 def run_measured_at(run: str) -> str:
-    """`measured_at` of a run of `docs/results/tables/runs.csv`."""
-    return measured_at(figure_table("runs"), run=run)
+    """`measured_at` of a run of `docs/results/tables/runs.csv`, and of a preset its context width."""
+    measured = measured_at(figure_table("runs"), run=run)
+    if run not in preset_names():
+        return measured
+    return f"{measured} Positions are seeded by {load_preset(run).context_width} tokens."
 
 
 def measured_at(table: pd.DataFrame, **where: object) -> str:

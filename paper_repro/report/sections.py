@@ -217,8 +217,8 @@ def sections(
             "Edits",
             [
                 "Texts are changed, then tested. A token that is replaced spoils itself and the contexts of "
-                "the four after it. The share is that of the tokens changed; tokenising again and lower case "
-                "concern the whole text."
+                f"the {preset.context_width} after it. The share is that of the tokens changed; tokenising "
+                "again and lower case concern the whole text."
             ],
             [("TPR after edits, prompts pooled", tables["edits"])],
             pictured("edits"),
@@ -266,7 +266,7 @@ def sections(
             "Settings",
             [
                 f"Target {preset.target}, draft {preset.draft}, {preset.dtype or 'default'} numbers, seed "
-                f"{preset.seed}, batch {preset.batch}."
+                f"{preset.seed}, batch {preset.batch}, {preset.context_width} tokens seed a position."
             ],
             [("What was generated", settings)],
             command=command,

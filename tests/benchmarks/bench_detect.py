@@ -219,7 +219,7 @@ def measure(vllm: Path | None, tables: Tables) -> None:
     torch.set_num_threads(1)
     rng = np.random.default_rng(0)
     key, master = Key.new(), int(rng.integers(1 << 62))
-    own, theirs = Format(KeyedPrf(key), key), Format(VllmPhilox(master), master)
+    own, theirs = Format(KeyedPrf(key, 4), key), Format(VllmPhilox(master), master)
     unmarked = random_texts(rng)
     kinds: dict[str, dict[Format, Texts]] = {
         "no watermark": dict.fromkeys((own, theirs), unmarked),

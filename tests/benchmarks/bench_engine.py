@@ -45,7 +45,7 @@ from tradeoff.texts.prompts import Prompt
 
 LOOKAHEAD = 3
 WIDE = 16
-PRF = KeyedPrf(Key(b"key of the benchmark"))
+PRF = KeyedPrf(Key(b"key of the benchmark"), 4)
 
 
 def engine(pair: ModelPair, method: Method, batch: int, tokens: int) -> Engine:

@@ -42,7 +42,7 @@ def measure(texts: int, tokens: int, method: str, dtype: str, tables: Tables) ->
     pair = load_pair(dtype=dtype)
     settings = EngineSettings(
         method=make_method(method, GumbelMax()),
-        prf=KeyedPrf(Key(b"key of the benchmark")),
+        prf=KeyedPrf(Key(b"key of the benchmark"), 4),
         max_tokens=tokens,
         ignore_eos=True,
     )

@@ -43,7 +43,7 @@ from tradeoff.texts.corpus import human_paragraphs
 from tradeoff.texts.prompts import Prompt
 
 PROMPTS = 12
-PRF = KeyedPrf(Key(b"key of the benchmark"))
+PRF = KeyedPrf(Key(b"key of the benchmark"), 4)
 #: A function, a name in it, and the name to write instead.
 EDITS: list[tuple[Callable[..., object], str, str]] = [
     (textwrap.dedent, "text", "source"),

@@ -93,7 +93,7 @@ def test_verdicts_and_schema(folder: Path) -> None:
     assert [f["verdict"] for f in found] == ["watermarked", "not detected", "too short", "too short"]
     assert [f["id"] for f in found] == ["a", "2", "7", "none"]
     assert [f["tokens"] for f in found] == [60, 60, 3, 0]
-    assert [f["tokens_scored"] for f in found] == [len(Evidence(marked(60), PRF)), 58, 1, 0]
+    assert [f["tokens_scored"] for f in found] == [57, 58, 1, 0]
     for f in found:
         assert {name: type(value) for name, value in f.items()} == FIELDS
         assert math.isfinite(f["log10_p"])
@@ -102,7 +102,7 @@ def test_verdicts_and_schema(folder: Path) -> None:
         assert (f["key"], f["prf"], f["context_width"]) == (KEY.fingerprint, PRF.name, PRF.context_width)
     # Too few tokens for a verdict, but what they say is told.
     assert found[0]["log10_p"] < -20
-    assert found[2]["log10_p"] < 0
+    assert found[2]["log10_p"] < -2
     assert found[3]["log10_p"] == 0
 
 

@@ -181,6 +181,25 @@ def test_keys_tell_the_context_width_of_their_texts(folder: Path, prf: type) -> 
     assert KeyFile.read(path).profile.context_width == prf.context_width
 
 
+def test_what_one_profile_leaves_unsaid_is_told(folder: Path) -> None:
+    """Whatever the profile of another key says."""
+    KeyFile(Key(bytes(32)), profile=KeyProfile(context_width=3)).write(folder / "told.key")
+    path = lines(folder / "x.jsonl", {"token_ids": other(60)})
+    both = flat(detect(folder, path, "--key-file", folder / "told.key").stderr)
+    assert "context width 2; the text names none" in both
+    alone = flat(detect(folder, path, "--key-file", folder / "told.key", key=False).stderr)
+    assert "context width" not in alone.partition("; the text")[0]
+
+
+def test_a_profile_of_the_default_width_is_not_blamed(folder: Path) -> None:
+    assert run("key", "new", "-o", folder / "plain.key").exit_code == 0
+    path = lines(folder / "x.jsonl", {"token_ids": other(60)})
+    refused = detect(folder, path, "--key-file", folder / "plain.key", "--alpha", "0.3", key=False)
+    assert refused.exit_code == 2
+    assert "joint-race has no two keys" in flat(refused.stderr)
+    assert "with its profile" not in flat(refused.stderr)
+
+
 def test_texts_of_the_width_of_a_profile_are_found(folder: Path) -> None:
     wide = folder / "wide.key"
     KeyFile(KEY, profile=KeyProfile(context_width=4)).write(wide)

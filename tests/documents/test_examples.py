@@ -28,7 +28,7 @@ def writes(method, watermark, tokens):
     """A text drawn by the method's bonus stream, and by the key."""
     scheme, rng, ids, seen = td.Scheme.of(method, watermark), np.random.default_rng(1), [], set()
     for position in range(tokens):
-        context, law = tuple(ids[-4:]), rng.dirichlet(np.full(40, 0.3))
+        context, law = tuple(ids[-scheme.context_width :]), rng.dirichlet(np.full(40, 0.3))
         marked = context not in seen
         ids.append(td.draw(law, scheme, KEY, context, rng=position, marked=marked))
         seen.add(context)

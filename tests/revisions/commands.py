@@ -64,7 +64,7 @@ class Step:
         return asdict(self) | {"commands": commands, "environment": ENVIRONMENT}
 
 
-#: Twenty tokens that have a whole context each, of three prompts.
+#: Texts of 24 tokens, of three prompts.
 _GENERATE = "generate --prompts builtin:continuation --limit 3 --max-tokens 24 --ignore-eos --seed 5"
 _HEAVY = "heavywater:lognormal,k=256"
 #: Every method, every watermark, and what else changes a text.

@@ -68,7 +68,8 @@ def plan_command(
     ] = None,
     fpr: Annotated[float, typer.Option(help="False-positive rate of the test.")] = 0.01,
     context_width: Annotated[
-        int | None, typer.Option(help="Tokens before a position that seed it. Default: the record's, or 2.")
+        int | None,
+        typer.Option(help="Tokens before a position that seed it. Default: the record's, or its function's."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:

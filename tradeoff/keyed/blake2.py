@@ -43,8 +43,8 @@ class KeyedPrf(BasePrf):
 
     Args:
         key: the key.
-        context_width: 1 to 64. Of two tokens more survives an edit than of four, at a price that
-            `docs/results/edited-text.md` tells.
+        context_width: 1 to 64. With two, more of a text survives edits than with four;
+            `docs/results/edited-text.md` tells at what price.
 
     Raises:
         ValueError: for another context width.

@@ -22,7 +22,6 @@ from tradeoff.keyed import (
     DEFAULT_PRF,
     Key,
     KeyFile,
-    KeyProfile,
     Keyring,
     Prf,
     VllmPhilox,
@@ -139,14 +138,20 @@ class Settings:
         first = self.own[0]
         assert first.scheme is not None
         assumed = {"method": first.scheme.method.name}
-        for name, given, value in (
-            ("watermark", options.watermarks, first.scheme.watermark),
-            ("prf", options.prfs, first.scheme.prf),
-            ("context_width", options.context_widths, str(first.scheme.context_width)),
+        for name, given, told, value in (
+            ("watermark", options.watermarks, claims.watermark, lambda scheme: scheme.watermark),
+            ("prf", options.prfs, claims.prf, lambda scheme: scheme.prf),
+            (
+                "context_width",
+                options.context_widths,
+                claims.context_width,
+                lambda scheme: str(scheme.context_width),
+            ),
         ):
-            told = [getattr(profile, name) for profile in profiles] + [getattr(claims, name)]
-            if not given and not any(one is not None for one in told):
-                assumed[name] = value
+            # One profile says nothing of the texts of another key.
+            silent = [key for key in self._keyring if vars(key.profile)[name] is None]
+            if not given and told is None and silent:
+                assumed[name] = value(next(iter(self._schemes(silent[0], None))))
         return assumed
 
     def _check_keys(self) -> None:
@@ -358,8 +363,13 @@ def _prf_of_profile(key: KeyFile) -> str | None:
 
 
 def _of_profile_of(key: KeyFile, error: ValueError) -> ValueError:
-    """The error with the name of the key, if that has a profile."""
-    if key.profile == KeyProfile():
+    """The error with the name of the key, if its profile says what others do not."""
+    profile = key.profile
+    width = prf_type(default_prf(key)).context_width
+    if (profile.method or profile.watermark or profile.prf) is None and profile.context_width in (
+        None,
+        width,
+    ):
         return error
     return ValueError(f"key {key.name or key.fingerprint}, with its profile: {error}")
 
