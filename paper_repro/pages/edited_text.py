@@ -79,7 +79,8 @@ def _told(edit: Edit) -> str:
 
 def _points(row: pd.Series, name: str) -> str:
     """A rate or a difference in hundredths, with its interval."""
-    return between(*(100 * float(row[name + end]) for end in ("", "_low", "_high")), 0)
+    value, low, high = (100 * float(row[name + end]) for end in ("", "_low", "_high"))
+    return between(value, low, high, 0)
 
 
 def _widths(table: pd.DataFrame) -> dict[str, object]:
@@ -103,7 +104,7 @@ def _widths(table: pd.DataFrame) -> dict[str, object]:
                 _points(undrafted, "difference"),
             ]
         )
-    gains = {}
+    gains: dict[str, str] = {}
     for name, edits in (("gain", _HARD), ("harder", _HARDER)):
         found = [compared(_OURS, _NARROW, _WIDE, edit) for edit in edits]
         found += [compared(_UNDRAFTED, _NARROW, _WIDE, edit) for edit in edits]
