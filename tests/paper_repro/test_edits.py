@@ -121,12 +121,10 @@ def test_what_is_kept(tables) -> None:
     assert (table.loc[table["edit"] == "paraphrased", "kept"] == 0).all()
     assert table["kept"].between(0, 1).all()
     # Each kind of prompts has its own mean, and half of the texts.
-    means = table.pivot_table(
-        index=["method", "context_width", "temperature", "edit", "share"], columns="prompts"
-    )
-    halves = (means["kept", "question"] + means["kept", "continuation"]) / 2
-    np.testing.assert_allclose(means["kept", "both"], halves)
-    assert (means["kept", "question"] != means["kept", "continuation"]).any()
+    cell = ["method", "context_width", "temperature", "edit", "share"]
+    means = table.pivot(index=cell, columns="prompts", values="kept")
+    np.testing.assert_allclose(means["both"], (means["question"] + means["continuation"]) / 2)
+    assert (means["question"] != means["continuation"]).any()
 
 
 def test_methods_are_compared_with_no_speculation(tables) -> None:
