@@ -138,20 +138,15 @@ class Settings:
         first = self.own[0]
         assert first.scheme is not None
         assumed = {"method": first.scheme.method.name}
-        for name, given, told, value in (
-            ("watermark", options.watermarks, claims.watermark, lambda scheme: scheme.watermark),
-            ("prf", options.prfs, claims.prf, lambda scheme: scheme.prf),
-            (
-                "context_width",
-                options.context_widths,
-                claims.context_width,
-                lambda scheme: str(scheme.context_width),
-            ),
+        for name, given in (
+            ("watermark", options.watermarks),
+            ("prf", options.prfs),
+            ("context_width", options.context_widths),
         ):
             # One profile says nothing of the texts of another key.
-            silent = [key for key in self._keyring if vars(key.profile)[name] is None]
-            if not given and told is None and silent:
-                assumed[name] = value(next(iter(self._schemes(silent[0], None))))
+            silent = [key for key in self._keyring if getattr(key.profile, name) is None]
+            if not given and getattr(claims, name) is None and silent:
+                assumed[name] = str(getattr(next(iter(self._schemes(silent[0], None))), name))
         return assumed
 
     def _check_keys(self) -> None:
