@@ -317,14 +317,18 @@ def forecast(
     """How often texts are detected, by their length: `Forecast.power` and `Forecast.tokens_needed`.
 
     Args:
-        scheme: Gumbel-max; but for `laws` drawn by one stream (joint-race, one-race, their trees, single-key,
-            basic, keep-strength), as if there were no speculation.
+        scheme: Gumbel-max, SynthID or HeavyWater; but for `laws` drawn by one stream (joint-race, one-race,
+            their trees, joint-tournament, single-key, basic, keep-strength), as if there were no speculation.
         log_p: log-probabilities under the model of the tokens of a typical text [k], or of several texts,
             which then differ in how much they can carry (records of `generate(measure=True)` have them).
+            SynthID wants `entropy` beside them, of the same positions, as the records have it too. Of
+            HeavyWater's tokens those that may lie outside its head (p <= 1/51 of 50) are taken to carry
+            nothing.
         entropy: instead, entropies of the next token in nats, one or several.
         laws: instead, pairs (P, Q) of the laws of target and draft, [n] each, at positions of a typical text,
             or a list of such pairs for each of several texts: then the forecast is that of the scheme's own
             method, at positions where a draft is verified, with two streams as with one, and without a tree.
+            Of Gumbel-max alone.
         fpr: false-positive rate of the test.
         report: called with how many of the laws are read, of how many; full vocabularies take a second each.
 
@@ -332,38 +336,100 @@ def forecast(
         DistributionError: for laws that are none; the message names text and position.
         ValueError: for another scheme, not one of log_p, entropy and laws, or numbers that can be none.
     """
-    from tradeoff.detection import Aaronson, Forecast, probabilities_of_entropy
+    from tradeoff.detection import Aaronson, Forecast, RankRatio, WeightedMeanBits, probabilities_of_entropy
 
-    if [log_p is None, entropy is None, laws is None].count(False) != 1:
-        raise ValueError("give either log_p, entropy or laws, one of the three")
-    if laws is not None:
+    if laws is not None and log_p is None and entropy is None:
         return _forecast_of_laws(_checked(scheme), laws, fpr, report)
     told = _checked(scheme).method.detection
     drawn = {told.drafted, told.replaced, told.bonus} if scheme.method.drafts else {told.bonus}
-    if not isinstance(scheme.detector(), Aaronson) or len(drawn) > 1:
+    detector = scheme.detector()
+    if not isinstance(detector, Aaronson | RankRatio | WeightedMeanBits) or len(drawn) > 1:
         raise ValueError(
-            f"scheme={scheme.label!r} has no forecast; forecasts are for Gumbel-max drawn by one stream, "
-            "such as joint-race; pass laws, or simulate others with generate and detect"
+            f"scheme={scheme.label!r} has no forecast; forecasts are for Gumbel-max, SynthID and HeavyWater "
+            "drawn by one stream, such as joint-race; pass laws, or simulate others with generate and detect"
         )
-    if entropy is not None:
-        values = np.atleast_1d(np.asarray(entropy, float))
+    tournament = isinstance(detector, WeightedMeanBits)
+    if laws is not None or (log_p is not None and entropy is not None and not tournament):
+        raise ValueError("give either log_p, entropy or laws, one of the three")
+    if log_p is None and entropy is None:
+        raise ValueError("give either log_p, entropy or laws, one of the three")
+    if tournament and entropy is None:
+        raise ValueError(
+            "entropy is missing; of SynthID pass the entropies of the same positions beside log_p, as records "
+            "of generate(measure=True) hold them"
+        )
+    # Of every text the probabilities of tokens, entropies of their laws, and how often they occur.
+    texts: list[tuple[np.ndarray, np.ndarray, np.ndarray]]
+    entropies = None if entropy is None else _profiles(entropy)
+    for values in entropies or []:
         if not ((values >= 0) & (values <= _MOST_ENTROPY)).all():
             raise ValueError(
                 f"entropy={entropy} must hold numbers of nats from 0 to {_MOST_ENTROPY:g}; a vocabulary of "
                 "100,000 tokens has at most 11.5"
             )
-        return Forecast([probabilities_of_entropy(values)], fpr)
-    assert log_p is not None
-    each: Any = log_p if isinstance(log_p, Sequence | np.ndarray) else [log_p]
+    if log_p is None:
+        assert entropies is not None
+        joined = np.concatenate(entropies)
+        texts = [(probabilities_of_entropy(joined), joined, np.ones(len(joined)))]
+    else:
+        profiles = _profiles(log_p)
+        for profile in profiles:
+            if not (profile <= _ROUNDING).all():
+                raise ValueError(
+                    f"log_p holds {profile.max():g}; it must hold logarithms of probabilities, at most 0"
+                )
+        beside = entropies or [-profile for profile in profiles]
+        if [len(one) for one in beside] != [len(one) for one in profiles]:
+            raise ValueError("entropy must hold one number for every number of log_p, text by text")
+        # What is too small for a float is as good as 1e-300.
+        texts = [
+            (np.exp(np.clip(profile, -690.0, 0.0)), one, np.ones(len(one)))
+            for profile, one in zip(profiles, beside, strict=True)
+        ]
+    if isinstance(detector, Aaronson):
+        return Forecast([p for p, *_ in texts], fpr)
+    from tradeoff.detection import won_score_law
+
+    if isinstance(detector, RankRatio):
+        texts = [_transported(scheme, *text, known=log_p is not None) for text in texts]
+    return Forecast.of_scores([won_score_law(detector, *text) for text in texts], detector, fpr)
+
+
+def _profiles(values: Any) -> list[np.ndarray]:
+    """Numbers of one text or several: a list of [k] each."""
+    each: Any = values if isinstance(values, Sequence | np.ndarray) else [values]
     several = len(each) > 0 and np.ndim(each[0]) == 1
-    profiles = [np.asarray(one, float) for one in (each if several else [each])]
-    for profile in profiles:
-        if not (profile <= _ROUNDING).all():
-            raise ValueError(
-                f"log_p holds {profile.max():g}; it must hold logarithms of probabilities, at most 0"
-            )
-    # What is too small for a float is as good as 1e-300.
-    return Forecast([np.exp(np.clip(profile, -690.0, 0.0)) for profile in profiles], fpr)
+    return [np.asarray(one, float) for one in (each if several else [each])]
+
+
+def _transported(
+    scheme: Scheme, p: np.ndarray, entropy: np.ndarray, weight: np.ndarray, *, known: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of a transport the probabilities within its head; a token of probability 1 carries nothing.
+
+    Args:
+        known: whether probabilities are of tokens that were drawn, else of even laws.
+
+    Raises:
+        ValueError: for a transport that is tilted, or not exact, whose marks are of another strength.
+    """
+    from tradeoff.decoders import Transport
+
+    decoder = scheme.method.decoder
+    assert isinstance(decoder, Transport)
+    if decoder.tilt or decoder != Transport(decoder.scores, head=decoder.head, seed=decoder.seed):
+        raise ValueError(
+            f"scheme={scheme.label!r} has no forecast; of transports it is for exact ones without a tilt"
+        )
+    if known:
+        # At most `head` tokens are that probable.
+        return np.where(p > 1 / (decoder.head + 1), p, 1.0), entropy, weight
+    inside = np.minimum(decoder.head * p, 1.0)
+    return (
+        np.concatenate([np.where(inside < 1, 1 / decoder.head, p), np.ones(len(p))]),
+        np.concatenate([entropy, entropy]),
+        np.concatenate([inside * weight, (1 - inside) * weight]),
+    )
 
 
 def tokens_needed(

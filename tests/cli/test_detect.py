@@ -112,10 +112,13 @@ def test_table_and_closing_line(folder: Path) -> None:
     assert result.exit_code == 0
     for word in ("log10 p", "tokens scored", "[red]a", "watermarked", "not detected", "Aaronson"):
         assert word in result.stdout
-    *_, counts, tested, caveat = result.stdout.splitlines()
+    shared, *_, counts, caveat = result.stdout.splitlines()
     assert caveat.startswith("a verdict is of the passage that is marked, whoever put it there")
     assert counts == "2 texts: 1 watermarked, 1 not detected, 0 too short (false-positive rate 0.01)"
-    assert tested == f"tested: joint-race with Gumbel-max, context width 2, key {KEY.fingerprint}"
+    assert shared == (
+        f"method joint-race, watermark gumbel, context width 2, key {KEY.fingerprint}, detector Aaronson, "
+        "false-positive rate 0.01"
+    )
 
 
 def test_fpr_decides(folder: Path) -> None:

@@ -274,7 +274,7 @@ def test_nothing_is_waited_for_after_certainty(folder: Path, monkeypatch: pytest
     slow = Slow(spelled(marked_ids(3_000)))
     monkeypatch.setattr(
         "tradeoff.cli.detect.read_texts",
-        lambda sources, _, warn, eager, field: read_texts(sources, slow, warn, eager=eager, field=field),
+        lambda sources, _, warn, **how: read_texts(sources, slow, warn, **how),
     )
     (found,) = findings(run(folder, "-", "--json", "--sequential"))
     assert found["verdict"] == "watermarked"

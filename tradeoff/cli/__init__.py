@@ -1,30 +1,62 @@
-"""Command line: `tradeoff curve | decoys | detect | generate | key | plan`, one module each."""
+"""Command line: `tradeoff curve | decoys | detect | generate | key | plan`, one module each.
+
+Options and help are declared in modules that import no library; what a command does is imported when it runs,
+so that help and completion are there at once.
+"""
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
-from tradeoff.cli.curve import curve_command
-from tradeoff.cli.decoys import decoys_command
-from tradeoff.cli.detect import detect_command
-from tradeoff.cli.generate import generate_command
+from tradeoff.cli.curve import CURVE_EXAMPLES, curve_command
+from tradeoff.cli.decoys import DECOYS_EXAMPLES, decoys_command
+from tradeoff.cli.detect_options import DETECT_EXAMPLES, detect_command
+from tradeoff.cli.generate import GENERATE_EXAMPLES, generate_command
+from tradeoff.cli.help import examples
 from tradeoff.cli.key import key_app
-from tradeoff.cli.plan import plan_command
+from tradeoff.cli.plan import PLAN_EXAMPLES, plan_command
 
 __all__ = ["app", "main"]
 
+_EXAMPLES = examples(
+    "tradeoff key new -o my.key",
+    'tradeoff generate "Write a letter" --key-file my.key -o texts.jsonl',
+    "tradeoff detect texts.jsonl --key-file my.key",
+    "tradeoff detect --help",
+)
+
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
-    help="Watermarking language models under speculative decoding.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=_EXAMPLES,
 )
-app.command("curve")(curve_command)
-app.command("decoys")(decoys_command)
-app.command("detect")(detect_command)
-app.command("generate")(generate_command)
-app.command("plan")(plan_command)
+app.command("curve", epilog=CURVE_EXAMPLES)(curve_command)
+app.command("decoys", epilog=DECOYS_EXAMPLES)(decoys_command)
+app.command("detect", epilog=DETECT_EXAMPLES)(detect_command)
+app.command("generate", epilog=GENERATE_EXAMPLES)(generate_command)
+app.command("plan", epilog=PLAN_EXAMPLES)(plan_command)
 app.add_typer(key_app, name="key")
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"tradeoff {version('tradeoff')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _every_command(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """Watermarking language models under speculative decoding."""
 
 
 def main() -> None:

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
-import pandas as pd
 import typer
-from rich.table import Table
 
-from tradeoff.api import curve
-from tradeoff.curves import (
-    CLASSES,
-    DEFAULT_SEEDS,
-    PAPER_P,
-    PAPER_Q,
-    Curve,
-    Setting,
-    google_end_point_strength,
-    hu_end_point_strength,
-)
-from tradeoff.decoders import parse_decoder, watermarks
+from tradeoff.cli.help import CLASSES, SEEDS, WATERMARKS, Quiet, examples
 from tradeoff.display import exit_on_bad_input, print_written, require_stdout, stderr, stdout
-from tradeoff.files import output_folder, read_distribution, write_table
-from tradeoff.laws import entropy, overlap
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from tradeoff.curves import Curve, Setting
+
+__all__ = ["CURVE_EXAMPLES", "curve_command"]
+
+#: Shown below its options.
+CURVE_EXAMPLES = examples(
+    "tradeoff curve --paper",
+    "tradeoff curve P.json Q.json --decoder synthid:30 -o curves.csv",
+    "tradeoff curve --paper --class google --json",
+)
 
 
 def curve_command(
@@ -36,10 +36,10 @@ def curve_command(
     ] = None,
     paper: Annotated[bool, typer.Option("--paper", help="Use the paper's P and Q.")] = False,
     family: Annotated[str, typer.Option("--class", help=f"One of {', '.join(CLASSES)}, or all.")] = "all",
-    decoder: Annotated[str, typer.Option(help=f"{watermarks()}, or none; on both sides.")] = "gumbel",
+    decoder: Annotated[str, typer.Option(help=f"{WATERMARKS}, or none; on both sides.")] = "gumbel",
     draft_decoder: Annotated[str | None, typer.Option(help="Another decoder for the draft model.")] = None,
     points: Annotated[int, typer.Option(help="Points from gamma = 0 to 1, both included.")] = 41,
-    seeds: Annotated[int, typer.Option(help="Monte Carlo seeds, where needed.")] = DEFAULT_SEEDS,
+    seeds: Annotated[int, typer.Option(help="Monte Carlo seeds, where needed.")] = SEEDS,
     seed: Annotated[int, typer.Option(help="Seed of the Monte Carlo generator.", min=0)] = 0,
     normalise: Annotated[
         bool,
@@ -47,10 +47,19 @@ def curve_command(
     ] = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="CSV file to write.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Picture to write (.png, .pdf or .svg).")] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a curve on standard output, nothing else.")
+    ] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Trade-off curves of efficiency and strength for a target P and a draft Q."""
-    with exit_on_bad_input():
-        if output is None and plot is None:
+    with exit_on_bad_input(quiet):
+        from tradeoff.api import curve
+        from tradeoff.curves import Setting
+        from tradeoff.decoders import parse_decoder
+        from tradeoff.files import output_folder, write_table
+
+        if as_json or (output is None and plot is None):
             require_stdout()
         names = _classes(family)
         p, q = _distributions(target, draft, paper)
@@ -63,8 +72,11 @@ def curve_command(
             raise ValueError(f"points={points} must be at least 2: gamma = 0 and gamma = 1")
         setting = Setting(p, q, parse_decoder(decoder), parse_decoder(draft_decoder or decoder), seeds, seed)
         gamma = [k / (points - 1) for k in range(points)]
-        with stderr().status("computing curves"):
+        if quiet:
             curves = {name: curve(name, setting, gamma=gamma) for name in names}
+        else:
+            with stderr().status("computing curves"):
+                curves = {name: curve(name, setting, gamma=gamma) for name in names}
         written = []
         if output is not None:
             output_folder(output.parent)
@@ -73,8 +85,12 @@ def curve_command(
         if plot is not None:
             _plot(setting, curves, plot)
             written.append(plot)
-        _print_summary(setting, curves)
-        if written:
+        if as_json:
+            for name, one in curves.items():
+                typer.echo(json.dumps(_facts(name, setting, one), allow_nan=False))
+            return
+        _print_summary(setting, curves, quiet)
+        if written and not quiet:
             print_written(stdout(), written)
 
 
@@ -87,6 +103,9 @@ def _classes(family: str) -> list[str]:
 
 
 def _distributions(target: Path | None, draft: Path | None, paper: bool) -> tuple[np.ndarray, np.ndarray]:
+    from tradeoff.curves import PAPER_P, PAPER_Q
+    from tradeoff.files import read_distribution
+
     if paper:
         if target is not None or draft is not None:
             raise ValueError("--paper brings its own P and Q; drop the files or the option")
@@ -97,6 +116,8 @@ def _distributions(target: Path | None, draft: Path | None, paper: bool) -> tupl
 
 
 def _normalised(values: np.ndarray, name: str) -> np.ndarray:
+    import numpy as np
+
     with np.errstate(over="ignore", invalid="ignore"):
         total = values.sum()
     if not 0 < total < np.inf:
@@ -117,6 +138,8 @@ def _check_suffix(path: Path | None, known: tuple[str, ...]) -> None:
 
 def _table(curves: dict[str, Curve]) -> pd.DataFrame:
     """One curve as it is; several with their class in a first column."""
+    import pandas as pd
+
     tables = {name: c.table() for name, c in curves.items()}
     if len(tables) == 1:
         return next(iter(tables.values()))
@@ -126,12 +149,32 @@ def _table(curves: dict[str, Curve]) -> pd.DataFrame:
 def _plot(setting: Setting, curves: dict[str, Curve], path: Path) -> None:
     # Matplotlib takes half a second to import, which only those who plot should pay.
     from tradeoff.curves import plot_curves
+    from tradeoff.files import output_folder
 
     output_folder(path.parent)
     plot_curves(setting, list(curves.values()), path)
 
 
-def _print_summary(setting: Setting, curves: dict[str, Curve]) -> None:
+def _facts(name: str, setting: Setting, found: Curve) -> dict[str, object]:
+    """A curve for programs: lists of one number a point, in order of gamma."""
+    from tradeoff.laws import entropy, overlap
+
+    return {
+        "class": name,
+        "decoders": setting.decoders,
+        "n": len(setting.p),
+        "overlap": float(overlap(setting.p, setting.q)),
+        "entropy": float(entropy(setting.p)),
+        **{column: values.tolist() for column, values in found.table().items()},
+    }
+
+
+def _print_summary(setting: Setting, curves: dict[str, Curve], quiet: bool) -> None:
+    from rich.table import Table
+
+    from tradeoff.curves import google_end_point_strength, hu_end_point_strength
+    from tradeoff.laws import entropy, overlap
+
     p, q, out = setting.p, setting.q, stdout()
     out.print(
         f"n = {len(p)}   1 - TV(Q, P) = {overlap(p, q):.6f}   Ent(P) = {entropy(p):.6f} nats   "
@@ -144,6 +187,8 @@ def _print_summary(setting: Setting, curves: dict[str, Curve]) -> None:
         ends += [f"{c.efficiency[-1]:.6f}", f"{c.strength[-1]:.6f}"]
         table.add_row(name, *ends)
     out.print(table)
+    if quiet:
+        return
     worst = max(max(c.efficiency_error.max(), c.strength_error.max()) for c in curves.values())
     out.print(
         "exact: no random numbers were used"

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from tradeoff.api import decoys
+from tradeoff.cli.help import Quiet, examples
 from tradeoff.cli.key import read_keyring
 from tradeoff.cli.looked_for import (
     Alpha,
@@ -26,20 +25,18 @@ from tradeoff.cli.looked_for import (
     Watermarks,
     Widths,
 )
-from tradeoff.display import (
-    Words,
-    exit_on_bad_input,
-    print_note,
-    print_warning,
-    require_stdout,
-    stderr,
-    stdin,
-    stdout,
-)
-from tradeoff.texts import read_texts
-from tradeoff.verdicts import Decoys, Options
+from tradeoff.display import Bar, exit_on_bad_input, print_note, print_warning, require_stdout, stdin, stdout
 
-__all__ = ["decoys_command"]
+if TYPE_CHECKING:
+    from tradeoff.verdicts import Decoys
+
+__all__ = ["DECOYS_EXAMPLES", "decoys_command"]
+
+#: Shown below its options.
+DECOYS_EXAMPLES = examples(
+    "tradeoff decoys essays/ --keys 200",
+    "tradeoff decoys essays/ --key-file my.key --json",
+)
 
 
 def decoys_command(
@@ -60,6 +57,7 @@ def decoys_command(
     fpr: Fpr = 0.01,
     segments: InSegments = True,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Judge texts of your own under keys that nobody uses.
 
@@ -70,7 +68,11 @@ def decoys_command(
     that call at least as many texts is a p-value of all texts together, exact
     whatever they share.
     """
-    with exit_on_bad_input():
+    with exit_on_bad_input(quiet):
+        from tradeoff.api import decoys
+        from tradeoff.texts import read_texts
+        from tradeoff.verdicts import Options
+
         require_stdout()
         options = Options(
             method=method,
@@ -90,17 +92,15 @@ def decoys_command(
             if len(ring) > 1:
                 raise ValueError(f"--key-file names {len(ring)} keys; compare one with the decoys")
             (real,) = ring
-        columns = (Words("decoy keys"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=stderr(), transient=True) as progress:
-            task = progress.add_task("", total=keys)
+        with Bar("decoy keys", keys) as bar:
             found = decoys(
-                read_texts(sources, stdin(), print_warning, field=field),
+                read_texts(sources, stdin(), print_warning, field=field, note=print_note),
                 options,
                 real,
                 keys=keys,
                 seed=seed,
                 note=print_note,
-                report=lambda done, _: progress.update(task, completed=done),
+                report=lambda done, _: bar.show(done),
             )
         if as_json:
             typer.echo(json.dumps(_facts(found), allow_nan=False))

@@ -2,27 +2,51 @@
 
 from __future__ import annotations
 
+import json
 import math
+import shlex
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tradeoff.api import generate
+from tradeoff.cli.help import PRF_NAMES, WATERMARKS, WIDEST, Quiet, examples
 from tradeoff.cli.key import read_key
-from tradeoff.decoders import watermarks
-from tradeoff.display import exit_on_bad_input, print_note, print_warning, print_written, stdout
-from tradeoff.estimate import Estimate
-from tradeoff.kernels import WIDEST, Standard
-from tradeoff.keyed import PRF_NAMES, KeyFile
-from tradeoff.scheme import Scheme
+from tradeoff.display import (
+    exit_on_bad_input,
+    print_note,
+    print_warning,
+    print_written,
+    require_stdout,
+    stderr,
+    stdin,
+    stdout,
+    visible,
+)
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tradeoff.estimate import Estimate
+    from tradeoff.keyed import KeyFile
     from tradeoff.llm import Texts
 
-__all__ = ["generate_command"]
+__all__ = ["GENERATE_EXAMPLES", "generate_command"]
 
+#: Shown below its options.
+GENERATE_EXAMPLES = examples(
+    'tradeoff generate "Write a letter" --key-file my.key',
+    "echo Write a letter | tradeoff generate - --key-file my.key -o texts.jsonl",
+    "tradeoff generate --prompts builtin:continuation --limit 2 -o texts.jsonl",
+    "tradeoff generate --prompts prompts.txt --method standard --json",
+)
+
+#: The prompt that stands for standard input.
+_STDIN = "-"
+#: The only method without a watermark.
+_STANDARD = "standard"
 #: A text that ends before so many tokens is hardly one.
 _SHORT = 5
 _METHOD_HELP = (
@@ -36,18 +60,29 @@ _METHOD_HELP = (
 
 
 def generate_command(
+    prompt: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="PROMPT", help="What the text continues, or - for standard input.", show_default=False
+        ),
+    ] = None,
     prompts: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="Text file with one prompt a line, JSON lines with id and prompt, or builtin:question, "
+            help="Instead of one prompt: text file with one prompt a line, JSON lines with id and prompt, or builtin:question, "
             "builtin:continuation."
         ),
-    ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="JSON lines to write, or to go on with.")],
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="JSON lines to write, or to go on with. Without it the text is shown."
+        ),
+    ] = None,
     method: Annotated[str | None, typer.Option(help=_METHOD_HELP)] = None,
     watermark: Annotated[
         str | None,
-        typer.Option(help=f"{watermarks()}, or none. Default: gumbel; none for the method standard."),
+        typer.Option(help=f"{WATERMARKS}, or none. Default: gumbel; none for the method standard."),
     ] = None,
     width: Annotated[
         int | None, typer.Option(help=f"Candidates a level of a tree, up to {WIDEST}. Default: 2.")
@@ -121,15 +156,38 @@ def generate_command(
             "side by side, speculated, from trees, or beyond a window are drawn from the model's own law.",
         ),
     ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a text on standard output, nothing else.")
+    ] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Generate text with a watermark under speculative decoding.
 
-    Every finished text is appended to the output at once; the same command goes on after a kill. What the
-    profile of a key says comes before the defaults, and options before the profile.
+    The text of one PROMPT is shown on standard output, and what is known of
+    it on standard error. With --output texts are written to a file: every
+    finished one is appended at once, and the same command goes on after a
+    kill.
+
+    What the profile of a key says comes before the defaults, and options
+    before the profile.
     """
-    with exit_on_bad_input():
+    with exit_on_bad_input(quiet):
+        from tradeoff.api import generate
+        from tradeoff.scheme import Scheme
+
+        given = {
+            "--method": method,
+            "--watermark": watermark,
+            "--alpha": alpha,
+            "--prf": prf,
+            "--context-width": context_width,
+            "--tokenizer": None if target == "builtin" else target,
+        }
+        if as_json or output is None:
+            require_stdout()
+        asked = _prompts(prompt, prompts)
         used = None
-        if watermark != "none" and (watermark is not None or method != Standard.name):
+        if watermark != "none" and (watermark is not None or method != _STANDARD):
             used = _valid_today(read_key(key_file, key, prf or (None if key is None else PRF_NAMES[0])))
             profile = used.profile
             if method is None and watermark is None:
@@ -138,10 +196,10 @@ def generate_command(
             prf = prf or profile.prf
             context_width = profile.context_width if context_width is None else context_width
         scheme = Scheme.of(method, watermark, width=width, alpha=alpha, prf=prf, context_width=context_width)
-        if key_file is not None and key_file.resolve() == output.resolve():
+        if key_file is not None and output is not None and key_file.resolve() == output.resolve():
             raise ValueError(f"{output} holds the key; write the texts to another file")
         texts = generate(
-            prompts,
+            asked,
             scheme,
             used.key if used is not None and scheme.marks else None,
             target=target,
@@ -165,12 +223,80 @@ def generate_command(
             warn=print_warning,
             note=print_note,
         )
-        _print_summary(texts)
+        if as_json:
+            for record in texts.records:
+                typer.echo(json.dumps(record.to_json(), allow_nan=False))
+            return
+        shown = prompt is not None or output is None
+        if shown:
+            _print_texts(texts)
+        if quiet:
+            return
+        # Beside a text on standard output, which a file or `tradeoff detect -` may be waiting for.
+        out = stderr() if shown else stdout()
+        if shown:
+            out.print()
+        _print_summary(out, texts)
+        if shown and scheme.marks:
+            out.print(_told_detection(given, key_file, key, output), soft_wrap=True)
+        if output is None:
+            return
         if texts.new:
-            print_written(stdout(), [output])
+            print_written(out, [output])
         else:
             done = f"nothing to do: all {len(texts)} texts are in {output}"
-            stdout().print(done, soft_wrap=True)
+            out.print(done, soft_wrap=True)
+
+
+def _prompts(prompt: str | None, prompts: str | None) -> str | list[str]:
+    """What is asked for: the one prompt, or a name of several."""
+    if (prompt is None) == (prompts is None):
+        both = "not both" if prompt is not None else "such as tradeoff generate 'Write a letter'"
+        raise ValueError(f"give either a PROMPT, - for standard input, or --prompts FILE, {both}")
+    if prompts is not None:
+        return prompts
+    assert prompt is not None
+    words = prompt
+    if prompt == _STDIN:
+        try:
+            words = stdin().read().decode().removesuffix("\n").removesuffix("\r")
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"the prompt on standard input is not UTF-8 ({error}); convert it first"
+            ) from None
+    if not words.strip():
+        raise ValueError(
+            "PROMPT is empty; write what the text continues, such as tradeoff generate 'Write a letter'"
+        )
+    return [words]
+
+
+def _print_texts(texts: Texts) -> None:
+    """The words on standard output: as they are for files and pipes, harmless for people."""
+    out = stdout()
+    for record in texts.records:
+        if len(texts) > 1:
+            out.print(f"{record.id}:", style="bold", soft_wrap=True)
+        if out.is_terminal:
+            out.print(visible(record.text, keep="\n"))
+        else:
+            typer.echo(record.text)
+
+
+def _told_detection(
+    given: Mapping[str, object], key_file: Path | None, key: str | None, output: Path | None
+) -> str:
+    """The command by which the text is detected; an integer key is not repeated."""
+    words = ["tradeoff", "detect", "letter.txt" if output is None else str(output)]
+    if key_file is not None:
+        words += ["--key-file", str(key_file)]
+    elif key is not None:
+        words += ["--key", "N"]
+    for name, value in given.items():
+        if value is not None:
+            words += [name, str(value)]
+    saved = "with the text in letter.txt, " if output is None else ""
+    return f"to detect it: {saved}{visible(shlex.join(words))}"
 
 
 def _valid_today(key: KeyFile) -> KeyFile:
@@ -188,11 +314,11 @@ def _valid_today(key: KeyFile) -> KeyFile:
     return key
 
 
-def _print_summary(texts: Texts) -> None:
+def _print_summary(out: Console, texts: Texts) -> None:
     from tradeoff.llm import Sampling
     from tradeoff.texts import aatps, acceptance, distinct_texts, interval, log_perplexity, per_token_time
 
-    out, records = stdout(), texts.records
+    records = texts.records
     run = records[0].run
     distinct = len(distinct_texts(records))
     parts = [

@@ -8,15 +8,27 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
+from tradeoff.cli.help import PRF_NAMES, Quiet, examples
 from tradeoff.display import exit_on_bad_input, print_warning, require_stdout, stdout, visible
-from tradeoff.keyed import PRF_NAMES, Key, KeyFile, KeyProfile, Keyring, files_of_keys, prf_type
 
-__all__ = ["day_of", "key_app", "read_key", "read_keyring"]
+if TYPE_CHECKING:
+    from tradeoff.keyed import KeyFile, Keyring
+
+__all__ = ["KEY_EXAMPLES", "day_of", "key_app", "read_key", "read_keyring"]
+
+#: Shown below the options of every command, by its name.
+KEY_EXAMPLES = {
+    "new": examples(
+        "tradeoff key new -o my.key",
+        'tradeoff key new -o 2027.key --name "letters 2027" --valid-from 2027-01-01',
+    ),
+    "fingerprint": examples("tradeoff key fingerprint my.key"),
+    "list": examples("tradeoff key list my.key", "tradeoff key list keys/"),
+}
 
 #: Keys of fewer bits are found from their fingerprint by trying all of them in days on one machine.
 _GUESSED_BITS = 48
@@ -24,7 +36,7 @@ _GUESSED_BITS = 48
 key_app = typer.Typer(no_args_is_help=True, help="Watermark keys.")
 
 
-@key_app.command("new")
+@key_app.command("new", epilog=KEY_EXAMPLES["new"])
 def new_command(
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write; never overwritten.")] = Path(
         "tradeoff.key"
@@ -49,13 +61,15 @@ def new_command(
             help="Of the model that writes: builtin, a folder, a tokenizer.json or a Hugging Face id."
         ),
     ] = None,
+    quiet: Quiet = False,
 ) -> None:
     """Make a new secret key in a file that only its owner can read.
 
     What it is used for stands in its file as a profile, by which `generate`
     and `detect` go where no option says otherwise.
     """
-    with exit_on_bad_input():
+    with exit_on_bad_input(quiet):
+        from tradeoff.keyed import Key, KeyFile, KeyProfile, prf_type
         from tradeoff.scheme import Scheme
 
         scheme = Scheme.of(method, watermark, prf=prf, context_width=context_width)
@@ -70,18 +84,21 @@ def new_command(
             key, name, day_of("valid-from", valid_from), day_of("valid-until", valid_until), profile
         )
         made.write(output)
-        stdout().print(f"wrote {visible(str(output))}, fingerprint {made.fingerprint}", soft_wrap=True)
+        if not quiet:
+            stdout().print(f"wrote {visible(str(output))}, fingerprint {made.fingerprint}", soft_wrap=True)
 
 
-@key_app.command("fingerprint")
+@key_app.command("fingerprint", epilog=KEY_EXAMPLES["fingerprint"])
 def fingerprint_command(path: Annotated[Path, typer.Argument(metavar="FILE", help="Key file.")]) -> None:
     """Print the fingerprint by which records name a key."""
     with exit_on_bad_input():
+        from tradeoff.keyed import KeyFile
+
         require_stdout()
         stdout().print(KeyFile.read(path).fingerprint)
 
 
-@key_app.command("list")
+@key_app.command("list", epilog=KEY_EXAMPLES["list"])
 def list_command(
     paths: Annotated[
         list[Path], typer.Argument(metavar="PATH...", help="Key files, or folders of .key and .toml files.")
@@ -89,6 +106,10 @@ def list_command(
 ) -> None:
     """Tell names, fingerprints, dates and profiles of keys; no secret is shown."""
     with exit_on_bad_input():
+        from rich.table import Table
+
+        from tradeoff.keyed import Keyring
+
         require_stdout()
         table = Table("name", "fingerprint", "valid from", "until", "profile")
         for key in Keyring.read(paths):
@@ -138,6 +159,8 @@ def read_keyring(key_files: Sequence[Path], key: str | None, prfs: Sequence[str]
     Raises:
         ValueError: if there is no key, or one of the wrong kind.
     """
+    from tradeoff.keyed import Key, Keyring, files_of_keys, prf_type
+
     kinds = [prf_type(prf).key_type for prf in prfs]
     if key is not None and key_files:
         raise ValueError("--key and --key-file name two keys; write the integer to a file of its own")

@@ -7,10 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tradeoff.decoders import watermarks
-from tradeoff.kernels import METHODS
-from tradeoff.keyed import PRF_NAMES
-from tradeoff.texts import IN_FOLDERS
+from tradeoff.cli.help import IN_FOLDERS, METHODS, PRF_NAMES, WATERMARKS
 
 __all__ = [
     "Alpha",
@@ -66,7 +63,7 @@ Alpha = Annotated[
         "Default: the record's, or 0.1 for dual-key and both alike for others."
     ),
 ]
-Watermarks = Annotated[list[str] | None, typer.Option(help=f"{watermarks()}. Default: the key's, or gumbel.")]
+Watermarks = Annotated[list[str] | None, typer.Option(help=f"{WATERMARKS}. Default: the key's, or gumbel.")]
 TokenizerName = Annotated[
     str | None,
     typer.Option(

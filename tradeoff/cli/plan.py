@@ -3,35 +3,41 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-from rich.table import Table
 
-from tradeoff.api import forecast
-from tradeoff.detection import Forecast
+from tradeoff.cli.help import Quiet, examples
 from tradeoff.display import (
-    Words,
+    Bar,
     exit_on_bad_input,
+    is_quiet,
     print_note,
     print_warning,
     require_llm,
     require_stdout,
-    stderr,
     stdin,
     stdout,
 )
-from tradeoff.errors import FileError
-from tradeoff.keyed import check_width
-from tradeoff.laws import without_rare
-from tradeoff.scheme import Scheme
-from tradeoff.texts import read_texts
-from tradeoff.verdicts import REMEDY, measured_profiles
 
-__all__ = ["plan_command"]
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tradeoff.detection import Forecast
+    from tradeoff.scheme import Scheme
+
+__all__ = ["PLAN_EXAMPLES", "plan_command"]
+
+#: Shown below its options.
+PLAN_EXAMPLES = examples(
+    "tradeoff plan --entropy 1.2",
+    "tradeoff plan --entropy 1.2 --watermark synthid:30 --fpr 1e-6",
+    "tradeoff plan texts.jsonl --watermark heavywater --json",
+)
 
 #: What is predicted from texts and entropies.
 _WITHOUT_SPECULATION = "basic"
@@ -39,6 +45,37 @@ _WITHOUT_SPECULATION = "basic"
 _RARE = 1e-6
 #: Detection rates of the table.
 _RATES = (0.5, 0.8, 0.9, 0.95, 0.99)
+#: Tokens of texts and false-positive rates for which detection rates are told.
+_LENGTHS = (32, 64, 128, 256, 512, 1024)
+_LEVELS = (1e-2, 1e-4, 1e-6)
+
+
+@dataclass(frozen=True)
+class _Counting:
+    """Which tokens of a text count.
+
+    Attributes:
+        texts: how many profiles this was measured on.
+        warm_up: tokens at the start of a text that never count.
+        new: of the others the share that counts, as their contexts are new in the text.
+        scored: share of all tokens that count.
+        measured: whether texts were there to measure it on.
+    """
+
+    texts: int
+    warm_up: int
+    new: float
+    scored: float
+    measured: bool
+
+    def scored_of(self, tokens: int) -> int:
+        """How many tokens of a text count."""
+        # As much as can be relied on: the rest of a token is none.
+        return max(0, math.floor((tokens - self.warm_up) * self.new + 1e-9))
+
+    def tokens_for(self, scored: int) -> int:
+        """How long a text must be so that as many count."""
+        return self.warm_up + math.ceil(scored / self.new - 1e-9)
 
 
 def plan_command(
@@ -60,27 +97,39 @@ def plan_command(
             show_default=False,
         ),
     ] = None,
+    watermark: Annotated[
+        str | None, typer.Option(help="gumbel, synthid:M or heavywater. Default: gumbel.")
+    ] = None,
     method: Annotated[
         str | None, typer.Option(help="With --pairs: how the text is generated. Default: joint.")
     ] = None,
     temperature: Annotated[
         float | None, typer.Option(help="With --pairs: at which both models sample. Default: 1.")
     ] = None,
-    fpr: Annotated[float, typer.Option(help="False-positive rate of the test.")] = 0.01,
+    fpr: Annotated[
+        float, typer.Option(help="False-positive rate of the test, for the tokens that are needed.")
+    ] = 0.01,
     context_width: Annotated[
         int | None,
         typer.Option(help="Tokens before a position that seed it. Default: the record's, or its function's."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Predict how many tokens the Gumbel-max watermark needs to be detected.
+    """Predict how many tokens a text needs to be detected.
 
     From the probabilities that a model gave to the tokens of real texts, one
-    profile a text, or roughly from entropies: for Aaronson's test without
-    speculation (method basic). From the laws of both models at positions of
-    texts (--pairs): for any method without a tree.
+    profile a text, or roughly from entropies: for the default detector
+    without speculation (method basic). From the laws of both models at
+    positions of texts (--pairs): for any method of Gumbel-max without a tree.
+
+    Tokens of a text are all of it: those that seed the first position never
+    count, and a context counts once; how many are new is measured on the
+    texts.
     """
-    with exit_on_bad_input():
+    with exit_on_bad_input(quiet):
+        from tradeoff.keyed import check_width
+
         require_stdout()
         if [records is None, not entropy, pairs is None].count(False) != 1:
             raise ValueError("give either a file of texts, --entropy or --pairs, one of the three")
@@ -92,7 +141,7 @@ def plan_command(
                     f"--context-width {context_width} says which tokens of a text count, and --pairs holds "
                     "no texts; leave it out"
                 )
-            _plan_pairs(pairs, method, temperature, fpr, as_json)
+            _plan_pairs(pairs, method, watermark, temperature, fpr, as_json)
             return
         if temperature is not None:
             raise ValueError(
@@ -102,19 +151,66 @@ def plan_command(
             raise ValueError(
                 f"--method {method} needs the laws of both models; give them with --pairs, or leave it out"
             )
+        from tradeoff.scheme import Scheme
+
+        scheme = Scheme.of(_WITHOUT_SPECULATION, watermark or "gumbel", context_width=context_width)
         if entropy:
-            _print(forecast(Scheme.of(), entropy=entropy, fpr=fpr), 1, 1.0, fpr, as_json)
+            from tradeoff.api import forecast
+
+            predicted = forecast(scheme, entropy=entropy, fpr=fpr)
+            _print(scheme, predicted, _counted(scheme, 1), fpr, as_json)
             return
-        texts = read_texts([str(records)], stdin(), print_warning)
-        found = list(measured_profiles(texts, context_width))
-        profiles = [profile for profile, _ in found if len(profile)]
-        if not profiles:
-            raise FileError(f"{records} holds no text with tokens that count; {REMEDY}")
-        share = sum(map(len, profiles)) / sum(length for _, length in found)
-        _print(forecast(Scheme.of(), log_p=profiles, fpr=fpr), len(profiles), share, fpr, as_json)
+        _plan_texts(scheme, records, context_width, fpr, as_json)
 
 
-def _plan_pairs(path: Path, method: str | None, temperature: float | None, fpr: float, as_json: bool) -> None:
+def _plan_texts(scheme: Scheme, records: Path | None, width: int | None, fpr: float, as_json: bool) -> None:
+    from tradeoff.api import forecast
+    from tradeoff.detection import WeightedMeanBits
+    from tradeoff.errors import FileError
+    from tradeoff.texts import read_texts
+    from tradeoff.verdicts import REMEDY, measured_profiles
+
+    texts = read_texts([str(records)], stdin(), print_warning)
+    entropies = isinstance(scheme.detector(), WeightedMeanBits)
+    found = list(measured_profiles(texts, width, entropies=entropies))
+    profiles = [one for one in found if len(one.log_p)]
+    if not profiles:
+        raise FileError(f"{records} holds no text with tokens that count; {REMEDY}")
+    scored, tokens = sum(len(one.log_p) for one in found), sum(one.tokens for one in found)
+    counting = _Counting(
+        texts=len(profiles),
+        # Of texts of several widths the widest, so that none is promised more.
+        warm_up=max(one.warm_up for one in profiles),
+        new=scored / (tokens - sum(one.warm_up for one in found)),
+        scored=scored / tokens,
+        measured=True,
+    )
+    predicted = forecast(
+        scheme,
+        log_p=[one.log_p for one in profiles],
+        entropy=[one.entropy for one in profiles if one.entropy is not None] if entropies else None,
+        fpr=fpr,
+    )
+    _print(scheme, predicted, counting, fpr, as_json)
+
+
+def _plan_pairs(
+    path: Path,
+    method: str | None,
+    watermark: str | None,
+    temperature: float | None,
+    fpr: float,
+    as_json: bool,
+) -> None:
+    from tradeoff.api import forecast
+    from tradeoff.laws import without_rare
+    from tradeoff.scheme import Scheme
+
+    if watermark not in (None, "gumbel"):
+        raise ValueError(
+            f"--watermark {watermark} has no forecast from --pairs; give texts of `tradeoff generate "
+            "--measure`, or --entropy"
+        )
     scheme = Scheme.of(method, "gumbel")
     # It needs PyTorch, which texts and entropies do without.
     require_llm()
@@ -128,46 +224,105 @@ def _plan_pairs(path: Path, method: str | None, temperature: float | None, fpr: 
         p, q, lost = without_rare(p, q, _RARE)
         left_out = max(left_out, lost)
         texts.setdefault(int(text), []).append((p, q))
-    columns = (Words(), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=stderr(), transient=True) as progress:
-        task = progress.add_task("laws of scores", total=len(found))
+    with Bar("laws of scores", len(found)) as bar:
         predicted = forecast(
-            scheme,
-            laws=list(texts.values()),
-            fpr=fpr,
-            report=lambda done, _: progress.update(task, completed=done),
+            scheme, laws=list(texts.values()), fpr=fpr, report=lambda done, _: bar.show(done)
         )
     print_note(f"left out tokens rarer than {_RARE:g} under both models: at most {left_out:.1%} of a law")
-    _print(predicted, len(texts), 1.0, fpr, as_json, scheme.method.name)
+    _print(scheme, predicted, _counted(scheme, len(texts)), fpr, as_json)
 
 
-def _print(
-    forecast: Forecast,
-    texts: int,
-    share: float,
-    fpr: float,
-    as_json: bool,
-    method: str = _WITHOUT_SPECULATION,
-) -> None:
+def _counted(scheme: Scheme, texts: int) -> _Counting:
+    """Where no text tells: all tokens but the first count."""
+    from tradeoff.keyed import prf_type
+
+    warm_up = 0 if prf_type(scheme.prf).pads_contexts else scheme.context_width
+    return _Counting(texts=texts, warm_up=warm_up, new=1.0, scored=1.0, measured=False)
+
+
+def _print(scheme: Scheme, forecast: Forecast, counting: _Counting, fpr: float, as_json: bool) -> None:
     # Some texts may hold no entropy at all: then no length reaches the rate.
     needed = {rate: forecast.tokens_needed(rate) for rate in _RATES}
+    levels = sorted({*_LEVELS, fpr}, reverse=True)
+    powers = {length: _powers(forecast, counting.scored_of(length), levels) for length in _LENGTHS}
     if as_json:
-        rows = [{"tpr": rate, "tokens": count} for rate, count in needed.items()]
-        typer.echo(
-            json.dumps(
-                {"fpr": fpr, "profiles": texts, "share_scored": share, "needed": rows, "method": method}
-            )
-        )
+        typer.echo(json.dumps(_facts(scheme, counting, fpr, needed, levels, powers), allow_nan=False))
         return
-    out = stdout()
-    table = Table("TPR wanted", "scored tokens", "tokens of text", title=f"{method} at FPR {fpr:g}")
+    from rich.table import Table
+
+    out, label = stdout(), f"{scheme.method.decoder.name}, {scheme.method.name}"
+    table = Table("tokens of text", "that count", *(f"FPR {level:g}" for level in levels))
+    for column in table.columns:
+        column.justify = "right"
+    table.title = f"chance that a text is detected: {label}"
+    for length, chances in powers.items():
+        told = (_chance(chance) for chance in chances)
+        table.add_row(f"{length:,}", f"{counting.scored_of(length):,}", *told)
+    out.print(table)
+    table = Table("TPR wanted", "tokens of text", "that count", title=f"tokens needed at FPR {fpr:g}")
+    for column in table.columns[1:]:
+        column.justify = "right"
     for rate, count in needed.items():
-        shown = ("not reached", "") if count is None else (str(count), str(round(count / share)))
+        shown = ("not reached", "") if count is None else (f"{counting.tokens_for(count):,}", f"{count:,}")
         table.add_row(f"{rate:.0%}", *shown)
     out.print(table)
-    lengths = ", ".join(f"{n}: {forecast.power(n):.2f}" for n in (25, 50, 100, 200, 400))
-    out.print(f"TPR by scored tokens: {lengths}", soft_wrap=True)
-    out.print(
-        f"{texts} profile{'s' * (texts > 1)}; {share:.0%} of the tokens count (new contexts)",
-        soft_wrap=True,
-    )
+    if not is_quiet():
+        out.print(_told_counting(counting), soft_wrap=not out.is_terminal)
+
+
+def _powers(forecast: Forecast, scored: int, levels: Sequence[float]) -> list[float]:
+    """How often so many tokens that count are detected, by false-positive rate."""
+    return [forecast.power(scored, level) if scored else 0.0 for level in levels]
+
+
+def _chance(chance: float) -> str:
+    """Three digits, of which none says always, and never only where nothing counts."""
+    if chance >= 0.9995:
+        return "> 0.999"
+    return "< 0.001" if 0 < chance < 0.0005 else f"{chance:.3f}"
+
+
+def _told_counting(counting: _Counting) -> str:
+    profiles = f"{counting.texts} profile{'s' * (counting.texts > 1)}"
+    start = f"the first {counting.warm_up} never count" if counting.warm_up else "the first ones count"
+    if counting.measured:
+        return f"{profiles}; {start}, and of the others {counting.new:.0%} (new contexts)"
+    return f"{profiles}; {start}, and all others are taken to (no text tells how many contexts are new)"
+
+
+def _facts(
+    scheme: Scheme,
+    counting: _Counting,
+    fpr: float,
+    needed: dict[float, int | None],
+    levels: Sequence[float],
+    powers: dict[int, list[float]],
+) -> dict[str, object]:
+    """The forecast for programs."""
+    rows = [
+        {
+            "tpr": rate,
+            "tokens": count,
+            "text_tokens": None if count is None else counting.tokens_for(count),
+        }
+        for rate, count in needed.items()
+    ]
+    lengths = [
+        {
+            "text_tokens": length,
+            "tokens": counting.scored_of(length),
+            "tpr": {f"{level:g}": chance for level, chance in zip(levels, chances, strict=True)},
+        }
+        for length, chances in powers.items()
+    ]
+    return {
+        "fpr": fpr,
+        "watermark": scheme.watermark,
+        "method": scheme.method.name,
+        "profiles": counting.texts,
+        "tokens_that_never_count": counting.warm_up,
+        "share_scored": counting.scored,
+        "share_new": counting.new,
+        "needed": rows,
+        "lengths": lengths,
+    }

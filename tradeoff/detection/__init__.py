@@ -72,6 +72,7 @@ if TYPE_CHECKING:
         load_token_aware,
         save_token_aware,
     )
+    from tradeoff.detection.fixed.won_scores import won_bits, won_score_law
     from tradeoff.detection.forecast import Forecast, power, predicted_power, probabilities_of_entropy
     from tradeoff.detection.growth import growth_of_classes, growth_of_stakes
     from tradeoff.detection.multiple import benjamini_hochberg, holm
@@ -199,6 +200,8 @@ __all__ = [
     "tournament_log_bets",
     "two_point_log_sf",
     "value_log_bets",
+    "won_bits",
+    "won_score_law",
 ]
 
 # Reading a text needs none of these, and what is fitted needs PyTorch.
@@ -222,6 +225,10 @@ _HOMES = {
         "TokenPriors",
         "load_token_aware",
         "save_token_aware",
+    ),
+    "detection.fixed.won_scores": (
+        "won_bits",
+        "won_score_law",
     ),
     "detection.forecast": (
         "Forecast",

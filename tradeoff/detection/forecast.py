@@ -1,15 +1,16 @@
-"""How many tokens a Gumbel-max watermark needs: expected scores, power, and length for a wanted power.
+"""How many tokens a watermark needs: expected scores, power, and length for a wanted power.
 
 The score -log(1 - U) of a token that wins a race with probability p has the distribution function
 (1 - exp(-h))^(1/p): mean digamma(1 + 1/p) + gamma (= sum_k 1/(k (1 + k p))), variance
 pi^2/6 - trigamma(1 + 1/p). Without a watermark it is Exp(1), the same with p = 1. Derivation:
-docs/theory/detection.md.
+docs/theory/detection.md. Of SynthID and HeavyWater the laws of whole-number scores serve as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 from scipy import special
@@ -35,6 +36,15 @@ _LEAST = 1e-9
 _BLOCK = 1 << 20
 
 
+class _WholeScores(Protocol):
+    """A detector whose scores are whole numbers: `LatticeDetector`, `WeightedMeanBits`."""
+
+    @property
+    def lowest(self) -> int: ...
+
+    def threshold(self, count: int, fpr: float) -> float: ...
+
+
 def expected_score(p: np.ndarray | float) -> np.ndarray:
     """Mean of -log(1 - U) of a token won with probability `p`: [...]; 1 at p = 1."""
     return special.digamma(1 + 1 / np.asarray(p, float)) + np.euler_gamma
@@ -56,7 +66,7 @@ def probabilities_of_entropy(entropy: np.ndarray) -> np.ndarray:
 class Forecast:
     """The expected TPR of Aaronson's test on texts of any length, without speculation.
 
-    `Forecast.of_laws` has it for other methods.
+    `Forecast.of_laws` has it for other methods, and `Forecast.of_scores` for other watermarks.
 
     Args:
         profiles: for every kind of text, [k] probabilities under the model of the tokens it generates;
@@ -72,7 +82,8 @@ class Forecast:
         check_fpr(fpr)
         if not len(profiles):
             raise ValueError("profiles are empty; pass at least one list of token probabilities")
-        self._of([(_score_law(np.asarray(profile, float)), 1) for profile in profiles], fpr)
+        laws = [_score_law(np.asarray(profile, float)) for profile in profiles]
+        self._of(laws, lambda tokens, fpr: float(special.gammainccinv(tokens, fpr)), fpr)
 
     @classmethod
     def of_laws(cls, texts: Iterable[Iterable[RaceScoreLaw]], fpr: float = 0.01) -> Forecast:
@@ -92,28 +103,67 @@ class Forecast:
         found = [mixed_score_law(laws) for laws in texts]
         if len({scores for _, scores in found}) != 1:
             raise ValueError("texts must be at least one, their laws all of one stream or all of both")
+        scores = found[0][1]
         forecast = cls.__new__(cls)
-        forecast._of(found, fpr)
+        forecast._of(
+            [law for law, _ in found],
+            lambda tokens, fpr: float(special.gammainccinv(scores * tokens, fpr)),
+            fpr,
+        )
         return forecast
 
-    def _of(self, laws: Sequence[tuple[LatticeSum, int]], fpr: float) -> None:
-        """From the law of what a token scores, and how many scores that is the sum of, a profile each."""
-        self._fpr, self._laws, self._scores = fpr, [law for law, _ in laws], laws[0][1]
+    @classmethod
+    def of_scores(cls, laws: Sequence[np.ndarray], detector: _WholeScores, fpr: float = 0.01) -> Forecast:
+        """The expected TPR of a detector whose scores are whole numbers, from their laws with a watermark.
+
+        Args:
+            laws: for every kind of text, [m] probabilities of the scores of a token from `detector.lowest`
+                on (`won_score_law`); a text draws its scores from one kind.
+            detector: whose thresholds are those of its exact null law.
+            fpr: false-positive rate of the test.
+
+        Raises:
+            ValueError: for no laws, or a rate outside (0, 1).
+        """
+        check_fpr(fpr)
+        if not len(laws):
+            raise ValueError("laws are empty; pass at least one")
+        forecast = cls.__new__(cls)
+        sums = [LatticeSum(detector.lowest + np.arange(len(law)), law, points=None) for law in laws]
+        forecast._of(sums, detector.threshold, fpr)
+        return forecast
+
+    def _of(self, laws: Sequence[LatticeSum], threshold: Callable[[int, float], float], fpr: float) -> None:
+        """From the law of what a token scores, a profile each, and thresholds by tokens and rate."""
+        self._fpr, self._laws, self._threshold = fpr, laws, threshold
         # Several rates are asked for, and lengths looked at for one serve the next.
         self._cached = lru_cache(maxsize=4096)(self._power)
 
-    def power(self, tokens: int) -> float:
+    def power(self, tokens: int, fpr: float | None = None) -> float:
         """The mean over profiles of the probability that `tokens` scored tokens are detected.
 
+        Args:
+            tokens: how many count.
+            fpr: another false-positive rate than that of the forecast.
+
         Raises:
-            ValueError: for less than one token.
+            ValueError: for less than one token, or a rate outside (0, 1).
         """
         if tokens < 1:
             raise ValueError(f"tokens={tokens} must be at least 1")
-        return self._cached(int(tokens))
+        if fpr is not None:
+            check_fpr(fpr)
+        return self._cached(int(tokens), self._fpr if fpr is None else fpr)
 
-    def tokens_needed(self, tpr: float = 0.95) -> int | None:
+    def tokens_needed(self, tpr: float = 0.95, fpr: float | None = None) -> int | None:
         """The fewest scored tokens whose power reaches `tpr`; None if a hundred thousand do not.
+
+        Of scores that are whole numbers power may fall by a little from one length to the next, so that a few
+        tokens less may reach it too.
+
+        Args:
+            tpr: the rate of detection wanted, in (0, 1).
+            fpr: as of `power`.
 
         Raises:
             ValueError: for a rate outside (0, 1).
@@ -121,20 +171,20 @@ class Forecast:
         if not 0 < tpr < 1:
             raise ValueError(f"tpr={tpr} must be between 0 and 1; 0.95 is usual")
         low, high = 0, 1
-        while self.power(high) < tpr:
+        while self.power(high, fpr) < tpr:
             if high == _LONGEST:
                 return None
             low, high = high, min(2 * high, _LONGEST)
         while high - low > 1:
             middle = (low + high) // 2
-            if self.power(middle) < tpr:
+            if self.power(middle, fpr) < tpr:
                 low = middle
             else:
                 high = middle
         return high
 
-    def _power(self, tokens: int) -> float:
-        threshold = float(special.gammainccinv(self._scores * tokens, self._fpr))
+    def _power(self, tokens: int, fpr: float) -> float:
+        threshold = self._threshold(tokens, fpr)
         return float(np.mean([np.exp(law.log_sf(threshold, tokens)) for law in self._laws]))
 
 

@@ -11,13 +11,14 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, TextIO
 
 import typer
 from rich.console import Console
-from rich.progress import Task, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from tradeoff.display.characters import visible
@@ -25,10 +26,12 @@ from tradeoff.display.characters import visible
 __all__ = [
     "INSTALL_DOCUMENTS",
     "INSTALL_LLM",
+    "Bar",
     "Reader",
     "Words",
     "exit_on_bad_input",
     "hide_announcements",
+    "is_quiet",
     "print_error",
     "print_note",
     "print_warning",
@@ -48,6 +51,12 @@ INSTALL_LLM = (
 #: How to get what reading tables and documents needs.
 INSTALL_DOCUMENTS = INSTALL_LLM.replace("llm", "documents")
 _LLM_PACKAGES = ("accelerate", "gguf", "platformdirs", "safetensors", "torch", "transformers")
+#: Width of what is printed where there is neither a terminal nor COLUMNS to ask.
+_WIDTH = 120
+#: Whether nothing is shown but results, warnings and errors.
+_QUIET: ContextVar[bool] = ContextVar("quiet", default=False)
+#: The console whose last line is a bar that moves.
+_MOVING: ContextVar[Console | None] = ContextVar("moving", default=None)
 
 
 class _Plain(Console):
@@ -79,17 +88,61 @@ class Words(TextColumn):
         return Text(visible(self.text_format.format(task=task)), style=self.style, justify=self.justify)
 
 
+class Bar:
+    """How far a command is: a line on standard error that moves, while the context manager is open.
+
+    There is none where no terminal would show it, and none under --quiet. Notes and warnings of the time
+    stand above it.
+
+    Args:
+        words: what is counted.
+        total: how many there are; None if nobody knows.
+        shown: whether to show it at all.
+    """
+
+    def __init__(self, words: str, total: int | None = None, *, shown: bool = True):
+        columns = (Words(words), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._console = stderr()
+        hidden = is_quiet() or not (shown and self._console.is_terminal)
+        self._progress = Progress(*columns, console=self._console, transient=True, disable=hidden)
+        self._task = self._progress.add_task("", total=total)
+        self._hidden = hidden
+
+    def __enter__(self) -> Bar:
+        self._progress.start()
+        self._before = _MOVING.set(None if self._hidden else self._console)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _MOVING.reset(self._before)
+        self._progress.stop()
+
+    def show(self, done: int) -> None:
+        """That so many are done."""
+        self._progress.update(self._task, completed=done)
+
+
+def is_quiet() -> bool:
+    """Whether nothing is to be shown but results, warnings and errors."""
+    return _QUIET.get()
+
+
 def stdout() -> Console:
-    """Console on standard output; 120 columns wide where there is no terminal to ask."""
+    """Console on standard output.
+
+    Where there is no terminal to ask it is as wide as COLUMNS says, or else 120 columns.
+    """
     console = _Plain()
-    if not console.is_terminal:
-        console.width = 120
+    told = os.environ.get("COLUMNS", "")
+    if not console.is_terminal and not (told.isdecimal() and int(told)):
+        console.width = _WIDTH
     return console
 
 
 def stderr(stream: TextIO | None = None) -> Console:
     """Console on standard error, for progress and errors; on `stream`, if it is given."""
-    return _Plain(stderr=True, file=stream)
+    moving = _MOVING.get()
+    return moving if moving is not None and stream is None else _Plain(stderr=True, file=stream)
 
 
 def stdin() -> BinaryIO:
@@ -104,8 +157,8 @@ def require_stdout() -> None:
 
 
 @contextmanager
-def exit_on_bad_input() -> Iterator[None]:
-    """Print a foreseeable error in one line and exit with status 2.
+def exit_on_bad_input(quiet: bool = False) -> Iterator[None]:
+    """Print a foreseeable error in one line and exit with status 2; `quiet` leaves out notes and bars.
 
     ValueError covers bad arguments and files, RuntimeError models and solvers that are not to be had, and
     OSError what the system refuses. A missing package of the `llm` extra is named too. SIGTERM unwinds like
@@ -117,7 +170,7 @@ def exit_on_bad_input() -> Iterator[None]:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    previous = None
+    previous, before = None, _QUIET.set(quiet)
     if threading.current_thread() is threading.main_thread():
         previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
@@ -135,6 +188,7 @@ def exit_on_bad_input() -> Iterator[None]:
         print_error(str(error))
         raise typer.Exit(2) from error
     finally:
+        _QUIET.reset(before)
         if previous is not None:
             signal.signal(signal.SIGTERM, previous)
 
@@ -201,8 +255,9 @@ def print_warning(message: str) -> None:
 
 
 def print_note(message: str) -> None:
-    """One line on standard error about something that is in order, but good to know."""
-    stderr().print(f"note: {visible(message)}", soft_wrap=True)
+    """One line on standard error about something that is in order, but good to know; none under --quiet."""
+    if not is_quiet():
+        stderr().print(f"note: {visible(message)}", soft_wrap=True)
 
 
 def print_written(console: Console, paths: Sequence[Path]) -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     )
     from tradeoff.texts.normal import Normalised, normalised
     from tradeoff.texts.prompts import Prompt, named_prompts, prompt_hash, read_prompts
-    from tradeoff.texts.reading import IN_FOLDERS, STDIN, read_texts
+    from tradeoff.texts.reading import IN_FOLDERS, STDIN, read_texts, texts_known
     from tradeoff.texts.record_files import RecordFile, check_output, read_records
     from tradeoff.texts.records import Record, Run, no_record
 
@@ -71,6 +71,7 @@ __all__ = [
     "read_records",
     "read_texts",
     "substitute",
+    "texts_known",
     "texts_of_json",
     "texts_of_lines",
     "truncate",
@@ -126,6 +127,7 @@ _HOMES = {
         "IN_FOLDERS",
         "STDIN",
         "read_texts",
+        "texts_known",
     ),
     "texts.record_files": (
         "RecordFile",

@@ -76,6 +76,7 @@ class Text:
             of plain text come straight from the file: use them before the next text is asked for.
         claims: what the record says of its run.
         log_p: log-probabilities of its tokens, as the record has them, unchecked.
+        entropy: of the laws that they were drawn from, likewise.
     """
 
     id: str
@@ -85,6 +86,7 @@ class Text:
     pieces: Iterable[str] | None
     claims: Claims = Claims()
     log_p: Any = None
+    entropy: Any = None
 
     @property
     def label(self) -> str:
@@ -302,7 +304,16 @@ def text_of_record(record: dict[str, Any], number: int, source: str, place: str)
     if isinstance(name, bool) or not isinstance(name, str | int) or not _is_unicode(str(name)):
         raise FileError(f'{place}: "id" must be text or a whole number, got {shown(name)}')
     pieces = None if words is None else [words] if words else []
-    return Text(str(name), source, place, ids, pieces, _claims(record.get("run")), record.get("log_p"))
+    return Text(
+        str(name),
+        source,
+        place,
+        ids,
+        pieces,
+        _claims(record.get("run")),
+        record.get("log_p"),
+        record.get("entropy"),
+    )
 
 
 def _claims(run: Any) -> Claims:

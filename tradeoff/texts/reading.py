@@ -25,13 +25,17 @@ from tradeoff.texts.events import begins_events, may_begin_events, texts_of_even
 from tradeoff.texts.json_texts import Broken, Text, characters, texts_of_json, texts_of_lines
 from tradeoff.texts.tables import NoColumn, texts_of_csv, texts_of_parquet
 
-__all__ = ["IN_FOLDERS", "STDIN", "read_texts"]
+__all__ = ["IN_FOLDERS", "STDIN", "read_texts", "texts_known"]
 
 #: The source that is standard input.
 STDIN = "-"
 _JSON_LINES = (".jsonl", ".ndjson", ".json")
 #: What is read of folders.
 IN_FOLDERS = (".txt", ".md", ".jsonl", ".csv", ".tsv", ".parquet", ".docx", ".pdf")
+#: Of those, what holds one text each.
+_ONE_TEXT = (".txt", ".md", ".docx", ".pdf")
+#: Files of a folder that are skipped and named; of others the number is told.
+_NAMED = 3
 #: How names of files begin that Word keeps beside an open document.
 _OPENED = "~$"
 #: What can be a source.
@@ -78,6 +82,7 @@ def read_texts(
     *,
     eager: bool = False,
     field: str | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> Iterator[Text | Broken]:
     """The texts of all sources, in order; what cannot be read does not keep the others from being read.
 
@@ -101,17 +106,32 @@ def read_texts(
             characters.
         field: of JSON objects, or column of tables, that has the text, where it is none that is known
             (`tradeoff.texts.shapes`).
+        note: called with which files of a folder are not read, and why.
 
     Raises:
         FileError: if "-" is named twice.
     """
     if sources.count(STDIN) > 1:
         raise FileError("source - is named twice; standard input can be read once")
-    return _read(sources, stdin, warn, _How(eager, field))
+    return _read(sources, stdin, warn, note or (lambda _: None), _How(eager, field))
+
+
+def texts_known(sources: Sequence[str]) -> int | None:
+    """How many texts there are, where every file holds one; None where they must be read to know.
+
+    Empty files count, and so do those that cannot be read.
+    """
+    files = [path for source in sources for _, path in _files(source)[0]]
+    alike = all(path.suffix.lower() in _ONE_TEXT for path in files)
+    return len(files) if files and alike and STDIN not in sources else None
 
 
 def _read(
-    sources: Sequence[str], stdin: BinaryIO, warn: Callable[[str], None], how: _How
+    sources: Sequence[str],
+    stdin: BinaryIO,
+    warn: Callable[[str], None],
+    note: Callable[[str], None],
+    how: _How,
 ) -> Iterator[Text | Broken]:
     missing = [source for source in sources if source != STDIN and not Path(source).exists()]
     # Before anything is read: texts may take their time.
@@ -120,7 +140,12 @@ def _read(
             source,
             f"source {source} does not exist; pass {_SOURCES}, a folder, or - for standard input",
         )
-    listed = [(source, _files(source)) for source in sources if source not in missing]
+    listed = []
+    for source in (source for source in sources if source not in missing):
+        files, skipped = _files(source)
+        if skipped:
+            note(_told_skipped(source, skipped))
+        listed.append((source, files))
     alone = len(missing) + sum(max(1, len(files)) for _, files in listed) == 1
     nothing = not missing
     for source, files in listed:
@@ -160,18 +185,34 @@ def _guarded(texts: Iterator[Text | Broken], source: str) -> Iterator[Text | Bro
         yield Broken(source, str(error))
 
 
-def _files(source: str) -> list[tuple[str, Path]]:
-    """(name, path) of every file of a source."""
+def _files(source: str) -> tuple[list[tuple[str, Path]], list[str]]:
+    """(name, path) of every file of a source, and names of what a folder has beside them."""
     path = Path(source)
     if source == STDIN or not path.is_dir():
-        return [(path.name, path)]
-    inside = []
+        return [(path.name, path)], []
+    inside, skipped = [], []
     for folder, folders, names in os.walk(path):
         # What is being written there, or was when its writer was killed, is in another file or will be.
         folders[:] = [name for name in folders if not is_workplace(Path(folder, name))]
-        written = [Path(folder, name) for name in names if not name.startswith(_OPENED)]
-        inside += [p for p in written if p.suffix.lower() in IN_FOLDERS]
-    return [(str(p.relative_to(path)), p) for p in sorted(inside) if p.is_file()]
+        for one in (Path(folder, name) for name in names):
+            read = one.suffix.lower() in IN_FOLDERS and not one.name.startswith(_OPENED) and one.is_file()
+            (inside if read else skipped).append(one)
+    return (
+        [(str(p.relative_to(path)), p) for p in sorted(inside)],
+        [str(p.relative_to(path)) for p in sorted(skipped)],
+    )
+
+
+def _told_skipped(source: str, skipped: Sequence[str]) -> str:
+    """Which files of a folder are not read, and why."""
+    named = ", ".join(skipped[:_NAMED])
+    more = f" and {len(skipped) - _NAMED:,} more" if len(skipped) > _NAMED else ""
+    one = len(skipped) == 1
+    return (
+        f"{source}: {len(skipped):,} file{'' if one else 's'} skipped, {named}{more}: of folders "
+        f"{', '.join(IN_FOLDERS)} files are read; name {'it' if one else 'others'} as a source to have "
+        f"{'it' if one else 'them'} read"
+    )
 
 
 def _of_file(name: str, path: Path, warn: Callable[[str], None], how: _How) -> Iterator[Text | Broken]:

@@ -4,7 +4,7 @@ from tradeoff.verdicts.decoy_keys import Decoys, decoys
 from tradeoff.verdicts.examine import TOGETHER, Examiner
 from tradeoff.verdicts.options import Options
 from tradeoff.verdicts.page import EvidencePage
-from tradeoff.verdicts.profiles import REMEDY, measured_profiles
+from tradeoff.verdicts.profiles import REMEDY, MeasuredProfile, measured_profiles
 from tradeoff.verdicts.result import Outcome, Reading, Result, Tested
 from tradeoff.verdicts.settings import Setting
 from tradeoff.verdicts.spelling import numbers
@@ -32,6 +32,7 @@ __all__ = [
     "Decoys",
     "EvidencePage",
     "Examiner",
+    "MeasuredProfile",
     "Options",
     "Outcome",
     "Reading",

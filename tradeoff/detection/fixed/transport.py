@@ -70,21 +70,21 @@ class RankRatio(LatticeDetector):
     @property
     def lowest(self) -> int:
         """The score of the least rank."""
-        return int(self._score_of.min())
+        return int(self.score_of.min())
 
     @property
     def law(self) -> np.ndarray:
         """All ranks are equally likely."""
-        counts = np.bincount(self._score_of - self.lowest)
+        counts = np.bincount(self.score_of - self.lowest)
         return counts / counts.sum()
 
     def of_stream(self, evidence: Evidence, stream: Stream) -> np.ndarray:
         """See `LatticeDetector.of_stream`."""
-        return self._score_of[evidence.rank(stream, self.scores)]
+        return self.score_of[evidence.rank(stream, self.scores)]
 
     @cached_property
-    def _score_of(self) -> np.ndarray:
-        """By rank: [k], rising."""
+    def score_of(self) -> np.ndarray:
+        """Scores by rank: [k], rising."""
         return log_ratio(_rank_bets(self.scores.k))
 
 
