@@ -1,4 +1,4 @@
-"""Command line: `tradeoff curve | decoys | detect | generate | key | plan`, one module each.
+"""Command line: `tradeoff curve | decoys | demo | detect | generate | key | plan`, one module each.
 
 Options and help are declared in modules that import no library; what a command does is imported when it runs,
 so that help and completion are there at once.
@@ -12,6 +12,7 @@ import typer
 
 from tradeoff.cli.curve import CURVE_EXAMPLES, curve_command
 from tradeoff.cli.decoys import DECOYS_EXAMPLES, decoys_command
+from tradeoff.cli.demo import DEMO_EXAMPLES, demo_command
 from tradeoff.cli.detect_options import DETECT_EXAMPLES, detect_command
 from tradeoff.cli.generate import GENERATE_EXAMPLES, generate_command
 from tradeoff.cli.help import examples
@@ -21,6 +22,7 @@ from tradeoff.cli.plan import PLAN_EXAMPLES, plan_command
 __all__ = ["app", "main"]
 
 _EXAMPLES = examples(
+    "tradeoff demo",
     "tradeoff key new -o my.key",
     'tradeoff generate "Write a letter" --key-file my.key -o texts.jsonl',
     "tradeoff detect texts.jsonl --key-file my.key",
@@ -35,6 +37,7 @@ app = typer.Typer(
 )
 app.command("curve", epilog=CURVE_EXAMPLES)(curve_command)
 app.command("decoys", epilog=DECOYS_EXAMPLES)(decoys_command)
+app.command("demo", epilog=DEMO_EXAMPLES)(demo_command)
 app.command("detect", epilog=DETECT_EXAMPLES)(detect_command)
 app.command("generate", epilog=GENERATE_EXAMPLES)(generate_command)
 app.command("plan", epilog=PLAN_EXAMPLES)(plan_command)
