@@ -349,14 +349,13 @@ def forecast(
             "drawn by one stream, such as joint-race; pass laws, or simulate others with generate and detect"
         )
     tournament = isinstance(detector, WeightedMeanBits)
-    if laws is not None or (log_p is not None and entropy is not None and not tournament):
-        raise ValueError("give either log_p, entropy or laws, one of the three")
-    if log_p is None and entropy is None:
+    given = [log_p is not None, entropy is not None, laws is not None]
+    if sum(given) != 1 and not (tournament and given == [True, True, False]):
         raise ValueError("give either log_p, entropy or laws, one of the three")
     if tournament and entropy is None:
         raise ValueError(
-            "entropy is missing; of SynthID pass the entropies of the same positions beside log_p, as records "
-            "of generate(measure=True) hold them"
+            "entropy is missing; of SynthID pass entropies of the same positions beside log_p, as records of "
+            "generate(measure=True) hold them"
         )
     # Of every text the probabilities of tokens, entropies of their laws, and how often they occur.
     texts: list[tuple[np.ndarray, np.ndarray, np.ndarray]]
