@@ -309,7 +309,7 @@ def forecast(
     scheme: Scheme,
     *,
     log_p: Sequence[float] | Sequence[Sequence[float]] | Sequence[np.ndarray] | np.ndarray | None = None,
-    entropy: float | Sequence[float] | np.ndarray | None = None,
+    entropy: float | Sequence[float] | Sequence[np.ndarray] | np.ndarray | None = None,
     laws: Sequence[Any] | np.ndarray | None = None,
     fpr: float = 0.01,
     report: Callable[[int, int], None] | None = None,
@@ -437,7 +437,7 @@ def tokens_needed(
     fpr: float = 0.01,
     power: float = 0.95,
     log_p: Sequence[float] | Sequence[Sequence[float]] | Sequence[np.ndarray] | np.ndarray | None = None,
-    entropy: float | Sequence[float] | np.ndarray | None = None,
+    entropy: float | Sequence[float] | Sequence[np.ndarray] | np.ndarray | None = None,
     laws: Sequence[Any] | np.ndarray | None = None,
 ) -> int | None:
     """The fewest tokens that must count for texts to be detected at a rate; None if 100,000 do not suffice.

@@ -1,4 +1,4 @@
-"""The front of the command line: functions that commands call, help that is there at once, examples that run."""
+"""The front of the command line: functions that commands call, help that is light, examples that run."""
 
 from __future__ import annotations
 
@@ -68,9 +68,9 @@ def test_a_command_is_the_function(monkeypatch, tmp_path, command, place, argume
 
 def test_names_in_help_are_those_of_the_library() -> None:
     assert watermarks().startswith(help.WATERMARKS)
-    assert help.METHODS == tuple(METHODS)[: len(help.METHODS)]
+    assert tuple(METHODS)[: len(help.METHODS)] == help.METHODS
     assert Standard.name in help.METHODS
-    assert (help.WIDEST, help.PRF_NAMES, help.CLASSES) == (WIDEST, PRF_NAMES, tuple(CLASSES))
+    assert (WIDEST, PRF_NAMES, tuple(CLASSES)) == (help.WIDEST, help.PRF_NAMES, help.CLASSES)
     assert (help.SEEDS, help.IN_FOLDERS) == (DEFAULT_SEEDS, IN_FOLDERS)
     assert get_args(help.CorrectionName) == tuple(str(one) for one in Correction)
 

@@ -231,7 +231,8 @@ def test_pairs_say_what_was_left_out(pairs: Path) -> None:
     result = runner.invoke(app, ["plan", "--pairs", str(pairs)])
     assert result.exit_code == 0, result.output
     assert "left out tokens rarer than 1e-06 under both models: at most 0.0% of a law" in result.stderr
-    assert "joint-race at FPR 0.01" in result.stdout
+    assert "Gumbel-max, joint-race" in result.stdout
+    assert "at FPR 0.01" in result.stdout
     cold = runner.invoke(app, ["plan", "--pairs", str(pairs), "--temperature", "0"])
     assert cold.exit_code == 2
     assert "temperature=0.0 must be positive" in cold.stderr

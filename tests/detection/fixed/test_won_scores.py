@@ -83,7 +83,7 @@ def test_forecasts_are_what_drawn_texts_show(watermark: str, tokens: int) -> Non
 
 @pytest.mark.parametrize("law", [[0.9, 0.1], [0.6, 0.3, 0.1], [0.5, *[0.05] * 10]], ids=len)
 def test_what_records_tell_of_a_tournament_is_enough(law: list[float]) -> None:
-    """The token's probability and the entropy stand for the law: its mean score, within a fiftieth and noise."""
+    """The token's probability and the entropy stand for the law: its mean score, but for a fiftieth."""
     p, detector = np.array(law), WeightedMeanBits(30)
     entropy = np.full(len(p), -(p @ np.log(p)))
     told = won_score_law(detector, p, entropy, p)
