@@ -309,7 +309,7 @@ def forecast(
     scheme: Scheme,
     *,
     log_p: Sequence[float] | Sequence[Sequence[float]] | Sequence[np.ndarray] | np.ndarray | None = None,
-    entropy: float | Sequence[float] | np.ndarray | None = None,
+    entropy: float | Sequence[float] | Sequence[np.ndarray] | np.ndarray | None = None,
     laws: Sequence[Any] | np.ndarray | None = None,
     fpr: float = 0.01,
     report: Callable[[int, int], None] | None = None,
@@ -349,14 +349,13 @@ def forecast(
             "drawn by one stream, such as joint-race; pass laws, or simulate others with generate and detect"
         )
     tournament = isinstance(detector, WeightedMeanBits)
-    if laws is not None or (log_p is not None and entropy is not None and not tournament):
-        raise ValueError("give either log_p, entropy or laws, one of the three")
-    if log_p is None and entropy is None:
+    given = [log_p is not None, entropy is not None, laws is not None]
+    if sum(given) != 1 and not (tournament and given == [True, True, False]):
         raise ValueError("give either log_p, entropy or laws, one of the three")
     if tournament and entropy is None:
         raise ValueError(
-            "entropy is missing; of SynthID pass the entropies of the same positions beside log_p, as records "
-            "of generate(measure=True) hold them"
+            "entropy is missing; of SynthID pass entropies of the same positions beside log_p, as records of "
+            "generate(measure=True) hold them"
         )
     # Of every text the probabilities of tokens, entropies of their laws, and how often they occur.
     texts: list[tuple[np.ndarray, np.ndarray, np.ndarray]]
@@ -438,7 +437,7 @@ def tokens_needed(
     fpr: float = 0.01,
     power: float = 0.95,
     log_p: Sequence[float] | Sequence[Sequence[float]] | Sequence[np.ndarray] | np.ndarray | None = None,
-    entropy: float | Sequence[float] | np.ndarray | None = None,
+    entropy: float | Sequence[float] | Sequence[np.ndarray] | np.ndarray | None = None,
     laws: Sequence[Any] | np.ndarray | None = None,
 ) -> int | None:
     """The fewest tokens that must count for texts to be detected at a rate; None if 100,000 do not suffice.

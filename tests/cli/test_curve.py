@@ -183,3 +183,20 @@ def test_input_is_never_overwritten(tmp_path):
         assert f"holds {holds}; write the curves to another file" in " ".join(result.output.split())
     assert (tmp_path / "P.csv").read_text() == "0.5,0.5"
     assert (tmp_path / "Q.csv").read_text() == "0.25,0.75"
+
+
+def test_curves_for_programs(files, tmp_path):
+    """An object a curve and nothing else, with the numbers of the table."""
+    out = tmp_path / "curves.csv"
+    result = runner.invoke(app, ["curve", *files, "--points", "3", "--json", "-o", str(out)])
+    assert result.exit_code == 0
+    found = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [one["class"] for one in found] == list(CLASSES)
+    table = pd.read_csv(out)
+    for one in found:
+        rows = table[table["class"] == one["class"]]
+        for name in ("gamma", "theta", "efficiency", "strength", "efficiency_error", "strength_error"):
+            np.testing.assert_allclose(one[name], rows[name], atol=1e-12)
+        assert one["frontier"] == rows["frontier"].tolist()
+        assert one["overlap"] == pytest.approx(np.minimum(P, Q).sum())
+        assert one["entropy"] == pytest.approx(-(P * np.log(P)).sum())

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 import unicodedata
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ import tradeoff as td
 from tests.helpers.detecting import KEY, detect, findings, flat, lines, marked, other, runner
 from tests.helpers.tiny import VOCABULARY
 from tradeoff.cli import app
+from tradeoff.cli.verdict_table import chance_line
 from tradeoff.keyed import Key, KeyedPrf, KeyFile, KeyProfile, Keyring, VllmPhilox
 from tradeoff.keyed.prf import Stream
 
@@ -372,9 +375,107 @@ def test_a_bad_file_ends_no_run_of_workers(folder: Path, tokenizer: Path) -> Non
 
 
 def test_many_texts_are_told_what_to_expect(folder: Path) -> None:
-    path = lines(folder / "x.jsonl", *({"token_ids": other(30, seed=n)} for n in range(25)))
-    assert "--corpus corrects for both" in flat(detect(folder, path).stdout)
-    assert "--corpus" not in flat(detect(folder, path, "--corpus", "bh").stdout)
+    """By the rate and the correction that were asked for, and how many were found."""
+    texts = [{"token_ids": other(30, seed=n)} for n in range(23)]
+    path = lines(folder / "x.jsonl", *texts, *({"token_ids": marked(60, seed=n)} for n in range(2)))
+    single = flat(detect(folder, path, "--fpr", "1e-4").stdout)
+    assert "of 25 texts about 0.0025 are expected by chance at this threshold; 2 were found" in single
+    assert "--corpus corrects for both" in single
+    holm = flat(detect(folder, path, "--corpus", "holm", "--fpr", "1e-4").stdout)
+    assert "of 25 texts any is expected by chance with a probability of at most 0.0001; 2 were found" in holm
+    shared = flat(detect(folder, path, "--corpus", "bh", "--fpr", "1e-4").stdout)
+    assert "of those that are found at most 0.01% are expected to be there by chance; 2 were found" in shared
+    assert "--corpus" not in holm + shared
+    few = lines(folder / "few.jsonl", *texts[:3])
+    assert "by chance" not in flat(detect(folder, few).stdout)
+
+
+@pytest.mark.parametrize(
+    ("total", "found", "fpr", "words"),
+    [
+        (1000, 12, 0.01, "of 1,000 texts about 10 are expected by chance at this threshold; 12 were found"),
+        (
+            100_000,
+            1,
+            0.01,
+            "of 100,000 texts about 1,000 are expected by chance at this threshold; 1 was found",
+        ),
+        (100, 0, 0.01, "of 100 texts about 1 is expected by chance at this threshold; 0 were found"),
+        (1000, 3, 1e-6, "of 1,000 texts about 0.001 are expected by chance at this threshold; 3 were found"),
+    ],
+)
+def test_what_chance_does(total: int, found: int, fpr: float, words: str) -> None:
+    assert chance_line(total, found, fpr, None).startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("columns", "texts"), [(80, 1000), (40, 1000), (20, 50), (34, 50), (60, 50), (200, 50)]
+)
+def test_every_verdict_is_whole(folder: Path, columns: int, texts: int) -> None:
+    """Of many documents with long names, however narrow the console; so are p-values and counts."""
+    hidden = [*other(700, seed=1), *marked(60), *other(800, seed=2)]
+    drawn = {7: marked(60), 30: hidden, 40: other(2)}
+    name = "a document with a long name, number {:04d}"
+    path = lines(
+        folder / "x.jsonl",
+        *({"id": name.format(n), "token_ids": drawn.get(n, other(9, seed=n))} for n in range(texts)),
+    )
+    found = findings(detect(folder, path, "--json", "--fpr", "1e-6"))
+    shown = detect(folder, path, "--fpr", "1e-6", env={"COLUMNS": str(columns)}).stdout.splitlines()
+    row = re.compile(r"(watermarked in part|watermarked|not detected|too short) .*?(-?\d+\.\d\d) .*?(\d+)")
+    told = [match for line in shown if (match := row.search(line))]
+    expected = Counter((f["verdict"], f"{f['log10_p']:.2f}", str(f["tokens_scored"])) for f in found)
+    assert Counter(match.groups() for match in told) == expected
+    assert {match[1] for match in told[:2]} == {"watermarked", "watermarked in part"}
+    frames = [line for line in shown if line[:1] in "┏┃┡│└"]
+    assert all(len(line) <= columns for line in frames)
+
+
+def test_shared_settings_stand_above_and_others_in_columns(folder: Path) -> None:
+    """In wide tables; in narrow ones below the name."""
+    KeyFile(SECOND, "letters").write(folder / "second.key")
+    path = lines(
+        folder / "x.jsonl",
+        {"id": "one", "token_ids": marked(60)},
+        {"id": "two", "token_ids": marked(60, KeyedPrf(SECOND))},
+    )
+    how = ("--key-file", folder / "second.key")
+    wide = detect(folder, path, *how).stdout.splitlines()
+    assert wide[0] == (
+        "method joint-race, watermark gumbel, context width 2, detector Aaronson, false-positive rate 0.01"
+    )
+    assert [word in wide[2] for word in ("verdict", "text", "key", "method")] == [True, True, True, False]
+    for name, key in (("one", KEY.fingerprint), ("two", f"{SECOND.fingerprint} (letters)")):
+        assert any(name in line and key in line for line in wide)
+    narrow = detect(folder, path, *how, env={"COLUMNS": "60"}).stdout
+    assert KEY.fingerprint in narrow
+    assert narrow.count("watermarked ") >= 2
+
+
+def test_what_is_found_comes_first_of_more_than_a_screen(folder: Path) -> None:
+    """By p-value; the rest, and fewer texts, and --json, as they were read."""
+    texts = [{"id": f"n{k:02d}", "token_ids": other(40, seed=k + 100)} for k in range(40)]
+    texts[20], texts[30] = ({"id": f"m{n}", "token_ids": marked(n)} for n in (40, 80))
+    how = ("--fpr", "1e-5")
+    path = lines(folder / "x.jsonl", *texts)
+    names = re.findall(r"│ ([nm]\d\d) ", detect(folder, path, *how).stdout)
+    rest = [text["id"] for text in texts if text["id"].startswith("n")]
+    assert names == ["m80", "m40", *rest]
+    read = [found["id"] for found in findings(detect(folder, path, "--json", *how))]
+    assert read == [text["id"] for text in texts]
+    few = lines(folder / "few.jsonl", *texts[18:24])
+    assert re.findall(r"│ ([nm]\d\d) ", detect(folder, few, *how).stdout) == [t["id"] for t in texts[18:24]]
+
+
+def test_the_exit_status_tells_what_was_found_if_asked(folder: Path) -> None:
+    found = lines(folder / "x.jsonl", {"token_ids": other(60)}, {"token_ids": marked(60)})
+    part = lines(folder / "p.jsonl", {"token_ids": [*other(700), *marked(60), *other(800, seed=3)]})
+    none = lines(folder / "y.jsonl", {"token_ids": other(60)})
+    for path, status in ((found, 1), (part, 1), (none, 0)):
+        assert detect(folder, path).exit_code == 0
+        assert detect(folder, path, "--exit-code").exit_code == status
+        assert detect(folder, path, "--exit-code", "--json").exit_code == status
+    assert detect(folder, found, folder / "gone.txt", "--exit-code").exit_code == 2
 
 
 def test_decoys(folder: Path) -> None:

@@ -14,7 +14,7 @@ from tests.helpers.detecting import detect, findings, flat, lines, marked, other
 from tradeoff.errors import FileError
 from tradeoff.files import replacing
 from tradeoff.texts.json_texts import Broken, Text
-from tradeoff.texts.reading import _BLOCK, read_texts
+from tradeoff.texts.reading import _BLOCK, read_texts, texts_known
 
 
 def test_folder_is_read_in_order_and_recursively(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,6 +37,34 @@ def test_folder_is_read_in_order_and_recursively(folder: Path, monkeypatch: pyte
     shown = detect(folder, Path("data")).stdout
     assert "a.jsonl: x" in shown
     assert "1.jsonl: x" in shown
+
+
+def test_files_of_a_folder_that_are_skipped_are_named(folder: Path) -> None:
+    """The first of them, how many, and why; nothing is said of what is read."""
+    data = folder / "data"
+    data.mkdir()
+    lines(data / "a.jsonl", {"token_ids": other(9)})
+    assert "skipped" not in detect(folder, data, "--json").stderr
+    (data / "picture.png").write_bytes(b"x")
+    told = flat(detect(folder, data, "--json").stderr)
+    assert "1 file skipped, picture.png: of folders .txt, " in told
+    assert "name it as a source" in told
+    for name in ("b.zip", "c\x1b[2J.json", "d.bin", "~$e.docx"):
+        (data / name).write_bytes(b"{}")
+    told = flat(detect(folder, data, "--json").stderr)
+    assert r"5 files skipped, b.zip, c\u001b[2J.json, d.bin and 2 more: of folders " in told
+    assert "skipped" not in detect(folder, data, "--json", "--quiet").stderr
+
+
+def test_how_many_texts_there_are(tmp_path: Path) -> None:
+    """Known where every file holds one."""
+    for name in ("a.txt", "b.md", "c.png"):
+        (tmp_path / name).write_text("a b")
+    assert texts_known([str(tmp_path)]) == 2
+    assert texts_known([str(tmp_path), str(tmp_path / "a.txt")]) == 3
+    assert texts_known([str(tmp_path), "-"]) is None
+    lines(tmp_path / "d.jsonl", {"token_ids": other(9)})
+    assert texts_known([str(tmp_path)]) is None
 
 
 def test_what_is_being_written_in_a_folder_is_not_read(folder: Path) -> None:

@@ -147,6 +147,65 @@ def test_equal_prompts_are_told_and_counted_once(folder: Path, tiny_folder: Path
     assert f"(95% interval {max(low, 1):.3f} to {min(high, 4):.3f})" in words
 
 
+def test_one_prompt_is_shown_and_told_how_to_detect(folder: Path, tiny_folder: Path) -> None:
+    """Its words alone on standard output, as --json has them; facts beside it."""
+    how = ["--target", str(tiny_folder), "--draft", "skip:1", "--max-tokens", "12", "--ignore-eos"]
+    how += ["--key-file", str(folder / "key"), "--context-width", "3"]
+    shown = runner.invoke(app, ["generate", "the man", *how])
+    assert shown.exit_code == 0, shown.output
+    told = runner.invoke(app, ["generate", "the man", "--json", *how])
+    (record,) = [json.loads(line) for line in told.stdout.splitlines()]
+    assert (record["prompt"], len(record["token_ids"])) == ("the man", 12)
+    assert shown.stdout == record["text"] + "\n"
+    assert "12 tokens" in shown.stderr
+    assert "AATPS" in shown.stderr
+    words = (
+        f"tradeoff detect letter.txt --key-file {folder / 'key'} --context-width 3 --tokenizer {tiny_folder}"
+    )
+    assert f"to detect it: with the text in letter.txt, {words}" in shown.stderr
+    given = runner.invoke(app, ["generate", "-", *how], input="the man\n")
+    assert given.stdout == shown.stdout
+    quiet = runner.invoke(app, ["generate", "the man", "-q", *how])
+    assert quiet.stdout == shown.stdout
+    assert "AATPS" not in quiet.stderr
+    assert not (folder / "out.jsonl").exists()
+    # With a file it is written as well.
+    path = folder / "out.jsonl"
+    written = runner.invoke(app, ["generate", "the man", *how, "-o", str(path)])
+    assert written.stdout == shown.stdout
+    assert records(folder)[0]["text"] == record["text"]
+    assert f"to detect it: tradeoff detect {path} --key-file" in written.stderr
+    assert f"wrote {path}" in written.stderr
+
+
+def test_prompts_without_a_file_are_shown_by_name(folder: Path, tiny_folder: Path) -> None:
+    arguments = ["generate", "--prompts", str(folder / "prompts.txt"), "--target", str(tiny_folder)]
+    arguments += ["--draft", "skip:1", "--max-tokens", "4", "--method", "standard"]
+    shown = runner.invoke(app, arguments)
+    assert shown.exit_code == 0, shown.output
+    assert shown.stdout.startswith("1:\n")
+    assert "\n2:\n" in shown.stdout
+    assert "to detect it" not in shown.stderr
+    told = runner.invoke(app, [*arguments, "--json"])
+    assert [json.loads(line)["id"] for line in told.stdout.splitlines()] == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "given", "words"),
+    [
+        ([], "", "give either a PROMPT, - for standard input, or --prompts FILE"),
+        (["the man", "--prompts", "prompts.txt"], "", "not both"),
+        (["  "], "", "PROMPT is empty"),
+        (["-"], "\n", "PROMPT is empty"),
+        (["-"], b"\xff", "the prompt on standard input is not UTF-8"),
+    ],
+)
+def test_what_is_no_prompt(arguments: list[str], given: str | bytes, words: str) -> None:
+    result = runner.invoke(app, ["generate", *arguments, "--method", "standard"], input=given)
+    assert result.exit_code == 2
+    assert words in " ".join(result.output.split())
+
+
 def test_what_tells_equal_prompts_apart_depends_on_the_method(folder: Path, tiny_folder: Path) -> None:
     """A method whose every number is keyed hardly sees the seed."""
     (folder / "prompts.txt").write_text("the man\nthe man\n")

@@ -126,8 +126,71 @@ def test_table_names_rates_and_profiles(tmp_path: Path) -> None:
     (tmp_path / "texts.jsonl").write_text(record(list(range(50)), 0.2) + record(list(range(60)), 0.4))
     result = runner.invoke(app, ["plan", str(tmp_path / "texts.jsonl"), "--fpr", "0.001"])
     assert result.exit_code == 0, result.output
-    for words in ("95%", "at FPR 0.001", "2 profiles", "TPR by scored tokens"):
+    for words in ("95%", "at FPR 0.001", "2 profiles; the first 2 never count", "tokens of text", "1,024"):
         assert words in result.output
+
+
+@pytest.mark.parametrize("width", [None, 4])
+def test_tokens_that_never_count_are_tokens_of_the_text(width: int | None) -> None:
+    """By entropies all others count."""
+    options = () if width is None else ("--context-width", str(width))
+    found, first = plan("--entropy", "1.2", *options), width or 2
+    assert found["tokens_that_never_count"] == first
+    for row in found["needed"]:
+        assert row["text_tokens"] == row["tokens"] + first
+    forecast = td.forecast(td.Scheme.of("basic", "gumbel"), entropy=1.2)
+    for row in found["lengths"]:
+        assert row["tokens"] == row["text_tokens"] - first
+        assert row["tpr"] == {
+            f"{fpr:g}": pytest.approx(forecast.power(row["tokens"], fpr)) for fpr in (1e-2, 1e-4, 1e-6)
+        }
+    assert [row["text_tokens"] for row in found["lengths"]] == [32, 64, 128, 256, 512, 1024]
+
+
+def test_repeated_contexts_are_paid_for(tmp_path: Path) -> None:
+    """Of 50 tokens the first 2 never count, and of the other 48 only 5 contexts are new."""
+    (tmp_path / "texts.jsonl").write_text(record([1, 2, 3, 4, 5] * 10, 0.1))
+    found = plan(str(tmp_path / "texts.jsonl"))
+    assert found["share_new"] == pytest.approx(5 / 48)
+    for row in found["lengths"]:
+        assert row["tokens"] == int((row["text_tokens"] - 2) * 5 / 48)
+    for row in found["needed"]:
+        # The shortest text of which so many count.
+        assert int((row["text_tokens"] - 2) * 5 / 48 + 1e-9) >= row["tokens"]
+        assert int((row["text_tokens"] - 3) * 5 / 48 + 1e-9) < row["tokens"]
+
+
+@pytest.mark.parametrize("watermark", ["gumbel", "synthid:30", "heavywater"])
+def test_every_watermark_is_planned_alike(tmp_path: Path, watermark: str) -> None:
+    """From texts and from entropies: fewer are found at smaller rates, and more in longer texts."""
+    entropies = {"entropy": [1.0] * 60}
+    facts = {"token_ids": list(range(60)), "log_p": [-1.0] * 60, "run": {}} | entropies
+    (tmp_path / "texts.jsonl").write_text(json.dumps(facts) + "\n")
+    by_texts = plan(str(tmp_path / "texts.jsonl"), "--watermark", watermark)
+    by_entropy = plan("--entropy", "1", "--watermark", watermark)
+    for found in (by_texts, by_entropy):
+        assert found["watermark"].startswith(watermark)
+        powers = np.array(
+            [[row["tpr"][fpr] for fpr in ("0.01", "0.0001", "1e-06")] for row in found["lengths"]]
+        )
+        assert (np.diff(powers, axis=1) <= 1e-12).all()
+        assert (np.diff(powers, axis=0) >= -1e-9).all()
+        assert powers[0, 2] < powers[-1, 2]
+    for one, other in zip(by_texts["needed"], by_entropy["needed"], strict=True):
+        # exp(-1) is not quite the even law of entropy 1, which has a token of what is left.
+        assert one["tokens"] == pytest.approx(other["tokens"], abs=2)
+
+
+def test_tournaments_want_entropies(tmp_path: Path) -> None:
+    (tmp_path / "texts.jsonl").write_text(record(list(range(50)), 0.2))
+    result = runner.invoke(app, ["plan", str(tmp_path / "texts.jsonl"), "--watermark", "synthid:30"])
+    assert result.exit_code == 2
+    assert 'texts.jsonl line 1 has no "entropy" of its 50 tokens' in " ".join(result.output.split())
+    facts = json.loads(record(list(range(50)), 0.2)) | {"entropy": [1.0] * 49 + [-1.0]}
+    (tmp_path / "texts.jsonl").write_text(json.dumps(facts))
+    result = runner.invoke(app, ["plan", str(tmp_path / "texts.jsonl"), "--watermark", "synthid:30"])
+    assert result.exit_code == 2
+    assert '"entropy" holds -1.0; it must hold numbers of nats' in " ".join(result.output.split())
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +231,8 @@ def test_pairs_say_what_was_left_out(pairs: Path) -> None:
     result = runner.invoke(app, ["plan", "--pairs", str(pairs)])
     assert result.exit_code == 0, result.output
     assert "left out tokens rarer than 1e-06 under both models: at most 0.0% of a law" in result.stderr
-    assert "joint-race at FPR 0.01" in result.stdout
+    assert "Gumbel-max, joint-race" in result.stdout
+    assert "at FPR 0.01" in result.stdout
     cold = runner.invoke(app, ["plan", "--pairs", str(pairs), "--temperature", "0"])
     assert cold.exit_code == 2
     assert "temperature=0.0 must be positive" in cold.stderr
@@ -249,6 +313,9 @@ def test_what_is_no_token_id_is_named(tmp_path: Path, value: str) -> None:
         (["--entropy", "nan"], "entropy=[nan] must hold"),
         (["--entropy", "1", "--fpr", "1.5"], "fpr=1.5"),
         (["x.jsonl", "--context-width", "0"], "context_width=0 must be"),
+        (["--entropy", "1", "--watermark", "simplexwater"], "has no forecast"),
+        (["--entropy", "1", "--watermark", "magic"], "watermark='magic'"),
+        (["--pairs", "x.npz", "--watermark", "heavywater"], "has no forecast from --pairs"),
     ],
 )
 def test_bad_arguments(arguments: list[str], words: str) -> None:

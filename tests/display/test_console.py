@@ -9,7 +9,7 @@ import time
 import pytest
 import typer
 
-from tradeoff.display.console import exit_on_bad_input, stderr, stdout
+from tradeoff.display import Bar, exit_on_bad_input, is_quiet, print_note, print_warning, stderr, stdout
 
 
 @pytest.mark.parametrize("error", [ValueError("bad p"), RuntimeError("no model"), OSError("no space")])
@@ -101,3 +101,43 @@ def test_in_a_notebook_consoles_write_to_their_streams(console, monkeypatch, cap
     one.print("loading")
     assert not one.is_jupyter
     assert "loading" in "".join(capsys.readouterr())
+
+
+def test_quiet_leaves_out_notes_and_not_warnings(capsys):
+    with exit_on_bad_input(quiet=True):
+        assert is_quiet()
+        print_note("good to know")
+        print_warning("look here")
+    assert not is_quiet()
+    print_note("afterwards")
+    assert capsys.readouterr().err == "warning: look here\nnote: afterwards\n"
+
+
+@pytest.mark.parametrize(("told", "width"), [("57", 57), ("0", 120), ("wide", 120), (None, 120)])
+def test_columns_tell_how_wide_a_file_is(monkeypatch, told, width):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if told is not None:
+        monkeypatch.setenv("COLUMNS", told)
+    assert stdout().width == width
+
+
+def test_a_bar_is_for_terminals(capsys, monkeypatch):
+    """There notes stand above it; elsewhere, and under --quiet, there is none."""
+    with Bar("texts judged", 3) as bar:
+        bar.show(2)
+        print_note("meanwhile")
+    assert capsys.readouterr().err == "note: meanwhile\n"
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    with exit_on_bad_input(quiet=True), Bar("texts judged", 3) as bar:
+        bar.show(2)
+    assert capsys.readouterr().err == ""
+    with Bar("texts judged", 3) as bar:
+        bar.show(2)
+        print_note("meanwhile")
+    shown = capsys.readouterr().err
+    assert "texts judged" in shown
+    assert "note: meanwhile\n" in shown
+    with Bar("texts judged", 3, shown=False) as bar:
+        bar.show(2)
+    assert capsys.readouterr().err == ""

@@ -26,7 +26,6 @@ _EXAMPLES = examples(
     "tradeoff key new -o my.key",
     'tradeoff generate "Write a letter" --key-file my.key -o texts.jsonl',
     "tradeoff detect texts.jsonl --key-file my.key",
-    "tradeoff detect --help",
 )
 
 app = typer.Typer(

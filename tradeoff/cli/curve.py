@@ -22,7 +22,7 @@ __all__ = ["CURVE_EXAMPLES", "curve_command"]
 #: Shown below its options.
 CURVE_EXAMPLES = examples(
     "tradeoff curve --paper",
-    "tradeoff curve P.json Q.json --decoder synthid:30 -o curves.csv",
+    "tradeoff curve P.json Q.json --decoder synthid:30 --seeds 2000 -o curves.csv",
     "tradeoff curve --paper --class google --json",
 )
 

@@ -69,8 +69,8 @@ def generate_command(
     prompts: Annotated[
         str | None,
         typer.Option(
-            help="Instead of one prompt: text file with one prompt a line, JSON lines with id and prompt, or builtin:question, "
-            "builtin:continuation."
+            help="Instead of one prompt: text file with one prompt a line, JSON lines with id and prompt, or "
+            "builtin:question, builtin:continuation."
         ),
     ] = None,
     output: Annotated[

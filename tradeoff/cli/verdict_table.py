@@ -259,15 +259,15 @@ def _print_table(
     short = [_shortened(row.name, width) for row in rows]
     # People read a line a text, as long as it still tells texts apart; a file or a pipe loses nothing.
     whole = not out.is_terminal or len(set(short)) < len({row.name for row in rows})
-    for row, called in zip(rows, short, strict=True):
+    for row, shown in zip(rows, short, strict=True):
         told = [row.settings[k] or "-" for k in differ]
-        name = Styled(row.name if whole else called)
+        called = Styled(row.name if whole else shown)
         if not settings and told:
-            name = Styled.assemble(name, ("\n" + ", ".join(told), "dim"))
+            called = Styled.assemble(called, ("\n" + ", ".join(told), "dim"))
         cells = [Styled(row.numbers[0], style="bold" if row.hit else ""), *map(Styled, row.numbers[1:])]
         table.add_row(
             Styled(row.verdict, style=_STYLES.get(row.verdict, "")),
-            name,
+            called,
             *cells,
             *(map(Styled, told) if settings else ()),
         )

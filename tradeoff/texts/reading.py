@@ -190,7 +190,8 @@ def _files(source: str) -> tuple[list[tuple[str, Path]], list[str]]:
     path = Path(source)
     if source == STDIN or not path.is_dir():
         return [(path.name, path)], []
-    inside, skipped = [], []
+    inside: list[Path] = []
+    skipped: list[Path] = []
     for folder, folders, names in os.walk(path):
         # What is being written there, or was when its writer was killed, is in another file or will be.
         folders[:] = [name for name in folders if not is_workplace(Path(folder, name))]
