@@ -64,6 +64,7 @@ def test_the_built_in_pair_is_evaluated(quick) -> None:
     assert (table["statement"] == "Real pair").sum() > 40
 
 
+@in_one_worker
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["definition_3_1", "lemma_3_1"])
 def test_only_gives_the_rows_of_the_whole_run(name: str, quick, tmp_path) -> None:

@@ -186,6 +186,8 @@ class LatticeSum:
         self._support = np.arange(points) * self._step + low
         self.mean = float(self._pmf @ self._support)
         self._cached = lru_cache(maxsize=4096)(self._at)
+        # A search for a threshold asks for the tilt of every point twice.
+        self._tilt = lru_cache(maxsize=16)(self._tilt_of)
 
     def log_sf(self, total: float, count: int) -> float:
         """log P(S_count >= total), natural logarithm; between lattice points by interpolation."""
@@ -231,7 +233,7 @@ class LatticeSum:
         total = float(weights.sum())
         return most + math.log(total), float(weights @ self._support) / total
 
-    def _tilt(self, mean: float) -> float:
+    def _tilt_of(self, mean: float) -> float:
         """The theta >= 0 whose tilted mean is `mean`."""
         if mean <= self.mean:
             return 0.0
