@@ -247,7 +247,7 @@ def detect_command(
                     with reader:
                         _print_tokens(name, result, words)
                 if page is not None:
-                    _add_to_page(name, result, words, page)
+                    page.add(name, result, words)
         errors.close()
         if not verdicts:
             # Nothing to write: what a page held before stays.
@@ -264,8 +264,8 @@ def detect_command(
                 _print_caveats(verdicts, fpr, whole)
             elif whole is not None:
                 typer.echo(json.dumps(_facts_of(whole), allow_nan=False))
-            if html is not None:
-                print_written(stderr() if as_json else stdout(), [html])
+            if page is not None:
+                print_written(stderr() if as_json else stdout(), page.written)
         if reader.gone:
             raise typer.Exit(1)
         if errors:
@@ -359,26 +359,6 @@ def _print_tokens(name: str, result: Result, words: list[str]) -> None:
         for line in plain_view(words, reading.detector, reading.score, result.marked):
             typer.echo(line)
     out.print()
-
-
-def _add_to_page(name: str, result: Result, words: list[str], page: EvidencePage) -> None:
-    facts = result.to_dict()
-    kept = (
-        "log10_p",
-        "tokens",
-        "tokens_scored",
-        "tokens_needed",
-        "detector",
-        "method",
-        "watermark",
-        "key",
-        "fpr",
-    )
-    facts["log10_p"] = f"{result.log10_p:.2f}"
-    about = {key.replace("_", " "): facts[key] for key in kept if facts.get(key) is not None}
-    if result.verdict is Outcome.IN_PART:
-        about["where"] = result.where
-    page.add(name, result.verdict, about, _shown(result, words))
 
 
 def _shown(result: Result, words: list[str]) -> Iterator[Shown]:
