@@ -14,7 +14,7 @@ import pytest
 from jinja2 import UndefinedError
 
 import tradeoff as td
-from tests.helpers.detecting import KEY, marked, other
+from tests.helpers.detecting import KEY, marked, other, without_tokenizer
 from tests.helpers.pages import HOSTILE, SHOWN, read_page
 from tradeoff.display.html import environment, parts
 from tradeoff.errors import FileError
@@ -277,8 +277,9 @@ def test_a_marked_part_is_told_and_marked() -> None:
     assert after == "".join(words[segment.end :])
 
 
-def test_where_reading_stopped() -> None:
+def test_where_reading_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     """The rest of the text stands there unread, and the verdict on all of it is no second verdict."""
+    without_tokenizer(monkeypatch)
     ids = marked(200)
     found = result(ids, sequential=True)
     assert found.tokens_needed is not None
@@ -305,6 +306,6 @@ def test_long_texts_are_cut_and_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     (segment,) = found.segments
     text = shown_text(content)
     assert "".join(words[segment.start : segment.end]) in text
-    told = re.findall(r"([\d,]+) tokens? left out here", text)
+    told = re.findall(r'<span class="edge gap">([\d,]+) tokens? left out here', content)
     assert sum(int(number) for number in told) == 960 - 600
     assert len(re.findall(r"<tr><td>\d", content)) == 300

@@ -70,7 +70,9 @@ def test_discrete_laws(detector: Detector, law: dict[float, float]) -> None:
     assert found.expected == pytest.approx(3 * len(scores) * expected, rel=1e-6)
     assert found.observed == 3 * (tail <= expected + 1e-9).sum()
     for level in (*LEVELS, *RARITIES):
-        np.testing.assert_array_equal(reaches(detector, scores, level), tail <= level * (1 + 1e-9))
+        # A probability that is the level, but for rounding, may be called either.
+        clear = np.abs(tail / level - 1) > 1e-9
+        np.testing.assert_array_equal(reaches(detector, scores, level)[clear], (tail <= level)[clear])
 
 
 @pytest.mark.parametrize(

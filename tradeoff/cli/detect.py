@@ -60,6 +60,7 @@ from tradeoff.verdicts import (
     Told,
     legend,
     numbers,
+    pages_folder,
     plain_view,
     shown_tokens,
     terminal_view,
@@ -344,7 +345,8 @@ def _check_page(html: Path, inputs: Iterable[str]) -> None:
     for read in (Path(name).resolve() for name in inputs if name != STDIN):
         # Of a folder all texts are read, those that are there and those that would be there next time.
         inside = read.is_dir() and page.is_relative_to(read) and page.suffix.lower() in IN_FOLDERS
-        if page == read or inside:
+        # Pages of several texts lie beside it.
+        if page == read or inside or pages_folder(html) in read.parents:
             raise FileError(f"html={str(html)!r} is a file to be read; write the page to another one")
 
 

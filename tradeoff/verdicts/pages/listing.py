@@ -69,7 +69,8 @@ class Listing:
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
-        self._fpr, self._correction = 0.0, None
+        self._fpr = 0.0
+        self._correction: Correction | None = None
 
     def add(self, entry: Entry, result: Result) -> None:
         """One more text."""
