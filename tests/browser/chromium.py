@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import subprocess
@@ -125,8 +126,10 @@ def chromium(executable: str) -> Iterator[Chromium]:
     to_browser, from_browser = os.pipe(), os.pipe()
 
     def place() -> None:
-        os.dup2(to_browser[0], _COMMANDS)
-        os.dup2(from_browser[1], _ANSWERS)
+        # First out of the way of each other: the pipes may have these numbers themselves.
+        ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (to_browser[0], from_browser[1])]
+        os.dup2(ends[0], _COMMANDS)
+        os.dup2(ends[1], _ANSWERS)
 
     with tempfile.TemporaryDirectory() as profile:
         process = subprocess.Popen(

@@ -173,6 +173,7 @@ def test_pages_of_many_texts(tmp_path: Path) -> None:
     index = read_page(path)
     links = [link for link in index.attributes["href"] if link and "pages/" in link]
     assert links == [f"all%20%23%20one-pages/000{number}.html" for number in (2, 1, 3)]
+    assert "watermarked: strong evidence" in index.words
     assert index.words.index("Watermark found") < index.words.index("letter") < index.words.index("plain")
     second = read_page(folder / "0002.html")
     assert second.attributes["href"][1:] == ["../all%20%23%20one.html", "0001.html", "0003.html"]
@@ -287,7 +288,8 @@ def test_where_reading_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     assert whole is not None
     assert whole.log_p == result(ids).log_p
     assert not whole.sequential
-    content = evidence_html(found, words=spelled(ids)[: found.tokens_needed], now=NOW)
+    with pytest.warns(UserWarning, match="tokens are shown as numbers"):
+        content = evidence_html(found, words=spelled(ids)[: found.tokens_needed], now=NOW)
     before, rest = shown_text(content).split("reading stopped here")
     assert before == "".join(spelled(ids)[: found.tokens_needed])
     assert rest.count("#") == 200 - found.tokens_needed, "numbers, as no tokenizer was named"

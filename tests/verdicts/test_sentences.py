@@ -14,7 +14,7 @@ import tradeoff as td
 from tests.helpers.detecting import KEY, marked, other
 from tradeoff.detection import Exactness
 from tradeoff.verdicts import Correction, Outcome, Result
-from tradeoff.verdicts.pages.sentences import Grade, chance, grade, share_of_keys, statement
+from tradeoff.verdicts.pages.sentences import Grade, chance, chance_in_short, grade, share_of_keys, statement
 
 SCHEME = td.Scheme.of("joint-race", "gumbel")
 POWERS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
@@ -43,6 +43,10 @@ def test_chances_are_rounded_to_the_safe_side(log10_p: float) -> None:
 def test_chances_on_a_fine_grid() -> None:
     for log10_p in np.linspace(-9, 0, 2001).tolist():
         assert log10_of(chance(log10_p)) >= log10_p - 1e-12
+        # In tables they are as rare as in sentences.
+        numbers = re.search(r"1 in (10[⁰-⁹¹²³]+|[\d,]+)|up to \d+", chance_in_short(log10_p))
+        assert numbers is not None
+        assert numbers[0].removeprefix("1 in ") in chance(log10_p)
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tradeoff.verdicts.pages.sentences import Grade, grade, share_of_keys
+from tradeoff.verdicts.pages.sentences import Grade, chance_in_short, grade, share_of_keys
 from tradeoff.verdicts.result import Correction, Outcome, Result
 
 __all__ = ["Entry", "Listing"]
@@ -32,6 +33,7 @@ class Entry:
         verdict: what is said of it.
         strength: how strong the evidence is.
         log10_p: of the verdict.
+        chance: of its scores, in words: that of the text alone, whatever others were judged with it.
         tokens_scored: how many tokens counted.
         share: of these, how many lie in marked parts; None where nobody looked.
     """
@@ -42,14 +44,16 @@ class Entry:
     verdict: Outcome
     strength: Grade
     log10_p: float
+    chance: str
     tokens_scored: int
     share: float | None
 
     @classmethod
     def of(cls, number: int, name: str, link: str, result: Result) -> Entry:
         """That of a result."""
-        found = result.log10_p, result.tokens_scored, result.share
-        return cls(number, name, link, result.verdict, grade(result), *found)
+        alone = chance_in_short(result.test_log_p / math.log(10))
+        told = result.log10_p, alone, result.tokens_scored, result.share
+        return cls(number, name, link, result.verdict, grade(result), *told)
 
     @property
     def told(self) -> str:

@@ -28,6 +28,8 @@ SHOWN = 100_000
 _ROWS = 200
 #: Words that tell a table from others.
 _WORDS = 6
+#: Numbers below this have a decimal, and from that on an exponent.
+_DECIMALS, _LONG = 10, 1e9
 #: The largest exponent of an exponential that is a number.
 _LARGEST = 700.0
 
@@ -195,7 +197,7 @@ class Marks:
         )
 
     def _rare(self, k: int) -> str:
-        return f"{math.exp(min(-self._log_p[k], _LARGEST)):,.3g}"
+        return _one_in(math.exp(min(-self._log_p[k], _LARGEST)))
 
     def _says(self, k: int) -> str:
         return f"score {self.scores[k]:.2f}, {self._readings.of(k)}"
@@ -221,6 +223,13 @@ class Marks:
     def _readings(self) -> Readings:
         reading = self.result.reading
         return reading.setting.detector.readings(reading.evidence)
+
+
+def _one_in(number: float) -> str:
+    """To about three digits: 1.3, 148, 1,230."""
+    if number < _DECIMALS:
+        return f"{number:.1f}"
+    return f"{float(f'{number:.3g}'):,.0f}" if number < _LONG else f"{number:.1e}"
 
 
 def _piece(kind: str, words: str, mark: str, note: str = "") -> Piece:

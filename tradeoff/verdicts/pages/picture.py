@@ -19,7 +19,7 @@ __all__ = ["HEIGHT", "WIDTH", "Picture", "picture"]
 #: Of the whole drawing, in its own units.
 WIDTH, HEIGHT = 480, 270
 #: What lies around the axes: room for their words.
-_LEFT, _RIGHT, _TOP, _BOTTOM = 78, 14, 30, 54
+_LEFT, _RIGHT, _TOP, _BOTTOM = 106, 14, 30, 54
 #: Marks on an axis, at most.
 _TICKS = 5
 #: Room above the highest point, as a share of it.

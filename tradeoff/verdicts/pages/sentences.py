@@ -19,6 +19,7 @@ __all__ = [
     "Grade",
     "Statement",
     "chance",
+    "chance_in_short",
     "grade",
     "key_name",
     "parts_of",
@@ -86,6 +87,15 @@ def chance(log10_p: float) -> str:
     if inverse >= 1:
         return f"less than once in {_rounded_down(10**inverse):,} draws"
     return f"in up to {_percent(10**log10_p)} of 100 draws"
+
+
+def chance_in_short(log10_p: float) -> str:
+    """The same for tables: "under 1 in 10⁴⁸"."""
+    inverse = -log10_p - _SLACK
+    if inverse >= 1:
+        rare = power_of_ten(math.floor(inverse)) if inverse >= _POWERS else f"{_rounded_down(10**inverse):,}"
+        return f"under 1 in {rare}"
+    return f"up to {_percent(10**log10_p)} in 100"
 
 
 def power_of_ten(power: int) -> str:
