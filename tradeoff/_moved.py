@@ -36,7 +36,7 @@ _MODULES = {
     "tradeoff.detection.json_texts": ("tradeoff.texts.json_texts",),
     "tradeoff.detection.lattice": ("tradeoff.detection.fixed.lattice",),
     "tradeoff.detection.model_aware": ("tradeoff.detection.with_models.model_aware",),
-    "tradeoff.detection.page": ("tradeoff.verdicts.page",),
+    "tradeoff.detection.page": ("tradeoff.verdicts.pages.page",),
     "tradeoff.detection.power": ("tradeoff.detection.forecast",),
     "tradeoff.detection.simplex_water": ("tradeoff.detection.fixed.simplexwater",),
     "tradeoff.detection.simplex_water_bets": ("tradeoff.detection.bets.simplexwater",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import itertools
 import json
@@ -356,3 +357,20 @@ def test_words_that_come_in_parts_have_the_tokens_of_the_whole(
     n = len(whole.token_ids)
     assert parts.token_ids[:n].tolist() == whole.token_ids.tolist()
     assert len(parts.token_ids) == 3 * (n - 1) + 1
+
+
+def test_the_rest_of_a_text_is_read_for_the_page_where_it_is_there(folder: Path) -> None:  # noqa: F811
+    """Of a file it is, for comparison, and its hash is that of the file; what is still arriving is not."""
+    words, page = spelled(marked_ids(200)), folder / "page.html"
+    (folder / "x.txt").write_text(words)
+    assert run(folder, folder / "x.txt", "--sequential", "--html", page).exit_code == 0
+    content = page.read_text()
+    (whole,) = findings(run(folder, folder / "x.txt", "--json"))
+    assert f"a single look at all {whole['tokens']} tokens would say: watermarked" in content
+    assert "reading stopped here" in content
+    assert f"<td>{hashlib.sha256(words.encode()).hexdigest()}</td>" in content
+    assert run(folder, "-", "--sequential", "--html", page, input=words).exit_code == 0
+    content = page.read_text()
+    assert "single look" not in content
+    assert "The rest was not read." in content
+    assert "none: the words were not read to their end" in content

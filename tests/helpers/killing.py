@@ -15,12 +15,14 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import pandas as pd
 
+import tradeoff as td
 from tests.helpers.recorded import RUN
 from tradeoff.errors import FileError
 from tradeoff.files import write_table
@@ -28,8 +30,7 @@ from tradeoff.llm.generation.rows import GeneratedText
 from tradeoff.llm.run_records import text_record
 from tradeoff.texts.prompts import Prompt
 from tradeoff.texts.record_files import RecordFile, read_records
-from tradeoff.verdicts.page import EvidencePage
-from tradeoff.verdicts.views import Shown
+from tradeoff.verdicts.pages.page import EvidencePage, pages_folder
 
 __all__ = ["Report", "kill_writers"]
 
@@ -51,6 +52,8 @@ RECORDS = {
 #: {line: id}
 LINES = {json.dumps(record.to_json(), ensure_ascii=False).encode(): name for name, record in RECORDS.items()}
 TABLES = [pd.DataFrame(np.random.default_rng(k).random((500, 3)), columns=["a", "b", "c"]) for k in range(4)]
+
+EXAMINED = td.detect(np.arange(100).tolist(), td.Scheme.of("joint-race", "gumbel"), td.Key(bytes(range(32))))
 
 
 class Writer(Protocol):
@@ -121,14 +124,23 @@ class Whole:
         return self.problems(set())
 
 
+class Pages(Whole):
+    """An index and, in a folder beside it, pages."""
+
+    def problems(self, acknowledged: set[str]) -> list[str]:
+        pages = sorted(pages_folder(self.path).iterdir())
+        found = [f"{page.name} is not whole" for page in pages if not page.read_text().endswith("</html>\n")]
+        return found + super().problems(acknowledged)
+
+
 def _write_table(k: int, path: Path) -> None:
     write_table(TABLES[k], path)
 
 
 def _write_page(k: int, path: Path) -> None:
-    with EvidencePage(path) as page:
+    with EvidencePage(path, datetime(2026, 1, 1, tzinfo=UTC)) as page:
         for name in ("one", "two", "three"):
-            page.add(name, "watermarked", {"page": k}, [Shown(f" word{k}", 2, "score 1.00")] * 200)
+            page.add(f"{name} {k}", EXAMINED, [f" word{k}"] * len(EXAMINED.token_ids))
 
 
 class Killed:
@@ -207,7 +219,7 @@ def kill_writers(folder: Path, kills: int, seed: int) -> Report:
     makers: list[Callable[[Path], Writer]] = [
         Records,
         lambda place: Whole(place / "table.csv", _write_table),
-        lambda place: Whole(place / "page.html", _write_page),
+        lambda place: Pages(place / "page.html", _write_page),
     ]
     for k in range(kills // ROUND):
         place = folder / str(k)
@@ -238,10 +250,11 @@ def _kill_on_one_file(writer: Writer, rng: np.random.Generator, report: Report) 
         alive += started
     report.kills += ROUND
     report.acknowledged += len(acknowledged)
-    report.leftovers += len(list(writer.path.parent.iterdir())) - 1
+    kept = {writer.path, pages_folder(writer.path)}
+    report.leftovers += len(set(writer.path.parent.iterdir()) - kept)
     try:
         writer.write(str)
-        found += [f"{path.name} is left" for path in writer.path.parent.iterdir() if path != writer.path]
+        found += [f"{path.name} is left" for path in writer.path.parent.iterdir() if path not in kept]
         found += writer.problems(acknowledged)
         found += writer.last_problems()
     except FileError as error:

@@ -3,19 +3,42 @@
 from __future__ import annotations
 
 import errno
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 from jinja2 import UndefinedError
 
+import tradeoff as td
+from tests.helpers.detecting import KEY, marked, other, without_tokenizer
 from tests.helpers.pages import HOSTILE, SHOWN, read_page
 from tradeoff.display.html import environment, parts
 from tradeoff.errors import FileError
-from tradeoff.verdicts.page import EvidencePage
-from tradeoff.verdicts.views import SHADES, Shown
+from tradeoff.verdicts import Result, evidence_html
+from tradeoff.verdicts.pages import marks, page
+from tradeoff.verdicts.pages.page import EvidencePage, pages_folder
+from tradeoff.verdicts.views import SHADES
 
-TOKENS = [Shown(" word", 1, "score 1.00")]
+SCHEME = td.Scheme.of("joint-race", "gumbel")
+NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+#: A passage of 60 tokens among 900 others.
+MIXED = [*other(500), *marked(60), *other(400, seed=2)]
+
+
+def spelled(ids: list[int]) -> list[str]:
+    return [f" w{token}" for token in ids]
+
+
+def result(ids: list[int], **how: Any) -> Result:
+    return td.detect(ids, SCHEME, KEY, **how)
+
+
+MARKED, UNMARKED = result(marked(40)), result(other(40))
+WORDS = {id(MARKED): spelled(marked(40)), id(UNMARKED): spelled(other(40))}
 
 
 class Full:
@@ -31,97 +54,174 @@ class Full:
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def write(path: Path, name: str) -> None:
-    with EvidencePage(path) as page:
-        page.add(name, "watermarked", {"tokens": 1}, TOKENS)
+def write(path: Path, *names: str, found: Result = MARKED) -> list[Path]:
+    with EvidencePage(path, NOW) as written:
+        for name in names:
+            written.add(name, found, WORDS[id(found)])
+    return written.written
+
+
+def shown_text(content: str) -> str:
+    """What stands in the text of a page, without its markup."""
+    (text,) = re.findall(r'<p class="text">(.*?)</p>', content, flags=re.DOTALL)
+    return re.sub("<[^>]*>", "", text)
 
 
 def test_words_of_others_are_words(tmp_path: Path) -> None:
-    """Wherever they stand: the name of a text, its verdict, facts, tokens and what these say."""
+    """Wherever they stand: the name of a text, its tokens, and what is remarked of its record."""
     path = tmp_path / "page.html"
-    with EvidencePage(path) as page:
-        page.add(HOSTILE, HOSTILE, {HOSTILE: HOSTILE, "two": 2}, [Shown(HOSTILE, 4, HOSTILE)])
+    hostile = replace(UNMARKED, remarks=(HOSTILE,))
+    with EvidencePage(path) as written:
+        written.add(HOSTILE, hostile, [HOSTILE] * 40)
     read = read_page(path)
-    # A name for every shade, and the token.
-    assert read.tags[read.tags.index("body") :] == (
-        ["body", "h1", "p", "p", *["span"] * len(SHADES), "section", "h2", "p", "p", "span"]
-    )
-    assert f"{SHOWN}: {SHOWN}" in read.words
-    assert f"{SHOWN} {SHOWN} · two 2" in read.words
-    assert SHOWN in read.words
-    assert read.attributes["title"] == [SHOWN]
+    assert "script" not in read.tags
+    assert read.tags.count("title") == 2, "of the page and of the picture"
+    # Title, heading, fact, remark; tokens and their rows; the name of the table of numbers has only words.
+    assert sum(SHOWN in word for word in read.words) >= 4 + 2 * 40
+    assert not any("<script" in (value or "") for values in read.attributes.values() for value in values)
 
 
-def test_a_text_is_its_tokens(tmp_path: Path) -> None:
+def test_a_text_is_its_tokens() -> None:
     """With their blanks and line ends, and none of the page's."""
-    words = ["Two", "  words", " ", "\n\n", "\t", " <b> &", "", "."]
-    path = tmp_path / "page.html"
-    with EvidencePage(path) as page:
-        page.add("name", "watermarked", {}, [Shown(word, None, "not scored") for word in words])
-    read = read_page(path)
-    start = read.words.index("name: watermarked")
-    assert "".join(read.words[start + 1 :]).strip("\n") == "".join(words)
-    assert read.attributes["title"] == ["not scored"] * len(words)
+    words = ["Two", "  words", " ", "\n\n", "\t", " b &", "", "."]
+    found = result(other(8))
+    content = evidence_html(found, words=words, now=NOW)
+    assert shown_text(content).replace("&amp;", "&") == "".join(words)
 
 
-def test_every_shade_has_a_style(tmp_path: Path) -> None:
-    path = tmp_path / "page.html"
-    with EvidencePage(path) as page:
-        page.add("name", "watermarked", {}, [Shown("word", shade, "") for shade in SHADES])
-    read = read_page(path)
-    marks = {mark for mark in read.attributes["class"] if mark not in ("legend", "about", "text")}
-    (style,) = (word for word in read.words if ":root" in word)
-    assert len(marks) == len(SHADES)
-    assert all(f"\n.{mark} {{" in style for mark in marks)
+def test_every_shade_has_a_style() -> None:
+    content = evidence_html(MARKED, words=WORDS[id(MARKED)], now=NOW)
+    (legend,) = re.findall(r'<p class="legend">(.*?)</p>', content)
+    named = re.findall(r'<span class="(\w+)">', legend)
+    assert named == [marks.class_of(shade) for shade in SHADES]
+    assert all(f"\n.{mark} {{" in content for mark in named)
 
 
-@pytest.mark.parametrize(
-    ("block", "names"), [("begin", {"legend"}), ("text", {"name", "verdict", "facts", "tokens"})]
-)
-def test_a_page_lacks_nothing_silently(block: str, names: set[str]) -> None:
-    template = environment("tradeoff").get_template("evidence.html")
-    given: dict[str, Any] = dict.fromkeys(names, "") | {"facts": {}}
-    for name in names:
-        with pytest.raises(UndefinedError, match=f"'{name}' is undefined"):
-            list(parts(template, block, **{key: value for key, value in given.items() if key != name}))
+def test_a_page_lacks_nothing_silently(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[tuple[str, str], dict[str, Any]] = {}
+
+    def kept(template: Any, block: str, /, **values: Any) -> Any:
+        values = {
+            name: list(value) if hasattr(value, "__next__") else value for name, value in values.items()
+        }
+        if "tables" in values:
+            values["tables"] = [table._replace(rows=list(table.rows)) for table in values["tables"]]
+        given[template.name, block] = values
+        return parts(template, block, **values)
+
+    monkeypatch.setattr(page, "parts", kept)
+    evidence_html(result(MIXED), words=spelled(MIXED), now=NOW)
+    assert set(given) == {("evidence.html", "text"), ("evidence.html", "end")}
+    for (name, block), values in given.items():
+        template = environment("tradeoff").get_template(name)
+        for missing in values:
+            with pytest.raises(UndefinedError, match=f"'{missing}' is undefined"):
+                list(
+                    parts(template, block, **{key: value for key, value in values.items() if key != missing})
+                )
 
 
 def test_a_page_appears_when_it_is_whole(tmp_path: Path) -> None:
     """And its folder with it. What cannot be encoded is an escape."""
     path = tmp_path / "new" / "page.html"
-    with EvidencePage(path) as page:
-        page.add("a \ud800 b", "watermarked", {}, TOKENS)
+    with EvidencePage(path) as written:
+        written.add("a \ud800 b", MARKED, WORDS[id(MARKED)])
         assert not path.exists()
     content = path.read_text(encoding="utf-8")
-    assert r"<h2>a \ud800 b: watermarked</h2>" in content
+    assert r"<h1>a \ud800 b</h1>" in content
     assert content.endswith("</html>\n")
     assert list(path.parent.iterdir()) == [path]
+    assert written.written == [path]
+
+
+def test_the_page_of_one_text_as_a_string(tmp_path: Path) -> None:
+    """The same as the file, with the moment that was given."""
+    path = tmp_path / "page.html"
+    write(path, "letter")
+    content = path.read_text(encoding="utf-8")
+    assert content == evidence_html(MARKED, name="letter", words=WORDS[id(MARKED)], now=NOW)
+    assert "<td>2026-01-02 03:04 UTC</td>" in content
+    for fetched in ("http", "src=", "<script", "@import", "url(h"):
+        assert fetched not in content
+    assert KEY.secret.hex() not in content
 
 
 def test_two_pages_at_once_do_not_meet(tmp_path: Path) -> None:
     """Also of one process, at one path: the last that ends stays."""
     path = tmp_path / "page.html"
-    with EvidencePage(path) as page:
-        page.add("first", "watermarked", {}, TOKENS)
+    with EvidencePage(path) as written:
+        written.add("first", MARKED, WORDS[id(MARKED)])
         write(path, "second")
         assert "second" in path.read_text(encoding="utf-8")
     content = path.read_text(encoding="utf-8")
     assert "first" in content
-    assert "second" not in content
+    assert "<h1>second" not in content
     assert content.endswith("</html>\n")
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_pages_of_many_texts(tmp_path: Path) -> None:
+    """An index whose links lead to pages, those that were found first, and back."""
+    path = tmp_path / "all # one.html"
+    with EvidencePage(path, NOW) as written:
+        for name, found in (("plain", UNMARKED), ("letter", MARKED), ("other", UNMARKED)):
+            written.add(name, found, WORDS[id(found)])
+        assert list(tmp_path.glob("*.html")) == []
+    folder = pages_folder(path)
+    assert written.written == [path, folder]
+    assert sorted(file.name for file in folder.iterdir()) == ["0001.html", "0002.html", "0003.html"]
+    index = read_page(path)
+    links = [link for link in index.attributes["href"] if link and "pages/" in link]
+    assert links == [f"all%20%23%20one-pages/000{number}.html" for number in (2, 1, 3)]
+    assert "watermarked: strong evidence" in index.words
+    assert index.words.index("Watermark found") < index.words.index("letter") < index.words.index("plain")
+    second = read_page(folder / "0002.html")
+    assert second.attributes["href"][1:] == ["../all%20%23%20one.html", "0001.html", "0003.html"]
+    assert (folder / "0003.html").read_text(encoding="utf-8").endswith("</html>\n")
+    # Fewer texts next time: none of those before stays under the index.
+    write(path, "one", "two")
+    assert sorted(file.name for file in folder.iterdir()) == ["0001.html", "0002.html"]
+    assert "Text before: one" in read_page(folder / "0002.html").words
+
+
+def test_pages_of_a_failed_run_are_not_left(tmp_path: Path) -> None:
+    def fail() -> None:
+        with EvidencePage(tmp_path / "page.html") as written:
+            written.add("one", MARKED, WORDS[id(MARKED)])
+            written.add("two", MARKED, WORDS[id(MARKED)])
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_of_others_keep_their_folder(tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    folder = pages_folder(path)
+    folder.mkdir()
+    (folder / "mine.txt").write_text("mine")
+    with pytest.raises(FileError, match=r"page-pages holds mine\.txt, and the pages of texts go there"):
+        write(path, "one", "two")
+    assert [file.name for file in folder.iterdir()] == ["mine.txt"]
+    assert list(tmp_path.iterdir()) == [folder]
+    assert write(path, "one") == [path]
+
+
 @pytest.mark.parametrize("when", ["text", "end"])
-def test_a_full_disk_is_named(tmp_path: Path, when: str) -> None:
+def test_a_full_disk_is_named(tmp_path: Path, when: str, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "page.html"
     path.write_text("before")
 
     def fill() -> None:
-        with EvidencePage(path) as page:
-            page._stream = Full(page._stream)
-            if when == "text":
-                page.add("name", "watermarked", {}, TOKENS)
+        with EvidencePage(path) as written:
+            if when == "end":
+                written.add("name", MARKED, WORDS[id(MARKED)])
+                written._page = Full(written._page)
+            else:
+                opened = EvidencePage._open
+                monkeypatch.setattr(EvidencePage, "_open", lambda *given: Full(opened(*given)))
+                written.add("name", MARKED, WORDS[id(MARKED)])
 
     with pytest.raises(FileError, match=rf"page\.html cannot be written: the disk of {tmp_path} is full"):
         fill()
@@ -139,3 +239,75 @@ def test_what_cannot_be_written_is_named(tmp_path: Path) -> None:
         with pytest.raises(FileError, match=why):
             EvidencePage(path)
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+
+
+def test_a_reader_without_eyes_or_mouse_finds_a_way(tmp_path: Path) -> None:
+    """Landmarks, headings without a gap, ids that are one of a kind, names that exist, and a way past the
+    header; numbers in tables that a key opens."""
+    write(tmp_path / "page.html", "one", "two")
+    for path in (tmp_path / "page.html", *pages_folder(tmp_path / "page.html").iterdir()):
+        read = read_page(path)
+        for landmark in ("header", "main", "footer", "nav"):
+            assert read.tags.count(landmark) == (0 if landmark == "nav" and path.name == "page.html" else 1)
+        levels = [int(tag[1]) for tag in read.tags if re.fullmatch(r"h\d", tag)]
+        assert levels[0] == 1
+        assert levels.count(1) == 1
+        assert all(after <= before + 1 for before, after in pairwise(levels))
+        ids = read.attributes["id"]
+        assert len(ids) == len(set(ids))
+        named = " ".join(value or "" for value in read.attributes["aria-labelledby"]).split()
+        assert set(named) <= set(ids)
+        assert read.attributes["href"][0] == "#main"
+        assert "main" in ids
+    assert read.tags.count("summary") == read.tags.count("details") == 1
+    assert read.tags.count("tr") > 40
+
+
+def test_a_marked_part_is_told_and_marked() -> None:
+    found, words = result(MIXED), spelled(MIXED)
+    content = evidence_html(found, words=words, now=NOW)
+    (segment,) = found.segments
+    first, last = words[segment.start].strip(), words[segment.end - 1].strip()
+    assert f"tokens {segment.start + 1} to {segment.end}, from “{first} " in content
+    assert f" {last}”" in content
+    text = shown_text(content)
+    before, rest = text.split("marked part 1 begins")
+    inside, after = rest.split("marked part 1 ends")
+    assert before == "".join(words[: segment.start])
+    assert inside == "".join(words[segment.start : segment.end])
+    assert after == "".join(words[segment.end :])
+
+
+def test_where_reading_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rest of the text stands there unread, and the verdict on all of it is no second verdict."""
+    without_tokenizer(monkeypatch)
+    ids = marked(200)
+    found = result(ids, sequential=True)
+    assert found.tokens_needed is not None
+    whole = found.at_one_look()
+    assert whole is not None
+    assert whole.log_p == result(ids).log_p
+    assert not whole.sequential
+    with pytest.warns(UserWarning, match="tokens are shown as numbers"):
+        content = evidence_html(found, words=spelled(ids)[: found.tokens_needed], now=NOW)
+    before, rest = shown_text(content).split("reading stopped here")
+    assert before == "".join(spelled(ids)[: found.tokens_needed])
+    assert rest.count("#") == 200 - found.tokens_needed, "numbers, as no tokenizer was named"
+    assert f"a single look at all 200 tokens would say: {whole.verdict}" in content
+    assert "Only this is the verdict." in content
+    assert content.count("<tr><td>") - len(found.tests) == found.tokens_needed
+
+
+def test_long_texts_are_cut_and_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The marked part first, whatever its place."""
+    monkeypatch.setattr(marks, "NUMBERED", 300)
+    monkeypatch.setattr(marks, "SHOWN", 600)
+    found, words = result(MIXED), spelled(MIXED)
+    content = evidence_html(found, words=words, now=NOW)
+    assert content.count("title=") == 300
+    (segment,) = found.segments
+    text = shown_text(content)
+    assert "".join(words[segment.start : segment.end]) in text
+    told = re.findall(r'<span class="edge gap">([\d,]+) tokens? left out here', content)
+    assert sum(int(number) for number in told) == 960 - 600
+    assert len(re.findall(r"<tr><td>\d", content)) == 300

@@ -40,6 +40,7 @@ _DATA = (
     "tradeoff/data/jump.safetensors",
     "tradeoff/templates/evidence.css",
     "tradeoff/templates/evidence.html",
+    "tradeoff/templates/evidence_index.html",
     "tradeoff/cli/__main__.py",
 )
 

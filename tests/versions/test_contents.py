@@ -17,6 +17,7 @@ from tests.versions.lock import ROOT
 WHEEL = ("tradeoff/py.typed",)
 WHEEL += ("tradeoff/data/prompts.jsonl", "tradeoff/data/families.json", "tradeoff/data/jump.safetensors")
 WHEEL += ("tradeoff/templates/evidence.css", "tradeoff/templates/evidence.html", "tradeoff/cli/__main__.py")
+WHEEL += ("tradeoff/templates/evidence_index.html",)
 WHEEL += ("tradeoff-1.dist-info/METADATA",)
 SOURCE = (
     ".ci/run",

@@ -44,6 +44,7 @@ from tradeoff.verdicts import (
     Told,
     legend,
     numbers,
+    pages_folder,
     plain_view,
     shown_tokens,
     terminal_view,
@@ -145,7 +146,7 @@ def detect_sources(
                         with reader:
                             _print_tokens(name, result, words)
                     if page is not None:
-                        _add_to_page(name, result, words, page)
+                        page.add(name, result, words)
         errors.close()
         if not verdicts:
             # Nothing to write: what a page held before stays.
@@ -161,8 +162,8 @@ def detect_sources(
                     print_caveats(stdout(), verdicts, fpr, correction, whole)
             elif whole is not None:
                 typer.echo(json.dumps(_facts_of(whole), allow_nan=False))
-            if html is not None and not is_quiet():
-                print_written(stderr() if as_json else stdout(), [html])
+            if page is not None and not is_quiet():
+                print_written(stderr() if as_json else stdout(), page.written)
         if reader.gone:
             raise typer.Exit(1)
         if errors:
@@ -243,7 +244,8 @@ def _check_page(html: Path, inputs: Iterable[str]) -> None:
     for read in (Path(name).resolve() for name in inputs if name != STDIN):
         # Of a folder all texts are read, those that are there and those that would be there next time.
         inside = read.is_dir() and page.is_relative_to(read) and page.suffix.lower() in IN_FOLDERS
-        if page == read or inside:
+        # Pages of several texts lie beside it.
+        if page == read or inside or pages_folder(html) in read.parents:
             raise FileError(f"html={str(html)!r} is a file to be read; write the page to another one")
 
 
@@ -258,26 +260,6 @@ def _print_tokens(name: str, result: Result, words: list[str]) -> None:
         for line in plain_view(words, reading.detector, reading.score, result.marked):
             typer.echo(line)
     out.print()
-
-
-def _add_to_page(name: str, result: Result, words: list[str], page: EvidencePage) -> None:
-    facts = result.to_dict()
-    kept = (
-        "log10_p",
-        "tokens",
-        "tokens_scored",
-        "tokens_needed",
-        "detector",
-        "method",
-        "watermark",
-        "key",
-        "fpr",
-    )
-    facts["log10_p"] = f"{result.log10_p:.2f}"
-    about = {key.replace("_", " "): facts[key] for key in kept if facts.get(key) is not None}
-    if result.verdict is Outcome.IN_PART:
-        about["where"] = result.where
-    page.add(name, result.verdict, about, _shown(result, words))
 
 
 def _shown(result: Result, words: list[str]) -> Iterator[Shown]:

@@ -3,12 +3,12 @@
 from tradeoff.verdicts.decoy_keys import Decoys, decoys
 from tradeoff.verdicts.examine import TOGETHER, Examiner
 from tradeoff.verdicts.options import Options
-from tradeoff.verdicts.page import EvidencePage
+from tradeoff.verdicts.pages import EvidencePage, evidence_html, pages_folder
 from tradeoff.verdicts.profiles import REMEDY, MeasuredProfile, measured_profiles
-from tradeoff.verdicts.result import Outcome, Reading, Result, Tested
+from tradeoff.verdicts.result import Correction, Outcome, Reading, Result, Tested
 from tradeoff.verdicts.settings import Setting
 from tradeoff.verdicts.spelling import numbers
-from tradeoff.verdicts.together import Corpus, CorpusResult, Correction, Together
+from tradeoff.verdicts.together import Corpus, CorpusResult, Together
 from tradeoff.verdicts.tokens import vocabulary_hash
 from tradeoff.verdicts.told import Told
 from tradeoff.verdicts.views import (
@@ -43,9 +43,11 @@ __all__ = [
     "Together",
     "Told",
     "decoys",
+    "evidence_html",
     "legend",
     "measured_profiles",
     "numbers",
+    "pages_folder",
     "plain_view",
     "shade_name",
     "shown_tokens",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cache, lru_cache, partial
 
 import numpy as np
 
@@ -21,13 +21,13 @@ from tradeoff.detection import (
 )
 from tradeoff.errors import FileError
 from tradeoff.keyed import KeyFormatError, Keyring
-from tradeoff.texts import Broken, Claims, Text
+from tradeoff.texts import STDIN, Broken, Claims, Text
 from tradeoff.verdicts.options import Options
 from tradeoff.verdicts.result import Reading, Result, Tested
 from tradeoff.verdicts.seen import SeenContexts
 from tradeoff.verdicts.settings import Setting, Settings
 from tradeoff.verdicts.spelling import numbers
-from tradeoff.verdicts.tokens import Form, Tokens
+from tradeoff.verdicts.tokens import Digested, Form, Tokens
 
 __all__ = ["TOGETHER", "Examiner"]
 
@@ -103,7 +103,8 @@ class Examiner:
         """
         case = self._case(text)
         if self._options.sequential:
-            return self._result(case, self._in_sequence(case))
+            readings, at_one_look = self._in_sequence(case)
+            return replace(self._result(case, readings), at_one_look=at_one_look)
         (found,) = self._judge([case])
         if isinstance(found, ValueError):
             raise found
@@ -270,8 +271,9 @@ class Examiner:
         }
         return [masks[(one.prf.pads_contexts, one.prf.context_width), id(form)] for one, form in case.tests]
 
-    def _in_sequence(self, case: _Case) -> list[Reading]:
-        """The tokens until the verdict is certain, and what they say under every setting."""
+    def _in_sequence(self, case: _Case) -> tuple[list[Reading], Callable[[], Result | None]]:
+        """The tokens until the verdict is certain, and what they say under every setting; and what gives
+        the same of all tokens at one look."""
         names = {setting.tokenizer for setting in case.settings}
         text, known = case.text, self._known_form(case.text)
         if known is None and len(names) > 1:
@@ -279,19 +281,20 @@ class Examiner:
                 f"tokenizers {', '.join(sorted(names))} are named by profiles, and sequential detection "
                 "reads words once; name one with --tokenizer, or leave sequential out"
             )
+        pieces = Digested(text.pieces or ())
         try:
-            blocks = iter([known.ids]) if known is not None else self._token_blocks(text, names.pop())
+            blocks = iter([known.ids]) if known is not None else self._token_blocks(text, pieces, names.pop())
             level = self._options.fpr / len(case.settings)
             late = self._options.segments
             bets = [Sequential(one.bets, late=late) for one in case.settings if one.bets is not None]
             streams = [bet.stream(one.prf, level) for bet, one in zip(bets, case.settings, strict=True)]
             read, needed = [np.zeros(0, dtype=np.int64)], None
-            for ids in blocks:
-                for first in range(0, len(ids), _STEP):
+            for block in blocks:
+                read.append(block)
+                for first in range(0, len(block), _STEP):
                     if needed is None:
-                        read.append(ids[first : first + _STEP])
                         for stream in streams:
-                            stream.feed(read[-1])
+                            stream.feed(block[first : first + _STEP])
                         found = [s.tokens_needed for s in streams if s.tokens_needed is not None]
                         needed = min(found, default=None)
                 if needed is not None:
@@ -299,7 +302,8 @@ class Examiner:
         except ValueError as error:
             raise self._of_text(error, text) from error
         ids = np.concatenate(read)[:needed]
-        form = Form(ids, None if known is None else known.length, known is None)
+        digest = pieces.digest if known is None else None
+        form = Form(ids, None if known is None else known.length, known is None, None, digest)
         readings = []
         for setting, bet, stream in zip(case.settings, bets, streams, strict=True):
             index, log_e = np.array(stream.index, dtype=np.int64), np.array(stream.log_e)
@@ -309,7 +313,32 @@ class Examiner:
             readings.append(
                 Reading(setting, form, score, log_p, bets=bet, tokens_needed=stream.tokens_needed)
             )
-        return readings
+
+        # Once, as words can be read once.
+        @cache
+        def at_one_look() -> Result | None:
+            if needed is not None and known is None and text.source == STDIN and pieces.arriving:
+                return None
+            try:
+                everything = np.concatenate([*read, *blocks])
+            except ValueError:
+                # What comes later is no part of the verdict, and may be malformed, or closed.
+                return None
+            return self._at_one_look(
+                case, replace(form, ids=everything, digest=pieces.digest if known is None else None)
+            )
+
+        return readings, at_one_look
+
+    def _at_one_look(self, case: _Case, form: Form) -> Result:
+        """What the fixed-length tests of a case's settings say of tokens."""
+        whole = _Case(case.text, case.settings, case.remarks)
+        whole.forms = {setting.tokenizer: [form] for setting in case.settings}
+        whole.tests = _different(whole)
+        for place, (setting, _) in enumerate(whole.tests):
+            self._read(setting, [whole], [place], {})
+        readings = [whole.readings[place] for place in range(len(whole.tests))]
+        return replace(self._result(whole, readings), sequential=False)
 
     def _result(self, case: _Case, readings: Sequence[Reading]) -> Result:
         log_p = [reading.log_p for reading in readings]
@@ -327,6 +356,7 @@ class Examiner:
             spell=self.words,
             shared=shared,
             remarks=tuple(case.remarks),
+            vocabulary=partial(self._vocabulary, case.text, readings[best].setting.tokenizer),
         )
 
     def words(self, result: Result) -> list[str]:
@@ -384,10 +414,15 @@ class Examiner:
         length = sum(map(len, text.pieces)) if isinstance(text.pieces, list) else None
         return Form(np.asarray(text.token_ids, dtype=np.int64), length)
 
-    def _token_blocks(self, text: Text, name: str) -> Iterator[np.ndarray]:
+    def _token_blocks(self, text: Text, pieces: Iterable[str], name: str) -> Iterator[np.ndarray]:
         if text.pieces is None:
             raise FileError(f'{text.place} has no "text" to tokenise; leave retokenize out')
-        return self._tokens(name).blocks(text.pieces)
+        return self._tokens(name).blocks(pieces)
+
+    def _vocabulary(self, text: Text, name: str) -> str | None:
+        """The hash of the vocabulary that a text's tokens are numbers of, as far as is known."""
+        tokens = self._tokens(name)
+        return tokens.vocabulary if not tokens.why_not and tokens.is_own(text) else None
 
     def _tell_other_vocabulary(self, case: _Case, tokens: Tokens) -> None:
         if not tokens.is_own(case.text):

@@ -14,11 +14,13 @@ import numpy as np
 from tradeoff.detection import (
     Detector,
     Evidence,
+    Exactness,
     Score,
     Segment,
     Segments,
     Sequential,
     Switching,
+    given_text,
     of_e_values,
 )
 from tradeoff.keyed import Prf
@@ -30,7 +32,7 @@ from tradeoff.verdicts.tokens import Form
 if TYPE_CHECKING:
     from tradeoff.plotting import Figure
 
-__all__ = ["Outcome", "Reading", "Result", "Tested"]
+__all__ = ["Correction", "Outcome", "Reading", "Result", "Tested"]
 
 #: Stands for a p-value that a simulated null law cannot tell from 0: JSON has no infinity.
 _LOWEST_LOG10_P = -1e9
@@ -40,6 +42,10 @@ _POINTS = 200
 _WHOLE = 0.9
 #: Segments that people are told of; programs are told of all.
 _TOLD = 5
+
+
+def _unknown() -> None:
+    return None
 
 
 class Outcome(StrEnum):
@@ -54,6 +60,15 @@ class Outcome(StrEnum):
     TOO_SHORT = "too short"
     #: The same of texts judged together, because its contexts stand in texts before, and count there.
     SEEN = "seen in texts before"
+
+
+class Correction(StrEnum):
+    """How verdicts are corrected for the number of texts."""
+
+    #: The chance of any false alarm is at most the level.
+    HOLM = "holm"
+    #: The expected share of false alarms among the texts that are called is.
+    BENJAMINI_HOCHBERG = "bh"
 
 
 @dataclass(frozen=True)
@@ -136,7 +151,13 @@ class Result:
         shared: how many of its positions have a context that a text before had, and do not count, where texts
             are judged together; else 0.
         over_texts: natural logarithm of its p-value corrected for all texts, where they are judged together.
+        correction: how, where texts are judged together.
         remarks: what its record and the caller disagree about, as it was warned of.
+        vocabulary: gives the hash of the vocabulary that its tokens are numbers of (`vocabulary_hash`); None
+            where that is not known.
+        at_one_look: by sequential detection gives what the fixed-length tests say of all its tokens; None
+            where the rest cannot be read without waiting for it. Words of a file are there until the next
+            text is asked for.
     """
 
     text: Text
@@ -146,7 +167,10 @@ class Result:
     spell: Callable[[Result], list[str]] = field(repr=False)
     shared: int = 0
     over_texts: float | None = None
+    correction: Correction | None = None
     remarks: tuple[str, ...] = ()
+    vocabulary: Callable[[], str | None] = field(default=_unknown, repr=False)
+    at_one_look: Callable[[], Result | None] = field(default=_unknown, repr=False)
 
     @cached_property
     def best(self) -> Tested:
@@ -308,6 +332,8 @@ class Result:
         if not self.tokens_scored:
             return np.zeros(0, dtype=np.int64), np.zeros(0)
         detector, scores = self.reading.detector, self.contributions
+        if detector.exactness is Exactness.GIVEN_TEXT:
+            detector = given_text(detector, self.reading.evidence)
         if self.sequential:
             log_p = of_e_values(detector.name, scores, self.index).log_p
             return self.index + 1, log_p / math.log(10)

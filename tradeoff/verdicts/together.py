@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 
 import numpy as np
 
@@ -20,20 +19,11 @@ from tradeoff.keyed import Keyring
 from tradeoff.texts import Broken, Text
 from tradeoff.verdicts.examine import Examiner
 from tradeoff.verdicts.options import Options
-from tradeoff.verdicts.result import Result
+from tradeoff.verdicts.result import Correction, Result
 from tradeoff.verdicts.seen import SeenContexts
 from tradeoff.verdicts.settings import Setting
 
-__all__ = ["Corpus", "CorpusResult", "Correction", "Together"]
-
-
-class Correction(StrEnum):
-    """How verdicts are corrected for the number of texts."""
-
-    #: The chance of any false alarm is at most the level.
-    HOLM = "holm"
-    #: The expected share of false alarms among the texts that are called is.
-    BENJAMINI_HOCHBERG = "bh"
+__all__ = ["Corpus", "CorpusResult", "Together"]
 
 
 _CORRECTED: dict[Correction, Callable[[np.ndarray], np.ndarray]] = {
@@ -122,7 +112,10 @@ class Corpus:
         contexts = sum(one.tokens_scored + one.shared for one in results)
         return CorpusResult(
             tuple(
-                replace(one, over_texts=next(corrected)) if isinstance(one, Result) else one for one in found
+                replace(one, over_texts=next(corrected), correction=self._correction)
+                if isinstance(one, Result)
+                else one
+                for one in found
             ),
             tuple(self._together(results)),
             contexts,

@@ -17,7 +17,7 @@ from tradeoff.keyed import KeyFile
 from tradeoff.texts import Normalised, Text, normalised
 from tradeoff.verdicts.spelling import PART, Speller
 
-__all__ = ["Form", "Tokens", "vocabulary_hash"]
+__all__ = ["Digested", "Form", "Tokens", "digest_of", "vocabulary_hash"]
 
 #: Characters that are kept of the piece before.
 _LONGEST_WORD = 100
@@ -36,12 +36,15 @@ class Form:
         length: of the words, in characters; None if there are none.
         tokenised: whether the tokens were made of the words here.
         normal: what was changed in the words before; None if they were read as they are.
+        digest: SHA-256 of the words as they were given, in UTF-8, 64 hex digits; None if tokens were given,
+            or the words were not read to their end.
     """
 
     ids: np.ndarray
     length: int | None
     tokenised: bool = False
     normal: Normalised | None = None
+    digest: str | None = None
 
     def characters(self, words: Sequence[str], start: int, end: int) -> tuple[int, int] | None:
         """Where tokens from `start` up to `end` stand in the text as it was given, in characters; None where
@@ -59,6 +62,30 @@ class Form:
         first = sum(lengths[:start])
         last = first + sum(lengths[start:end])
         return (first, last) if self.normal is None else self.normal.original(first, last)
+
+
+class Digested:
+    """Words in pieces, hashed while they are read, which is once unless they are a list.
+
+    Args:
+        pieces: the words.
+
+    Attributes:
+        digest: `digest_of` them; None until they have been read to their end.
+        arriving: whether they come from elsewhere while they are read, and have not ended.
+    """
+
+    def __init__(self, pieces: Iterable[str]):
+        self._pieces = pieces
+        self.arriving = not isinstance(pieces, list | tuple)
+        self.digest = None if self.arriving else digest_of(pieces)
+
+    def __iter__(self) -> Iterator[str]:
+        digest = hashlib.sha256()
+        for piece in self._pieces:
+            digest.update(_bytes(piece))
+            yield piece
+        self.digest, self.arriving = digest.hexdigest(), False
 
 
 class Tokens:
@@ -90,11 +117,12 @@ class Tokens:
             raise FileError(f'{text.place} has no "text" to tokenise; leave retokenize out')
         pieces = list(text.pieces)
         whole = "".join(pieces)
-        forms = [Form(_joined(self.blocks(pieces)), len(whole), True)]
+        digest = digest_of(pieces)
+        forms = [Form(_joined(self.blocks(pieces)), len(whole), True, None, digest)]
         normal = normalised(whole)
         if normal.changes:
             ids = _joined(self.blocks(_cut(normal.text)))
-            forms.append(Form(ids, len(normal.text), True, normal))
+            forms.append(Form(ids, len(normal.text), True, normal, digest))
         return forms
 
     def forms_of_all(self, texts: Sequence[Text]) -> list[list[Form]]:
@@ -107,11 +135,14 @@ class Tokens:
         normal = [normalised(one) for one in words]
         changed = [one for one in normal if one.changes]
         ids = self._many([*words, *(one.text for one in changed)])
-        found = [[Form(one, len(word), True)] for one, word in zip(ids, words, strict=False)]
+        found = [
+            [Form(one, len(word), True, None, digest_of([word]))]
+            for one, word in zip(ids, words, strict=False)
+        ]
         again = iter(ids[len(words) :])
         for forms, one in zip(found, normal, strict=True):
             if one.changes:
-                forms.append(Form(next(again), len(one.text), True, one))
+                forms.append(Form(next(again), len(one.text), True, one, forms[0].digest))
         return found
 
     def blocks(self, pieces: Iterable[str]) -> Iterator[np.ndarray]:
@@ -192,8 +223,27 @@ class Tokens:
         return tokenizer, ""
 
     @cached_property
+    def vocabulary(self) -> str | None:
+        """Its `vocabulary_hash`; None if it cannot be had."""
+        tokenizer, _ = self._tokenizer_or_why
+        return None if tokenizer is None else vocabulary_hash(tokenizer)
+
+    @cached_property
     def _speller(self) -> Speller:
         return Speller(self._tokenizer)
+
+
+def digest_of(pieces: Iterable[str]) -> str:
+    """SHA-256 of words that come in pieces, in UTF-8: 64 hex digits."""
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(_bytes(piece))
+    return digest.hexdigest()
+
+
+def _bytes(words: str) -> bytes:
+    # JSON may hold halves of characters.
+    return words.encode("utf-8", "surrogatepass")
 
 
 def vocabulary_hash(tokenizer: Any) -> str:

@@ -20,23 +20,29 @@ from tradeoff.detection import Detector, Evidence, Score
 from tradeoff.display import visible
 
 __all__ = [
+    "RARITIES",
     "SHADES",
     "Shown",
     "legend",
     "plain_view",
+    "reaches",
     "shade_name",
+    "shades",
     "shown_tokens",
     "terminal_view",
     "unscored_tokens",
 ]
 
-#: Shade k >= 1 is a score that has at most this probability without a watermark; shade 0 is any other.
-_RARITIES = (0.5, 0.2, 0.05, 0.01)
+#: Shade k >= 1 is a score that has at most this probability without a watermark; shade 0 is any other. What
+#: is more common is not shaded, or a text that a person wrote would look marked.
+RARITIES = (0.05, 0.01, 0.001)
 #: Every shade, the deeper the rarer; None is a token that does not count.
-SHADES = (None, *range(len(_RARITIES) + 1))
+SHADES = (None, *range(len(RARITIES) + 1))
 #: One hue from pale to deep, with its own ink: told apart by lightness, on light and dark backgrounds.
-_STYLES = ("", "black on #d6e6f4", "black on #9ecae1", "black on #56a0ce", "bold white on #08519c")
+_STYLES = ("", "black on #b3d3ea", "black on #56a0ce", "bold white on #08519c")
 _UNSCORED = "dim"
+#: Of a threshold, what arithmetic may differ by.
+_ROUNDING = 1e-9
 #: Stands before a newline, which ends a line as well.
 _NEWLINE = "␊"
 
@@ -61,7 +67,7 @@ def shown_tokens(
         words: [n] the tokens of the whole text, spelled.
         marked: [t] probabilities that they are marked; empty where nobody knows.
     """
-    shades = _shades(detector, result.contributions)
+    depths = shades(detector, result.contributions)
     readings = detector.readings(evidence)
     scored = dict(zip(result.index.tolist(), range(len(result.index)), strict=True))
     for position, word in enumerate(words):
@@ -71,7 +77,7 @@ def shown_tokens(
         else:
             share = f", marked {marked[k]:.0%}" if len(marked) else ""
             note = f"score {result.contributions[k]:.2f}, {readings.of(k)}{share}"
-            yield Shown(word, int(shades[k]), note)
+            yield Shown(word, int(depths[k]), note)
 
 
 def unscored_tokens(words: Sequence[str]) -> Iterator[Shown]:
@@ -84,8 +90,8 @@ def shade_name(shade: int | None) -> str:
     if shade is None:
         return "not scored"
     if shade == 0:
-        return "no evidence"
-    return f"1 in {round(1 / _RARITIES[shade - 1])} without a watermark"
+        return "nothing unusual"
+    return f"1 in {round(1 / RARITIES[shade - 1]):,} without a watermark"
 
 
 def legend() -> rich.text.Text:
@@ -135,7 +141,13 @@ def _style(shade: int | None) -> str:
     return _UNSCORED if shade is None else _STYLES[shade]
 
 
-def _shades(detector: Detector, scores: np.ndarray) -> np.ndarray:
-    """[t] of 0 to 4."""
-    edges = np.array([detector.threshold(1, rarity) for rarity in _RARITIES])
-    return (scores[:, None] >= edges).sum(axis=-1)
+def shades(detector: Detector, scores: np.ndarray) -> np.ndarray:
+    """Of scores [t] their shades [t], 0 and more: the deeper, the rarer without a watermark."""
+    return sum((reaches(detector, scores, rarity) for rarity in RARITIES), np.zeros(len(scores), dtype=int))
+
+
+def reaches(detector: Detector, scores: np.ndarray, level: float) -> np.ndarray:
+    """Which scores [t] have a p-value of at most `level`, each by itself: [t]."""
+    edge = detector.threshold(1, level)
+    # Sums of fractions that are equal may differ in their last digits. A simulated law may have no such edge.
+    return scores >= (edge - _ROUNDING * max(abs(edge), 1.0) if math.isfinite(edge) else edge)

@@ -1,0 +1,165 @@
+"""Verdicts in sentences: nothing is claimed that the p-value does not give."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import tradeoff as td
+from tests.helpers.detecting import KEY, marked, other
+from tradeoff.detection import Exactness
+from tradeoff.verdicts import Correction, Outcome, Result
+from tradeoff.verdicts.pages.sentences import Grade, chance, chance_in_short, grade, share_of_keys, statement
+
+SCHEME = td.Scheme.of("joint-race", "gumbel")
+POWERS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
+
+
+def result(ids: list[int], **how) -> Result:
+    return td.detect(ids, SCHEME, KEY, **how)
+
+
+def log10_of(sentence: str) -> float:
+    """What a chance in words claims, as a decimal logarithm."""
+    if found := re.search(r"less than once in 10([⁰¹²³⁴⁵⁶⁷⁸⁹]+) draws", sentence):
+        return -float(found[1].translate(POWERS))
+    if found := re.search(r"less than once in ([\d,]+) draws", sentence):
+        return -math.log10(int(found[1].replace(",", "")))
+    return math.log10(int(re.search(r"in up to (\d+) of 100 draws", sentence)[1]) / 100)
+
+
+@pytest.mark.parametrize("log10_p", [0, -0.004, -0.3, -0.999, -1, -1.001, -2, -3.7, -5.9999, -6, -48.5, -2e3])
+def test_chances_are_rounded_to_the_safe_side(log10_p: float) -> None:
+    claimed = log10_of(chance(log10_p))
+    assert claimed >= log10_p - 1e-12
+    assert claimed <= log10_p + 1.01, "and no more than a power of ten is given away"
+
+
+def test_chances_on_a_fine_grid() -> None:
+    for log10_p in np.linspace(-9, 0, 2001).tolist():
+        assert log10_of(chance(log10_p)) >= log10_p - 1e-12
+        # In tables they are as rare as in sentences.
+        numbers = re.search(r"1 in (10[⁰-⁹¹²³]+|[\d,]+)|up to \d+", chance_in_short(log10_p))
+        assert numbers is not None
+        assert numbers[0].removeprefix("1 in ") in chance(log10_p)
+
+
+@pytest.mark.parametrize(
+    ("fpr", "told"),
+    [(0.01, "1 in 100"), (0.05, "1 in 20"), (1e-6, "1 in 10⁶"), (3e-7, "1 in 10⁶"), (0.5, "50 in 100")],
+)
+def test_levels_in_words(fpr: float, told: str) -> None:
+    assert share_of_keys(fpr) == told
+
+
+def test_a_strong_verdict() -> None:
+    found = result(marked(60))
+    told = statement(found, ["w"] * 60)
+    assert found.log10_p <= -6
+    assert grade(found) is Grade.STRONG
+    assert told.headline == f"This text carries the watermark of key {SCHEME.function(KEY).fingerprint}."
+    assert told.meaning[0].startswith(
+        "With a key drawn at random, a text whose writer never saw text of this key would score this high"
+    )
+    assert log10_of(told.meaning[0]) == -math.floor(-found.log10_p)
+    limits = " ".join(told.limits)
+    for words in ("not who published them", "copied", "drawn at random", "innocent", "decoys", "paraphrase"):
+        assert words in limits
+
+
+def weak() -> Result:
+    for length in range(4, 20):
+        found = result(marked(length))
+        if found.verdict is Outcome.WATERMARKED and found.log10_p > -6:
+            return found
+    raise AssertionError
+
+
+def test_a_weak_verdict_accuses_nobody() -> None:
+    found = weak()
+    told = statement(found, ["w"] * len(found.token_ids))
+    assert grade(found) is Grade.WEAK
+    assert told.headline.startswith("There is weak evidence that this text carries the watermark of key ")
+    assert "not to accuse anyone" in " ".join(told.meaning)
+    assert "up to 1 in 100 draws of a key call a text without the watermark" in " ".join(told.meaning)
+
+
+def test_a_part_and_its_words() -> None:
+    ids = [*other(700), *marked(60), *other(500, seed=2)]
+    found = result(ids)
+    words = [f" w{k}" for k in range(len(ids))]
+    told = statement(found, words)
+    (segment,) = found.segments
+    assert told.headline.startswith("A part of this text carries the watermark of key ")
+    (where,) = (sentence for sentence in told.meaning if sentence.startswith("The marked part is"))
+    ends = f"from “w{segment.start} w{segment.start + 1} ", f" w{segment.end - 1}”"
+    assert all(end in where for end in ends)
+    assert f"{found.share:.0%} lie there" in where
+    assert "nothing of the words around the marked part" in " ".join(told.limits)
+
+
+def test_nothing_found_shows_nothing() -> None:
+    found = result(other(100))
+    told = statement(found, ["w"] * 100)
+    assert grade(found) is Grade.NONE
+    assert told.headline == "No watermark of the key tried was found."
+    assert told.limits[0].startswith("That does not show that a person wrote it.")
+    keys = [td.Key(bytes([k]) * 32) for k in range(3)]
+    several = statement(td.detect(other(100), SCHEME, keys), ["w"] * 100)
+    assert several.headline == "No watermark of the 3 keys tried was found."
+    assert "in any of the tests that were made" in several.meaning[0]
+    assert "3 tests of this text were made" in several.meaning[1]
+
+
+def test_too_short_says_neither() -> None:
+    told = statement(result(marked(3)[:1]), ["w"])
+    assert told.headline == "This text is too short to tell."
+    assert "neither" in told.limits[0]
+
+
+@pytest.mark.parametrize(
+    ("correction", "controlled"),
+    [
+        (Correction.HOLM, "the chance that any of them is called wrongly is at most 1 in 100"),
+        (
+            Correction.BENJAMINI_HOCHBERG,
+            "of the texts that are called, at most 1 in 100 is expected to be called",
+        ),
+    ],
+)
+def test_of_many_texts_it_is_said_what_is_controlled(correction: Correction, controlled: str) -> None:
+    texts = [marked(60), other(60), marked(60)[:58]]
+    found = td.detect_corpus(texts, SCHEME, KEY, correction=correction).results
+    told = statement(found[0], ["w"] * 60)
+    assert controlled in " ".join(told.meaning)
+    # The chance in words is the text's own: what is corrected by this procedure is no chance of a text.
+    assert log10_of(told.meaning[0]) >= found[0].test_log_p / math.log(10)
+    seen = found[2]
+    assert seen.verdict is Outcome.SEEN
+    assert "texts that were judged before it" in " ".join(statement(seen, ["w"] * 58).meaning)
+
+
+def test_stopping_at_any_time_is_said() -> None:
+    found = result(marked(100), sequential=True)
+    told = statement(found, ["w"] * len(found.token_ids))
+    assert "would ever show evidence this strong, wherever one stops reading," in told.meaning[0]
+
+
+def test_an_approximation_is_called_one() -> None:
+    exact = result(marked(60))
+    approximate = SimpleNamespace(exactness=Exactness.APPROXIMATE)
+    reading = replace(exact.reading, setting=replace(exact.reading.setting, detector=approximate))
+    told = statement(replace(exact, tests=(replace(exact.best, reading=reading),)), ["w"] * 60)
+    assert told.meaning[0].startswith("By an approximation, which is not proved: with a key drawn at random")
+
+
+def test_a_setting_that_the_record_named_is_told() -> None:
+    exact = result(marked(60))
+    reading = replace(exact.reading, setting=replace(exact.reading.setting, claimed=True))
+    told = statement(replace(exact, tests=(replace(exact.best, reading=reading),)), ["w"] * 60)
+    assert "named by the file that holds the text" in " ".join(told.meaning)

@@ -1,0 +1,5 @@
+"""Evidence for people: a verdict in sentences, and the HTML pages that show what stands behind it."""
+
+from tradeoff.verdicts.pages.page import EvidencePage, evidence_html, pages_folder
+
+__all__ = ["EvidencePage", "evidence_html", "pages_folder"]

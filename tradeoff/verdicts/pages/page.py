@@ -1,0 +1,348 @@
+"""Verdicts and the evidence of every token as HTML pages, without scripts or anything to be fetched."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, suppress
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+from urllib.parse import quote
+
+from tradeoff.detection import Detector
+from tradeoff.display import environment, parts
+from tradeoff.errors import FileError
+from tradeoff.files import refusing, replacing
+from tradeoff.verdicts.pages.facts import day_and_time, facts, installed_version, tests_made
+from tradeoff.verdicts.pages.listing import Entry, Listing
+from tradeoff.verdicts.pages.marks import NUMBERED, SHOWN, Marks, class_of
+from tradeoff.verdicts.pages.picture import picture
+from tradeoff.verdicts.pages.sentences import Grade, chance, grade, parts_of, statement
+from tradeoff.verdicts.pages.tally import tally
+from tradeoff.verdicts.result import Result
+from tradeoff.verdicts.spelling import numbers
+from tradeoff.verdicts.views import RARITIES, SHADES, shade_name
+
+__all__ = ["EvidencePage", "evidence_html", "pages_folder"]
+
+#: The pages of many texts.
+_NAME = re.compile(r"\d{4,}\.html")
+#: Numbers of texts of up to so many tokens are printed, whether their tables are opened or not.
+_PRINTED = 1_000
+_TEMPLATE, _INDEX = "evidence.html", "evidence_index.html"
+_GRADES = {
+    Grade.STRONG: "strong: the chance is below one in a million",
+    Grade.WEAK: "weak: the chance is above one in a million",
+    Grade.NONE: "none that passes the level that was set",
+}
+
+
+def evidence_html(
+    result: Result,
+    *,
+    name: str | None = None,
+    words: Sequence[str] | None = None,
+    now: datetime | None = None,
+) -> str:
+    """The evidence page of one text.
+
+    Args:
+        result: the finding.
+        name: of the text; None is its id.
+        words: its tokens, spelled; None is `result.words`.
+        now: when it was examined, with the time zone; None is the present.
+
+    Raises:
+        FileError: as `Result.words`.
+    """
+    told = result.text.id if name is None else name
+    spelled = result.words if words is None else words
+    return "".join(_page(told, result, spelled, day_and_time(now), ()))
+
+
+def pages_folder(path: Path) -> Path:
+    """Where the pages lie that the index at `path` lists."""
+    return path.resolve().parent / f"{path.resolve().stem}-pages"
+
+
+class EvidencePage:
+    """A page that is written text by text; use it as a context manager. It is there only when it is whole.
+
+    Of one text it is the page. Of several it is an index, and their pages lie in a folder beside it, each
+    moved there when all are whole: first the pages, then the index.
+
+    Args:
+        path: the file to write.
+        now: when the texts were examined, with the time zone; None is the present.
+
+    Attributes:
+        written: afterwards, what was written: the page, and the folder where there is one.
+
+    Raises:
+        FileError: if it cannot be written.
+    """
+
+    def __init__(self, path: Path, now: datetime | None = None):
+        self.path, self._examined = path, day_and_time(now)
+        self.written: list[Path] = []
+        self._listing = Listing()
+        with ExitStack() as stack:
+            with refusing(path):
+                if path.is_dir():
+                    raise FileError(
+                        f"{path} is a folder; name a file in it, such as {path / 'evidence.html'}"
+                    )
+                path.resolve().parent.mkdir(parents=True, exist_ok=True)
+            self._temporary = stack.enter_context(replacing(path))
+            self._folder = pages_folder(path)
+            # The page of a text is open until the next one comes, to which it leads.
+            self._page: TextIO | None = None
+            stack.push(self._end)
+            with self._open(self._temporary):
+                pass
+            self._stack = stack.pop_all()
+
+    def __enter__(self) -> EvidencePage:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def add(self, name: str, result: Result, words: Sequence[str] | None = None) -> None:
+        """One text.
+
+        Args:
+            name: of the text, as it is shown.
+            result: the finding.
+            words: its tokens, spelled; None is `result.words`.
+
+        Raises:
+            FileError: if a file cannot be written, or the folder of pages holds other files.
+        """
+        number = len(self._listing.entries) + 1
+        if number > 1:
+            self._check_folder()
+        link = f"{quote(self._folder.name)}/{_file_name(number)}"
+        entry = Entry.of(number, name, link, result)
+        self._finish_page(entry)
+        self._listing.add(entry, result)
+        with refusing(self.path):
+            self._page = self._open(self._place(number))
+        spelled = result.words if words is None else words
+        self._write(self._page, _body(name, result, spelled, self._examined))
+
+    def _place(self, number: int) -> Path:
+        return self._temporary.parent / f"page-{_file_name(number)}"
+
+    def _open(self, path: Path) -> TextIO:
+        # Surrogates cannot be encoded; nothing else is refused.
+        return path.open("w", encoding="utf-8", errors="replace", newline="\n")
+
+    def _finish_page(self, following: Entry | None) -> None:
+        """The end of the page of the text before, and its way to others where there are several."""
+        if self._page is None:
+            return
+        links: list[tuple[str, str]] = []
+        entries = self._listing.entries
+        if following is not None or len(entries) > 1:
+            links.append((f"../{quote(os.fsencode(self.path.resolve().name))}", "All texts"))
+            if len(entries) > 1:
+                links.append((_file_name(entries[-2].number), f"Text before: {entries[-2].name}"))
+            if following is not None:
+                links.append((_file_name(following.number), f"Next text: {following.name}"))
+        self._write(self._page, parts(_template(_TEMPLATE), "end", links=links, by=installed_version()))
+        with refusing(self.path):
+            self._page.close()
+        self._page = None
+
+    def _end(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self._finish_page(None)
+                self._put_in_place()
+        finally:
+            if self._page is not None:
+                # What it still held is of no use.
+                with suppress(OSError):
+                    self._page.close()
+
+    def _put_in_place(self) -> None:
+        count = len(self._listing.entries)
+        with refusing(self.path):
+            if count == 1:
+                self._place(1).replace(self._temporary)
+                self.written = [self.path]
+                return
+            with self._open(self._temporary) as index:
+                self._write(index, self._index())
+            if count:
+                self._move_pages(count)
+        self.written = [self.path, *([self._folder] if count else [])]
+
+    def _index(self) -> Iterator[str]:
+        return parts(
+            _template(_INDEX),
+            "page",
+            groups=self._listing.groups if self._listing.entries else [],
+            summary=self._listing.summary if self._listing.entries else ["No text was examined."],
+            count=len(self._listing.entries),
+            examined=self._examined,
+            by=installed_version(),
+        )
+
+    def _check_folder(self) -> None:
+        """Nobody else's files may lie where pages are going to be."""
+        with refusing(self._folder):
+            if self._folder.is_symlink() or (self._folder.exists() and not self._folder.is_dir()):
+                raise FileError(
+                    f"{self._folder} is no folder, where the pages of texts go; name another page"
+                )
+            others = [path.name for path in self._folder.glob("*") if not _NAME.fullmatch(path.name)]
+            if others:
+                raise FileError(
+                    f"{self._folder} holds {sorted(others)[0]}, and the pages of texts go there; name "
+                    "another page"
+                )
+
+    def _move_pages(self, count: int) -> None:
+        self._check_folder()
+        self._folder.mkdir(exist_ok=True)
+        names = [_file_name(number) for number in range(1, count + 1)]
+        for number, name in enumerate(names, 1):
+            place = self._place(number)
+            with place.open("r+b") as written:
+                os.fsync(written.fileno())
+            place.replace(self._folder / name)
+        # Those of an index of more texts, which the new one does not list.
+        for path in self._folder.glob("*.html"):
+            if _NAME.fullmatch(path.name) and path.name not in names:
+                path.unlink(missing_ok=True)
+
+    def _write(self, stream: TextIO, markup: Iterator[str]) -> None:
+        for part in markup:
+            with refusing(self.path):
+                stream.write(part)
+
+
+def _file_name(number: int) -> str:
+    return f"{number:04}.html"
+
+
+def _template(name: str) -> Any:
+    return environment("tradeoff").get_template(name)
+
+
+def _page(
+    name: str, result: Result, words: Sequence[str], examined: str, links: Sequence[tuple[str, str]]
+) -> Iterator[str]:
+    yield from _body(name, result, words, examined)
+    yield from parts(_template(_TEMPLATE), "end", links=links, by=installed_version())
+
+
+def _body(name: str, result: Result, words: Sequence[str], examined: str) -> Iterator[str]:
+    """All of a page but its end."""
+    whole = result.at_one_look() if result.sequential else None
+    unread: list[str] = []
+    if whole is not None and len(whole.token_ids) > len(words):
+        unread = _spelled(whole)[len(words) :]
+    marks = Marks(result, [*words, *unread])
+    detector = result.reading.setting.detector
+    counted = tally(detector, marks.scores)
+    told = statement(result, words)
+    strength = grade(result)
+    yield from parts(
+        _template(_TEMPLATE),
+        "text",
+        name=name,
+        told=told,
+        strength=str(strength),
+        graded=_GRADES[strength],
+        tally=None if counted is None else counted.sentence,
+        in_parts=_in_parts(result, marks),
+        sequential=_sequential(result, whole),
+        picture=picture(result, len(marks.words)),
+        corrected=result.reading.segments is not None
+        or len(result.tests) > 1
+        or result.over_texts is not None,
+        legend=[(class_of(shade), shade_name(shade)) for shade in SHADES],
+        shadeless=not _can_be_shaded(detector),
+        pieces=marks.pieces(),
+        cut=_cut(marks),
+        tables=marks.tables(),
+        printed=marks.read <= _PRINTED,
+        has_tokens=len(marks.words) > 0,
+        tests=tests_made(result),
+        facts=facts(result, whole, name, examined),
+    )
+
+
+def _spelled(result: Result) -> list[str]:
+    try:
+        return result.words
+    except FileError:
+        return numbers(result.token_ids.tolist())
+
+
+def _can_be_shaded(detector: Detector) -> bool:
+    """Whether any score of a detector is rare enough."""
+    return any(detector.log_p(detector.threshold(1, rarity), 1) > -math.inf for rarity in RARITIES)
+
+
+def _in_parts(result: Result, marks: Marks) -> str | None:
+    """The tally of the marked parts alone."""
+    parts_told = parts_of(result)
+    if not parts_told:
+        return None
+    inside = [
+        k
+        for k, place in enumerate(result.index.tolist())
+        if any(segment.start <= place < segment.end for segment in parts_told)
+    ]
+    counted = tally(result.reading.setting.detector, marks.scores[inside])
+    if counted is None:
+        return None
+    where = "the marked part" if len(parts_told) == 1 else "the marked parts"
+    return f"In {where} alone: {counted.sentence[0].lower()}{counted.sentence[1:]}"
+
+
+def _sequential(result: Result, whole: Result | None) -> list[str]:
+    """What is said of a text that was read token by token."""
+    if not result.sequential:
+        return []
+    if result.tokens_needed is None:
+        told = ["The text was read token by token to its end, and the level that was set was never reached."]
+    else:
+        told = [
+            f"The text was read token by token, and reading stopped after token {result.tokens_needed:,}, "
+            "where the level that was set was reached. Only this is the verdict."
+        ]
+    if whole is None:
+        return [*told, "The rest was not read."] if result.tokens_needed is not None else told
+    return [
+        *told,
+        f"For comparison, a single look at all {len(whole.token_ids):,} tokens would say: {whole.verdict}; "
+        f"with keys drawn at random, such a text would score this high {chance(whole.log10_p)}. That is no "
+        "second verdict: which of the two counts must be settled before either is seen.",
+    ]
+
+
+def _cut(marks: Marks) -> list[str]:
+    """What a page of a long text leaves out."""
+    told = []
+    if len(marks.words) > SHOWN:
+        told.append(
+            f"Of {len(marks.words):,} tokens {SHOWN:,} are shown: the marked parts first, then from the "
+            "beginning."
+        )
+    if marks.read > NUMBERED:
+        told.append(
+            f"Numbers are told of {NUMBERED:,} tokens of {marks.read:,}: the marked parts first, then from "
+            "the beginning. `tradeoff detect --json --tokens` gives all."
+        )
+    return told
