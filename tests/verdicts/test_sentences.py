@@ -33,11 +33,17 @@ def log10_of(sentence: str) -> float:
     return math.log10(int(re.search(r"in up to (\d+) of 100 draws", sentence)[1]) / 100)
 
 
-@pytest.mark.parametrize("log10_p", [0, -0.004, -0.3, -0.999, -1, -1.001, -2, -3.7, -5.9999, -6, -48.5, -2e3])
+@pytest.mark.parametrize(
+    "log10_p", [0, -0.004, -0.3, -0.999, -1, -1.001, -2, -3.7, -5.9999, -6, -48.5, -2e3, -1e9]
+)
 def test_chances_are_rounded_to_the_safe_side(log10_p: float) -> None:
     claimed = log10_of(chance(log10_p))
     assert claimed >= log10_p - 1e-12
     assert claimed <= log10_p + 1.01, "and no more than a power of ten is given away"
+
+
+def test_a_law_that_ends_has_a_chance_in_words() -> None:
+    assert log10_of(chance(-math.inf)) == -1e9
 
 
 def test_chances_on_a_fine_grid() -> None:

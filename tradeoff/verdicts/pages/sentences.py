@@ -34,6 +34,8 @@ _STRONG = -6.0
 _POWERS = 6
 #: What a logarithm may be wrong by, against the claim.
 _SLACK = 1e-9
+#: A law may end somewhere, beyond which a logarithm is infinite.
+_MOST = 1e9
 #: Parts that are told, and words of each end of one.
 _PARTS, _WORDS = 5, 5
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -80,7 +82,7 @@ def grade(result: Result) -> Grade:
 
 def chance(log10_p: float) -> str:
     """A p-value in words, never rarer than it is: "less than once in 10⁴⁸ draws"."""
-    inverse = -log10_p - _SLACK
+    inverse = min(-log10_p - _SLACK, _MOST)
     if inverse >= _POWERS:
         power = math.floor(inverse)
         return f"less than once in {power_of_ten(power)} draws (a 1 with {power:,} zeros)"
@@ -91,7 +93,7 @@ def chance(log10_p: float) -> str:
 
 def chance_in_short(log10_p: float) -> str:
     """The same for tables: "under 1 in 10⁴⁸"."""
-    inverse = -log10_p - _SLACK
+    inverse = min(-log10_p - _SLACK, _MOST)
     if inverse >= 1:
         rare = power_of_ten(math.floor(inverse)) if inverse >= _POWERS else f"{_rounded_down(10**inverse):,}"
         return f"under 1 in {rare}"
