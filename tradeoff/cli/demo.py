@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import shlex
 import time
+from collections.abc import Callable
 from contextlib import nullcontext, redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,6 +37,7 @@ _HUMAN_WORDS = 120
 
 
 def demo_command(
+    context: typer.Context,
     out: Annotated[Path, typer.Option(help="Folder for everything that is written; new or empty.")] = Path(
         "tradeoff-demo"
     ),
@@ -57,10 +60,11 @@ def demo_command(
             raise FileError(
                 f"--out {out} holds something already; delete it, or name another folder with --out"
             )
+        run = partial(_run, context.find_root().command.main)
         begin, key, texts = time.perf_counter(), str(out / "my.key"), out / "texts"
         texts.mkdir(parents=True)
         _heading("1. A secret key")
-        _run(["key", "new", "-o", key])
+        run(["key", "new", "-o", key])
         _heading("2. One prompt, answered twice under speculative decoding")
         models = [*_unless_builtin("--target", target), *_unless_builtin("--draft", draft)]
         asked = [*models, "--chat", "--temperature", str(_TEMPERATURE), "--max-tokens", str(max_tokens)]
@@ -68,7 +72,7 @@ def demo_command(
         for name, how in (("unmarked", ["--method", "standard"]), ("marked", ["--key-file", key])):
             file = out / f"{name}.jsonl"
             # The words stand side by side once both are there.
-            _run(["generate", prompt, *how, *asked, "-o", str(file)], words=False)
+            run(["generate", prompt, *how, *asked, "-o", str(file)], words=False)
             (answers[name],) = read_records(file)
         _side_by_side(answers["unmarked"], answers["marked"])
         _heading("3. Which of four texts are marked?")
@@ -81,13 +85,13 @@ def demo_command(
         )
         page = out / "evidence.html"
         read_with = _unless_builtin("--tokenizer", target)
-        _run(["detect", str(texts), "--key-file", key, *read_with, "--html", str(page)])
+        run(["detect", str(texts), "--key-file", key, *read_with, "--html", str(page)])
         _heading(f"Done in {time.perf_counter() - begin:.0f} s")
         console.print(f"what every word says: {visible(page.resolve().as_uri())}", soft_wrap=True)
         console.print("with your own prompts and letters: tradeoff generate -h, tradeoff detect -h")
 
 
-def _run(arguments: list[str], words: bool = True) -> None:
+def _run(program: Callable[..., int | None], arguments: list[str], words: bool = True) -> None:
     """Print a command of this program, and do what it does; without `words`, show none of its output.
 
     Raises:
@@ -95,14 +99,12 @@ def _run(arguments: list[str], words: bool = True) -> None:
     """
     from rich.text import Text
 
-    from tradeoff.cli import app
-
     # In one line, however long, so that it can be copied.
     stdout().print(Text(visible(shlex.join(["tradeoff", *arguments])), style="bold"), soft_wrap=True)
     with nullcontext() if words else redirect_stdout(io.StringIO()):
-        status = typer.main.get_command(app).main(arguments, prog_name="tradeoff", standalone_mode=False)
+        status = program(arguments, prog_name="tradeoff", standalone_mode=False)
     if status:
-        raise typer.Exit(int(status))
+        raise typer.Exit(status)
 
 
 def _unless_builtin(option: str, value: str) -> list[str]:
