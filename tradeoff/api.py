@@ -412,11 +412,11 @@ def _transported(
     Raises:
         ValueError: for a transport that is tilted, or not exact, whose marks are of another strength.
     """
-    from tradeoff.decoders import Transport
+    from tradeoff.optimal_transport import Exact
 
-    decoder = scheme.method.decoder
-    assert isinstance(decoder, Transport)
-    if decoder.tilt or decoder != Transport(decoder.scores, head=decoder.head, seed=decoder.seed):
+    # A transport, as its detector ranks scores.
+    decoder: Any = scheme.method.decoder
+    if decoder.tilt or decoder.solver != Exact():
         raise ValueError(
             f"scheme={scheme.label!r} has no forecast; of transports it is for exact ones without a tilt"
         )
