@@ -44,6 +44,7 @@ __all__ = [
     "add_note",
     "curve_look",
     "label_ends",
+    "label_point",
     "labelled",
     "legend_below",
     "legend_beside",
@@ -155,7 +156,7 @@ METHOD_LOOKS: Mapping[str, Look] = {
     "basic": _look("black", 0, "o"),
     "standard": _shade("black", 3, "x", "white", 0.35),
     "keep-strength": _look("grey", 0, "^"),
-    "keep-efficiency": _shade("grey", 1, "v", "white", 0.4),
+    "keep-efficiency": _shade("grey", 1, "v", "white", 0.3),
     "two-keys": _look("green", 0, "D"),
     "dual-key": _shade("green", 1, "*", "black", 0.45),
     "algorithm-1": _look("blue", 0, "s"),
@@ -179,7 +180,7 @@ WATERMARK_LOOKS: Mapping[str, Look] = {
     "completed": _look("purple", 5, "X"),
     "none": _look("grey", 3, "p"),
 }
-#: Tests of a text, by how their names in tables begin, for panels of one scheme, where the test is what differs.
+#: Tests of a text, by how their names in tables begin, for panels of one scheme, where tests differ.
 TEST_LOOKS: Mapping[str, Look] = {
     "race bets": _look("vermilion", 0, "o"),
     "tournament bets": _look("vermilion", 1, "o"),
@@ -230,15 +231,15 @@ def method_look(name: str) -> Look:
 def watermark_look(name: str) -> Look:
     """Of a watermark, by its name in records: "synthid:30", "heavywater:gamma", "completed:NAME".
 
-    Sinkhorn's plans have dots and hollow marks. What is completed has the mark of what it completes, its
-    colour darkened, and the line of all that is completed. A keyword that the table lacks gets a look that it
-    alone decides.
+    Sinkhorn's plans have dots, hollow marks and a paler colour. What is completed has the mark of what it
+    completes, its colour darkened, and the line of all that is completed. A keyword that the table lacks gets a
+    look that it alone decides.
     """
     inner = name.removeprefix("completed:")
     keywords = [key for key in WATERMARK_LOOKS if inner == key or inner.startswith((f"{key}:", f"{key},"))]
     look = WATERMARK_LOOKS[max(keywords, key=len)] if keywords else _by_rule(inner.partition(":")[0])
     if "sinkhorn" in inner:
-        look = look.varied(":", filled=False)
+        look = look.varied(":", filled=False).mixed("white", 0.35)
     if inner != name:
         look = replace(look.mixed("black", 0.45), line=WATERMARK_LOOKS["completed"].line)
     return look
@@ -368,10 +369,15 @@ def label_ends(axes: Axes, ends: Iterable[tuple[float, str, str]]) -> None:
             y,
             name,
             transform=axes.transAxes,
-            color=Look(color).mixed("black", 0.25).color,
+            color=Look(color).mixed("black", 0.35).color,
             fontsize=_DIRECT,
             va="center",
         )
+
+
+def label_point(axes: Axes, where: tuple[float, float], name: str) -> None:
+    """A name under a point."""
+    axes.annotate(name, where, (0, -13), textcoords="offset points", ha="center", fontsize=_DIRECT)
 
 
 def _apart(heights: np.ndarray, least: float) -> np.ndarray:

@@ -132,7 +132,7 @@ def write(planes: Planes, out: Path, stem: str, seeds: int, published: Published
             label = "published, reconstructed"
             axes.plot(efficiency, strength, ":", color=COLORS["black"], lw=1.2, label=label, zorder=4)
             end = (efficiency[0], strength[0])
-            axes.annotate(f"{strength[0]:.2f}", end, (-4, 6), textcoords="offset points", ha="right")
+            axes.annotate(f"{strength[0]:.2f}", end, (-6, -13), textcoords="offset points", ha="right")
 
     figure = draw_planes([("", planes)], caption, overlay)
     paths = [out / f"{stem}.pdf", out / f"{stem}.png"]

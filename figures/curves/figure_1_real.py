@@ -221,7 +221,8 @@ def _draw_positions(source: np.ndarray, positions: dict[float, pd.DataFrame]) ->
     texts = " and ".join(f"{(source == name).sum()} of {label}" for name, _, _, label in sources)
     add_note(
         figure,
-        f"n = {len(source)} positions, {texts}; every value exact. Means: of the horizontal axis, of the vertical.",
+        f"n = {len(source)} positions, {texts}; every value exact. "
+        "Means: of the horizontal axis, of the vertical.",
     )
     return figure
 

@@ -33,7 +33,7 @@ import typer
 from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
 from figures.curves.panels import CLASS_NAMES, draw_plane
-from tradeoff.curves import CLASSES, DEFAULT_SEEDS, PAPER_P, PAPER_Q, Curve, Setting, curve, style_axes
+from tradeoff.curves import CLASSES, DEFAULT_SEEDS, PAPER_P, PAPER_Q, Curve, Setting, curve
 from tradeoff.decoders import Completed, Decoder, GumbelMax, SynthID, heavy_water, simplex_water
 from tradeoff.display import Words, exit_on_bad_input, print_written, stderr, stdout
 from tradeoff.files import output_folder, write_table
@@ -98,16 +98,14 @@ GROUPS: dict[str, tuple[Pair, ...]] = {
         _both(Completed(_SIMPLEX), "SimplexWater, exact,\ncompleted"),
     ),
 }
-#: Groups of a picture, panels in a row, and what it says above.
+#: Groups of a picture, each with its panels in a row, and what it says above.
 _PICTURES = {
     "transport_curves": (
-        ("one decoder", "two decoders"),
-        4,
+        {"one decoder": 4, "two decoders": 4},
         "One decoder on both sides (above), and target | draft (below)",
     ),
     "transport_completed": (
-        ("SynthID, completed", "transport, completed"),
-        4,
+        {"SynthID, completed": 4, "transport, completed": 3},
         "SynthID, HeavyWater and SimplexWater, plain and completed",
     ),
 }
@@ -197,22 +195,27 @@ def draw_transport_curves(
 
 def _figure(picture: str, curves: Curves, seeds: int) -> Figure:
     sse, most = float(overlap(PAPER_P, PAPER_Q)), float(entropy(PAPER_P))
-    groups, columns, headline = _PICTURES[picture]
-    pairs = [(group, pair.label) for group in groups for pair in GROUPS[group]]
-    rows = -(-len(pairs) // columns)
-    figure, grid = new_figure(rows, columns, size=(WIDTH, 2.1 * rows + 1.3), sharey=True)
-    flat = list(grid.flat)
-    for axes, (group, label) in zip(flat, pairs, strict=False):
-        draw_plane(axes, {family: curves[group, label, family] for family in CLASS_NAMES}, sse, most)
-        style_axes(axes, label)
-        axes.set_xlabel("efficiency")
-        axes.set_ylabel("strength (nats)" if axes in grid[:, 0] else "")
-    for axes in flat[len(pairs) :]:
-        axes.set_visible(False)
-    legend_below(figure, labelled(*flat[: len(pairs)]), columns=3)
+    groups, headline = _PICTURES[picture]
+    rows = [
+        [(group, pair.label) for pair in GROUPS[group][start : start + columns]]
+        for group, columns in groups.items()
+        for start in range(0, len(GROUPS[group]), columns)
+    ]
+    widest = max(groups.values())
+    figure, grid = new_figure(len(rows), widest, size=(WIDTH, 2.1 * len(rows) + 1.3), sharey=True)
+    shown = []
+    for panels, row in zip(grid, rows, strict=True):
+        panels[0].set_ylabel("strength (nats)")
+        for axes, (group, label) in zip(panels, row, strict=False):
+            draw_plane(axes, {family: curves[group, label, family] for family in CLASS_NAMES}, sse, most)
+            axes.set(title=label, xlabel="efficiency")
+            shown.append(axes)
+        for axes in panels[len(row) :]:
+            axes.set_visible(False)
+    legend_below(figure, labelled(*shown), columns=3)
     add_headline(figure, headline)
-    shown = [curve for (group, _, _), curve in curves.items() if group in groups]
-    worst = max(float(max(c.efficiency_error.max(), c.strength_error.max())) for c in shown)
+    here = [curve for (group, _, _), curve in curves.items() if group in groups]
+    worst = max(float(max(c.efficiency_error.max(), c.strength_error.max())) for c in here)
     add_note(
         figure,
         f"P and Q of the paper, n = {len(PAPER_P)}. Transport decoders and Gumbel-max exact; others from "

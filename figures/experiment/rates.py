@@ -28,7 +28,6 @@ from tradeoff.plotting import (
     method_look,
     new_figure,
     save_figure,
-    watermark_look,
     whole_numbers,
 )
 
@@ -115,7 +114,7 @@ def _grid(panels: int, height: float = 2.2) -> tuple[Figure, list[Axes]]:
 def _sizes(table: pd.DataFrame, *, bars: bool) -> str:
     """How many texts, and what bars are."""
     if "texts" not in table:
-        return f"Texts of {int(table['tokens'].iloc[0])} tokens; how many, and intervals at FPR 1%, are in tpr.csv."
+        return f"Texts of {int(table['tokens'].iloc[0])} tokens; n and intervals at FPR 1% are in tpr.csv."
     texts = sorted(table["texts"].unique())
     several = f"{texts[0]} to {texts[-1]}" if len(texts) > 1 else f"{texts[0]}"
     note = f"n = {several} texts a method and temperature."
@@ -297,7 +296,7 @@ def _place(method: str) -> int:
 
 
 def _look(method: str, detector: str, line: int | None) -> tuple[Look, str]:
-    """The look of the method and its name; a further detector of it has a line, a shade and a name of its own.
+    """The look of the method and its name; a further detector of it has a line, a shade and a name.
 
     Marks are hollow on such lines.
     """

@@ -153,7 +153,7 @@ def _draw(law: np.ndarray, counts: dict[str, np.ndarray], size: int, out: Path) 
     for name, count in counts.items():
         table[name] = count.ravel() / count.sum()
     write_table(table, out / "sequences_4_1.csv")
-    figure, (axis,) = panels(height=4.6)
+    figure, (axis,) = panels(height=3.8)
     where = np.arange(len(triples))
     error = BAR * np.sqrt((1 - law.ravel()) / law.ravel() / size)
     axis.fill_between(
