@@ -232,8 +232,8 @@ def watermark_look(name: str) -> Look:
     """Of a watermark, by its name in records: "synthid:30", "heavywater:gamma", "completed:NAME".
 
     Sinkhorn's plans have dots, hollow marks and a paler colour. What is completed has the mark of what it
-    completes, its colour darkened, and the line of all that is completed. A keyword that the table lacks gets a
-    look that it alone decides.
+    completes, its colour darkened, and the line of all that is completed. A keyword that the table lacks gets
+    a look that it alone decides.
     """
     inner = name.removeprefix("completed:")
     keywords = [key for key in WATERMARK_LOOKS if inner == key or inner.startswith((f"{key}:", f"{key},"))]
@@ -337,6 +337,7 @@ def add_note(figure: Figure, text: str) -> None:
     for legend in below:
         legend.set_bbox_to_anchor((0.0, share, 1.0, 1.0 - share), transform=figure.transFigure)
     kept = share + max(legend.get_window_extent().height for legend in below) / figure.bbox.height
+    kept += 0.5 * _NOTE / 72 / figure.get_figheight()
     layout = figure.get_layout_engine()
     assert isinstance(layout, ConstrainedLayoutEngine)
     layout.set(rect=(0.0, kept, 1.0, 1.0 - kept))

@@ -45,15 +45,21 @@ _FAMILIES: dict[str, dict[str, int | None]] = {
         "Bayes": None,
         "Bayes-MLP": 1,
         "Bayes-Prior (per token)": 4,
-        "Bayes-Prior (per layer)": 5,
+        "Bayes-Prior (per layer)": 2,
     },
     "own statistic and race": {"own statistic and race": None},
     "likelihood ratio of ranks": {"likelihood ratio of ranks": None},
     "sum of scores": {"sum of scores": None},
     "z-test (level not held)": {"z-test": None},
 }
-#: Shades of the method's colour, by number of the line, where lines of one method share a panel.
-_SHADES = {1: ("black", 0.25), 2: ("white", 0.4), 3: ("black", 0.6), 5: ("white", 0.55)}
+#: Shades of the method's colour where detectors of one method share a panel.
+_SHADES = {
+    "Ars-τ": ("white", 0.4),
+    "Ars-Prior": ("white", 0.55),
+    "oracle": ("black", 0.6),
+    "Bayes-MLP": ("black", 0.25),
+    "Bayes-Prior (per layer)": ("black", 0.5),
+}
 #: With fewer texts an interval takes up most of the panel and is left out.
 _FEWEST_TEXTS = 16
 _EDITS = ("substitution", "insertion", "deletion", "truncation", "pasted into human text")
@@ -303,7 +309,7 @@ def _look(method: str, detector: str, line: int | None) -> tuple[Look, str]:
     look = method_look(method)
     if line is None:
         return look, method
-    varied = look.varied(LINES[line], filled=False).mixed(*_SHADES.get(line, ("white", 0.0)))
+    varied = look.varied(LINES[line], filled=False).mixed(*_SHADES.get(detector, ("white", 0.0)))
     return varied, f"{method}, {detector}{' (bound)' if detector == _BOUND else ''}"
 
 

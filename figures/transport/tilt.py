@@ -301,8 +301,9 @@ def _figure(table: pd.DataFrame, target: str, texts: int) -> Figure:
     add_note(
         figure,
         f"{target}, n = {texts} texts, one position each, cut to the {HEAD} most probable tokens. Tokens to "
-        f"detect at α = {ALPHA:g}: log(1/α) / growth; bound: growth = Ent(P). Above: without distortion; bars: "
-        "1.96 standard errors over texts. Below: by Sinkhorn, rising tilt; distortion: KL(mean law ‖ P).",
+        f"detect at α = {ALPHA:g}: log(1/α) / growth; bound: growth = Ent(P). Above: without distortion; "
+        "bars: 1.96 standard errors over texts. Below: by Sinkhorn, tilt rising; distortion: KL of the mean "
+        "law from P.",
     )
     return figure
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -354,7 +355,7 @@ def _draw(table: pd.DataFrame, texts: int, out: Path) -> None:
             colour, line = looks[numbers]
             axis.plot(curve["tokens"], curve["convicted"], line, color=COLORS[colour], label=numbers)
         axis.axhline(_ALPHA, color=COLORS["grey"], lw=1, label=f"α = {_ALPHA:g}")
-        axis.set(yscale="log", ylim=(1e-5, 0.3), title=bets.replace(", ", ",\n", 1))
+        axis.set(yscale="log", ylim=(1e-5, 0.3), title=textwrap.fill(bets, 22))
         whole_numbers(axis)
     for axis in axes[len(kinds) - 3 : len(kinds)]:
         axis.set_xlabel("tokens read")

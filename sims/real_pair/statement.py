@@ -189,7 +189,11 @@ def _draw(table: pd.DataFrame, decays: dict[str, Decay], path: Path, caption: st
     for name, look in marks.items():
         decay = decays[name]
         slope, error = decay.ratio if name in ("engine", "wrong key") else decay.slope
-        points = {"ms": 4, "label": name, **replace(look, filled=False).points}
+        points = {
+            "ms": 4,
+            "label": f"{name}, Gumbel-max" if name == "one-race" else name,
+            **replace(look, filled=False).points,
+        }
         (slopes[f"{name}: slope {slope:.2f} ± {BAR * error:.2f}"],) = axes[2].plot(
             decay.predicted_rate, decay.rate, **points
         )
@@ -211,7 +215,10 @@ def _draw_groups(axis: Axes, table: pd.DataFrame, x: pd.Series, methods: Sequenc
     """Means over groups of positions with neighbouring x, one mark a method."""
     group = pd.Series(np.argsort(np.argsort(x.to_numpy())) * _GROUPS // len(x), index=x.index)
     for k, method in enumerate(methods):
-        part = table[table["method"] == method].set_index("index")
+        part, look = (
+            table[table["method"] == method].set_index("index"),
+            method_look(method.partition(",")[0]),
+        )
         means = part["estimate"].groupby(group).mean()
         errors = np.sqrt((part["error"] ** 2).groupby(group).sum()) / group.value_counts().sort_index()
         axis.errorbar(
@@ -221,5 +228,5 @@ def _draw_groups(axis: Axes, table: pd.DataFrame, x: pd.Series, methods: Sequenc
             ms=5,
             capsize=2,
             label=method,
-            **replace(method_look(method.partition(",")[0]), filled=False).points,
+            **replace(look.mixed("black", 0.45 if "SynthID" in method else 0.0), filled=False).points,
         )

@@ -159,10 +159,10 @@ def _draw(law: np.ndarray, counts: dict[str, np.ndarray], size: int, out: Path) 
     axis.fill_between(
         where, 1 - error, 1 + error, color=COLORS["grey"], alpha=0.35, lw=0, label="99% range of chance"
     )
-    for name, mark, colour in (("masked", "o", "blue"), ("no masks", "s", "vermilion")):
-        axis.plot(where, table[name] / table["law"], mark, ms=5, color=COLORS[colour], label=name)
+    for name, mark, colour, aside in (("masked", "o", "blue", -0.2), ("no masks", "s", "vermilion", 0.2)):
+        axis.plot(where + aside, table[name] / table["law"], mark, ms=4, color=COLORS[colour], label=name)
     axis.set_xticks(where, triples, rotation=90)
-    axis.set(xlabel="first three tokens", ylabel="frequency / probability", title="Algorithm 1, Gumbel-max")
+    axis.set(xlabel="first three tokens", ylabel="frequency / probability", title="algorithm-1, Gumbel-max")
     axis.set_ylim(0, None)
     legend_beside(axis)
     caption = (

@@ -177,7 +177,8 @@ def _real_pair(module: Any, table: pd.DataFrame, out: Path) -> None:
     caption = (
         "n = 49,152 tokens; 200 positions, 48 seeds each (a third for strength and SynthID), marks of "
         f"{module._GROUPS} groups side by side; 48 simulated texts of {TOKENS} tokens, 24 by the engine. 99% "
-        "bars, given the positions; slopes with their 99% intervals (engine and wrong key: through the origin)."
+        "bars, given the positions; slopes with their 99% intervals (engine and wrong key: through the "
+        "origin)."
     )
     module._draw(table, decays, out / "real_pair.png", caption)
 
