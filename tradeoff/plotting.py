@@ -352,9 +352,9 @@ def label_ends(axes: Axes, ends: Iterable[tuple[float, str, str]]) -> None:
         axes: whose limits are as they will be drawn.
         ends: height in data, name and colour of each.
     """
-    figure = axes.figure
-    height = 0.8 * axes.get_position().height * figure.get_figheight()
-    apart = 1.25 * _DIRECT / 72 / height
+    # The layout will take a fifth of the height for titles and names of axes.
+    height = 0.8 * axes.get_window_extent().height
+    apart = 1.25 * axes.figure.dpi * _DIRECT / 72 / height
     within = sorted(
         (
             axes.transAxes.inverted().transform(axes.transData.transform((axes.get_xlim()[1], y)))[1],

@@ -222,10 +222,10 @@ def draw_steps(table: pd.DataFrame) -> Figure:
             kinds = list(group[group["watermark"] == mark].groupby("method", sort=False))
             panels += [(title, shown) for shown in in_parts([*kinds, *(without if mark != "none" else [])])]
     figure, flat = _grid(len(panels))
-    for axes, (title, kinds) in zip(flat, panels, strict=True):
-        for number, (method, rows) in enumerate(kinds):
+    for axes, (title, shown) in zip(flat, panels, strict=True):
+        for number, (method, rows) in enumerate(shown):
             axes.errorbar(
-                rows["lookahead"] + 0.12 * (number - (len(kinds) - 1) / 2),
+                rows["lookahead"] + 0.12 * (number - (len(shown) - 1) / 2),
                 rows["aatps"],
                 yerr=1.96 * rows["aatps_error"],
                 ms=5,

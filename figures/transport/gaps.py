@@ -299,14 +299,14 @@ def _gap_figure(gaps: pd.DataFrame) -> Figure:
         right.set_title("Relative to Gumbel scores")
         _falling(right)
         label_ends(right, ends)
-    at = " and ".join(
+    places = " and ".join(
         f"{LAWS[name].name}: λ = {crossing(LAWS[name].gap, LAWS['gumbel'].gap, 0.7, 0.99):.3f}"
         for name in CROSSINGS
     )
     add_note(
         figure,
         "Two tokens, side information of infinitely many values; all exact. Circles: from there on heavy "
-        f"tails have a larger gap than Gumbel scores ({at}).",
+        f"tails have a larger gap than Gumbel scores ({places}).",
     )
     return figure
 
