@@ -9,7 +9,6 @@ from figures.curves.panels import CLASS_NAMES, draw_planes
 from tests.helpers.support import P, Q
 from tradeoff.curves.planes import planes_table
 
-
 ENDS = {"standard", "optimum (1 − TV, Ent)"}
 
 

@@ -24,8 +24,8 @@ from tradeoff.detection.fixed.transport import AuthorsTest
 from tradeoff.detection.sequential import Sequential
 from tradeoff.kernels import Algorithm1, Basic, Method
 from tradeoff.keyed import Key
-from tradeoff.plotting import labelled
 from tradeoff.keyed.blake2 import KeyedPrf
+from tradeoff.plotting import labelled
 
 PROMPTS = [PromptSet(name="a", source="builtin:question"), PromptSet(name="b", source="builtin:continuation")]
 LENGTH = 100
@@ -178,7 +178,7 @@ def test_the_picture_has_a_panel_for_every_temperature_and_one_for_speculation(t
     trials.append(trial("completed:synthid:30", [30.0, 60.0, 90.0], method="algorithm-1"))
     table = share_table(trials)
     figure = draw_watermarks(table)
-    titles = [axes.get_title() for axes in figure.axes if axes.get_visible()]
+    titles = [axes.get_title() for axes in figure.axes if axes.get_visible() and axes.axison]
     assert titles == [
         "basic, T = 0.3",
         "basic, T = 0.3, by Sinkhorn",
