@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from figures.experiment.rates import draw_tpr
 from sims.statements import STATEMENTS
 from tests.figures.legible import faults
 from tests.figures.pictures import EXPERIMENTS, FIGURES, ROOT, of_statement
@@ -57,3 +59,19 @@ def test_faults_are_found() -> None:
     assert "'series 0' looks different" in found
     wide, _ = new_figure(size=(9, 3))
     assert "9 inches" in faults(wide)[0]
+
+
+def test_few_texts_have_no_bars() -> None:
+    """An interval of eight texts is as high as the panel; the note says that none is drawn."""
+    table = pd.read_csv(ROOT / "paper_repro" / "results" / "small" / "tpr.csv")
+    table = table[table["watermark"] == "gumbel"]
+    drawn = {texts: draw_tpr(table.assign(texts=texts), "both") for texts in (8, 200)}
+    bars = {
+        texts: sum(bool(series.has_yerr) for axes in figure.axes for series in axes.containers)
+        for texts, figure in drawn.items()
+    }
+    assert bars[8] == 0
+    assert bars[200] == 13
+    assert "n = 8" in drawn[8].texts[0].get_text()
+    assert "No bars" in drawn[8].texts[0].get_text()
+    assert "95%" in drawn[200].texts[0].get_text()
