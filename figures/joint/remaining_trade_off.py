@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -239,15 +239,15 @@ def _draw_panel(axes: Axes, part: pd.DataFrame) -> None:
     span = float(scores.max() - scores.min())
     low, high = float(kernels["score"].min()) - 0.3 * span, float(limit["limit"].max()) + 0.5 * span
     right = most + 0.12 * (most - left)
-    forbidden = {"color": COLORS["grey"], "alpha": 0.25, "lw": 0}
+    forbidden: dict[str, Any] = {"color": COLORS["grey"], "alpha": 0.25, "lw": 0}
     axes.fill_between(limit["efficiency"], limit["limit"], high, label="no rule reaches this", **forbidden)
     axes.fill_between([most, right], [low, low], [high, high], **forbidden)
     basic = method_look("basic").varied(":").stroke
     axes.axhline(float(kernels.loc["basic", "score"]), lw=1, label="basic", **basic)
     axes.plot(limit["efficiency"], limit["limit"], color=COLORS["grey"], lw=1.4, label="limit")
-    look = method_look("joint-race").varied("--").stroke
+    mixed = method_look("joint-race").varied("--").stroke
     label = "mixtures of keep-strength and joint-race"
-    axes.plot(mixture["efficiency"], mixture["score"], lw=1.2, label=label, zorder=3, **look)
+    axes.plot(mixture["efficiency"], mixture["score"], lw=1.2, label=label, zorder=3, **mixed)
     for name in KERNELS:
         # Algorithm 1 and two keys are read alike: one lies in the other.
         look = method_look(name)

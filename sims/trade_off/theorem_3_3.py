@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -157,7 +158,7 @@ def _draw(table: pd.DataFrame, seeds: int, out: Path) -> None:
     rounds = table["rounds"]
     styles = (("blue", "-"), ("orange", "--"), ("green", "-."), ("vermilion", ":"), ("purple", "-"))
     for name, (colour, style) in zip(LAWS, styles, strict=True):
-        look = {"color": COLORS[colour], "ls": style, "label": name}
+        look: dict[str, Any] = {"color": COLORS[colour], "ls": style, "label": name}
         entropy, error = table[f"entropy, {name}"], BAR * table[f"entropy error, {name}"]
         low = np.maximum(entropy - error, 1e-7)
         axes[0].fill_between(rounds, low, entropy + error, color=COLORS[colour], alpha=0.2, lw=0)
