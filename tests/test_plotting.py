@@ -16,19 +16,25 @@ from tradeoff.curves import CLASSES
 from tradeoff.decoders.names import _FAMILIES
 from tradeoff.kernels import METHODS
 from tradeoff.plotting import (
-    COLORS,
     CURVE_LOOKS,
     METHOD_LOOKS,
+    TEST_LOOKS,
     WATERMARK_LOOKS,
     add_headline,
     add_note,
     curve_look,
+    label_ends,
+    labelled,
     legend_below,
     legend_beside,
-    legend_under,
+    legend_instead,
     method_look,
     new_figure,
     watermark_look,
+    whole_numbers,
+)
+from tradeoff.plotting import (
+    test_look as look_of_test,
 )
 
 ROOT = Path(__file__).parents[1]
@@ -128,10 +134,22 @@ def test_every_scheme_of_this_library_has_a_look_of_its_own() -> None:
 @pytest.mark.parametrize(
     "looks", [METHOD_LOOKS, WATERMARK_LOOKS, CURVE_LOOKS], ids=["methods", "marks", "curves"]
 )
-def test_schemes_can_be_told_apart_without_colours(looks) -> None:
+def test_schemes_can_be_told_apart_by_colour_alone_and_by_mark_alone(looks) -> None:
     for (one, first), (other, second) in itertools.combinations(looks.items(), 2):
         assert first.marker != second.marker, (one, other)
-    assert {look.color for look in looks.values()} <= set(COLORS.values())
+        assert first.color != second.color, (one, other)
+
+
+def test_tests_of_one_panel_differ_in_colour_or_line() -> None:
+    for (one, first), (other, second) in itertools.combinations(TEST_LOOKS.items(), 2):
+        assert (first.color, first.line) != (second.color, second.line), (one, other)
+
+
+def test_a_test_is_found_by_how_its_name_begins() -> None:
+    assert look_of_test("race bets, two keys") == TEST_LOOKS["race bets"]
+    assert look_of_test("e*, 4 buckets") == TEST_LOOKS["e*, 4 buckets"]
+    assert look_of_test("likelihood ratio of ranks") == TEST_LOOKS["likelihood ratio of ranks"]
+    assert look_of_test("likelihood ratio, two keys") == TEST_LOOKS["likelihood ratio"]
 
 
 def test_a_watermark_is_found_by_its_name_in_records() -> None:
@@ -139,8 +157,9 @@ def test_a_watermark_is_found_by_its_name_in_records() -> None:
         assert watermark_look(name) == WATERMARK_LOOKS[name.partition(":")[0]]
     assert watermark_look("heavywater:gamma,k=256") == WATERMARK_LOOKS["heavywater:gamma"]
     exact, soft = watermark_look("heavywater"), watermark_look("heavywater:lognormal,sinkhorn=0.05")
-    assert (soft.color, soft.marker) == (exact.color, exact.marker)
+    assert soft.marker == exact.marker
     assert soft.line != exact.line
+    assert soft.color != exact.color
     plain, completed = watermark_look("synthid:30"), watermark_look("completed:synthid:30")
     assert completed.marker == plain.marker
     assert completed.line == WATERMARK_LOOKS["completed"].line
@@ -151,7 +170,9 @@ def test_blocks_have_the_mark_of_their_method_and_a_colour_of_their_own() -> Non
     for name, look in METHOD_LOOKS.items():
         blocks = method_look(f"{name}, blocks")
         assert blocks.marker == look.marker
-        assert (blocks.color != look.color) == (name != "single-key")
+        # Black stays black.
+        assert (blocks.color != look.color) == (name != "basic")
+        assert blocks.line != look.line
     assert method_look("of-mine, blocks").marker == method_look("of-mine").marker
 
 
@@ -218,7 +239,7 @@ def test_one_style_for_all_panels() -> None:
     assert all(line.get_visible() for line in axes.get_xgridlines())
     axes.plot([0, 1], label="line")
     axes.set(title="title")
-    _, [[other]] = new_figure(size=(8, 6))
+    _, [[other]] = new_figure(size=(7, 6))
     other.set_title("other")
     assert axes.title.get_size() == other.title.get_size()
     axes.legend()
@@ -228,7 +249,7 @@ def test_one_style_for_all_panels() -> None:
     assert [text.get_text() for text in figure.texts] == ["note", "headline"]
 
 
-@pytest.mark.parametrize("place", [legend_beside, legend_under, "below"])
+@pytest.mark.parametrize("place", [legend_beside, "below"])
 def test_a_legend_beside_the_data_is_inside_the_picture(place) -> None:
     figure, [[axes]] = new_figure(size=(6, 4))
     (line,) = axes.plot([0, 1], label="a label of some length")
@@ -244,6 +265,48 @@ def test_a_legend_beside_the_data_is_inside_the_picture(place) -> None:
     assert figure.bbox.containsx(box.x1)
     assert figure.bbox.containsy(box.y0)
     assert figure.bbox.containsy(box.y1)
+
+
+def test_names_at_the_ends_of_lines_keep_their_order_and_do_not_overlap() -> None:
+    figure, [[axes]] = new_figure(size=(5, 3))
+    ends = {"third": 0.52, "first": 0.1, "second": 0.5, "fourth": 0.53}
+    axes.set_ylim(0, 1)
+    label_ends(axes, [(y, name, "#000000") for name, y in ends.items()])
+    figure.draw_without_rendering()
+    boxes = {text.get_text(): text.get_window_extent() for text in axes.texts}
+    order = sorted(boxes, key=lambda name: boxes[name].y0)
+    assert order == ["first", "second", "third", "fourth"]
+    assert all(boxes[low].y1 <= boxes[high].y0 + 0.5 for low, high in itertools.pairwise(order))
+    assert abs(boxes["first"].y0 + boxes["first"].y1 - 2 * axes.transData.transform((0, 0.1))[1]) < 4
+    assert figure.bbox.containsx(max(box.x1 for box in boxes.values()))
+
+
+def test_logarithmic_axes_have_no_raised_letters() -> None:
+    figure, [[axes]] = new_figure(size=(5, 3))
+    axes.semilogy([0, 1], [1e-7, 1e3])
+    figure.draw_without_rendering()
+    shown = [label.get_text() for label in axes.get_yticklabels()]
+    assert "1e−05" in shown
+    assert "1000" in shown
+    assert not any("$" in label for label in shown)
+
+
+def test_counts_have_whole_numbers_for_ticks() -> None:
+    _, [[axes]] = new_figure(size=(5, 3))
+    axes.set_xlim(0, 3)
+    whole_numbers(axes)
+    assert all(tick == round(tick) for tick in axes.get_xticks())
+
+
+def test_a_legend_may_stand_in_a_panel_that_is_left_over() -> None:
+    figure, [[left, middle, right]] = new_figure(1, 3, size=(6, 3))
+    left.plot([0, 1], label="one")
+    middle.plot([0, 1], label="one")
+    middle.plot([1, 0], label="two")
+    legend_instead(right, labelled(left, middle))
+    figure.draw_without_rendering()
+    assert [text.get_text() for text in right.get_legend().get_texts()] == ["one", "two"]
+    assert not right.axison
 
 
 def test_settings_of_whoever_else_draws_stay(tmp_path: Path) -> None:

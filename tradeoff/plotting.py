@@ -1,7 +1,7 @@
 """The one door to Matplotlib: figures that are drawn into files and belong to no window, in one style.
 
 Spines, grids, sizes of letters, legends and notes are set here and nowhere else, and so is the look of every
-scheme: a method, a watermark or a class of curves has the same colour, line and mark in every figure.
+scheme: a method, a watermark, a test or a class of curves has the same colour, line and mark in every figure.
 
 No other module imports Matplotlib. Notebooks name a backend of their own in the environment of every process
 they start, and Matplotlib cannot even be imported where that backend is not installed.
@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,7 +30,9 @@ __all__ = [
     "LINES",
     "METHOD_LOOKS",
     "OPTIMUM",
+    "TEST_LOOKS",
     "WATERMARK_LOOKS",
+    "WIDTH",
     "Axes",
     "Figure",
     "Line",
@@ -40,14 +43,18 @@ __all__ = [
     "add_headline",
     "add_note",
     "curve_look",
+    "label_ends",
+    "label_point",
     "labelled",
     "legend_below",
     "legend_beside",
-    "legend_under",
+    "legend_instead",
     "method_look",
     "new_figure",
     "save_figure",
+    "test_look",
     "watermark_look",
+    "whole_numbers",
 ]
 
 _BACKEND = "MPLBACKEND"
@@ -61,7 +68,7 @@ try:
     from matplotlib.legend import Legend
     from matplotlib.lines import Line2D
     from matplotlib.text import Text
-    from matplotlib.ticker import LogLocator, NullFormatter
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 finally:
     if _named is not None:
         os.environ[_BACKEND] = _named
@@ -81,11 +88,13 @@ COLORS = {
     "purple": "#CC79A7",
     "grey": "#7F7F7F",
 }
-#: Sizes of letters, in points.
-_HEADLINE, _TITLE, _LABEL, _TICK, _NOTE = 11.5, 10.5, 10.0, 9.0, 8.0
+#: Inches at which the documentation shows a picture: letters of a wider one would be shown smaller.
+WIDTH = 7.2
+#: Sizes of letters, in points; at `WIDTH` none is shown with fewer than 8.
+_HEADLINE, _TITLE, _LABEL, _TICK, _NOTE, _DIRECT = 10.0, 9.0, 8.5, 8.0, 8.0, 8.0
 _NOTE_COLOR = "#444444"
 #: Lines in legends are long enough for the longest pattern of dashes.
-_LEGENDS: dict[str, Any] = {"frameon": False, "fontsize": 8.5, "handlelength": 3.4}
+_LEGENDS: dict[str, Any] = {"frameon": False, "fontsize": 8.0, "handlelength": 3.2, "columnspacing": 1.4}
 
 #: A line style: a name of Matplotlib's, or an offset with lengths of dashes and gaps.
 Line = str | tuple[float, tuple[float, ...]]
@@ -138,23 +147,26 @@ def _look(color: str, line: int, marker: str) -> Look:
     return Look(COLORS[color], LINES[line], marker)
 
 
-#: Methods of generation. Those that stand beside each other in the detection experiment differ in colour; of
-#: one colour are relatives. Without colours marks tell all apart.
+def _shade(color: str, line: int, marker: str, towards: str, share: float) -> Look:
+    return _look(color, line, marker).mixed(towards, share)
+
+
+#: Methods of generation. No two have one colour; relatives have shades of one, and another line.
 METHOD_LOOKS: Mapping[str, Look] = {
     "basic": _look("black", 0, "o"),
-    "standard": _look("black", 3, "x"),
+    "standard": _shade("black", 3, "x", "white", 0.35),
     "keep-strength": _look("grey", 0, "^"),
-    "keep-efficiency": _look("grey", 1, "v"),
+    "keep-efficiency": _shade("grey", 1, "v", "white", 0.3),
     "two-keys": _look("green", 0, "D"),
-    "dual-key": _look("green", 1, "*"),
+    "dual-key": _shade("green", 1, "*", "black", 0.45),
     "algorithm-1": _look("blue", 0, "s"),
     "single-key": _look("purple", 0, "P"),
     "one-race": _look("vermilion", 0, "X"),
     "one-race-tree": _look("orange", 0, "<"),
     "joint-race": _look("sky", 0, "h"),
-    "joint-race-tree": _look("sky", 1, ">"),
-    "joint-tournament": _look("sky", 2, "p"),
-    "joint-transport": _look("sky", 3, "d"),
+    "joint-race-tree": _shade("sky", 1, ">", "black", 0.3),
+    "joint-tournament": _shade("sky", 2, "p", "white", 0.15),
+    "joint-transport": _shade("sky", 3, "d", "black", 0.15),
 }
 #: How the name of a method ends where drafts were verified as blocks.
 _BLOCKS = ", blocks"
@@ -167,6 +179,29 @@ WATERMARK_LOOKS: Mapping[str, Look] = {
     "heavywater:gamma": _look("orange", 3, "D"),
     "completed": _look("purple", 5, "X"),
     "none": _look("grey", 3, "p"),
+}
+#: Tests of a text, by how their names in tables begin, for panels of one scheme, where tests differ.
+TEST_LOOKS: Mapping[str, Look] = {
+    "race bets": _look("vermilion", 0, "o"),
+    "tournament bets": _look("vermilion", 1, "o"),
+    "transport bets": _look("vermilion", 2, "o"),
+    "own bets and race bets": _look("vermilion", 3, "o"),
+    "draft-aware bets": _look("blue", 0, "s"),
+    "draft-aware hits": _shade("blue", 1, "s", "white", 0.4),
+    "e*, tokens": _look("orange", 0, "D"),
+    "e*, 2 buckets": _shade("orange", 1, "D", "black", 0.35),
+    "e*, 4 buckets": _shade("orange", 2, "D", "black", 0.6),
+    "e*, 16 buckets": _shade("orange", 3, "D", "white", 0.3),
+    "Aaronson": _look("black", 0, "X"),
+    "sum of both keys": _look("black", 1, "X"),
+    "mean of bits": _look("black", 3, "X"),
+    "weighted mean of bits": _look("black", 4, "X"),
+    "sum of scores": _look("black", 5, "X"),
+    "own statistic and race": _look("black", 2, "X"),
+    "likelihood ratio of ranks": _look("green", 2, "^"),
+    "likelihood ratio": _look("green", 1, "^"),
+    "Ars-τ": _look("sky", 0, "v"),
+    "Ars-Prior": _shade("sky", 1, "v", "black", 0.3),
 }
 #: Classes of curves in the plane of efficiency and strength, with the mark of their ends.
 CURVE_LOOKS: Mapping[str, Look] = {
@@ -186,28 +221,34 @@ def method_look(name: str) -> Look:
     """Of a method of generation; one that the table lacks gets a look that its name alone decides.
 
     "joint-race, blocks", as tables call a method whose drafts were verified as blocks, has the mark of the
-    method and the colour of all blocks.
+    method, its colour, darkened, and the line of all blocks.
     """
     method = name.removesuffix(_BLOCKS)
     look = METHOD_LOOKS.get(method) or _by_rule(method)
-    return look if method == name else replace(look, color=COLORS["purple"])
+    return look if method == name else replace(look.mixed("black", 0.5), line=LINES[5])
 
 
 def watermark_look(name: str) -> Look:
     """Of a watermark, by its name in records: "synthid:30", "heavywater:gamma", "completed:NAME".
 
-    Sinkhorn's plans have dots and hollow marks. What is completed has the mark of what it completes, its
-    colour darkened, and the line of all that is completed. A keyword that the table lacks gets a look that it
-    alone decides.
+    Sinkhorn's plans have dots, hollow marks and a paler colour. What is completed has the mark of what it
+    completes, its colour darkened, and the line of all that is completed. A keyword that the table lacks gets
+    a look that it alone decides.
     """
     inner = name.removeprefix("completed:")
     keywords = [key for key in WATERMARK_LOOKS if inner == key or inner.startswith((f"{key}:", f"{key},"))]
     look = WATERMARK_LOOKS[max(keywords, key=len)] if keywords else _by_rule(inner.partition(":")[0])
     if "sinkhorn" in inner:
-        look = look.varied(":", filled=False)
+        look = look.varied(":", filled=False).mixed("white", 0.35)
     if inner != name:
         look = replace(look.mixed("black", 0.45), line=WATERMARK_LOOKS["completed"].line)
     return look
+
+
+def test_look(name: str) -> Look:
+    """Of a test, by its name in tables: "race bets, two keys" has the look of "race bets"."""
+    known = [key for key in TEST_LOOKS if name == key or name.startswith(f"{key},")]
+    return TEST_LOOKS[max(known, key=len)] if known else _by_rule(name)
 
 
 def curve_look(name: str) -> Look:
@@ -234,6 +275,21 @@ class _Panel(Axes):
 
     def legend(self, *args: Any, **kwargs: Any) -> Legend:
         return super().legend(*args, **{**_LEGENDS, **kwargs})
+
+    def set_xscale(self, value: Any, **kwargs: Any) -> None:
+        super().set_xscale(value, **kwargs)
+        _plain_powers(self.xaxis, value)
+
+    def set_yscale(self, value: Any, **kwargs: Any) -> None:
+        super().set_yscale(value, **kwargs)
+        _plain_powers(self.yaxis, value)
+
+
+def _plain_powers(axis: Any, scale: str) -> None:
+    """0.001 and 1e-06 on a logarithmic axis: exponents of 10 would be raised, in smaller letters."""
+    if scale in ("log", "symlog"):
+        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axis.set_minor_formatter(NullFormatter())
 
 
 def new_figure(
@@ -268,6 +324,9 @@ def add_headline(figure: Figure, text: str) -> None:
 
 def add_note(figure: Figure, text: str) -> None:
     """What was drawn, how often and how exactly, in small letters under all panels and their legends."""
+    # A letter is about half as wide as it is high.
+    letters = int(figure.get_figwidth() * 72 / (0.53 * _NOTE))
+    text = "\n".join(line for part in text.split("\n") for line in textwrap.wrap(part, letters) or [""])
     below = [legend for legend in figure.legends if legend.get_window_extent().y0 < figure.bbox.height / 2]
     if not below:
         figure.supxlabel(text, fontsize=_NOTE, color=_NOTE_COLOR)
@@ -278,6 +337,7 @@ def add_note(figure: Figure, text: str) -> None:
     for legend in below:
         legend.set_bbox_to_anchor((0.0, share, 1.0, 1.0 - share), transform=figure.transFigure)
     kept = share + max(legend.get_window_extent().height for legend in below) / figure.bbox.height
+    kept += 0.5 * _NOTE / 72 / figure.get_figheight()
     layout = figure.get_layout_engine()
     assert isinstance(layout, ConstrainedLayoutEngine)
     layout.set(rect=(0.0, kept, 1.0, 1.0 - kept))
@@ -285,20 +345,78 @@ def add_note(figure: Figure, text: str) -> None:
     figure.text(*where, text, fontsize=_NOTE, color=_NOTE_COLOR, ha="center", va="bottom")
 
 
+def label_ends(axes: Axes, ends: Iterable[tuple[float, str, str]]) -> None:
+    """Names beside the right end of a panel, each in the colour and near the height of what it names.
+
+    Args:
+        axes: whose limits are as they will be drawn.
+        ends: height in data, name and colour of each.
+    """
+    # The layout will take a fifth of the height for titles and names of axes.
+    height = 0.8 * axes.get_window_extent().height
+    apart = 1.25 * axes.figure.dpi * _DIRECT / 72 / height
+    within = sorted(
+        (
+            axes.transAxes.inverted().transform(axes.transData.transform((axes.get_xlim()[1], y)))[1],
+            name,
+            color,
+        )
+        for y, name, color in ends
+    )
+    heights = _apart(np.array([y for y, _, _ in within]), apart)
+    for (_, name, color), y in zip(within, heights, strict=True):
+        axes.text(
+            1.02,
+            y,
+            name,
+            transform=axes.transAxes,
+            color=Look(color).mixed("black", 0.35).color,
+            fontsize=_DIRECT,
+            va="center",
+        )
+
+
+def label_point(axes: Axes, where: tuple[float, float], name: str) -> None:
+    """A name under a point."""
+    axes.annotate(name, where, (0, -13), textcoords="offset points", ha="center", fontsize=_DIRECT)
+
+
+def _apart(heights: np.ndarray, least: float) -> np.ndarray:
+    """Sorted heights moved as little as possible (in squares) until they are `least` apart."""
+    steps = least * np.arange(len(heights))
+    blocks: list[list[float]] = []
+    for value in heights - steps:
+        blocks.append([value])
+        while len(blocks) > 1 and np.mean(blocks[-2]) > np.mean(blocks[-1]):
+            last = blocks.pop()
+            blocks[-1] += last
+    return np.concatenate([np.full(len(block), np.mean(block)) for block in blocks]) + steps
+
+
+def whole_numbers(*axes: Axes) -> None:
+    """Ticks at whole numbers on the horizontal axis, which counts."""
+    for one in axes:
+        one.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, steps=(1, 2, 5, 10)))
+
+
 def legend_beside(axes: Axes, **options: Any) -> None:
     """A legend to the right of the panel, where no data are."""
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), **options)
 
 
-def legend_under(axes: Axes, columns: int = 2) -> None:
-    """A legend under the panel and the name of its axis."""
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=columns)
+def legend_instead(axes: Axes, handles: Mapping[str, Any], *, columns: int = 1) -> None:
+    """The legend of all panels in the place of one that is left over."""
+    axes.set_axis_off()
+    axes.legend(list(handles.values()), list(handles), loc="center", ncols=columns)
 
 
-def labelled(axes: Axes) -> dict[str, Any]:
-    """What was drawn with a label, by its label, for `legend_below`."""
-    handles, labels = axes.get_legend_handles_labels()
-    return dict(zip(labels, handles, strict=True))
+def labelled(*axes: Axes) -> dict[str, Any]:
+    """What was drawn with a label in any of these panels, by its label, for `legend_below`."""
+    found: dict[str, Any] = {}
+    for one in axes:
+        for handle, label in zip(*one.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    return found
 
 
 def legend_below(figure: Figure, handles: Mapping[str, Any], *, columns: int, over: bool = False) -> None:

@@ -21,7 +21,18 @@ from figures.reference import Reference, print_references
 from tradeoff.anchored import anchored_growth, best_e_value
 from tradeoff.display import exit_on_bad_input, print_written, stdout
 from tradeoff.files import output_folder, write_table
-from tradeoff.plotting import COLORS, Figure, add_note, new_figure, save_figure
+from tradeoff.plotting import (
+    COLORS,
+    WIDTH,
+    Figure,
+    add_note,
+    label_ends,
+    labelled,
+    legend_below,
+    new_figure,
+    save_figure,
+    whole_numbers,
+)
 
 __all__ = ["ANCHORS", "DELTA", "compute", "draw", "draw_anchored_figure_1", "references"]
 
@@ -95,19 +106,23 @@ def draw_anchored_figure_1(out: Path = RESULTS) -> list[Path]:
 
 
 def _figure(table: pd.DataFrame) -> Figure:
-    figure, [[left, right]] = new_figure(1, 2, size=(11, 4.4))
+    figure, [[left, right]] = new_figure(1, 2, size=(WIDTH, 3.6))
+    ends = []
     for (p, part), (colour, marker) in zip(table.groupby("p"), ANCHORS.values(), strict=True):
-        style = {"color": COLORS[colour], "marker": marker, "ms": 5, "lw": 1.6}
+        style = {"color": COLORS[colour], "marker": marker, "ms": 4, "lw": 1.4, "label": f"p = {p:g}"}
         j_star = float(part["j_star"].iloc[0])
-        left.plot(part["iteration"], part["objective"], label=f"p = {p:g}, J* = {j_star:.4f}", **style)
+        left.plot(part["iteration"], part["objective"], **style)
         left.axhline(j_star, color=COLORS[colour], ls="--", lw=1.2)
+        ends.append((j_star, f"J* {j_star:.4f}", COLORS[colour]))
         gap = np.abs(part["objective"] - j_star)
-        right.semilogy(part["iteration"], np.maximum(gap, 1e-11), label=f"p = {p:g}", **style)
+        right.semilogy(part["iteration"], np.maximum(gap, 1e-11), **style)
     left.set(ylabel="objective (nats per token)", title="Objective; dashed: J*")
     right.set(ylabel="|objective − J*| (nats per token)", title="Distance from J*")
+    label_ends(left, ends)
     for axes in (left, right):
         axes.set_xlabel("interior-point iterations")
-        axes.legend(loc="lower right" if axes is left else "upper right")
+        whole_numbers(axes)
+    legend_below(figure, labelled(left), columns=3)
     add_note(
         figure,
         f"Two tokens, anchor (p, 1 − p), δ = {DELTA:g}. CLARABEL, stopped after each number of iterations; "

@@ -25,7 +25,17 @@ from figures.reference import Reference, print_references
 from tradeoff.anchored import Walk
 from tradeoff.display import exit_on_bad_input, print_written, stdout
 from tradeoff.files import output_folder, write_table
-from tradeoff.plotting import COLORS, Figure, add_note, new_figure, save_figure
+from tradeoff.plotting import (
+    COLORS,
+    WIDTH,
+    Figure,
+    add_note,
+    labelled,
+    legend_below,
+    new_figure,
+    save_figure,
+    whole_numbers,
+)
 
 __all__ = ["DELTA", "compute", "draw", "draw_anchored_figure_2", "references", "worst_walk"]
 
@@ -130,32 +140,23 @@ def draw_anchored_figure_2(out: Path = RESULTS, *, paths: int = DEFAULT_PATHS, s
 
 
 def _figure(table: pd.DataFrame) -> Figure:
-    figure, [panels] = new_figure(1, len(ANCHORS), size=(12.6, 4.2))
+    figure, [panels] = new_figure(1, len(ANCHORS), size=(WIDTH, 3.6))
     for axes, (p, part) in zip(panels, table.groupby("p"), strict=True):
         limit = float(part["limit"].iloc[0])
-        axes.errorbar(
-            _DIGITS,
-            part["ratio"],
-            _BAR * part["ratio_error"],
-            fmt="o",
-            ms=3.5,
-            capsize=2,
-            lw=1,
-            color=COLORS["blue"],
-            label="simulated",
-        )
-        axes.plot(
-            _DIGITS, part["wald"], color=COLORS["black"], lw=1.2, label="Wald, with overshoot", zorder=3
-        )
-        axes.plot(_DIGITS, part["exact"], "x", ms=7, color=COLORS["orange"], label="exact", zorder=4)
-        axes.axhline(limit, color=COLORS["vermilion"], ls="--", lw=1.5, label=f"1/J* = {limit:.4f}")
-        axes.set(xlabel="log₁₀(1/α)", title=f"p = {p:g}")
-        axes.legend(loc="upper right")
+        bars = {"elinewidth": 0.8, "ms": 2.5, "fmt": "o", "color": COLORS["blue"]}
+        axes.errorbar(_DIGITS, part["ratio"], _BAR * part["ratio_error"], label="simulated", **bars)
+        wald = {"color": COLORS["black"], "lw": 1.2, "zorder": 3}
+        axes.plot(_DIGITS, part["wald"], label="Wald, with overshoot", **wald)
+        axes.plot(_DIGITS, part["exact"], "x", ms=5, color=COLORS["orange"], label="exact", zorder=4)
+        axes.axhline(limit, color=COLORS["vermilion"], ls="--", lw=1.4, label="1/J*")
+        axes.set(xlabel="log₁₀(1/α)", title=f"p = {p:g}, 1/J* = {limit:.4f}")
+        whole_numbers(axes)
     panels[0].set_ylabel("E[τ] / log(1/α)  (tokens per nat)")
+    legend_below(figure, labelled(panels[0]), columns=4)
     add_note(
         figure,
-        f"Two tokens, anchor (p, 1 − p), δ = {DELTA:g}, worst target; {int(table['paths'].iloc[0]):,} texts, "
-        "99% bars; the points of a panel share their texts.",
+        f"Two tokens, anchor (p, 1 − p), δ = {DELTA:g}, worst target; n = {int(table['paths'].iloc[0]):,} "
+        "texts. Bars: 99% intervals; the points of a panel share their texts.",
     )
     return figure
 

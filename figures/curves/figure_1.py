@@ -42,6 +42,8 @@ _SETTINGS: list[tuple[str, Decoder, tuple[str, ...]]] = [
     ("synthid-inf", SynthID(math.inf), ("linear", "time-sharing", "hu", "google")),
     ("synthid-30", SynthID(30), ("hu", "google")),
 ]
+#: The decoder of each curve that the published figure shows otherwise.
+_PUBLISHED = {"hu": "gumbel", "google": "synthid-30"}
 
 
 def compute(
@@ -114,8 +116,8 @@ def write(planes: Planes, out: Path, stem: str, seeds: int, published: Published
     worst = _largest_error(planes)
     caption = (
         f"P and Q of the paper, n = {len(PAPER_P)}. Gumbel-max exact; SynthID from {seeds:,} seeds, "
-        f"standard error below {math.ceil(worst * 1e4) / 1e4:.4f}.\n"
-        "Full lines: each curve's frontier. Pale lines: dominated. "
+        f"standard error below {math.ceil(worst * 1e4) / 1e4:.4f}. "
+        "Full lines: each curve's frontier. Pale lines: dominated. Marks: efficiency or strength maintained. "
         + (
             "Dotted black: Hu (1.73) and Google, m = 30 (1.64), with (P − Q)₊ left unnormalised."
             if published
@@ -123,20 +125,21 @@ def write(planes: Planes, out: Path, stem: str, seeds: int, published: Published
         )
     )
 
-    def overlay(axes: Axes) -> None:
-        for k, (efficiency, strength) in enumerate((published or {}).values()):
-            label = "published curves, reconstructed" if k == 0 else "_"
+    def overlay(axes: Axes, decoder: str) -> None:
+        for family, (efficiency, strength) in (published or {}).items():
+            if decoder != _PUBLISHED[family]:
+                continue
+            label = "published, reconstructed"
             axes.plot(efficiency, strength, ":", color=COLORS["black"], lw=1.2, label=label, zorder=4)
             end = (efficiency[0], strength[0])
-            axes.annotate(f"{strength[0]:.2f}", end, (7, 3), textcoords="offset points")
+            axes.annotate(f"{strength[0]:.2f}", end, (-6, -13), textcoords="offset points", ha="right")
 
     figure = draw_planes([("", planes)], caption, overlay)
     paths = [out / f"{stem}.pdf", out / f"{stem}.png"]
     save_figure(figure, paths)
     table = planes_table(planes)
     for family, (efficiency, strength) in (published or {}).items():
-        decoder = "gumbel" if family == "hu" else "synthid-30"
-        rows = {"class": f"{family}, as published", "decoder": decoder, "gamma": GAMMA}
+        rows = {"class": f"{family}, as published", "decoder": _PUBLISHED[family], "gamma": GAMMA}
         table = pd.concat([table, pd.DataFrame({**rows, "efficiency": efficiency, "strength": strength})])
     write_table(table, out / f"{stem}.csv")
     return [*paths, out / f"{stem}.csv"]

@@ -23,7 +23,16 @@ from figures.curves.panels import draw_planes
 from tradeoff.curves import AveragedPlane, average_plane, check_paired_seeds, planes_table
 from tradeoff.display import Words, exit_on_bad_input, print_written, stderr, stdout
 from tradeoff.files import output_folder, write_table
-from tradeoff.plotting import COLORS, Figure, curve_look, labelled, legend_below, new_figure, save_figure
+from tradeoff.plotting import (
+    COLORS,
+    WIDTH,
+    Figure,
+    add_note,
+    labelled,
+    legend_below,
+    new_figure,
+    save_figure,
+)
 from tradeoff.workers import worker_pool
 
 if TYPE_CHECKING:
@@ -152,19 +161,19 @@ def _pairs(
 def _write(pairs: NextTokenPairs, averaged: dict[float, AveragedPlane], seeds: int, out: Path) -> list[Path]:
     names = pairs.settings
     worst = max(c.efficiency_error.max() for plane in averaged.values() for c in plane.planes.curves.values())
-    rows = [(f", temperature {t}", plane.planes) for t, plane in averaged.items()]
+    rows = [(f", T = {t:g}", plane.planes) for t, plane in averaged.items()]
     caption = (
         f"Target {names['target']}, draft {_short(str(names['draft']), str(names['target']))}; n = "
         f"{pairs.target.shape[1]:,} tokens, mean over {len(pairs)} positions of text. Gumbel-max exact; "
-        f"SynthID from {seeds} seeds a position.\n"
+        f"SynthID from {seeds} seeds a position. "
         f"Bars: standard error of SynthID at its strongest point (at most {worst:.3f} in efficiency). "
-        "Full lines: each curve's frontier; pale: dominated.\n"
+        "Full lines: each curve's frontier; pale: dominated. Marks: efficiency or strength maintained. "
         "One (γ, θ) for all positions; texts sampled at temperature 1."
     )
     paths = [out / "figure_1_real.pdf", out / "figure_1_real.png"]
     save_figure(draw_planes(rows, caption), paths)
     spread = [out / "figure_1_real_positions.pdf", out / "figure_1_real_positions.png"]
-    save_figure(_draw_positions(pairs, averaged), spread)
+    save_figure(_draw_positions(pairs.source, {t: plane.positions for t, plane in averaged.items()}), spread)
     curves = pd.concat(
         {t: planes_table(plane.planes) for t, plane in averaged.items()}, names=["temperature"]
     )
@@ -182,46 +191,39 @@ def _write(pairs: NextTokenPairs, averaged: dict[float, AveragedPlane], seeds: i
     ]
 
 
-def _draw_positions(pairs: NextTokenPairs, averaged: dict[float, AveragedPlane]) -> Figure:
-    """Every position: what keeping strength costs in efficiency (top), and the reverse (bottom)."""
-    figure, grid = new_figure(2, len(averaged), size=(11.5, 7.6))
-    sources = (("model", "o", "the target's own text"), ("human", "^", "human prose"))
-    ends = (("google", "Google"), ("hu", "Hu"))
-    for (temperature, plane), (above, below) in zip(averaged.items(), grid.T, strict=True):
-        table = plane.positions
-        for source, marker, label in sources:
-            here = pairs.source == source
-            dots = {"s": 16, "alpha": 0.65, "marker": marker, "linewidths": 0}
-            color = COLORS["blue"] if source == "model" else COLORS["orange"]
-            above.scatter(table["sse"][here], table["agreement"][here], color=color, label=label, **dots)
-            for name, class_name in ends:
-                below.scatter(
-                    table["entropy"][here],
-                    table[name][here],
-                    color=curve_look(name).color,
-                    label=f"{class_name}'s class, {label}",
-                    **dots,
-                )
-        top = 1.03 * float(table["entropy"].max())
-        above.plot([0, 1], [0, 1], color=COLORS["grey"], lw=1, label="bound, 1 − TV (Lemma 3.1)", zorder=0)
-        below.plot(
-            [0, top], [0, top], color=COLORS["grey"], lw=1, label="bound, Ent(P) (Theorem 3.2)", zorder=0
-        )
-        means = table.mean(numeric_only=True)
-        above.set_title(
-            f"temperature {temperature}: mean 1 − TV {means['sse']:.3f},\nstrength maintained "
-            f"{means['agreement']:.3f}",
-        )
-        below.set_title(
-            f"mean Ent(P) {means['entropy']:.2f} nats, at full efficiency:\nGoogle {means['google']:.2f}, "
-            f"Hu {means['hu']:.2f}",
-        )
-        above.set_xlabel("1 − TV(Q, P)")
-        above.set_ylabel("efficiency at full strength, Σ π_ii")
-        below.set_xlabel("Ent(P) (nats)")
-        below.set_ylabel("strength at full efficiency (nats)")
-    for row, over in zip(grid, (True, False), strict=True):
-        legend_below(figure, labelled(row[0]), columns=3, over=over)
+def _draw_positions(source: np.ndarray, positions: dict[float, pd.DataFrame]) -> Figure:
+    """Every position: what keeping strength costs in efficiency (top), and the reverse, in both classes.
+
+    Args:
+        source: "model" or "human" of every position.
+        positions: of `AveragedPlane`, by temperature.
+    """
+    figure, grid = new_figure(3, len(positions), size=(WIDTH, 7.6))
+    sources = (("model", "o", "blue", "the target's own text"), ("human", "^", "orange", "human prose"))
+    rows = (
+        ("sse", "agreement", "1 − TV(Q, P)", "efficiency, strength kept"),
+        ("entropy", "google", "Ent(P) (nats)", "strength, Google's class"),
+        ("entropy", "hu", "Ent(P) (nats)", "strength, Hu's class"),
+    )
+    for (temperature, table), panels in zip(positions.items(), grid.T, strict=True):
+        for axes, (x, y, across, up) in zip(panels, rows, strict=True):
+            for name, marker, color, label in sources:
+                here = table[source == name]
+                dots = {"s": 9, "alpha": 0.65, "marker": marker, "linewidths": 0}
+                axes.scatter(here[x], here[y], color=COLORS[color], label=label, **dots)
+            top = 1.0 if x == "sse" else 1.03 * float(table["entropy"].max())
+            grey = {"color": COLORS["grey"], "lw": 1, "zorder": 0}
+            axes.plot([0, top], [0, top], label="bound (Lemma 3.1, Theorem 3.2)", **grey)
+            axes.set_title(f"T = {temperature:g}: means {table[x].mean():.2f}, {table[y].mean():.2f}")
+            axes.set_xlabel(across)
+            axes.set_ylabel(up if temperature == next(iter(positions)) else "")
+    legend_below(figure, labelled(grid[0, 0]), columns=3)
+    texts = " and ".join(f"{(source == name).sum()} of {label}" for name, _, _, label in sources)
+    add_note(
+        figure,
+        f"n = {len(source)} positions, {texts}; every value exact. "
+        "Means: of the horizontal axis, of the vertical.",
+    )
     return figure
 
 

@@ -2,11 +2,14 @@
 
     python -m figures transport_curves      pdf, png and csv in figures/results
 
-Every class of `tradeoff.curves.families`, in four groups:
+Every class of `tradeoff.curves.families`, a panel a pair of decoders, in two pictures. transport_curves has
 
 - SimplexWater and HeavyWater on both sides, beside Gumbel-max;
 - different decoders for target and draft. Two decoders that read side information of one k share it, others
   are driven independently, and then their tokens agree by chance only;
+
+and transport_completed
+
 - SynthID of finitely many rounds, plain and completed;
 - SimplexWater and HeavyWater by Sinkhorn's iterations, which leave much to true randomness, plain and
   completed, and by exact transport, completed.
@@ -29,45 +32,22 @@ import pandas as pd
 import typer
 from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
-from tradeoff.curves import (
-    CLASSES,
-    DEFAULT_SEEDS,
-    PAPER_P,
-    PAPER_Q,
-    Curve,
-    Setting,
-    curve,
-    draw_curve,
-    draw_ends,
-    draw_points,
-    style_axes,
-)
-from tradeoff.decoders import (
-    Completed,
-    Decoder,
-    GumbelMax,
-    SynthID,
-    decoder_name,
-    heavy_water,
-    simplex_water,
-)
+from figures.curves.panels import CLASS_NAMES, draw_plane
+from tradeoff.curves import CLASSES, DEFAULT_SEEDS, PAPER_P, PAPER_Q, Curve, Setting, curve
+from tradeoff.decoders import Completed, Decoder, GumbelMax, SynthID, heavy_water, simplex_water
 from tradeoff.display import Words, exit_on_bad_input, print_written, stderr, stdout
 from tradeoff.files import output_folder, write_table
 from tradeoff.laws import entropy, overlap
 from tradeoff.optimal_transport import Sinkhorn
 from tradeoff.plotting import (
-    COLORS,
-    OPTIMUM,
+    WIDTH,
     Figure,
-    Line2D,
-    Look,
+    add_headline,
     add_note,
+    labelled,
     legend_below,
-    legend_beside,
-    method_look,
     new_figure,
     save_figure,
-    watermark_look,
 )
 
 __all__ = ["GROUPS", "Pair", "compute", "curves_table", "draw", "draw_transport_curves"]
@@ -78,76 +58,56 @@ GAMMA = np.linspace(0, 1, 21)
 
 @dataclass(frozen=True)
 class Pair:
-    """A decoder for each side, and how its curves are drawn."""
+    """A decoder for each side, and what its panel is called."""
 
     target: Decoder
     draft: Decoder
     label: str
-    look: Look
 
 
-def _look(decoder: Decoder, paler: bool = False) -> Look:
-    look = watermark_look(decoder_name(decoder))
-    return look.mixed("white", 0.45) if paler else look
+def _both(decoder: Decoder, label: str) -> Pair:
+    return Pair(decoder, decoder, label)
 
 
-def _both(decoder: Decoder, label: str, *, paler: bool = False) -> Pair:
-    return Pair(decoder, decoder, label, _look(decoder, paler))
-
-
-_GUMBEL = _both(GumbelMax(), "Gumbel-max")
 _HEAVY, _SIMPLEX = heavy_water(), simplex_water(8)
 GROUPS: dict[str, tuple[Pair, ...]] = {
     "one decoder": (
-        _GUMBEL,
-        _both(_HEAVY, "HeavyWater, log-normal,\nk = 1024"),
+        _both(GumbelMax(), "Gumbel-max"),
+        _both(_HEAVY, "HeavyWater, log-normal"),
         _both(_SIMPLEX, "SimplexWater, r = 8"),
-        _both(simplex_water(4), "SimplexWater, r = 4", paler=True),
+        _both(simplex_water(4), "SimplexWater, r = 4"),
     ),
-    # One of the two lends its look, so that no two pairs have the same.
     "two decoders": (
-        Pair(
-            _HEAVY,
-            heavy_water("gamma"),
-            "HeavyWater log-normal | gamma,\none s (k = 1024)",
-            _look(heavy_water("gamma")),
-        ),
-        Pair(
-            heavy_water(k=_SIMPLEX.scores.k),
-            _SIMPLEX,
-            "HeavyWater | SimplexWater,\none s (k = 255)",
-            _look(_SIMPLEX),
-        ),
-        Pair(_HEAVY, GumbelMax(), "HeavyWater | Gumbel-max,\nindependent", _look(_HEAVY)),
-        Pair(GumbelMax(), _SIMPLEX, "Gumbel-max | SimplexWater r = 8,\nindependent", _look(GumbelMax())),
+        Pair(_HEAVY, heavy_water("gamma"), "HeavyWater, log-normal\n| HeavyWater, gamma"),
+        Pair(heavy_water(k=_SIMPLEX.scores.k), _SIMPLEX, "HeavyWater, k = 255\n| SimplexWater, r = 8"),
+        Pair(_HEAVY, GumbelMax(), "HeavyWater, log-normal\n| Gumbel-max"),
+        Pair(GumbelMax(), _SIMPLEX, "Gumbel-max\n| SimplexWater, r = 8"),
     ),
     "SynthID, completed": (
-        _both(SynthID(5), "m = 5", paler=True),
-        _both(Completed(SynthID(5)), "m = 5, completed", paler=True),
-        _both(SynthID(30), "m = 30"),
-        _both(Completed(SynthID(30)), "m = 30, completed"),
+        _both(SynthID(5), "SynthID, m = 5"),
+        _both(Completed(SynthID(5)), "SynthID, m = 5,\ncompleted"),
+        _both(SynthID(30), "SynthID, m = 30"),
+        _both(Completed(SynthID(30)), "SynthID, m = 30,\ncompleted"),
     ),
     "transport, completed": (
-        _both(heavy_water(solver=Sinkhorn()), "HeavyWater, Sinkhorn", paler=True),
-        _both(Completed(heavy_water(solver=Sinkhorn())), "HeavyWater, Sinkhorn,\ncompleted", paler=True),
+        _both(heavy_water(solver=Sinkhorn()), "HeavyWater,\nby Sinkhorn"),
+        _both(Completed(heavy_water(solver=Sinkhorn())), "HeavyWater,\nby Sinkhorn, completed"),
         _both(Completed(_HEAVY), "HeavyWater, exact,\ncompleted"),
-        _both(simplex_water(8, solver=Sinkhorn()), "SimplexWater, Sinkhorn", paler=True),
-        _both(
-            Completed(simplex_water(8, solver=Sinkhorn())), "SimplexWater, Sinkhorn,\ncompleted", paler=True
-        ),
+        _both(simplex_water(8, solver=Sinkhorn()), "SimplexWater,\nby Sinkhorn"),
+        _both(Completed(simplex_water(8, solver=Sinkhorn())), "SimplexWater,\nby Sinkhorn, completed"),
         _both(Completed(_SIMPLEX), "SimplexWater, exact,\ncompleted"),
     ),
 }
-_TITLES = {
-    "one decoder": "the same decoder on both sides",
-    "two decoders": "target | draft",
-    "SynthID, completed": "SynthID, plain and completed",
-    "transport, completed": "transport, plain and completed",
-}
-#: The classes of every column of panels, with their lines.
-_COLUMNS = {
-    "Linear class and time sharing": {"time-sharing": ":", "linear": "-"},
-    "Hu's and Google's classes": {"hu": "-", "google": "--"},
+#: Groups of a picture, each with its panels in a row, and what it says above.
+_PICTURES = {
+    "transport_curves": (
+        {"one decoder": 4, "two decoders": 4},
+        "One decoder on both sides (above), and target | draft (below)",
+    ),
+    "transport_completed": (
+        {"SynthID, completed": 4, "transport, completed": 3},
+        "SynthID, HeavyWater and SimplexWater, plain and completed",
+    ),
 }
 #: (group, label of the pair, class) -> curve.
 Curves = dict[tuple[str, str, str], Curve]
@@ -223,59 +183,46 @@ def draw_transport_curves(
             progress.update(task, description=what)
 
         curves = compute(PAPER_P, PAPER_Q, gamma=gamma, seeds=seeds, seed=seed, report=report)
-    written = [out / f"transport_curves.{suffix}" for suffix in ("pdf", "png", "csv")]
-    save_figure(_figure(curves, seeds), written[:2])
-    write_table(curves_table(curves), written[2])
-    return written
+    written = []
+    for picture in _PICTURES:
+        paths = [out / f"{picture}.{suffix}" for suffix in ("pdf", "png")]
+        save_figure(_figure(picture, curves, seeds), paths)
+        written += paths
+    table = out / "transport_curves.csv"
+    write_table(curves_table(curves), table)
+    return [*written, table]
 
 
-def _figure(curves: Curves, seeds: int) -> Figure:
+def _figure(picture: str, curves: Curves, seeds: int) -> Figure:
     sse, most = float(overlap(PAPER_P, PAPER_Q)), float(entropy(PAPER_P))
-    figure, grid = new_figure(len(GROUPS), len(_COLUMNS), size=(13.2, 3.5 * len(GROUPS) + 1.4))
-    for row, (group, pairs) in zip(grid, GROUPS.items(), strict=True):
-        for axes, (column, families) in zip(row, _COLUMNS.items(), strict=True):
-            for pair in pairs:
-                for family, style in families.items():
-                    c = curves[group, pair.label, family]
-                    draw_curve(axes, c, color=pair.look.color, label="_", style=style)
-                full = curves[group, pair.label, next(iter(families))]
-                end = {"marker": pair.look.marker, "color": pair.look.color, "label": "_"}
-                draw_points(axes, full.efficiency[-1:], full.strength[-1:], **end)
-            draw_ends(axes, sse, most, ("_", "_"))
-            style_axes(axes, f"{column}: {_TITLES[group]}")
-            axes.set_ylim(-0.06 * most, 1.09 * most)
-        row[-1].set_ylabel("")
-        looks = [(pair.look.varied("-").both, pair.label) for pair in pairs]
-        lines = [Line2D([], [], lw=2.4, ms=8, mec="white", label=label, **look) for look, label in looks]
-        legend_beside(row[-1], handles=lines)
-    _legend_of_lines(figure)
-    worst = max(float(max(c.efficiency_error.max(), c.strength_error.max())) for c in curves.values())
+    groups, headline = _PICTURES[picture]
+    rows = [
+        [(group, pair.label) for pair in GROUPS[group][start : start + columns]]
+        for group, columns in groups.items()
+        for start in range(0, len(GROUPS[group]), columns)
+    ]
+    widest = max(groups.values())
+    figure, grid = new_figure(len(rows), widest, size=(WIDTH, 2.1 * len(rows) + 1.3), sharey=True)
+    shown = []
+    for panels, row in zip(grid, rows, strict=True):
+        panels[0].set_ylabel("strength (nats)")
+        for axes, (group, label) in zip(panels, row, strict=False):
+            draw_plane(axes, {family: curves[group, label, family] for family in CLASS_NAMES}, sse, most)
+            axes.set(title=label, xlabel="efficiency")
+            shown.append(axes)
+        for axes in panels[len(row) :]:
+            axes.set_visible(False)
+    legend_below(figure, labelled(*shown), columns=3)
+    add_headline(figure, headline)
+    here = [curve for (group, _, _), curve in curves.items() if group in groups]
+    worst = max(float(max(c.efficiency_error.max(), c.strength_error.max())) for c in here)
     add_note(
         figure,
         f"P and Q of the paper, n = {len(PAPER_P)}. Transport decoders and Gumbel-max exact; others from "
-        f"{seeds:,} seeds, standard error below {math.ceil(worst * 1e4) / 1e4:.4f}. Pale: dominated.",
+        f"{seeds:,} seeds, standard error below {math.ceil(worst * 1e4) / 1e4:.4f}. Full lines: frontier; "
+        "pale: dominated. Marks: efficiency or strength maintained.",
     )
     return figure
-
-
-def _legend_of_lines(figure: Figure) -> None:
-    """What line styles and marks mean, under all panels."""
-    grey = COLORS["grey"]
-    handles = [Line2D([], [], color=grey, ls=":", lw=2, label="time sharing")]
-    handles += [
-        Line2D([], [], color=grey, ls="-", lw=2, label="linear (left), Hu (right)"),
-        Line2D([], [], color=grey, ls="--", lw=2, label="Google"),
-    ]
-    marks = (
-        (Look(grey), 8, "both watermarks on (γ = 1)"),
-        (method_look("standard"), 8, "standard speculative sampling"),
-        (OPTIMUM, 14, "optimum (1 − TV, Ent)"),
-    )
-    handles += [
-        Line2D([], [], ms=size, mew=2, mec=look.color, label=label, **look.points)
-        for look, size, label in marks
-    ]
-    legend_below(figure, {str(handle.get_label()): handle for handle in handles}, columns=6, over=True)
 
 
 def draw(

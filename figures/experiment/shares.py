@@ -11,20 +11,24 @@ from typing import Annotated
 
 import pandas as pd
 import typer
+from scipy import stats
 
-from figures.experiment.names import method_name, watermark_name
+from figures.experiment.names import in_parts, watermark_name
 from tradeoff.display import exit_on_bad_input, print_written, stdout
 from tradeoff.errors import FileError
 from tradeoff.plotting import (
-    COLORS,
+    WIDTH,
     Figure,
-    Line,
-    Line2D,
     Look,
     add_headline,
+    add_note,
+    labelled,
     legend_below,
+    legend_instead,
     new_figure,
     save_figure,
+    test_look,
+    whole_numbers,
 )
 
 __all__ = ["draw", "draw_sequential_figure", "draw_shares", "read_shares", "share_panels"]
@@ -32,70 +36,127 @@ __all__ = ["draw", "draw_sequential_figure", "draw_shares", "read_shares", "shar
 _ALPHA = 0.02
 #: Points of a curve from mark to mark.
 _APART = 7
-_ANCHORED = {"tokens": "-", "2 buckets": "--", "4 buckets": "-.", "16 buckets": ":"}
+#: Tests of one scheme share panels: with the key alone, with the draft model too, and e* beside the bets that
+#: know the key alone.
+_BETS = ("race bets", "tournament bets", "transport bets", "own bets")
+_DRAFT = "draft-aware"
+_ANCHORED = "e*"
+#: Title of a panel, with looks, labels and rows of `share_table`.
+Panel = tuple[str, Sequence[tuple[Look, str, pd.DataFrame]]]
 
 
-def draw_shares(table: pd.DataFrame, alpha: float = _ALPHA) -> Figure:
-    """Share of texts detected at level `alpha` by each number of tokens: one panel a setting.
+def draw_shares(table: pd.DataFrame, temperature: float, alpha: float = _ALPHA) -> Figure:
+    """Share of texts detected at level `alpha` by each number of tokens: a row of panels a scheme.
 
     Args:
         table: of `paper_repro.trials.sequential.share_table`.
+        temperature: of its texts.
         alpha: one of its levels.
     """
-    part = table[(table["alpha"] == alpha) & (table["kind"] != "fixed length")]
-    panels = []
-    for (method, temperature, watermark), group in part.groupby(
-        ["method", "temperature", "watermark"], sort=False
-    ):
-        title = f"{method_name(str(method))}, {watermark_name(str(watermark))}, T = {temperature:g}"
-        curves = group.groupby(["test", "kind"], sort=False)
-        panels.append((title, [(*_look(str(test), str(kind)), curve) for (test, kind), curve in curves]))
-    return share_panels(panels, f"Detected so far, at any time, with error at most {alpha:g}")
+    part = table[
+        (table["alpha"] == alpha) & (table["kind"] != "fixed length") & (table["temperature"] == temperature)
+    ]
+    panels: list[Panel] = []
+    for (method, watermark), group in part.groupby(["method", "watermark"], sort=False):
+        curves = [
+            (test_look(str(test)), _label(str(test), str(kind)), curve)
+            for (test, kind), curve in group.groupby(["test", "kind"], sort=False)
+        ]
+        panels += [
+            (f"{method}, {watermark_name(str(watermark))}\n{title}", shown) for title, shown in _split(curves)
+        ]
+    headline = f"Detected so far, with error at most {alpha:g} at any time, T = {temperature:g}"
+    return share_panels(panels, headline, columns=3)
 
 
-def share_panels(
-    panels: Sequence[tuple[str, Sequence[tuple[Look, str, pd.DataFrame]]]], title: str
-) -> Figure:
-    """Shares of texts detected against tokens read, three panels a row, with one legend below.
+def _label(test: str, kind: str) -> str:
+    """Tests of both keys are called as those of one: a panel has one method."""
+    name = test.removesuffix(", two keys")
+    return name if kind in ("betting", "anchored") else f"{name}, {kind}"
+
+
+def _split(curves: Sequence[tuple[Look, str, pd.DataFrame]]) -> list[Panel]:
+    """At most five series in a panel; few stay together."""
+    if len(in_parts(curves)) == 1:
+        return [("all tests", curves)]
+    bets = [curve for curve in curves if curve[1].startswith(_BETS)]
+    draft = [curve for curve in curves if curve[1].startswith(_DRAFT)]
+    anchored = [curve for curve in curves if curve[1].startswith(_ANCHORED)]
+    rest = [curve for curve in curves if not curve[1].startswith((*_BETS, _DRAFT, _ANCHORED))]
+    panels = [("key alone", [*bets, *rest]), ("with the draft model", [*bets, *draft])]
+    return [*panels, ("e*, with the draft model", [*bets, *anchored])]
+
+
+def share_panels(panels: Sequence[Panel], title: str, columns: int = 2) -> Figure:
+    """Shares of texts detected against tokens read, with one legend, and bars at every mark.
 
     Args:
         panels: of each its title, and looks and labels with rows of `share_table`.
         title: of all.
+        columns: panels in a row.
     """
-    columns = min(3, len(panels))
+    columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
-    figure, grid = new_figure(rows, columns, size=(4.6 * columns, 3.4 * rows + 0.9), sharey=True)
-    handles: dict[str, Line2D] = {}
-    for axes, (name, curves) in zip(grid.flat, panels, strict=False):
+    figure, grid = new_figure(rows, columns, size=(WIDTH, (1.2 + 2.7 / columns) * rows + 1.2), sharey=True)
+    flat = list(grid.flat)
+    for axes, (name, curves) in zip(flat, panels, strict=False):
         for number, (look, label, curve) in enumerate(curves):
-            # Marks of several curves seldom meet.
-            marks = {"ms": 5, "markevery": (number % _APART, _APART)}
-            (drawn,) = axes.plot(curve["tokens"], curve["share"], lw=1.6, **marks, **look.both)
-            handles.setdefault(label, drawn)
-        texts = max(int(curve["texts"].max()) for _, _, curve in curves)
-        axes.set_title(f"{name} ({texts} texts)")
+            # Marks of several curves seldom meet, nor do their bars.
+            every = (number % _APART, _APART)
+            low, high = _intervals(curve)
+            axes.errorbar(
+                curve["tokens"],
+                curve["share"],
+                yerr=[curve["share"] - low, high - curve["share"]],
+                errorevery=every,
+                markevery=every,
+                ms=4,
+                lw=1.4,
+                elinewidth=0.8,
+                label=label,
+                **look.both,
+            )
+        axes.set_title(name)
         axes.set_xlabel("tokens read")
-        axes.set_ylim(-0.02, 1.02)
-    for axes in grid.flat[len(panels) :]:
-        axes.set_visible(False)
+        axes.set_ylim(-0.04, 1.04)
+        whole_numbers(axes)
     for axes in grid[:, 0]:
         axes.set_ylabel("share of texts detected")
-    legend_below(figure, handles, columns=3)
+    drawn, left = flat[: len(panels)], flat[len(panels) :]
+    for axes in left:
+        axes.set_visible(False)
+    if left:
+        left[0].set_visible(True)
+        legend_instead(left[0], labelled(*drawn))
+    else:
+        legend_below(figure, labelled(*drawn), columns=2)
+    texts = sorted({int(curve["texts"].max()) for _, curves in panels for _, _, curve in curves})
+    several = f"{texts[0]} to {texts[-1]}" if len(texts) > 1 else f"{texts[0]}"
     add_headline(figure, title)
+    add_note(figure, f"n = {several} texts a curve. Bars: 95% intervals (Clopper-Pearson), at every mark.")
     return figure
 
 
+def _intervals(curve: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    """Of the shares, by Clopper and Pearson at 95%."""
+    texts, hits = curve["texts"], (curve["share"] * curve["texts"]).round()
+    low = stats.beta.ppf(0.025, hits, texts - hits + 1)
+    high = stats.beta.ppf(0.975, hits + 1, texts - hits)
+    return pd.Series(low, curve.index).fillna(0.0), pd.Series(high, curve.index).fillna(1.0)
+
+
 def draw_sequential_figure(folder: Path) -> list[Path]:
-    """sequential.png beside the table in `folder`; nothing if the table is empty.
+    """sequential_T.png for every temperature T, beside the table in `folder`; nothing if the table is empty.
 
     Raises:
         FileError: if the table is missing or is none.
     """
     table = read_shares(folder)
-    if table.empty:
-        return []
-    save_figure(draw_shares(table), [folder / "sequential.png"])
-    return [folder / "sequential.png"]
+    written = []
+    for temperature in [] if table.empty else sorted(table["temperature"].unique()):
+        written.append(folder / f"sequential_{temperature:g}.png")
+        save_figure(draw_shares(table, temperature), written[-1:])
+    return written
 
 
 def read_shares(folder: Path) -> pd.DataFrame:
@@ -111,28 +172,6 @@ def read_shares(folder: Path) -> pd.DataFrame:
         return pd.DataFrame()
     except (OSError, ValueError) as error:
         raise FileError(f"{path} cannot be read ({error}); run the experiment first") from error
-
-
-def _look(test: str, kind: str) -> tuple[Look, str]:
-    """Look and label of a test: in a panel of one scheme colours and marks tell tests apart."""
-    if kind == "betting":
-        return _test_look("vermilion", "-", "o"), "bets, key alone"
-    if test.startswith("e*, "):
-        values = test.removeprefix("e*, ")
-        return _test_look("orange", _ANCHORED.get(values, "-"), "D"), f"e* with the draft model, {values}"
-    if test == "draft-aware hits":
-        return _test_look("blue", "--", "s"), f"hits with the draft model, {kind}"
-    if kind == "anchored":
-        return _test_look("blue", "-", "s"), "bets with the draft model"
-    if "likelihood" in test:
-        return _test_look("green", "--", "^"), f"{test.split(',')[0]}, {kind}"
-    if test in ("Ars-τ", "Ars-Prior"):
-        return _test_look("sky", "-" if test == "Ars-τ" else "--", "v"), f"{test}, {kind}"
-    return _test_look("black", ":" if test == "mean of bits" else "-", "X"), f"{test}, {kind}"
-
-
-def _test_look(color: str, line: Line, marker: str) -> Look:
-    return Look(COLORS[color], line, marker, filled=line == "-")
 
 
 def draw(folder: Annotated[Path, typer.Argument(help="Folder with sequential_shares.csv.")]) -> None:

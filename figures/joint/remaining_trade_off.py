@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -33,11 +33,15 @@ from tradeoff.files import output_folder, write_table
 from tradeoff.laws import overlap
 from tradeoff.plotting import (
     COLORS,
+    WIDTH,
     Axes,
     Figure,
     add_note,
+    label_ends,
+    label_point,
     labelled,
     legend_below,
+    legend_instead,
     method_look,
     new_figure,
     save_figure,
@@ -200,10 +204,10 @@ def draw_remaining_trade_off(
 
 def _figure(table: pd.DataFrame, positions: int) -> Figure:
     groups = list(table.groupby("panel", sort=False))
-    rows = 1 if len(groups) < 3 else 2
-    columns = -(-len(groups) // rows)
-    figure, panels = new_figure(rows, columns, size=(max(8.6, 1.2 + 4.1 * columns), 4.4 * rows + 1.4))
-    flat = [axes for row in panels for axes in row]
+    columns = min(2, len(groups))
+    rows = -(-len(groups) // columns)
+    figure, panels = new_figure(rows, columns, size=(WIDTH, 2.9 * rows + 1.2))
+    flat = list(panels.flat)
     for axes, (name, part) in zip(flat, groups, strict=False):
         _draw_panel(axes, part)
         axes.set_title(str(name))
@@ -211,8 +215,12 @@ def _figure(table: pd.DataFrame, positions: int) -> Figure:
         axes.set_visible(False)
     for row in panels:
         row[0].set_ylabel("expected score beyond other text's\n(its standard deviations)")
-    legend_below(figure, labelled(flat[0]), columns=4 if columns > 1 else 3)
-    real = f" Temperatures: means over {positions} positions of text, built-in pair." if positions else ""
+    if len(flat) > len(groups):
+        flat[-1].set_visible(True)
+        legend_instead(flat[-1], labelled(flat[0]))
+    else:
+        legend_below(figure, labelled(flat[0]), columns=4)
+    real = f" Temperatures: means over n = {positions} positions of text, built-in pair." if positions else ""
     add_note(
         figure,
         "Kernels exact; the limit at a joint confidence of 99.9%, for all rules whose draft wins the race."
@@ -222,6 +230,7 @@ def _figure(table: pd.DataFrame, positions: int) -> Figure:
 
 
 def _draw_panel(axes: Axes, part: pd.DataFrame) -> None:
+    """Methods are points with their names beside the panel; all but one lie at full efficiency."""
     limit = part[part["what"] == "limit"]
     kernels = part[part["what"] == "kernel"].set_index("name")
     mixture = part[part["what"] == "mixture"]
@@ -229,45 +238,31 @@ def _draw_panel(axes: Axes, part: pd.DataFrame) -> None:
     scores = kernels.loc[["basic", "joint-race", "one-race", "single-key"], "score"]
     span = float(scores.max() - scores.min())
     low, high = float(kernels["score"].min()) - 0.3 * span, float(limit["limit"].max()) + 0.5 * span
-    right = most + 0.25 * (most - left)
-    axes.fill_between(
-        limit["efficiency"],
-        limit["limit"],
-        high,
-        color=COLORS["grey"],
-        alpha=0.25,
-        lw=0,
-        label="no rule reaches this",
-    )
-    axes.fill_between([most, right], [low, low], [high, high], color=COLORS["grey"], alpha=0.25, lw=0)
-    axes.axhline(
-        float(kernels.loc["basic", "score"]), color=COLORS["black"], lw=1, ls=":", label="no speculation"
-    )
+    right = most + 0.12 * (most - left)
+    forbidden: dict[str, Any] = {"color": COLORS["grey"], "alpha": 0.25, "lw": 0}
+    axes.fill_between(limit["efficiency"], limit["limit"], high, label="no rule reaches this", **forbidden)
+    axes.fill_between([most, right], [low, low], [high, high], **forbidden)
+    basic = method_look("basic").varied(":").stroke
+    axes.axhline(float(kernels.loc["basic", "score"]), lw=1, label="basic", **basic)
     axes.plot(limit["efficiency"], limit["limit"], color=COLORS["grey"], lw=1.4, label="limit")
-    axes.plot(
-        mixture["efficiency"],
-        mixture["score"],
-        color=COLORS["sky"],
-        lw=1.2,
-        ls="--",
-        label="mixtures of the two",
-        zorder=3,
-    )
+    mixed = method_look("joint-race").varied("--").stroke
+    label = "mixtures of keep-strength and joint-race"
+    axes.plot(mixture["efficiency"], mixture["score"], lw=1.2, label=label, zorder=3, **mixed)
     for name in KERNELS:
         # Algorithm 1 and two keys are read alike: one lies in the other.
         look = method_look(name)
         hollow = name == "algorithm-1"
-        axes.plot(
-            kernels.loc[name, "efficiency"],
-            kernels.loc[name, "score"],
-            ms=11 if hollow else 8,
-            zorder=5,
-            label=name,
-            **(look.varied("none", filled=False) if hollow else look).points,
-        )
+        marks = (look.varied("none", filled=False) if hollow else look).points
+        place = (kernels.loc[name, "efficiency"], kernels.loc[name, "score"])
+        axes.plot(*place, ms=9 if hollow else 6, zorder=5, **marks)
     axes.set_xlim(left, right)
     axes.set_ylim(low, high)
     axes.set_xlabel("efficiency (expected acceptance)")
+    axes.locator_params(axis="x", nbins=5)
+    fast = [name for name in KERNELS if name != "keep-strength"]
+    label_ends(axes, [(kernels.loc[name, "score"], name, method_look(name).color) for name in fast])
+    slow = kernels.loc["keep-strength"]
+    label_point(axes, (slow["efficiency"], slow["score"]), "keep-strength")
 
 
 def draw(

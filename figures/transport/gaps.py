@@ -46,11 +46,12 @@ from tradeoff.optimal_transport import (
 )
 from tradeoff.plotting import (
     COLORS,
+    WIDTH,
     Axes,
     Figure,
     Look,
     add_note,
-    legend_beside,
+    label_ends,
     new_figure,
     save_figure,
     watermark_look,
@@ -72,8 +73,8 @@ _LOOKS = dict(
         GAPS,
         [
             watermark_look("simplexwater"),
-            Look(COLORS["grey"], ":"),
-            watermark_look("gumbel").varied("--"),
+            Look(COLORS["sky"], ":"),
+            watermark_look("gumbel").varied("--").mixed("white", 0.5),
             watermark_look("heavywater"),
             watermark_look("heavywater:gamma"),
             watermark_look("gumbel"),
@@ -81,6 +82,16 @@ _LOOKS = dict(
         strict=True,
     )
 )
+#: Scores that share a row of panels; Gumbel scores are in both.
+_TAILS = {
+    "light tails": ("fair bits (SimplexWater)", LAWS["gaussian"].name, LAWS["gumbel"].name),
+    "heavy tails": (
+        LAWS["gumbel"].name,
+        LAWS["lognormal"].name,
+        LAWS["gamma"].name,
+        "Gumbel sampling, −log(1 − U)",
+    ),
+}
 #: Score laws that cross the Gumbel scores, and about where.
 CROSSINGS = {"gamma": 0.89, "lognormal": 0.92}
 _LAMBDAS = (0.75, 0.9, 0.95, 0.99)
@@ -266,61 +277,72 @@ def draw_transport_gaps(out: Path = RESULTS) -> list[Path]:
 
 
 def _gap_figure(gaps: pd.DataFrame) -> Figure:
-    figure, [[left, right]] = new_figure(1, 2, size=(12.6, 4.8))
-    for name, part in gaps.groupby("score", sort=False):
-        style = {**_LOOKS[name].stroke, "lw": 1.8, "label": name}
-        left.plot(part["lambda"], part["gap"], **style)
-        gumbel = gaps.loc[gaps["score"] == "Gumbel", "gap"].to_numpy()
-        right.plot(1 - part["lambda"], part["gap"] / gumbel, **style)
-    for name in CROSSINGS:
-        law = LAWS[name]
-        at = crossing(law.gap, LAWS["gumbel"].gap, 0.7, 0.99)
-        marker = {"marker": "o", "ms": 9, "mfc": "white", "mew": 2, "zorder": 5}
-        color = _LOOKS[law.name].color
-        left.plot(at, law.gap(at), color=color, **marker)
-        right.plot(1 - at, 1, color=color, ls="", label=f"ahead from λ = {at:.3f}", **marker)
-    left.set(xlabel="λ, mass of the heavier token", ylabel="gap D (standard deviations)", ylim=(0, None))
-    left.set_title("Detection gap")
-    right.set(xscale="log", xlabel="1 − λ", ylabel="gap / gap of Gumbel scores", ylim=(0, 2.2))
-    right.set_title("Relative to Gumbel scores")
-    _finish(
+    figure, grid = new_figure(2, 2, size=(WIDTH, 5.6))
+    gumbel = gaps.loc[gaps["score"] == "Gumbel", "gap"].to_numpy()
+    for (left, right), (kind, names) in zip(grid, _TAILS.items(), strict=True):
+        ends = []
+        for name in names:
+            part, look = gaps[gaps["score"] == name], _LOOKS[name]
+            ratio = part["gap"] / gumbel
+            left.plot(part["lambda"], part["gap"], lw=1.6, label=name, **look.stroke)
+            right.plot(1 - part["lambda"], ratio, lw=1.6, label=name, **look.stroke)
+            ends.append((float(ratio.iloc[-1]), name, look.color))
+        for name, law in LAWS.items():
+            if name in CROSSINGS and law.name in names:
+                at, color = crossing(law.gap, LAWS["gumbel"].gap, 0.7, 0.99), _LOOKS[law.name].color
+                marker = {"marker": "o", "ms": 6, "mfc": "white", "mew": 1.6, "zorder": 5, "color": color}
+                left.plot(at, law.gap(at), **marker)
+                right.plot(1 - at, 1, **marker)
+        left.set(xlabel="λ, mass of the heavier token", ylabel="gap D (standard deviations)", ylim=(0, None))
+        left.set_title(f"Detection gap, {kind}")
+        right.set(xscale="log", xlabel="1 − λ", ylabel="gap / gap of Gumbel scores", ylim=(0, 2.2))
+        right.set_title("Relative to Gumbel scores")
+        _falling(right)
+        label_ends(right, ends)
+    places = " and ".join(
+        f"{LAWS[name].name}: λ = {crossing(LAWS[name].gap, LAWS['gumbel'].gap, 0.7, 0.99):.3f}"
+        for name in CROSSINGS
+    )
+    add_note(
         figure,
-        right,
-        "Two tokens, side information of infinitely many values. Circles: from there on heavy tails have a "
-        "larger gap than Gumbel scores.",
+        "Two tokens, side information of infinitely many values; all exact. Circles: from there on heavy "
+        f"tails have a larger gap than Gumbel scores ({places}).",
     )
     return figure
 
 
 def _tail_figure(gaps: pd.DataFrame, tails: pd.DataFrame) -> Figure:
-    figure, [[left, right]] = new_figure(1, 2, size=(12.6, 4.8))
-    for name, part in tails.groupby("score", sort=False):
-        style = {**_LOOKS[name].stroke, "lw": 1.8, "label": name}
-        left.plot(part["threshold"], part["integral"].where(part["integral"] > 0), **style)
-        quantile = gaps[gaps["score"] == name]
-        right.plot(1 - quantile["lambda"], quantile["gap"], **style)
-    left.set(yscale="log", xlabel="threshold t (standard deviations)", ylabel="E[Δ; Δ > t]", ylim=(1e-4, 1))
-    left.set_title("Tail integral beyond a threshold")
-    right.set(xscale="log", yscale="log", xlabel="1 − λ = P(Δ > t)", ylabel="E[Δ; Δ > t]")
-    right.set_title("Tail integral beyond a quantile: the gap")
-    _finish(
+    figure, grid = new_figure(2, 2, size=(WIDTH, 5.6))
+    for (left, right), (kind, names) in zip(grid, _TAILS.items(), strict=True):
+        ends = []
+        for name in [name for name in names if name in set(tails["score"])]:
+            style = {**_LOOKS[name].stroke, "lw": 1.6, "label": name}
+            part, quantile = tails[tails["score"] == name], gaps[gaps["score"] == name]
+            left.plot(part["threshold"], part["integral"].where(part["integral"] > 0), **style)
+            right.plot(1 - quantile["lambda"], quantile["gap"], **style)
+            ends.append((float(quantile["gap"].iloc[-1]), name, _LOOKS[name].color))
+        left.set(
+            yscale="log", xlabel="threshold t (standard deviations)", ylabel="E[Δ; Δ > t]", ylim=(1e-4, 1)
+        )
+        left.set_title(f"Tail integral, {kind}")
+        right.set(xscale="log", yscale="log", xlabel="1 − λ = P(Δ > t)", ylabel="E[Δ; Δ > t]", ylim=(2e-3, 1))
+        right.set_title("Beyond a quantile: the gap")
+        _falling(right)
+        label_ends(right, ends)
+    add_note(
         figure,
-        right,
-        "Δ is the difference of two independent scores of variance 1. For fair bits Δ has an atom at 2, of "
-        "which the quantile takes a part.",
+        "Δ is the difference of two independent scores of variance 1; all exact. For fair bits Δ has an atom "
+        "at 2, of which the quantile takes a part.",
     )
     return figure
 
 
-def _finish(figure: Figure, right: Axes, note: str) -> None:
-    """A legend, a note below, and the right panel's axis of 1 - lambda, falling: the more predictable
-    the further right."""
-    right.set_xticks([0.5, 0.25, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002])
+def _falling(right: Axes) -> None:
+    """The axis of 1 - lambda, falling: the more predictable the further right."""
+    right.set_xticks([0.5, 0.1, 0.02, 0.005])
     right.set_xticks([], minor=True)
     right.xaxis.set_major_formatter("{x:g}")
-    right.invert_xaxis()
-    legend_beside(right)
-    add_note(figure, note)
+    right.set_xlim(0.55, 0.0018)
 
 
 def draw(

@@ -51,9 +51,11 @@ from tradeoff.laws import entropy, kl_divergence
 from tradeoff.optimal_transport import Sinkhorn, seeded_table
 from tradeoff.plotting import (
     COLORS,
+    WIDTH,
     Axes,
     Figure,
     LogLocator,
+    Look,
     NullFormatter,
     add_note,
     labelled,
@@ -76,8 +78,6 @@ ROUNDS = 30
 _LEAST = 2.0**-20
 #: Upper ends of the classes of ranks and uniforms, in 1,024ths: finer towards 1.
 _ENDS = np.unique(np.append(np.round(1024 * (1 - 2.0 ** (-np.arange(1, 21) / 2))), 1024)).astype(int)
-#: Width of the band left of 0, in which what has no distortion lies side by side.
-_BAND = 2e-3
 _WIDTHS = np.diff(_ENDS, prepend=0) / 1024
 
 
@@ -282,61 +282,78 @@ def draw_transport_tilt(
 
 
 def _figure(table: pd.DataFrame, target: str, texts: int) -> Figure:
-    figure, panels = new_figure(1, table["temperature"].nunique(), size=(13.6, 5.6))
-    for axes, (temperature, part) in zip(panels[0], table.groupby("temperature"), strict=True):
-        _draw_panel(axes, part)
+    """Above: what has no distortion, a row each. Below: soft plans, by the distortion of their tilt."""
+    figure, grid = new_figure(2, table["temperature"].nunique(), size=(WIDTH, 5.6), sharey="row")
+    for (above, below), (temperature, part) in zip(grid.T, table.groupby("temperature"), strict=True):
         most = float(part["entropy"].iloc[0])
-        axes.set_title(f"temperature {temperature:g}: mean Ent(P) {most:.2f} nats")
-    panels[0][0].set_ylabel(f"tokens to detect at α = {ALPHA:g}:  log(1/α) / growth")
-    legend_below(figure, labelled(panels[0][0]), columns=4)
+        _draw_rows(above, part)
+        _draw_tilts(below, part)
+        bound = math.log(1 / ALPHA) / most
+        ends = [0.85 * bound, *above.get_xlim(), *below.get_xlim()]
+        for axes in (above, below):
+            axes.axvline(bound, label="bound without distortion", color=COLORS["grey"], lw=1, ls=":")
+            axes.set_xlim(min(ends), max(ends))
+        above.set_title(f"T = {temperature:g}\nmean Ent(P) {most:.2f} nats")
+        below.set_xlabel("tokens to detect")
+    grid[1, 0].set_ylim(-1e-4, 1.3 * table["kl"].max())
+    grid[1, 0].set_ylabel("distortion (nats a token)")
+    legend_below(figure, labelled(grid[1, 0]), columns=2)
     add_note(
         figure,
-        f"{target}, {texts} texts, one position each, cut to the {HEAD} most probable tokens. Lines: rising "
-        "tilt, from 0.",
+        f"{target}, n = {texts} texts, one position each, cut to the {HEAD} most probable tokens. Tokens to "
+        f"detect at α = {ALPHA:g}: log(1/α) / growth; bound: growth = Ent(P). Above: without distortion; "
+        "bars: 1.96 standard errors over texts. Below: by Sinkhorn, tilt rising; distortion: KL of the mean "
+        "law from P.",
     )
     return figure
 
 
-def _draw_panel(axes: Axes, part: pd.DataFrame) -> None:
+def _rows_of(part: pd.DataFrame) -> list[tuple[str, Look, pd.Series]]:
+    """What is not tilted: its name, look, and row of the table."""
+    rows = []
+    for (name, bet), found in part.groupby(["watermark", "bet"], sort=False):
+        if len(found) == 1:
+            rows.append((*_look(str(name), str(bet)), found.iloc[0]))
+    return rows
+
+
+def _draw_rows(axes: Axes, part: pd.DataFrame) -> None:
+    rows = _rows_of(part)
+    for place, (_, look, row) in enumerate(rows):
+        # An interval of the growth is one of its inverse.
+        low, high = row["growth"] - 1.96 * row["growth_error"], row["growth"] + 1.96 * row["growth_error"]
+        ends = [math.log(1 / ALPHA) / max(g, 1e-9) for g in (high, low)]
+        bars = [[row["tokens"] - ends[0]], [ends[1] - row["tokens"]]]
+        axes.errorbar(row["tokens"], place, xerr=bars, ms=6, elinewidth=1, **look.points)
+    axes.set(xscale="log", ylim=(len(rows) - 0.5, -0.5))
+    axes.set_yticks(range(len(rows)), [name for name, _, _ in rows])
+    _round_numbers(axes)
+
+
+def _draw_tilts(axes: Axes, part: pd.DataFrame) -> None:
+    for (name, bet), rows in part.groupby(["watermark", "bet"], sort=False):
+        if len(rows) > 1:
+            label, look = _look(str(name), str(bet))
+            axes.plot(rows["tokens"], rows["kl"], ms=4, lw=1.4, label=label, **look.both)
+    axes.set_xscale("log")
+    axes.set_yscale("symlog", linthresh=2e-3, linscale=0.5)
+    axes.set_yticks([0, 1e-2, 1e-1], ["0", "0.01", "0.1"])
+    _round_numbers(axes)
+
+
+def _look(name: str, bet: str) -> tuple[str, Look]:
+    """Of a watermark and a bet: stakes on f beside the ranks' likelihood ratio are hollow, and dashed."""
     baselines = {"Gumbel-max": watermark_look("gumbel"), f"SynthID, m = {ROUNDS}": watermark_look("synthid")}
     looks = {family.label: watermark_look(decoder_name(family.decoder)) for family in FAMILIES} | baselines
-    most = float(part["entropy"].iloc[0])
-    axes.axhline(
-        math.log(1 / ALPHA) / most,
-        color=COLORS["grey"],
-        lw=1,
-        ls=":",
-        label="bound without distortion, growth = Ent(P)",
-    )
-    axes.axvspan(-_BAND, -0.04 * _BAND, color=COLORS["grey"], alpha=0.12, lw=0, label="no distortion")
-    places = iter(np.linspace(0.9, 0.14, 7) * _BAND)
-    for (name, bet), rows in part.groupby(["watermark", "bet"], sort=False):
-        single = name in baselines or len(rows) == 1
-        look = looks[name]
-        # Stakes on f beside the ranks' likelihood ratio: hollow, and dashed.
-        hollow = bet == "1 + ηf"
-        label = f"{name}, bet on {'f' if hollow else 'rank'}" if "Heavy" in name else name
-        axes.plot(
-            rows["kl"] - (next(places) if single else 0),
-            rows["tokens"],
-            ls="none" if single else ("--" if hollow else "-"),
-            marker=look.marker if single else ".",
-            ms=8,
-            mfc="white" if hollow else look.color,
-            color=look.color,
-            lw=1.6,
-            label=label,
-            mew=1.6 if hollow else 0.8,
-            mec=look.color if hollow else "white",
-            zorder=4 if single else 3,
-        )
-    axes.set(xlabel="distortion: KL(mean law ‖ P), nats a token", yscale="log")
-    axes.set_xscale("symlog", linthresh=2e-3, linscale=0.9)
-    axes.set_xticks([0, 1e-2, 1e-1], ["0", "0.01", "0.1"])
-    axes.set_xlim(-_BAND, None)
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    stakes = bet == "1 + ηf"
+    label = f"{name}, bet on {'f' if stakes else 'rank'}" if "Heavy" in name else name
+    return label, looks[name].varied("--" if stakes else "-", filled=not stakes)
+
+
+def _round_numbers(axes: Axes) -> None:
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def draw(

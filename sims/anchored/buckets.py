@@ -154,7 +154,15 @@ def _draw(table: pd.DataFrame, out: Path) -> None:
     figure, (axes,) = panels()
     for place, (_, part) in enumerate(table.groupby("m")):
         mean, error = mean_and_error(part["growth"].to_numpy())
-        axes.plot(np.full(len(part), place), part["growth"], ".", ms=4, alpha=0.35, color=COLORS["sky"])
+        axes.plot(
+            np.full(len(part), place),
+            part["growth"],
+            ".",
+            ms=4,
+            alpha=0.35,
+            color=COLORS["sky"],
+            label="_" if place else "one key",
+        )
         axes.errorbar(
             place,
             mean,

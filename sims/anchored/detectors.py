@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,7 +61,13 @@ from tradeoff.kernels import open_uniform
 from tradeoff.keyed import Key, KeyedPrf, Stream
 from tradeoff.laws import categorical
 from tradeoff.optimal_transport import RandomScores, Scores, seeded_table
-from tradeoff.plotting import COLORS, legend_beside
+from tradeoff.plotting import (
+    COLORS,
+    add_headline,
+    labelled,
+    legend_below,
+    whole_numbers,
+)
 
 __all__ = ["run"]
 
@@ -336,25 +343,30 @@ def _curve(bets: str, numbers: str, convicted: np.ndarray) -> list[tuple[str, st
 
 
 def _draw(table: pd.DataFrame, texts: int, out: Path) -> None:
+    """A panel for every kind of bets; colours are of where the numbers come from."""
     write_table(table, out / "sequential_detectors.csv")
-    figure, (axes,) = panels()
-    colours = ("blue", "sky", "green", "orange", "vermilion", "purple", "grey")
-    for bets, colour in zip(table["bets"].unique(), colours, strict=False):
-        part = table[table["bets"] == bets]
-        for numbers, line in zip(part["numbers"].unique(), ("-", "--", ":"), strict=False):
-            curve = part[part["numbers"] == numbers]
-            axes.plot(
-                curve["tokens"], curve["convicted"], line, color=COLORS[colour], label=f"{bets}, {numbers}"
-            )
-    axes.axhline(_ALPHA, color=COLORS["black"], lw=1, label=f"α = {_ALPHA:g}")
-    axes.set(
-        yscale="log",
-        xlabel="tokens read",
-        ylabel="share of texts convicted so far",
-        title="Texts without a watermark, watched after every token",
-    )
-    figure.set_size_inches(10.5, 4.6)
-    legend_beside(axes)
+    kinds = table["bets"].unique()
+    rows = -(-len(kinds) // 3)
+    figure, axes = panels(3, 1.75 * rows + 0.9, rows=rows)
+    colours, lines = ("blue", "orange", "vermilion", "black"), ("-", "--", ":", "-.")
+    looks = dict(zip(table["numbers"].unique(), zip(colours, lines, strict=True), strict=True))
+    for axis, bets in zip(axes, kinds, strict=False):
+        for numbers, curve in table[table["bets"] == bets].groupby("numbers", sort=False):
+            colour, line = looks[numbers]
+            axis.plot(curve["tokens"], curve["convicted"], line, color=COLORS[colour], label=numbers)
+        axis.axhline(_ALPHA, color=COLORS["grey"], lw=1, label=f"α = {_ALPHA:g}")
+        axis.set(yscale="log", ylim=(1e-5, 0.3), title=textwrap.fill(bets, 22))
+        whole_numbers(axis)
+    for axis in axes[len(kinds) - 3 : len(kinds)]:
+        axis.set_xlabel("tokens read")
+    for axis in axes[::3]:
+        axis.set_ylabel("share convicted")
+    left = axes[len(kinds) :]
+    for axis in left:
+        axis.set_axis_off()
+    handles = labelled(*axes[: len(kinds)])
+    legend_below(figure, handles, columns=2)
+    add_headline(figure, "Texts without a watermark, watched after every token")
     error = BAR * math.sqrt(_ALPHA * (1 - _ALPHA) / texts)
     caption = f"{texts:,} texts of at most {_TOKENS} tokens a line; at α the 99% half-width is {error:.1g}."
     finish(figure, out / "sequential_detectors.png", caption)

@@ -204,5 +204,6 @@ def _draw(perturbed: pd.DataFrame, growth: pd.DataFrame, size: int, out: Path) -
         figure,
         out / "anchored_optimality.png",
         f"Left: {len(perturbed):,} e-values, n = 2 to 4, δ = {_DELTA:g}. Right: anchor Q, target Q to P, "
-        f"n = {len(PAPER_Q)};\npoints: {size:,} tokens of speculative sampling, 99% bars; lines: formulas.",
+        f"n = {len(PAPER_Q)}; "
+        f"points: {size:,} tokens of speculative sampling, 99% bars; lines: formulas.",
     )

@@ -160,6 +160,6 @@ def _draw(table: pd.DataFrame, paths: int, out: Path) -> None:
     finish(
         figure,
         out / "anchored_stopping.png",
-        f"Two tokens, δ = {2 * _EPS:g}, worst target, {paths:,} texts, 99% bars. Lines: exact E τ; at 1e-120 "
-        "Wald's, limit of the overshoot.",
+        f"n = 2 tokens, δ = {2 * _EPS:g}, worst target, {paths:,} texts, 99% bars. Lines: exact E τ; at "
+        "1e-120 Wald's, limit of the overshoot.",
     )

@@ -112,11 +112,11 @@ def _draw(table: pd.DataFrame, size: int, out: Path) -> None:
     figure, (axis,) = panels()
     limits = table[table["what"] == "limit"].set_index("pair")
     names = list(limits.index)
-    for method in KERNELS:
+    for place, method in enumerate(KERNELS):
         part = table[table["what"] == method].set_index("pair").loc[names]
         lack = part["score"] - limits["score"]
         axis.errorbar(
-            range(len(names)),
+            np.arange(len(names)) + 0.12 * (place - (len(KERNELS) - 1) / 2),
             lack,
             yerr=BAR * limits["error"],
             ms=7,

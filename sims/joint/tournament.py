@@ -41,7 +41,11 @@ from tradeoff.kernels import (
 )
 from tradeoff.keyed import Stream
 from tradeoff.laws import entropy, kl_divergence, overlap
-from tradeoff.plotting import legend_beside, method_look
+from tradeoff.plotting import (
+    labelled,
+    legend_below,
+    method_look,
+)
 
 __all__ = ["run"]
 
@@ -171,5 +175,5 @@ def _draw(table: pd.DataFrame, seeds: int, out: Path) -> None:
         axis.set_xticks(range(len(_PAIRS)), list(_PAIRS))
         axis.set(title=f"m = {rounds} rounds", ylabel="mean bit of the token, less 1/2")
         axis.set_ylim(0, None)
-    legend_beside(axes[-1])
+    legend_below(figure, labelled(axes[0]), columns=3)
     finish(figure, out / "joint_tournament.png", f"One key is read; {seeds:,} seeds a point; 99% bars.")

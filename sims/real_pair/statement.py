@@ -37,7 +37,15 @@ from sims.tools.common import BAR, finish, generator, panels
 from sims.tools.rows import NotEvaluatedError, Row, compare
 from tradeoff.display import INSTALL_LLM
 from tradeoff.files import write_table
-from tradeoff.plotting import COLORS, Axes, Look, method_look
+from tradeoff.plotting import (
+    COLORS,
+    Axes,
+    Look,
+    labelled,
+    legend_below,
+    legend_instead,
+    method_look,
+)
 
 if TYPE_CHECKING:
     from sims.real_pair.texts import Decay, EngineTexts
@@ -98,7 +106,7 @@ def check(models: ModelPair, size: int, seed: int, out: Path) -> list[Row]:
     caption = (
         f"n = {models.vocabulary_size:,} tokens; {len(pairs)} positions, {seeds} seeds each (a third for "
         f"strength and SynthID), marks of {_GROUPS} groups side by side; {texts} simulated texts of {tokens} "
-        f"tokens, {len(written.right.tokens)} by the engine.\n"
+        f"tokens, {len(written.right.tokens)} by the engine. "
         "99% bars, given the positions; slopes with their 99% intervals (engine and wrong key: through the "
         "origin)."
     )
@@ -155,7 +163,7 @@ def _decay_table(name: str, decay: Decay) -> pd.DataFrame:
 
 
 def _draw(table: pd.DataFrame, decays: dict[str, Decay], path: Path, caption: str) -> None:
-    figure, axes = panels(3, height=5.0)
+    figure, axes = panels(2, 6.4, rows=2)
     most = table[(table["what"] == "acceptance") & (table["method"] == "standard, no watermark")]
     overlaps = most.set_index("index")["predicted"]
     largest = table[(table["what"] == "strength") & (table["method"] == "one-race, Gumbel-max")]
@@ -169,34 +177,37 @@ def _draw(table: pd.DataFrame, decays: dict[str, Decay], path: Path, caption: st
         "keep-efficiency, Gumbel-max",
     )
     _draw_groups(axes[1], table[table["what"] == "strength"], entropies, decoders)
+    # Texts of one race, and what was done to them.
     marks = {
         "one-race": method_look("one-race"),
-        "edited": Look(COLORS["green"], marker="o"),
-        "engine": Look(COLORS["black"], marker="D"),
+        "edited": Look(COLORS["orange"], marker="o"),
+        "engine": method_look("one-race").mixed("black", 0.6),
         "random coin": Look(COLORS["purple"], marker="v"),
-        "wrong key": Look(COLORS["grey"], marker="x"),
+        "wrong key": Look(COLORS["black"], marker="x"),
     }
+    slopes = {}
     for name, look in marks.items():
         decay = decays[name]
         slope, error = decay.ratio if name in ("engine", "wrong key") else decay.slope
-        label = f"{name}: {slope:.2f} ± {BAR * error:.2f}"
-        hollow = replace(look, filled=False)
-        axes[2].plot(decay.predicted_rate, decay.rate, ms=5, label=label, **hollow.points)
+        points = {
+            "ms": 4,
+            "label": f"{name}, Gumbel-max" if name == "one-race" else name,
+            **replace(look, filled=False).points,
+        }
+        (slopes[f"{name}: slope {slope:.2f} ± {BAR * error:.2f}"],) = axes[2].plot(
+            decay.predicted_rate, decay.rate, **points
+        )
     words = (
-        ("1 − TV(Q, P)", "acceptance", "Kernels accept 1 − TV"),
+        ("1 − TV(Q, P)", "acceptance", "Methods accept 1 − TV"),
         ("Ent(P) (nats)", "strength (nats)", "A keyed coin keeps strength Ent(P)"),
-        ("mean entropy, or what edits leave of it (nats)", "−(1/n) log p (nats)", "p-values of texts: slope"),
+        ("mean entropy left (nats)", "−(1/n) log p (nats)", "p-values of texts"),
     )
-    for axis, (x, y, title) in zip(axes, words, strict=True):
+    for axis, (x, y, title) in zip(axes, words, strict=False):
         end = axis.get_xlim()[1]
         axis.plot([0, end], [0, end], color=COLORS["grey"], lw=1, zorder=0)
         axis.set(xlabel=x, ylabel=y, title=title)
-    axes[0].set_ylim(0, 1.05)
-    axes[0].legend(loc="lower right")
-    for axis in axes[1:]:
-        # Room for the legend above the diagonal.
-        axis.set_ylim(top=1.2 * axis.get_ylim()[1])
-        axis.legend(loc="upper left")
+    legend_instead(axes[3], slopes)
+    legend_below(figure, labelled(axes[0], axes[1]), columns=2)
     finish(figure, path, caption)
 
 
@@ -204,7 +215,10 @@ def _draw_groups(axis: Axes, table: pd.DataFrame, x: pd.Series, methods: Sequenc
     """Means over groups of positions with neighbouring x, one mark a method."""
     group = pd.Series(np.argsort(np.argsort(x.to_numpy())) * _GROUPS // len(x), index=x.index)
     for k, method in enumerate(methods):
-        part = table[table["method"] == method].set_index("index")
+        part, look = (
+            table[table["method"] == method].set_index("index"),
+            method_look(method.partition(",")[0]),
+        )
         means = part["estimate"].groupby(group).mean()
         errors = np.sqrt((part["error"] ** 2).groupby(group).sum()) / group.value_counts().sort_index()
         axis.errorbar(
@@ -214,5 +228,5 @@ def _draw_groups(axis: Axes, table: pd.DataFrame, x: pd.Series, methods: Sequenc
             ms=5,
             capsize=2,
             label=method,
-            **replace(method_look(method.partition(",")[0]), filled=False).points,
+            **replace(look.mixed("black", 0.45 if "SynthID" in method else 0.0), filled=False).points,
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tradeoff.plotting import Axes, Figure, add_note, new_figure, save_figure
+from tradeoff.plotting import WIDTH, Axes, Figure, add_note, new_figure, save_figure
 
 __all__ = ["BAR", "FEWEST", "PAIR_P", "PAIR_Q", "dirichlet", "finish", "generator", "panels", "spread"]
 
@@ -36,10 +36,10 @@ def spread(law: np.ndarray, batch: int) -> np.ndarray:
     return np.broadcast_to(law, (batch, len(law)))
 
 
-def panels(count: int = 1, height: float = 4.4) -> tuple[Figure, list[Axes]]:
-    """A row of panels."""
-    figure, grid = new_figure(1, count, size=(6.4 * count if count > 1 else 7.6, height))
-    return figure, list(grid[0])
+def panels(count: int = 1, height: float = 3.6, *, rows: int = 1) -> tuple[Figure, list[Axes]]:
+    """Panels of one size, `count` in a row, as wide as the documentation shows pictures."""
+    figure, grid = new_figure(rows, count, size=(WIDTH, height))
+    return figure, list(grid.flat)
 
 
 def finish(figure: Figure, path: Path, caption: str) -> None:

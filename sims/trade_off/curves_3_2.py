@@ -192,7 +192,7 @@ def _controls(setting: Setting, size: int, rng: np.random.Generator) -> list[Row
 
 def _draw(setting: Setting, simulated: dict[tuple[str, float], Measured], size: int, out: Path) -> None:
     records = []
-    figure, (axis,) = panels(height=4.8)
+    figure, (axis,) = panels(height=4.2)
     for name in ("linear", "time-sharing", "hu", "google"):
         look = curve_look(name)
         draw_curve(axis, curve(name, setting), color=look.color, style=look.line, label=_TITLES[name])
@@ -205,7 +205,7 @@ def _draw(setting: Setting, simulated: dict[tuple[str, float], Measured], size: 
     draw_points(
         axis, [sse], [most], marker=OPTIMUM.marker, color=OPTIMUM.color, label="optimum (1 − TV, Ent)"
     )
-    style_axes(axis, "Exact curves and simulated points, Gumbel-max")
+    style_axes(axis, "Exact curves, simulated points, Gumbel-max")
     legend_beside(axis)
     names = ["class", "gamma", "efficiency", "efficiency_error", "strength", "strength_error"]
     write_table(pd.DataFrame(records, columns=names), out / "curves_3_2.csv")

@@ -111,7 +111,7 @@ def _record(rounds: int, strength: float, *ways: tuple[float, float]) -> dict[st
 
 def _draw(table: pd.DataFrame, size: int, out: Path) -> None:
     write_table(table, out / "definition_3_1.csv")
-    figure, (axis,) = panels(height=3.8)
+    figure, (axis,) = panels(height=3.4)
     styles = (
         ("kl", "E KL(Pζ ‖ P)", "o", "blue"),
         ("entropy_drop", "Ent(P) − E Ent(Pζ)", "s", "orange"),

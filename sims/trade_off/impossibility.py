@@ -27,7 +27,7 @@ from tradeoff.decoders import GumbelMax, race_diagonal
 from tradeoff.files import write_table
 from tradeoff.kernels import KeepEfficiency, KeepStrength
 from tradeoff.laws import entropy, kl_divergence, overlap
-from tradeoff.plotting import COLORS, method_look
+from tradeoff.plotting import method_look
 
 __all__ = ["run"]
 
@@ -63,7 +63,8 @@ def run(size: int, seed: int, out: Path) -> list[Row]:
         compare(NAME, "keep-efficiency reaches Ent(P)", most, *kept["keep-efficiency", "WS"], control=True),
         compare(NAME, "efficiency is missed where P = Q", 1e-6, same, relation="≥", control=True),
     ]
-    _draw(size, rng, out)
+    seeds = max(size // 10, 2_000)
+    _draw(_path(seeds, rng), seeds, out)
     return rows
 
 
@@ -80,9 +81,8 @@ def _measure(
     return measured
 
 
-def _draw(size: int, rng: np.random.Generator, out: Path) -> None:
-    """What each kernel misses along a path from Q to P: exact lines, simulated points."""
-    seeds = max(size // 10, 2_000)
+def _path(seeds: int, rng: np.random.Generator) -> pd.DataFrame:
+    """What each kernel misses along a path from Q to P, computed and simulated."""
     records = []
     for s in _PATH:
         q = (1 - s) * PAPER_Q + s * PAPER_P
@@ -99,25 +99,23 @@ def _draw(size: int, rng: np.random.Generator, out: Path) -> None:
                 "strength_error": measured["keep-efficiency", "WS"][1],
             }
         )
-    table = pd.DataFrame(records)
+    return pd.DataFrame(records)
+
+
+def _draw(table: pd.DataFrame, seeds: int, out: Path) -> None:
+    """Exact lines, simulated points."""
     write_table(table, out / "impossibility.csv")
     figure, axes = panels(2)
-    for axis, kind, title, what in (
+    for axis, kind, method, what in (
         (axes[0], "efficiency", "keep-strength", "acceptance missed"),
         (axes[1], "strength", "keep-efficiency", "strength missed (nats)"),
     ):
-        axis.plot(table["tv"], table[f"{kind}_missed"], label="computed", **method_look(title).stroke)
-        axis.errorbar(
-            table["tv"],
-            table[f"{kind}_missed_simulated"],
-            BAR * table[f"{kind}_error"],
-            fmt="o",
-            ms=4,
-            capsize=3,
-            color=COLORS["black"],
-            label="simulated",
-        )
-        axis.set(title=title, xlabel="TV(Q, P)", ylabel=what)
+        look = method_look(method)
+        axis.plot(table["tv"], table[f"{kind}_missed"], label=f"{method}, computed", **look.stroke)
+        missed = table[f"{kind}_missed_simulated"]
+        bars = {"ms": 4, "capsize": 3, "label": f"{method}, simulated", **look.mixed("black", 0.4).points}
+        axis.errorbar(table["tv"], missed, BAR * table[f"{kind}_error"], **bars)
+        axis.set(title=method, xlabel="TV(Q, P)", ylabel=what)
         axis.legend(loc="upper left")
     caption = (
         f"n = {len(PAPER_P)}, target P of the paper, draft from Q to P; {seeds:,} seeds a point; 99% bars."

@@ -160,7 +160,7 @@ def _draw(
     table = pd.DataFrame({"bound": bound, "random_kernel": efficiency, "gumbel_max": raced})
     table["programme"] = pd.Series(optimum)
     write_table(table, out / "lemma_3_1.csv")
-    figure, (axis,) = panels(height=4.8)
+    figure, (axis,) = panels(height=4.2)
     axis.plot([0, 1], [0, 1], color=COLORS["black"], lw=1, label="1 − TV(Q, P)")
     axis.plot(bound, efficiency, ".", ms=3, alpha=0.5, color=COLORS["sky"], label="random kernels")
     axis.plot(bound, raced, ".", ms=3, alpha=0.5, color=COLORS["orange"], label="Gumbel-max on both sides")

@@ -153,16 +153,16 @@ def _draw(law: np.ndarray, counts: dict[str, np.ndarray], size: int, out: Path) 
     for name, count in counts.items():
         table[name] = count.ravel() / count.sum()
     write_table(table, out / "sequences_4_1.csv")
-    figure, (axis,) = panels(height=4.6)
+    figure, (axis,) = panels(height=3.8)
     where = np.arange(len(triples))
     error = BAR * np.sqrt((1 - law.ravel()) / law.ravel() / size)
     axis.fill_between(
         where, 1 - error, 1 + error, color=COLORS["grey"], alpha=0.35, lw=0, label="99% range of chance"
     )
-    for name, mark, colour in (("masked", "o", "blue"), ("no masks", "s", "vermilion")):
-        axis.plot(where, table[name] / table["law"], mark, ms=5, color=COLORS[colour], label=name)
+    for name, mark, colour, aside in (("masked", "o", "blue", -0.2), ("no masks", "s", "vermilion", 0.2)):
+        axis.plot(where + aside, table[name] / table["law"], mark, ms=4, color=COLORS[colour], label=name)
     axis.set_xticks(where, triples, rotation=90)
-    axis.set(xlabel="first three tokens", ylabel="frequency / probability", title="Algorithm 1, Gumbel-max")
+    axis.set(xlabel="first three tokens", ylabel="frequency / probability", title="algorithm-1, Gumbel-max")
     axis.set_ylim(0, None)
     legend_beside(axis)
     caption = (

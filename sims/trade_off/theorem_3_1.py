@@ -39,7 +39,11 @@ from tradeoff.detection import two_point_log_sf
 from tradeoff.files import write_table
 from tradeoff.kernels import open_uniform
 from tradeoff.laws import at, categorical
-from tradeoff.plotting import COLORS
+from tradeoff.plotting import (
+    COLORS,
+    labelled,
+    legend_below,
+)
 
 __all__ = ["run"]
 
@@ -261,7 +265,7 @@ def _draw(table: pd.DataFrame, texts: int, out: Path) -> None:
     for (gamma, part), colour in zip(table.groupby("gamma"), ("blue", "orange", "green"), strict=True):
         n, strength = part["n"].to_numpy(float), float(part["strength"].iloc[0])
         label = f"γ = {gamma:g}: D = {strength:.3f}"
-        axes[0].plot(n, n * strength / math.log(10), color=COLORS[colour], lw=1.2, label=f"{label} (slope)")
+        axes[0].plot(n, n * strength / math.log(10), color=COLORS[colour], lw=1.2, label=label)
         axes[0].plot(n, part["minus_log_p"] / math.log(10), "o", ms=5, mfc="none", color=COLORS[colour])
         axes[1].axhline(strength, color=COLORS[colour], lw=1.2, label=label)
         bars = BAR * part["minus_log_p_error"] / n
@@ -271,9 +275,10 @@ def _draw(table: pd.DataFrame, texts: int, out: Path) -> None:
         xscale="log", yscale="log", xlabel="tokens n", ylabel="−log₁₀ p", title="Decay of the p-value"
     )
     axes[1].set(xscale="log", xlabel="tokens n", ylabel="−(1/n) log p (nats)", title="Its rate tends to D")
-    axes[0].legend(loc="upper left")
+    legend_below(figure, labelled(axes[0]), columns=4)
     caption = (
         f"Linear class, Gumbel-max, {_KINDS} laws over {_N} tokens in turn; points: mean of {texts:,} texts, "
-        "99% bars (right).\np by exponential tilting; lines: theory."
+        "99% bars (right). "
+        "p by exponential tilting; lines: theory, slope D."
     )
     finish(figure, out / "theorem_3_1.png", caption)

@@ -28,7 +28,10 @@ from tradeoff.curves import PAPER_P
 from tradeoff.decoders import Decoder, GumbelMax, SynthID, one_hot
 from tradeoff.files import write_table
 from tradeoff.laws import entropy, kl_divergence
-from tradeoff.plotting import COLORS
+from tradeoff.plotting import (
+    COLORS,
+    whole_numbers,
+)
 
 __all__ = ["run"]
 
@@ -126,7 +129,7 @@ def _biased(p: np.ndarray, size: int, rng: np.random.Generator) -> list[Row]:
 def _draw(table: pd.DataFrame, seeds: int, out: Path) -> None:
     most = float(entropy(PAPER_P))
     figure, axes = panels(2)
-    axes[0].axhline(most, color=COLORS["black"], lw=1, ls="--", label="Ent(P): Gumbel-max, SynthID m = ∞")
+    axes[0].axhline(most, color=COLORS["black"], lw=1, ls="--", label="Ent(P): Gumbel-max, SynthID, m = ∞")
     low, high = (table["strength"] + s * BAR * table["strength_error"] for s in (-1, 1))
     axes[0].fill_between(table["rounds"], low, high, color=COLORS["sky"], alpha=0.5, lw=0)
     axes[0].plot(table["rounds"], table["strength"], color=COLORS["blue"], label="SynthID, simulated")
@@ -137,5 +140,6 @@ def _draw(table: pd.DataFrame, seeds: int, out: Path) -> None:
     axes[1].semilogy(table["rounds"], np.maximum(table["gap"], 1e-12), color=COLORS["blue"])
     axes[1].set_ylim(1e-6, 3)
     axes[1].set(xlabel="rounds m", ylabel="Ent(P) − strength (nats)", title="Gap: mean entropy left")
+    whole_numbers(*axes)
     caption = f"P of the paper, n = {len(PAPER_P)}; {seeds:,} tournaments; 99% bands."
     finish(figure, out / "theorem_3_2.png", caption)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,7 +30,12 @@ from tradeoff.decoders import SETTLED, SynthID, TournamentBits
 from tradeoff.files import write_table
 from tradeoff.kernels import open_uniform
 from tradeoff.laws import categorical, entropy
-from tradeoff.plotting import COLORS
+from tradeoff.plotting import (
+    COLORS,
+    labelled,
+    legend_below,
+    whole_numbers,
+)
 
 __all__ = ["run"]
 
@@ -74,7 +80,7 @@ def run(size: int, seed: int, out: Path) -> list[Row]:
     common = _tournaments(PAPER_P, 2_000, rng, common=True)
     setting = f"one bit for all tokens: entropy after {_ROUNDS} rounds"
     rows.append(compare(NAME, setting, 1e-3, float(common.entropy[-1]), relation="≤", control=True))
-    _draw(tournaments, seeds, out)
+    _draw(_table(tournaments), seeds, out)
     return rows
 
 
@@ -135,23 +141,29 @@ def _tournaments(p: np.ndarray, seeds: int, rng: np.random.Generator, *, common:
     return played
 
 
-def _draw(tournaments: dict[str, _Played], seeds: int, out: Path) -> None:
+def _table(tournaments: dict[str, _Played]) -> pd.DataFrame:
+    """By rounds: mean entropy left with its standard error, and the share that is settled."""
     rounds = np.arange(_ROUNDS + 1)
     table = pd.DataFrame({"rounds": rounds})
-    figure, axes = panels(2)
-    colours = [COLORS[name] for name in ("blue", "orange", "green", "vermilion", "purple")]
-    for (name, played), colour, style in zip(
-        tournaments.items(), colours, ("-", "--", "-.", ":", "-"), strict=True
-    ):
+    for name, played in tournaments.items():
         table[f"entropy, {name}"] = played.entropy
         table[f"entropy error, {name}"] = played.error
         table[f"settled, {name}"] = (played.settled[:, None] <= rounds).mean(axis=0)
-        seen = np.where(played.entropy > 1e-7, played.entropy, np.nan)
-        low = np.maximum(played.entropy - BAR * played.error, 1e-7)
-        axes[0].fill_between(rounds, low, played.entropy + BAR * played.error, color=colour, alpha=0.2, lw=0)
-        axes[0].semilogy(rounds, seen, style, color=colour, label=name)
-        axes[1].plot(rounds, table[f"settled, {name}"], style, color=colour, label=name)
+    return table
+
+
+def _draw(table: pd.DataFrame, seeds: int, out: Path) -> None:
     write_table(table, out / "theorem_3_3.csv")
+    figure, axes = panels(2)
+    rounds = table["rounds"]
+    styles = (("blue", "-"), ("orange", "--"), ("green", "-."), ("vermilion", ":"), ("purple", "-"))
+    for name, (colour, style) in zip(LAWS, styles, strict=True):
+        look: dict[str, Any] = {"color": COLORS[colour], "ls": style, "label": name}
+        entropy, error = table[f"entropy, {name}"], BAR * table[f"entropy error, {name}"]
+        low = np.maximum(entropy - error, 1e-7)
+        axes[0].fill_between(rounds, low, entropy + error, color=COLORS[colour], alpha=0.2, lw=0)
+        axes[0].semilogy(rounds, entropy.where(entropy > 1e-7), **look)
+        axes[1].plot(rounds, table[f"settled, {name}"], **look)
     axes[0].set_ylim(1e-6, 6)
     axes[0].set(xlabel="rounds", ylabel="mean entropy left (nats)", title="Entropy falls to 0")
     axes[1].set(
@@ -159,7 +171,8 @@ def _draw(tournaments: dict[str, _Played], seeds: int, out: Path) -> None:
         ylabel="share of tournaments settled",
         title=f"Rounds until the top mass is 1 − {SETTLED:g}",
     )
-    axes[1].legend(loc="lower right")
+    whole_numbers(*axes)
+    legend_below(figure, labelled(axes[1]), columns=3)
     finish(
         figure,
         out / "theorem_3_3.png",

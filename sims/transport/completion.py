@@ -52,7 +52,13 @@ from tradeoff.kernels import Algorithm1, SimulatedRandomness
 from tradeoff.keyed import Stream
 from tradeoff.laws import acceptance_probability, entropy, kl_divergence, overlap, residual
 from tradeoff.optimal_transport import Sinkhorn, seeded_table
-from tradeoff.plotting import COLORS, watermark_look
+from tradeoff.plotting import (
+    COLORS,
+    Look,
+    labelled,
+    legend_below,
+    watermark_look,
+)
 
 __all__ = ["INNER", "race_score", "run"]
 
@@ -319,24 +325,28 @@ def _leaning(scores: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def _draw(table: pd.DataFrame, size: int, out: Path) -> None:
     write_table(table, out / "transport_completion.csv")
-    figure, (left, right) = panels(2, height=4.6)
+    figure, (left, right) = panels(2, height=2.8)
     most, place = float(entropy(P)), np.arange(len(table))
-    color = watermark_look("completed").color
-    for k, (column, shade, label) in enumerate(
-        (("plain_strength", COLORS["grey"], "plain"), ("completed_strength", color, "completed"))
+    for k, (column, look, label) in enumerate(
+        (
+            ("plain_strength", Look(COLORS["grey"]), "plain"),
+            ("completed_strength", watermark_look("completed"), "completed"),
+        )
     ):
-        left.bar(place + 0.36 * k - 0.18, table[column], 0.34, color=shade, label=label)
-    left.axhline(most, color=COLORS["black"], lw=1, ls="--", label="Ent(P)")
-    left.set(title="Strength under Algorithm 1", ylabel="nats per token", ylim=(0, 1.3 * most))
-    left.legend(ncols=3, loc="upper center")
-    right.bar(place, table["race_score"] - 1, 0.5, color=color, label="completed")
+        # One bar a decoder and kind, in rows.
+        left.barh(place + 0.36 * k - 0.18, table[column], 0.34, color=look.color, label=label)
+    left.axvline(most, color=COLORS["black"], lw=1, ls="--", label="Ent(P)")
+    left.set(title="Strength under algorithm-1", xlabel="nats per token")
+    right.barh(
+        place, table["race_score"] - 1, 0.5, color=watermark_look("completed").color, label="completed"
+    )
     gumbel = float(table["gumbel_race_score"].iloc[0]) - 1
-    right.axhline(gumbel, color=COLORS["black"], lw=1, ls="--", label="Gumbel-max")
-    right.axhline(0, color=COLORS["grey"], lw=1)
-    right.set(title="What the race adds: mean of −log(1 − U), less 1", ylim=(0, 1.3 * gumbel))
-    right.legend(ncols=2, loc="upper center")
-    for axes in (left, right):
-        axes.set_xticks(place, table["decoder"])
+    right.axvline(gumbel, color=COLORS["black"], lw=1, ls=":", label="Gumbel-max")
+    right.set(title="What the race adds", xlabel="mean of −log(1 − U), less 1")
+    for axes, names in ((left, table["decoder"]), (right, [])):
+        axes.set_yticks(place, names)
+        axes.set_ylim(len(table) - 0.5, -0.5)
+    legend_below(figure, labelled(left, right), columns=4)
     finish(
         figure,
         out / "transport_completion.png",

@@ -29,7 +29,11 @@ from tradeoff.curves import PAPER_P
 from tradeoff.files import write_table
 from tradeoff.laws import entropy
 from tradeoff.optimal_transport import GUMBEL_DEVIATION, Exact, detection_gap
-from tradeoff.plotting import COLORS
+from tradeoff.plotting import (
+    COLORS,
+    labelled,
+    legend_below,
+)
 
 __all__ = ["run"]
 
@@ -59,7 +63,7 @@ def run(size: int, seed: int, out: Path) -> list[Row]:
     smallest = table[(table["law"] == "paper's P") & (table["k"] == _SIZES[0])]["gap"].to_numpy()
     setting = f"paper's P: E D_k at k = {_SIZES[0]}"
     rows.append(compare(NAME, setting, float(entropy(PAPER_P)), *mean_and_error(smallest), control=True))
-    _draw(table, tables, out)
+    _draw(_means(table), tables, out)
     return rows
 
 
@@ -151,15 +155,20 @@ def _control_rows(size: int, rng: np.random.Generator) -> list[Row]:
     ]
 
 
-def _draw(table: pd.DataFrame, tables: int, out: Path) -> None:
+def _means(table: pd.DataFrame) -> pd.DataFrame:
+    """Means over tables of scores, with standard errors."""
     mean = table.groupby(["law", "k"], sort=False).agg(["mean", "sem"])
-    flat = mean.copy()
-    flat.columns = ["_".join(column) for column in mean.columns]
-    write_table(flat.reset_index(), out / "transport_gumbel.csv")
+    mean.columns = ["_".join(column) for column in mean.columns]
+    return mean.reset_index()
+
+
+def _draw(means: pd.DataFrame, tables: int, out: Path) -> None:
+    write_table(means, out / "transport_gumbel.csv")
     figure, axes = panels(2)
     for (name, p), color, marker in zip(_LAWS.items(), ("blue", "orange", "green"), "osD", strict=True):
-        part, target = mean.loc[name], float(entropy(p))
-        gap, agreement = part["gap"], part["agreement"]
+        part, target = means[means["law"] == name], float(entropy(p))
+        # Side by side.
+        where = part["k"] * 2 ** (0.15 * (list(_LAWS).index(name) - 1))
         style: dict[str, Any] = {
             "fmt": marker,
             "ms": 4,
@@ -167,8 +176,8 @@ def _draw(table: pd.DataFrame, tables: int, out: Path) -> None:
             "color": COLORS[color],
             "label": f"P = {name}",
         }
-        axes[0].errorbar(part.index, gap["mean"] / target, BAR * gap["sem"] / target, **style)
-        axes[1].errorbar(part.index, 1 - agreement["mean"], BAR * agreement["sem"], **style)
+        axes[0].errorbar(where, part["gap_mean"] / target, BAR * part["gap_sem"] / target, **style)
+        axes[1].errorbar(where, 1 - part["agreement_mean"], BAR * part["agreement_sem"], **style)
     axes[0].axhline(1, color=COLORS["black"], lw=1)
     axes[0].set(ylabel="E D_k / H(P)", title="Exact gap of Gumbel scores")
     axes[1].set(yscale="log", ylabel="mass not on argmax(f + log P)", title="Exact plan and Gumbel-max")
@@ -176,7 +185,7 @@ def _draw(table: pd.DataFrame, tables: int, out: Path) -> None:
         panel.set_xscale("log", base=2)
         panel.set_xticks(_SIZES, [f"{k}" for k in _SIZES])
         panel.set_xlabel("k")
-    axes[0].legend(loc="lower right")
+    legend_below(figure, labelled(axes[0]), columns=3)
     finish(
         figure, out / "transport_gumbel.png", f"{tables} tables of scores a point, exact transport; 99% bars."
     )

@@ -28,7 +28,11 @@ from sims.tools.rows import Row, compare
 from tradeoff.decoders import SimplexScores
 from tradeoff.files import write_table
 from tradeoff.optimal_transport import seeded_table, simplex_gap, two_atom_gap, worst_pair_gap, zero_word_gap
-from tradeoff.plotting import COLORS
+from tradeoff.plotting import (
+    COLORS,
+    labelled,
+    legend_below,
+)
 
 __all__ = ["run"]
 
@@ -116,7 +120,7 @@ def run(size: int, seed: int, out: Path) -> list[Row]:
             control=True,
         ),
     ]
-    _draw(table, random.shape[0], worst.max(axis=1), out)
+    _draw(table, random.shape[0], float(worst.max(axis=1)[0]), out)
     return rows
 
 
@@ -132,9 +136,9 @@ def _codes_up_to_order(m: int, k: int) -> np.ndarray:
     return np.swapaxes(columns[chosen], 1, 2)
 
 
-def _draw(table: pd.DataFrame, tried: int, random: np.ndarray, out: Path) -> None:
+def _draw(table: pd.DataFrame, tried: int, best: float, out: Path) -> None:
     write_table(table, out / "transport_minimax.csv")
-    figure, axes = panels(3, height=4.2)
+    figure, axes = panels(3, height=3.2)
     for panel, (name, part) in zip(axes, table.groupby("codes"), strict=True):
         panel.plot(part["lambda"], part["formula"], color=COLORS["black"], lw=1.2, label="formula")
         panel.plot(
@@ -142,18 +146,16 @@ def _draw(table: pd.DataFrame, tried: int, random: np.ndarray, out: Path) -> Non
         )
         panel.plot(part["lambda"], part["simplex"], ".", ms=7, color=COLORS["blue"], label="simplex code")
         panel.plot(part["lambda"], part["mean"], ":", color=COLORS["grey"], label="mean of all codes")
-        with_zero = name == "4 words, k = 3"
         panel.set(
             xlabel="λ",
-            ylabel="least D over max P ≤ λ",
-            title=f"{name}{', zero word included' if with_zero else ''}",
+            ylabel="least D over max P ≤ λ" if panel is axes[0] else "",
+            title=name.replace("4 words, k = 3", "4 words, k = 3,\nzero word included"),
             ylim=(0, None),
         )
-        place = {"loc": "upper right"} if with_zero else {"loc": "lower left", "bbox_to_anchor": (0, 0.41)}
-        panel.legend(**place)
+    legend_below(figure, labelled(axes[0]), columns=4)
     finish(
         figure,
         out / "transport_minimax.png",
-        "All binary codes of a size by the formula of Proposition 1, at k = 7 up to the order of the side\n"
-        f"information. Best of {tried:,} random codes of 7 words at λ = {_LAMBDAS[0]:g}: {random[0]:.4f}.",
+        "All binary codes of a size by the formula of Proposition 1, at k = 7 up to the order of the side "
+        f"information. Best of {tried:,} random codes of 7 words at λ = {_LAMBDAS[0]:g}: {best:.4f}.",
     )

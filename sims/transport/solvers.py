@@ -44,7 +44,11 @@ from tradeoff.optimal_transport import (
     plan_strength,
     seeded_table,
 )
-from tradeoff.plotting import watermark_look
+from tradeoff.plotting import (
+    labelled,
+    legend_below,
+    watermark_look,
+)
 
 __all__ = ["LAWS", "measured", "run"]
 
@@ -187,7 +191,7 @@ def _control_rows(exact: pd.DataFrame, entropic: pd.DataFrame) -> list[Row]:
 
 def _draw(table: pd.DataFrame, tables: int, out: Path) -> None:
     write_table(table, out / "transport_solvers.csv")
-    figure, axes = panels(len(LAWS), height=4.2)
+    figure, axes = panels(len(LAWS), height=3.2)
     kinds = itertools.product(("HeavyWater", "SimplexWater"), ("exact", "sinkhorn"))
     looks = {(scores, solver): watermark_look(f"{scores.lower()},{solver}") for scores, solver in kinds}
     for panel, law in zip(axes, LAWS, strict=True):
@@ -197,7 +201,7 @@ def _draw(table: pd.DataFrame, tables: int, out: Path) -> None:
             panel.plot(
                 part["strength"],
                 part["gap"],
-                ms=10 if single else 4,
+                ms=8 if single else 4,
                 alpha=1 if single else 0.6,
                 label=f"{scores}, {solver}",
                 zorder=3 if single else 2,
@@ -205,7 +209,7 @@ def _draw(table: pd.DataFrame, tables: int, out: Path) -> None:
             )
         panel.set(xlabel="strength / H(P)", title=f"P = {law}", xlim=(0, 1.05), ylim=(0, None))
     axes[0].set_ylabel("gap (standard deviations)")
-    axes[-1].legend(loc="upper left")
+    legend_below(figure, labelled(axes[0]), columns=4)
     finish(
         figure,
         out / "transport_solvers.png",

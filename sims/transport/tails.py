@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +39,13 @@ from tradeoff.optimal_transport import (
     simplex_gap,
     sorted_gap,
 )
-from tradeoff.plotting import COLORS, Look, watermark_look
+from tradeoff.plotting import (
+    COLORS,
+    Look,
+    labelled,
+    legend_below,
+    watermark_look,
+)
 
 __all__ = ["run"]
 
@@ -188,8 +193,8 @@ def _draw(table: pd.DataFrame, finite: pd.DataFrame, k: int, out: Path) -> None:
         zip(
             table["score"].unique(),
             [
-                Look(COLORS["grey"], marker="v"),
-                replace(watermark_look("gumbel"), filled=False),
+                Look(COLORS["sky"], marker="v"),
+                watermark_look("gumbel").mixed("white", 0.5),
                 watermark_look("heavywater"),
                 watermark_look("heavywater:gamma"),
                 watermark_look("gumbel"),
@@ -211,22 +216,24 @@ def _draw(table: pd.DataFrame, finite: pd.DataFrame, k: int, out: Path) -> None:
     axes[0].axhline(1, color=COLORS["black"], lw=1)
     axes[0].set_xticks(range(len(_LAMBDAS)), [f"{lam:g}" for lam in _LAMBDAS])
     axes[0].set(xlabel="λ", ylabel="simulated / tail integral", title="Many values of side information")
-    axes[0].margins(y=0.5)
-    axes[0].legend(loc="upper left", ncols=2)
-    for name, part in finite.groupby("score", sort=False):
+    axes[0].margins(y=0.15)
+    for place, (name, part) in enumerate(finite.groupby("score", sort=False)):
         law = LAWS[name]
         axes[1].errorbar(
-            part["k"],
+            # Side by side.
+            part["k"] * 2 ** (0.25 * (place - 1.5)),
             part["gap"] / law.gap(0.9),
             BAR * part["error"] / law.gap(0.9),
             ms=4,
             capsize=2,
+            label=law.name,
             **looks[law.name].points,
         )
     axes[1].axhline(1, color=COLORS["black"], lw=1)
     axes[1].set_xscale("log", base=2)
     axes[1].set_xticks(_SIZES, [f"{k:,}" for k in _SIZES])
     axes[1].set(xlabel="k", ylabel="E D_k / D", title="Few values, λ = 0.9")
+    legend_below(figure, labelled(axes[0]), columns=3)
     finish(
         figure,
         out / "transport_tails.png",

@@ -197,7 +197,7 @@ def _draw(pairs: pd.DataFrame, tried: pd.DataFrame, out: Path) -> None:
     axes[0].plot(pairs["programme"], pairs["formula"], ".", ms=5, color=COLORS["blue"], label="formula")
     axes[0].set(xlabel="D, linear programme", ylabel="D, formula", title="Two atoms, binary scores")
     axes[0].legend(loc="upper left")
-    for inside, color, label in ((True, "blue", "max P ≤ λ"), (False, "orange", "max P > λ")):
+    for inside, color, label in ((True, "green", "max P ≤ λ"), (False, "purple", "max P > λ")):
         part = tried[tried["inside"] == inside]
         axes[1].plot(
             part["largest"] - part["lambda"], part["excess"], ".", ms=3, color=COLORS[color], label=label

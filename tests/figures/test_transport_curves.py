@@ -146,8 +146,9 @@ def test_files(tmp_path, monkeypatch, curves) -> None:
     result = CliRunner().invoke(app, ["--out", str(tmp_path / "new")])
     assert result.exit_code == 0, result.output
     stem = tmp_path / "new" / "transport_curves"
-    assert stem.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
-    assert stem.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    for name in ("transport_curves", "transport_completed"):
+        assert stem.with_name(f"{name}.pdf").read_bytes().startswith(b"%PDF")
+        assert stem.with_name(f"{name}.png").read_bytes().startswith(b"\x89PNG")
     assert len(pd.read_csv(stem.with_suffix(".csv"))) == len(GAMMA) * len(curves)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from figures.experiment.names import method_name, watermark_name
+from figures.experiment.names import watermark_name
 from figures.experiment.watermarks import draw_watermark_figure, draw_watermarks
 from paper_repro.presets import Cell, PromptSet
 from paper_repro.report.compare import watermark_claims, watermark_table
@@ -25,6 +25,7 @@ from tradeoff.detection.sequential import Sequential
 from tradeoff.kernels import Algorithm1, Basic, Method
 from tradeoff.keyed import Key
 from tradeoff.keyed.blake2 import KeyedPrf
+from tradeoff.plotting import labelled
 
 PROMPTS = [PromptSet(name="a", source="builtin:question"), PromptSet(name="b", source="builtin:continuation")]
 LENGTH = 100
@@ -172,22 +173,25 @@ def test_the_picture_has_a_panel_for_every_temperature_and_one_for_speculation(t
     trials = [
         trial(mark, [20.0, 50.0, math.inf], temperature=t)
         for t in (0.3, 1.0)
-        for mark in ("gumbel", "heavywater:gamma,sinkhorn=0.05")
+        for mark in ("gumbel", "heavywater:gamma", "heavywater:gamma,sinkhorn=0.05")
     ]
     trials.append(trial("completed:synthid:30", [30.0, 60.0, 90.0], method="algorithm-1"))
     table = share_table(trials)
     figure = draw_watermarks(table)
-    titles = [axes.get_title() for axes in figure.axes if axes.get_visible()]
+    titles = [axes.get_title() for axes in figure.axes if axes.get_visible() and axes.axison]
     assert titles == [
-        "no speculation, T = 0.3 (3 texts)",
-        "no speculation, T = 1 (3 texts)",
-        "speculation, T = 0.5 (3 texts)",
+        "basic, T = 0.3",
+        "basic, T = 0.3, by Sinkhorn",
+        "basic, T = 1",
+        "basic, T = 1, by Sinkhorn",
+        "with speculation, T = 0.5",
     ]
-    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    labels = [text.get_text() for text in figure.axes[-1].get_legend().get_texts()]
     assert labels == [
         "Gumbel-max",
-        "HeavyWater gamma, sinkhorn 0.05",
-        "SynthID m = 30, completed, Algorithm 1",
+        "HeavyWater, gamma",
+        "HeavyWater, gamma, by Sinkhorn",
+        "SynthID, m = 30, completed, algorithm-1",
     ]
     table.to_csv(tmp_path / "sequential_shares.csv", index=False)
     assert [path.name for path in draw_watermark_figure(tmp_path)] == ["watermarks.png"]
@@ -199,15 +203,38 @@ def test_the_picture_has_a_panel_for_every_temperature_and_one_for_speculation(t
     ("name", "shown"),
     [
         ("gumbel", "Gumbel-max"),
-        ("synthid:inf", "SynthID m = ∞"),
-        ("simplexwater:8", "SimplexWater r = 8"),
-        ("heavywater:gamma,k=256", "HeavyWater gamma, k 256"),
-        ("completed:synthid:5", "SynthID m = 5, completed"),
+        ("synthid:inf", "SynthID, m = ∞"),
+        ("simplexwater:8", "SimplexWater, r = 8"),
+        ("heavywater:gamma,k=256", "HeavyWater, gamma, k = 256"),
+        ("heavywater:lognormal,sinkhorn=0.05", "HeavyWater, log-normal, by Sinkhorn"),
+        ("completed:synthid:5", "SynthID, m = 5, completed"),
+        ("none", "no watermark"),
     ],
 )
 def test_names_in_pictures(name: str, shown: str) -> None:
     assert watermark_name(name) == shown
-    assert method_name("two-keys") == "two keys"
+
+
+def test_methods_of_one_watermark_have_colours_of_their_own() -> None:
+    """Where speculation is what differs, a panel has one watermark, and its curves are methods."""
+    table = share_table(
+        [trial("gumbel", [20.0, 50.0], method=name) for name in ("basic", "one-race", "algorithm-1")]
+    )
+    figure = draw_watermarks(table)
+    titles = [axes.get_title() for axes in figure.axes if axes.get_visible()]
+    assert titles == ["Gumbel-max, T = 0.5"]
+    handles = labelled(figure.axes[0])
+    assert list(handles) == ["basic", "one-race", "algorithm-1"]
+    assert len({handle[0].get_color() for handle in handles.values()}) == 3
+
+
+def test_shares_have_exact_intervals() -> None:
+    """Half of two texts: Clopper and Pearson's interval at 95% is (1 − √0.975, √0.975)."""
+    table = share_table([trial("gumbel", [20.0, math.inf])])
+    figure = draw_watermarks(table)
+    (bars,) = figure.axes[0].containers
+    ends = bars[2][0].get_segments()[-1][:, 1]
+    assert ends == pytest.approx([1 - math.sqrt(0.975), math.sqrt(0.975)])
 
 
 def test_detectors_are_tried_on_no_context_that_they_have_seen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -347,16 +347,17 @@ def test_the_picture_is_drawn_from_the_table_alone(tmp_path) -> None:
         trial("Aaronson", "Bonferroni over time", [20.0, 40.0]),
     ]
     table = share_table(trials)
-    labels = [text.get_text() for text in draw_shares(table).legends[0].get_texts()]
+    (temperature,) = table["temperature"].unique()
+    labels = [text.get_text() for text in draw_shares(table, temperature).legends[0].get_texts()]
     assert labels == [
-        "bets, key alone",
-        "e* with the draft model, 4 buckets",
-        "bets with the draft model",
-        "hits with the draft model, Bonferroni over time",
+        "race bets",
+        "e*, 4 buckets",
+        "draft-aware bets",
+        "draft-aware hits, Bonferroni over time",
         "Aaronson, Bonferroni over time",
     ]
     table.to_csv(tmp_path / "sequential_shares.csv", index=False)
-    assert [path.name for path in draw_sequential_figure(tmp_path)] == ["sequential.png"]
+    assert [path.name for path in draw_sequential_figure(tmp_path)] == [f"sequential_{temperature:g}.png"]
     pd.DataFrame().to_csv(tmp_path / "sequential_shares.csv", index=False)
     assert draw_sequential_figure(tmp_path) == []
 

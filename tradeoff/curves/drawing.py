@@ -12,6 +12,7 @@ from tradeoff.curves.setting import Setting
 from tradeoff.laws import entropy, overlap
 from tradeoff.plotting import (
     OPTIMUM,
+    WIDTH,
     Axes,
     Line,
     add_note,
@@ -26,7 +27,7 @@ __all__ = ["draw_curve", "draw_ends", "draw_points", "plot_curves", "style_axes"
 
 
 def draw_curve(
-    axes: Axes, curve: Curve, *, color: str, label: str, style: Line = "-", width: float = 2.0
+    axes: Axes, curve: Curve, *, color: str, label: str, style: Line = "-", width: float = 1.6
 ) -> None:
     """Draw a curve: its non-dominated stretches in full, the dominated rest thin and pale."""
     keep = curve.frontier
@@ -41,8 +42,8 @@ def draw_points(
     axes: Axes, x: Iterable[float], y: Iterable[float], *, marker: str, color: str, label: str
 ) -> None:
     """Marked points on top of the curves, with a white rim that separates overlapping ones."""
-    size = {"*": 260, "x": 80, "D": 110, "s": 46}.get(marker, 64)
-    rim = {"linewidths": 2.2} if marker == "x" else {"linewidths": 0.9, "edgecolors": "white"}
+    size = {"*": 130, "x": 40, "D": 44, "s": 24}.get(marker, 32)
+    rim = {"linewidths": 1.8} if marker == "x" else {"linewidths": 0.9, "edgecolors": "white"}
     axes.scatter(list(x), list(y), s=size, marker=marker, color=color, label=label, zorder=5, **rim)
 
 
@@ -50,7 +51,7 @@ def draw_ends(
     axes: Axes,
     sse: float,
     most: float,
-    labels: tuple[str, str] = ("standard speculative sampling", "optimum (1 − TV, Ent)"),
+    labels: tuple[str, str] = ("standard", "optimum (1 − TV, Ent)"),
 ) -> None:
     """Where no watermark costs nothing, and the optimum.
 
@@ -77,7 +78,7 @@ def plot_curves(setting: Setting, curves: Sequence[Curve], path: Path) -> None:
     Raises:
         FileError: if the picture cannot be written.
     """
-    figure, [[axes]] = new_figure(size=(7.6, 4.8))
+    figure, [[axes]] = new_figure(size=(WIDTH, 4.2))
     for curve in curves:
         family, _, _ = curve.name.partition(",")
         look = curve_look(family)
@@ -86,7 +87,7 @@ def plot_curves(setting: Setting, curves: Sequence[Curve], path: Path) -> None:
             end = {"marker": look.marker, "color": look.color, "label": "_"}
             draw_points(axes, curve.efficiency[:1], curve.strength[:1], **end)
     sse, most = float(overlap(setting.p, setting.q)), float(entropy(setting.p))
-    draw_ends(axes, sse, most, ("standard speculative", "optimum"))
+    draw_ends(axes, sse, most, ("standard", "optimum"))
     style_axes(axes, f"n = {len(setting.p):,}, {setting.decoders}")
     legend_beside(axes)
     add_note(figure, "Full lines: frontier. Pale lines: dominated.")
