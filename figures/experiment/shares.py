@@ -85,8 +85,8 @@ def share_panels(
     return figure
 
 
-def draw_sequential_figure(folder: Path) -> list[Path]:
-    """sequential.png beside the table in `folder`; nothing if the table is empty.
+def draw_sequential_figure(folder: Path, suffixes: Sequence[str] = (".png",)) -> list[Path]:
+    """sequential.png, or in other formats, beside the table in `folder`; nothing if the table is empty.
 
     Raises:
         FileError: if the table is missing or is none.
@@ -94,8 +94,9 @@ def draw_sequential_figure(folder: Path) -> list[Path]:
     table = read_shares(folder)
     if table.empty:
         return []
-    save_figure(draw_shares(table), [folder / "sequential.png"])
-    return [folder / "sequential.png"]
+    paths = [folder / f"sequential{suffix}" for suffix in suffixes]
+    save_figure(draw_shares(table), paths)
+    return paths
 
 
 def read_shares(folder: Path) -> pd.DataFrame:
