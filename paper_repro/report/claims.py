@@ -190,8 +190,8 @@ def _difference(first: Sequence[Trial], second: Sequence[Trial]) -> tuple[float,
     difference = float(a.mean() - b.mean())
     if any(variances):
         return difference, half_width(variances, texts)
-    # Texts that are all alike say little of those that are not: at 95% these are at most this share, and one of
-    # them differs by at most this much.
+    # Texts that are all alike say little of those that are not: at 95% these are at most this share, and one
+    # of them differs by at most this much.
     return difference, (1 - 0.05 ** (1 / min(texts))) * (1 + abs(difference))
 
 

@@ -1,9 +1,10 @@
 """What a run decides of a claim: seen, contradicted or undecided.
 
 A claim says that a difference lies in an open region: above 0 ("more"), above -m ("reaches, to within m") or
-between -m and m ("the same, to within m"). It is decided by an interval that covers the difference at 95%: seen
-if the whole interval lies in the region, contradicted if the whole interval lies outside it. So a claim that is
-false is seen with a probability of at most 5%, and a true one contradicted with at most 5%, each by itself.
+between -m and m ("the same, to within m"). It is decided by an interval that covers the difference at 95%:
+seen if the whole interval lies in the region, contradicted if the whole interval lies outside it. So a claim
+that is false is seen with a probability of at most 5%, and a true one contradicted with at most 5%, each by
+itself. What is undecided has too few texts only where its interval is wide (`Claim.needs_texts`).
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ class Claim:
 
     @property
     def verdict(self) -> Verdict:
-        """By the whole interval, whose ends count neither as inside nor as outside of an end of the region."""
+        """By the whole interval; one that ends where the region does is undecided."""
         if self.above < self.low and self.high < self.below:
             return Verdict.SEEN
         if self.high < self.above or self.below < self.low:

@@ -135,10 +135,10 @@ def _figure_1(folder: Path) -> tuple[Picture, list[Path]]:
         path = folder / f"{_FIGURE_1}.png"
     picture = Picture(
         path,
-        "Figure 1, on the paper's P and Q: up is easier to detect, right is faster. The star is reached when the "
-        "coin that accepts drafts is keyed (Theorem 4.1).",
-        "Two panels of curves of watermark strength against sampling efficiency. Every earlier class of methods "
-        "gives up strength or efficiency; the star in the upper right corner has the most of both.",
+        "Figure 1, on the paper's P and Q: up is easier to detect, right is faster. The star is reached when "
+        "the coin that accepts drafts is keyed (Theorem 4.1).",
+        "Two panels of curves of watermark strength against sampling efficiency. Every earlier class of "
+        "methods gives up strength or efficiency; the star in the upper right corner has the most of both.",
     )
     return picture, written
 

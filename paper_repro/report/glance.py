@@ -1,4 +1,4 @@
-"""The one table at the head of a report and of what a run prints: every scheme, how much is found, how fast."""
+"""The one table at the head of a report and at the end of a run: every scheme, what is found, how fast."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ __all__ = ["glance_table", "narrow"]
 def glance_table(preset: Preset, tpr: pd.DataFrame, speed: pd.DataFrame) -> pd.DataFrame:
     """One row a scheme whose texts were tested, prompts pooled.
 
-    Detected is what the default detector finds at the length of the ROC curves, which all texts have; tokens a
-    step are means over the sets of prompts, by their numbers of texts.
+    Detected is what the default detector finds at the length of the ROC curves, which all texts have; tokens
+    a step are means over the sets of prompts, by their numbers of texts.
 
     Args:
         preset: that was run.
@@ -44,12 +44,12 @@ def glance_table(preset: Preset, tpr: pd.DataFrame, speed: pd.DataFrame) -> pd.D
         rows.append(
             {
                 "method, watermark": f"{method_name(label)}, {watermark_name(watermark)}",
-                "temperature": f"{temperature:g}",
-                "texts": int(rate["texts"]),
                 f"detected at {at} tokens (95% interval)": (
                     f"{rate['tpr']:.0%} ({rate['tpr_low']:.0%} to {rate['tpr_high']:.0%})"
                 ),
                 "tokens a step": _steps(steps) if lookahead else "1",
+                "temperature": f"{temperature:g}",
+                "texts": int(rate["texts"]),
             }
         )
     return pd.DataFrame(rows)

@@ -263,11 +263,11 @@ def sections(
             "Claims",
             "claims",
             [
-                "Each line is decided by this run, at 95% by itself: seen (✓) if the whole interval lies where "
-                "the claim is true, contradicted (✗) if all of it lies where it is false, else undecided (–). "
-                f"Detectors are compared by their TPR at FPR {FPR:.0%} averaged over the lengths {lengths}, so "
-                f"that no length is picked. Differences that count as none: {MARGINS}. There are too few texts "
-                "where an undecided interval is wider than that to either side.",
+                "Each line is decided by this run, at 95% by itself: seen (✓) if the whole interval lies "
+                "where the claim is true, contradicted (✗) if all of it lies where it is false, else "
+                f"undecided (–). Detectors are compared by their TPR at FPR {FPR:.0%} averaged over the "
+                f"lengths {lengths}, so that no length is picked. Differences that count as none: {MARGINS}. "
+                "There are too few texts where an undecided interval is wider than that to either side.",
             ],
             claims=decided,
         ),
@@ -276,8 +276,8 @@ def sections(
             "detection",
             [
                 f"TPR at a nominal FPR of {FPR:.0%}, bands and intervals at 95% (Clopper-Pearson), for texts "
-                "under one key. Detectors that are fitted saw other texts than those they are tested on, and no "
-                f"context of these. The FPR was measured on {passages} passages of human text under "
+                "under one key. Detectors that are fitted saw other texts than those they are tested on, and "
+                f"no context of these. The FPR was measured on {passages} passages of human text under "
                 f"{preset.null_texts} random keys, a share of them for every set of prompts.",
             ],
             [("Detected share of texts, by detector, prompts pooled", _detection_table(tables["tpr"]))],
@@ -285,8 +285,8 @@ def sections(
                 drawn,
                 "tpr",
                 "TPR against the number of tokens",
-                "Curves of the share of texts detected, rising with the number of tokens, one curve a method and "
-                "detector, with 95% bands. The table of this section has the numbers.",
+                "Curves of the share of texts detected, rising with the number of tokens, one curve a method "
+                "and detector, with 95% bands. The table of this section has the numbers.",
             ),
         ),
         Section(
@@ -297,8 +297,8 @@ def sections(
                 drawn,
                 "roc",
                 "ROC curves",
-                "Curves of the share of texts detected against the share of human passages taken for marked, one "
-                "curve a method and detector. roc.csv has the numbers.",
+                "Curves of the share of texts detected against the share of human passages taken for marked, "
+                "one curve a method and detector. roc.csv has the numbers.",
             ),
         ),
         Section(
@@ -331,8 +331,8 @@ def sections(
                 drawn,
                 "power",
                 "Predicted (lines) and measured (points) TPR",
-                "Lines of the predicted share of texts detected against the number of tokens, with points for "
-                "what was measured. The table of this section has the numbers.",
+                "Lines of the predicted share of texts detected against the number of tokens, with points "
+                "for what was measured. The table of this section has the numbers.",
             ),
         ),
         Section(
@@ -367,8 +367,8 @@ def sections(
                 drawn,
                 "edits",
                 "TPR after edits",
-                "Curves of the share of texts detected, falling with the share of the tokens that were changed, "
-                "one panel a kind of edit. The table of this section has the numbers.",
+                "Curves of the share of texts detected, falling with the share of the tokens that were "
+                "changed, one panel a kind of edit. The table of this section has the numbers.",
             ),
         ),
         Section(
@@ -395,8 +395,8 @@ def sections(
                 drawn,
                 "sequential",
                 "Share of texts detected so far",
-                "Curves of the share of texts detected by each number of tokens read, one panel a scheme, one "
-                "curve a test. The table of this section has the medians.",
+                "Curves of the share of texts detected by each number of tokens read, one panel a scheme, "
+                "one curve a test. The table of this section has the medians.",
             ),
         ),
         Section(
@@ -414,8 +414,8 @@ def sections(
                 drawn,
                 "watermarks",
                 "Share of texts detected by bets so far",
-                "Curves of the share of texts detected by each number of tokens read, one panel a temperature, "
-                "one curve a watermark. The table of this section has the means.",
+                "Curves of the share of texts detected by each number of tokens read, one panel a "
+                "temperature, one curve a watermark. The table of this section has the means.",
             ),
         ),
         Section(
