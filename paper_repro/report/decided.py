@@ -188,10 +188,11 @@ def read_claims(path: Path) -> list[Claim]:
         rows: list[dict[str, Any]] = pd.read_csv(path, keep_default_na=False).to_dict("records")
         return [
             Claim(
-                row["claim"],
-                units[row["unit"]],
-                *(float(row[name]) for name in ("difference", "low", "high", "above", "below")),
-                row["note"],
+                words=row["claim"],
+                unit=units[row["unit"]],
+                value=float(row["difference"]),
+                note=row["note"],
+                **{name: float(row[name]) for name in ("low", "high", "above", "below")},
             )
             for row in rows
         ]

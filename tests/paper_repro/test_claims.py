@@ -158,7 +158,7 @@ def test_false_claims_are_seen_at_most_as_often_as_the_level_says() -> None:
 
 
 def test_texts_that_are_all_alike_leave_room_for_others() -> None:
-    """By the rule of three: n texts agree with a probability of 5% if a share p of all, (1 - p)^n = 5%, differs."""
+    """By the rule of three: n texts agree with a probability of 5% if a share p differs, (1 - p)^n = 5%."""
     few = [trial("Ars-τ", 1.0, 16), trial("Ars-Prior", 1.0, 16)]
     claim = found("Ars-τ detects more than Ars-Prior", few)
     assert (1 - claim.high) ** 16 == pytest.approx(0.05)
