@@ -232,7 +232,6 @@ class Preset(_Table):
     groups = ("models", "generation", "detection")
 
     title: str
-    larger: str = ""
     target: str
     draft: str
     prompts: _Many[PromptSet] = ()
@@ -254,6 +253,7 @@ class Preset(_Table):
     laws: int = Field(0, ge=0)
     edits: bool = True
     sequential: bool = True
+    larger: str = ""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -85,7 +85,7 @@ COLORS = {
 _HEADLINE, _TITLE, _LABEL, _TICK, _NOTE = 11.5, 10.5, 10.0, 9.0, 8.0
 _NOTE_COLOR = "#444444"
 #: Of SVG files: the same names of parts in every run, and letters as letters, which takes half the bytes.
-_DRAWINGS = {"svg.hashsalt": "tradeoff", "svg.fonttype": "none"}
+_DRAWINGS: dict[Any, Any] = {"svg.hashsalt": "tradeoff", "svg.fonttype": "none"}
 #: Lines in legends are long enough for the longest pattern of dashes.
 _LEGENDS: dict[str, Any] = {"frameon": False, "fontsize": 8.5, "handlelength": 3.4}
 
