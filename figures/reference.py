@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -38,7 +39,12 @@ class Reference:
 
 def print_references(console: Console, rows: Sequence[Reference]) -> bool:
     """Print a table of reference values; whether all of them hold."""
-    table = Table("quantity", "value", "reference", "difference", "allowed", "verdict")
+    # Without lines between the columns a terminal of 80 has room for the quantities.
+    table = Table(
+        *("quantity", "value", "reference", "difference", "allowed", "verdict"),
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
     for column in table.columns[1:]:
         column.justify, column.no_wrap = "right", True
     for row in rows:

@@ -4,9 +4,10 @@
     python -m paper_repro --small    about an hour and a half on two cores: enough to tell methods apart
     python -m paper_repro --paper    the paper's models and sizes; needs a GPU
 
-Every reference value, Figure 1 on the paper's P and Q (and with the published curves over it), the same
-figure for the model pair, and then texts with every watermark, detected: tables, figures 2 to 7, and a
-report. What was generated is kept, so that a run that was stopped goes on.
+Figure 1 on the paper's P and Q with the ends of its curves, every reference value, the figure with the
+published curves over it, the same for the model pair, and then texts with every watermark, detected: tables,
+figures, and a report. What was generated is kept, so that a run that was stopped goes on. The last lines
+are the result: a table of what was found, and where the report is.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
+import pandas as pd
 import typer
 
 from figures.curves.figure_1 import draw_figure_1
@@ -28,14 +30,20 @@ from figures.curves.figure_1_real import (
     draw_real_figure,
 )
 from figures.curves.references import check_references
-from paper_repro.experiment import run_experiment
+from paper_repro.experiment import print_glance, run_experiment
 from paper_repro.presets import load_preset, preset_names
+from paper_repro.report.glance import narrow
+from tradeoff.curves import PAPER_P, PAPER_Q
 from tradeoff.display import exit_on_bad_input, stdout
 from tradeoff.files import output_folder
+from tradeoff.laws import entropy, overlap
 
 RESULTS = Path("paper_repro/results")
 #: The presets of every size.
 _SIZES = {"quick": ("quick",), "small": ("small",), "paper": ("llama", "gemma")}
+#: Classes and decoders of Figure 1 in words.
+_CLASSES = {"linear": "linear", "hu": "Hu", "google": "Google"}
+_DECODERS = {"gumbel": "Gumbel-max", "synthid-inf": "SynthID m = ∞", "synthid-30": "SynthID m = 30"}
 
 
 def run(
@@ -76,8 +84,14 @@ def run(
             console.print(f"size {size}")
             output_folder(out)
             check_sizes(positions, seeds)
+            written += draw_figure_1(out, suffixes=(".pdf", ".png", ".svg"))
+            console.print(f"Figure 1: {out / 'figure_1.png'}", soft_wrap=True)
+            console.print(
+                narrow(_ends(pd.read_csv(out / "figure_1.csv")), "What is left, by class of methods")
+            )
+            console.rule("Reference values", align="left")
+            held = check_references(console)
             steps: list[tuple[str, Callable[[], list[Path]]]] = [
-                ("Figure 1, on the paper's P and Q", lambda: draw_figure_1(out)),
                 ("Figure 1 as published", lambda: draw_figure_1(out, as_published=True)),
                 (
                     "Figure 1, on a real model pair",
@@ -90,8 +104,6 @@ def run(
                     for name in names
                 ),
             ]
-            console.rule("Reference values", align="left")
-            held = check_references(console)
             for title, step in steps:
                 console.rule(title, align="left")
                 written += step()
@@ -99,8 +111,33 @@ def run(
         console.rule(f"Files written in {time.perf_counter() - start:.0f} s", align="left")
         for path in written:
             console.print(str(path), soft_wrap=True)
+    console.rule("Result", align="left")
+    for name in names:
+        print_glance(name, out)
+    console.print(f"Figure 1: {out / 'figure_1.png'}", soft_wrap=True)
     if not held:
         raise typer.Exit(1)
+
+
+def _ends(curves: pd.DataFrame) -> pd.DataFrame:
+    """What each class of Figure 1 keeps of one where the other is whole, from the table of the figure."""
+    rows = []
+    for decoder in curves["decoder"].unique():
+        for name, words in _CLASSES.items():
+            curve = curves[(curves["decoder"] == decoder) & (curves["class"] == name)]
+            if len(curve):
+                strong, fast = (curve.loc[curve["gamma"] == gamma].iloc[0] for gamma in (1, 0))
+                rows.append(
+                    {
+                        "class, watermark": f"{words}, {_DECODERS[decoder]}",
+                        "efficiency at full strength": f"{strong['efficiency']:.3f}",
+                        "strength at full efficiency (nats)": f"{fast['strength']:.3f}",
+                    }
+                )
+    most = f"{overlap(PAPER_P, PAPER_Q):.3f}", f"{entropy(PAPER_P):.3f}"
+    table = pd.DataFrame(rows)
+    table.loc[len(table)] = ["the most there can be (1 − TV, Ent)", *most]
+    return table
 
 
 if __name__ == "__main__":

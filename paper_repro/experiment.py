@@ -18,18 +18,18 @@ import pandas as pd
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress
 
-from figures.experiment.rates import draw_detection_figures
-from figures.experiment.shares import draw_sequential_figure
-from figures.experiment.watermarks import draw_watermark_figure
 from paper_repro.generate import CellTexts, experiment_function, generate_cells, print_table, tabulate
 from paper_repro.nulls import human_chunks, null_evidence
 from paper_repro.presets import Cell, Preset, PromptSet, load_preset, preset_names
-from paper_repro.report.claims import Claim, claims
+from paper_repro.report.claims import claims
 from paper_repro.report.compare import watermark_claims, watermark_table
-from paper_repro.report.page import write_report
-from paper_repro.report.sections import sections
+from paper_repro.report.decided import Claim, Verdict, read_claims, write_claims
+from paper_repro.report.folder import decidable, left_out, read_table, report_of
+from paper_repro.report.glance import glance_table, narrow
+from paper_repro.report.origin import origin_now
 from paper_repro.side_by_side import generate_side_by_side, worthwhile
 from paper_repro.trials.fixed import (
+    FPR,
     CellEvidence,
     Fold,
     Trial,
@@ -51,11 +51,13 @@ from tradeoff.keyed import KeyedPrf
 from tradeoff.llm import ModelPair, encode_prompts, load_pair
 from tradeoff.texts import Prompt
 
-__all__ = ["run_experiment"]
+__all__ = ["print_glance", "run_experiment"]
 
 RESULTS = Path("paper_repro/results")
 #: Whose positions predictions are made from.
 _UNDRAFTED = ("basic", "gumbel")
+#: What colours add to the words and symbols of verdicts.
+_STYLES = {Verdict.SEEN: "green", Verdict.CONTRADICTED: "red", Verdict.UNDECIDED: "bright_black"}
 
 
 def run_experiment(name: str, out: Path = RESULTS, human: Path | None = None) -> list[Path]:
@@ -97,26 +99,17 @@ def run_experiment(name: str, out: Path = RESULTS, human: Path | None = None) ->
         "sequential_shares": share_table(tables.sequential),
         "watermarks": watermark_table(tables.sequential),
     }
-    written = [folder / "speed.csv"]
+    decided = [*claims(trials, speed), *watermark_claims(named["watermarks"])]
+    write_claims(decided, folder / "claims.csv")
+    written = [folder / "speed.csv", folder / "claims.csv"]
     for table_name, table in named.items():
         write_table(table, folder / f"{table_name}.csv")
         written.append(folder / f"{table_name}.csv")
-    pictures = [
-        *draw_detection_figures(folder),
-        *draw_sequential_figure(folder),
-        *draw_watermark_figure(folder),
-    ]
-    decided = [*claims(trials, speed), *watermark_claims(named["watermarks"])]
-    report = folder / "report.html"
     command = f"python -m paper_repro.experiment --preset {name}"
     command += "".join(f" --{key} {value}" for key, value in (("human", human),) if value)
-    write_report(
-        report,
-        f"Watermark detection under speculative decoding: {preset.title}",
-        sections(command, preset, speed, named, pictures, decided, tables.passages),
-    )
-    _print_claims(decided)
-    return [*written, *pictures, report]
+    written.append(origin_now(name, command, tables.passages).write(folder))
+    _print_claims(preset, decided)
+    return [*written, *report_of(folder)]
 
 
 @dataclass
@@ -235,10 +228,32 @@ def _read_back(
     return model_aware_table(replays), readings
 
 
-def _print_claims(decided: Sequence[Claim]) -> None:
-    out = stdout()
-    for claim, holds, detail in decided:
-        out.print(f"{'seen' if holds else 'NOT SEEN'}: {claim} ({detail})", soft_wrap=True)
+def print_glance(name: str, out: Path) -> None:
+    """The table at the head of the report of a finished run, and what its size leaves out.
+
+    Args:
+        name: of the preset, or the path of its file.
+        out: as `run_experiment` took it.
+
+    Raises:
+        FileError: if a table of the run is missing.
+    """
+    preset, folder, console = load_preset(name), out / Path(name).stem, stdout()
+    table = glance_table(preset, read_table(folder, "tpr"), read_table(folder, "speed"))
+    console.print(narrow(table, f"Detection at a false-positive rate of {FPR:.0%}, preset {Path(name).stem}"))
+    if words := left_out(preset, read_claims(folder / "claims.csv")):
+        console.print(words)
+    console.print(f"report: {folder / 'report.html'}", soft_wrap=True)
+
+
+def _print_claims(preset: Preset, decided: Sequence[Claim]) -> None:
+    console = stdout()
+    for claim in decidable(preset, decided):
+        remark = f"; {claim.remark}" if claim.remark else ""
+        words = f"{claim.verdict.symbol} {claim.verdict.value}: {claim.words} ({claim.numbers}{remark})"
+        console.print(words, style=_STYLES[claim.verdict])
+    if words := left_out(preset, decided):
+        console.print(words)
 
 
 def main(

@@ -201,6 +201,9 @@ def print_table(table: pd.DataFrame, title: str) -> None:
         shown = Table(
             *columns, title=f"{title}: {prompts}, temperature {temperature:g}", box=SIMPLE, padding=0
         )
+        for column in shown.columns:
+            # Words that a narrow terminal has no room for go on below, whole.
+            column.overflow = "fold"
         for row in part.to_dict("records"):
             shown.add_row(
                 f"{row['method']}, {row['watermark']}",

@@ -214,6 +214,9 @@ class Cell:
 class Preset(_Table):
     """Models, sizes, prompts and arms of an experiment; see `paper_repro/presets/small.toml`.
 
+    `larger` names the preset that decides what this one has too few texts for: its report leaves comparisons
+    of rates out, and says so.
+
     `context_width` tokens seed a position (1 to 64).
 
     Of `ptt_texts` texts a cell, generated one at a time and `ptt_tokens` long (0: as long as the others),
@@ -250,10 +253,13 @@ class Preset(_Table):
     laws: int = Field(0, ge=0)
     edits: bool = True
     sequential: bool = True
+    larger: str = ""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         check_width(self.context_width)
+        if self.larger and self.larger not in preset_names():
+            raise ValueError(f"larger={self.larger!r} is no preset; use one of {', '.join(preset_names())}")
         if not self.prompts or not self.arms:
             raise ValueError("a preset needs at least one [[prompts]] and one [[arms]]")
         names = [cell.name for cell in self.cells()]

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -36,6 +37,7 @@ __all__ = ["compute", "draw", "draw_figure_1"]
 
 RESULTS = Path("figures/results")
 GAMMA = np.linspace(0, 1, 41)
+_SUFFIXES = (".pdf", ".png")
 Published = dict[str, tuple[np.ndarray, np.ndarray]]
 _SETTINGS: list[tuple[str, Decoder, tuple[str, ...]]] = [
     ("gumbel", GumbelMax(), ("linear", "time-sharing", "hu", "google")),
@@ -81,7 +83,12 @@ def compute(
 
 
 def draw_figure_1(
-    out: Path = RESULTS, *, seeds: int = DEFAULT_SEEDS, seed: int = 0, as_published: bool = False
+    out: Path = RESULTS,
+    *,
+    seeds: int = DEFAULT_SEEDS,
+    seed: int = 0,
+    as_published: bool = False,
+    suffixes: Sequence[str] = _SUFFIXES,
 ) -> list[Path]:
     """Compute and draw Figure 1 on the paper's P and Q, and print what each decoder took.
 
@@ -89,6 +96,7 @@ def draw_figure_1(
         out: folder for the pdf, png and csv.
         seeds, seed: Monte Carlo seeds for SynthID, and the seed of their generator.
         as_published: overlay the published curves, and call the files figure_1_as_published.
+        suffixes: formats of the picture.
 
     Returns:
         The files written.
@@ -108,11 +116,19 @@ def draw_figure_1(
     console.print(
         f"largest standard error: {_largest_error(planes):.1e} ({seeds:,} seeds; Gumbel-max is exact)"
     )
-    return write(planes, out, "figure_1_as_published" if as_published else "figure_1", seeds, published)
+    stem = "figure_1_as_published" if as_published else "figure_1"
+    return write(planes, out, stem, seeds, published, suffixes)
 
 
-def write(planes: Planes, out: Path, stem: str, seeds: int, published: Published | None = None) -> list[Path]:
-    """Draw the panels and write pdf, png and csv into the existing folder `out`."""
+def write(
+    planes: Planes,
+    out: Path,
+    stem: str,
+    seeds: int,
+    published: Published | None = None,
+    suffixes: Sequence[str] = _SUFFIXES,
+) -> list[Path]:
+    """Draw the panels and write pictures and csv into the existing folder `out`."""
     worst = _largest_error(planes)
     caption = (
         f"P and Q of the paper, n = {len(PAPER_P)}. Gumbel-max exact; SynthID from {seeds:,} seeds, "
@@ -135,7 +151,7 @@ def write(planes: Planes, out: Path, stem: str, seeds: int, published: Published
             axes.annotate(f"{strength[0]:.2f}", end, (-6, -13), textcoords="offset points", ha="right")
 
     figure = draw_planes([("", planes)], caption, overlay)
-    paths = [out / f"{stem}.pdf", out / f"{stem}.png"]
+    paths = [out / f"{stem}{suffix}" for suffix in suffixes]
     save_figure(figure, paths)
     table = planes_table(planes)
     for family, (efficiency, strength) in (published or {}).items():

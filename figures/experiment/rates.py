@@ -246,8 +246,8 @@ def draw_steps(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def draw_detection_figures(folder: Path) -> list[Path]:
-    """All pictures that the tables in `folder` allow, written beside them.
+def draw_detection_figures(folder: Path, suffixes: Sequence[str] = (".png",)) -> list[Path]:
+    """All pictures that the tables in `folder` allow, written beside them in every format of `suffixes`.
 
     Raises:
         FileError: if a table is missing or is none.
@@ -255,9 +255,9 @@ def draw_detection_figures(folder: Path) -> list[Path]:
     written: list[Path] = []
 
     def save(figure: Figure, name: str) -> None:
-        path = folder / f"{name}.png"
-        save_figure(figure, [path])
-        written.append(path)
+        paths = [folder / f"{name}{suffix}" for suffix in suffixes]
+        save_figure(figure, paths)
+        written.extend(paths)
 
     tpr = _read(folder / "tpr.csv")
     roc = _read(folder / "roc.csv")

@@ -145,17 +145,20 @@ def _intervals(curve: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
     return pd.Series(low, curve.index).fillna(0.0), pd.Series(high, curve.index).fillna(1.0)
 
 
-def draw_sequential_figure(folder: Path) -> list[Path]:
-    """sequential_T.png for every temperature T, beside the table in `folder`; nothing if the table is empty.
+def draw_sequential_figure(folder: Path, suffixes: Sequence[str] = (".png",)) -> list[Path]:
+    """sequential_T.png, or in other formats, for every temperature T, beside the table in `folder`.
+
+    Nothing if the table is empty.
 
     Raises:
         FileError: if the table is missing or is none.
     """
     table = read_shares(folder)
-    written = []
+    written: list[Path] = []
     for temperature in [] if table.empty else sorted(table["temperature"].unique()):
-        written.append(folder / f"sequential_{temperature:g}.png")
-        save_figure(draw_shares(table, temperature), written[-1:])
+        paths = [folder / f"sequential_{temperature:g}{suffix}" for suffix in suffixes]
+        save_figure(draw_shares(table, temperature), paths)
+        written += paths
     return written
 
 

@@ -5,6 +5,7 @@ python -m figures watermarks paper_repro/results/transport
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -90,8 +91,8 @@ def _label(method: str, watermark: str) -> str:
     return watermark_name(watermark) if method == "basic" else f"{watermark_name(watermark)}, {method}"
 
 
-def draw_watermark_figure(folder: Path) -> list[Path]:
-    """watermarks.png beside the table in `folder`; nothing if it holds fewer than two watermarks.
+def draw_watermark_figure(folder: Path, suffixes: Sequence[str] = (".png",)) -> list[Path]:
+    """watermarks.png, or in other formats, beside the table in `folder`; nothing if it holds fewer than two.
 
     Raises:
         FileError: if the table is missing or is none.
@@ -99,8 +100,9 @@ def draw_watermark_figure(folder: Path) -> list[Path]:
     table = read_shares(folder)
     if table.empty or table["watermark"].nunique() < 2:
         return []
-    save_figure(draw_watermarks(table), [folder / "watermarks.png"])
-    return [folder / "watermarks.png"]
+    paths = [folder / f"watermarks{suffix}" for suffix in suffixes]
+    save_figure(draw_watermarks(table), paths)
+    return paths
 
 
 def draw(folder: Annotated[Path, typer.Argument(help="Folder with sequential_shares.csv.")]) -> None:

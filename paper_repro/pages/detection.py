@@ -20,8 +20,9 @@ from paper_repro.pages.formats import (
     plus_minus,
 )
 from paper_repro.pages.measured import benchmark_table, measured_at, run_measured_at
-from paper_repro.pages.tables import Claim, claim, claims, experiment_table, one_row, require, said
+from paper_repro.pages.tables import claim, claims, experiment_table, one_row, require, said
 from paper_repro.presets import load_preset
+from paper_repro.report.decided import Claim, Verdict
 
 __all__ = ["values"]
 
@@ -366,10 +367,7 @@ def _edits() -> dict[str, object]:
 
 def _claims() -> dict[str, object]:
     found = claims(_RUN)
-    rows = [
-        [_SETTING.sub("", one.words), _interval(one), "yes" if one.seen else f"**no**: {one.remark}"]
-        for one in found
-    ]
+    rows = [[_SETTING.sub("", one.words), _interval(one), _answer(one)] for one in found]
     surprise = [one for one in found if one.words.startswith("LOGPPL unchanged")]
     require(all(one.seen for one in surprise), "no scheme changes LOGPPL")
     mixture = claim(_RUN, "Bayes-Prior (per token) detects more than Bayes-Prior (per layer)")
@@ -389,6 +387,13 @@ def _claims() -> dict[str, object]:
     }
 
 
+def _answer(one: Claim) -> str:
+    """Whether a claim was seen, and why not if it is undecided."""
+    if one.verdict is Verdict.UNDECIDED:
+        return f"undecided: {one.remark}"
+    return "yes" if one.seen else "**no**: the contrary is seen"
+
+
 def _interval(one: Claim) -> str:
-    value, low, high = (f"{x:+.{one.digits}f}".replace("-", "−") for x in (one.value, one.low, one.high))
+    value, low, high = (f"{x:+.{one.unit.digits}f}".replace("-", "−") for x in (one.value, one.low, one.high))
     return f"{value} ({low} to {high})"

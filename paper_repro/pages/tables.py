@@ -6,12 +6,12 @@ import re
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 
+from paper_repro.report.decided import Claim, read_claims
+
 __all__ = [
-    "Claim",
     "claim",
     "claims",
     "experiment_table",
@@ -25,30 +25,6 @@ __all__ = [
 _ROOT = Path(__file__).parents[2]
 _EXPERIMENTS = _ROOT / "paper_repro" / "results"
 _STATEMENTS = _ROOT / "sims" / "results"
-_CLAIM = re.compile(
-    r"(?P<seen>seen|not seen): (?P<words>.+) \(difference (?:of mean TPR )?(?P<value>[+-][\d.]+).*"
-    r"95% interval (?P<low>[+-][\d.]+) to (?P<high>[+-][\d.]+)(?:; (?P<remark>.*))?\)"
-)
-
-
-class Claim(NamedTuple):
-    """A line under the heading "Claims" of a report.
-
-    Attributes:
-        words: what is claimed, and of which texts.
-        seen: whether the run shows it.
-        value, low, high: the difference that decides, and its 95% interval.
-        digits: behind the point of these three, as the report has them.
-        remark: why it was not seen; empty if it was.
-    """
-
-    words: str
-    seen: bool
-    value: float
-    low: float
-    high: float
-    digits: int
-    remark: str
 
 
 def require(holds: object, sentence: str) -> None:
@@ -107,21 +83,12 @@ def said(run: str, pattern: str) -> re.Match[str]:
 
 
 def claims(run: str) -> list[Claim]:
-    """What the report of a run says of the papers' claims: paired differences stand in no other file.
+    """What a run decides of the papers' claims, by `paper_repro/results/RUN/claims.csv`.
 
     Raises:
-        ValueError: for a line of another form.
+        FileError: if it has no such table.
     """
-    found = []
-    for line in _lines(run).items:
-        match = _CLAIM.fullmatch(line)
-        if match is None:
-            raise ValueError(f"the report of {run} has a claim of another form: {line!r}")
-        value, low, high = (float(match[name]) for name in ("value", "low", "high"))
-        digits = len(match["value"].partition(".")[2])
-        seen, remark = match["seen"] == "seen", match["remark"] or ""
-        found.append(Claim(match["words"], seen, value, low, high, digits, remark))
-    return found
+    return _claims_of(_EXPERIMENTS / run / "claims.csv")
 
 
 def claim(run: str, start: str) -> Claim:
@@ -136,17 +103,22 @@ def claim(run: str, start: str) -> Claim:
     return found[0]
 
 
+@cache
+def _claims_of(table: Path) -> list[Claim]:
+    """Pages ask for them a dozen times."""
+    return read_claims(table)
+
+
 class _Lines(HTMLParser):
-    """Paragraphs and list items of a report."""
+    """Paragraphs of a report."""
 
     def __init__(self) -> None:
         super().__init__()
         self.paragraphs: list[str] = []
-        self.items: list[str] = []
         self._open: list[str] | None = None
 
     def handle_starttag(self, tag: str, attrs: object) -> None:
-        if tag in ("p", "li"):
+        if tag == "p":
             self._open = []
 
     def handle_data(self, data: str) -> None:
@@ -154,9 +126,8 @@ class _Lines(HTMLParser):
             self._open.append(data)
 
     def handle_endtag(self, tag: str) -> None:
-        if tag in ("p", "li") and self._open is not None:
-            lines = self.paragraphs if tag == "p" else self.items
-            lines.append("".join(self._open))
+        if tag == "p" and self._open is not None:
+            self.paragraphs.append("".join(self._open))
             self._open = None
 
 

@@ -1,4 +1,4 @@
-"""The paper's claims, each decided by the tables of a run: seen or not seen, with confidence intervals.
+"""The papers' claims, each decided by the tables of a run (see `paper_repro.report.decided`).
 
 "More" is seen if the whole interval of the difference lies above 0; "the same" if all of it lies within a
 margin fixed beforehand, so that too few texts never make a claim. Every claim is decided at 95% by itself.
@@ -12,20 +12,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from paper_repro.report.decided import Claim, Unit, half_width
 from paper_repro.trials.fixed import Trial
 
-__all__ = ["MARGINS", "Claim", "claims"]
-
-#: A claim in words, whether it was seen, and the numbers.
-Claim = tuple[str, bool, str]
-
-_Z95 = 1.96
-#: Differences that count as none: tokens a step, nats a token, mean TPR.
-_SAME_AATPS = 0.1
-_SAME_SURPRISE = 0.05
-_SAME_TPR = 0.1
-#: The same in words.
-MARGINS = f"{_SAME_AATPS:g} tokens a step, {_SAME_SURPRISE:g} nats a token, {_SAME_TPR:g} of mean TPR"
+__all__ = ["claims"]
 
 
 def claims(trials: Sequence[Trial], speed: pd.DataFrame) -> list[Claim]:
@@ -47,7 +37,7 @@ def claims(trials: Sequence[Trial], speed: pd.DataFrame) -> list[Claim]:
     for method, better, worse in within:
         name = f"{better} detects more than {worse} ({method})"
         found += [
-            _above(name + setting, first, second)
+            _of_rates(name + setting, first, second)
             for setting, first, second in _matching(trials, (method, better), (method, worse))
         ]
     across = (
@@ -68,7 +58,7 @@ def claims(trials: Sequence[Trial], speed: pd.DataFrame) -> list[Claim]:
     for ours, theirs in across:
         name = f"{ours[0]} with {ours[1]} detects more than {theirs[0]} with {theirs[1]}"
         found += [
-            _above(name + setting, first, second)
+            _of_rates(name + setting, first, second)
             for setting, first, second in _matching(trials, ours, theirs)
         ]
     reached = (
@@ -94,18 +84,12 @@ def claims(trials: Sequence[Trial], speed: pd.DataFrame) -> list[Claim]:
             ("basic", "Bayes"),
         ),
     )
+    margin = Unit.TPR.margin
     for name, ours, theirs in reached:
-        for setting, first, second in _matching(trials, ours, theirs):
-            difference, error = _difference(first, second)
-            low, high = difference - _Z95 * error, difference + _Z95 * error
-            verdict = _verdict(low > -_SAME_TPR, high < -_SAME_TPR)
-            found.append(
-                (
-                    f"{name}, to within {_SAME_TPR:g} of mean TPR{setting}",
-                    low > -_SAME_TPR,
-                    _shown(difference, error) + verdict,
-                )
-            )
+        found += [
+            _of_rates(f"{name}, to within {margin:g} of mean TPR{setting}", first, second, above=-margin)
+            for setting, first, second in _matching(trials, ours, theirs)
+        ]
     return found
 
 
@@ -115,19 +99,21 @@ def _efficiency(speed: pd.DataFrame) -> list[Claim]:
     columns = ["prompts", "temperature", "lookahead"]
     standard = speed[speed["method"] == "standard"].set_index(columns)
     for method in ("algorithm-1", "one-race", "joint-race", "joint-tournament", "single-key"):
-        gaps, errors = [], []
+        gaps, errors, texts = [], [], []
         for row in speed[speed["method"] == method].to_dict("records"):
             key = tuple(row[c] for c in columns)
             if key in standard.index:
                 other = standard.loc[key]
                 gaps.append(row["aatps"] - other["aatps"])
                 errors.append(math.hypot(row["aatps_error"], other["aatps_error"]))
+                texts.append(min(row["texts"], other["texts"]))
         if gaps:
             name = f"AATPS of {method} equals that of standard speculative sampling"
             # Settings have very different numbers of texts.
             weight = 1 / np.array(errors) ** 2
             mean, error = float(weight @ gaps / weight.sum()), 1 / math.sqrt(weight.sum())
-            found.append(_same(name, mean, error, _SAME_AATPS, f"tokens a step over {len(gaps)} settings", 3))
+            half = half_width(weight, texts, error)
+            found.append(_same(name, mean, half, Unit.STEPS, f"over {len(gaps)} settings"))
     return found
 
 
@@ -138,10 +124,10 @@ def _blocks(speed: pd.DataFrame) -> list[Claim]:
         if not (speed["method"] == f"{method}, blocks").any() or rows["block_gain"].isna().any():
             continue
         mean, error = float(rows["block_gain"].mean()), math.hypot(*rows["block_gain_error"]) / len(rows)
-        low, high = mean - _Z95 * error, mean + _Z95 * error
-        numbers = _numbers(mean, low, high, f"tokens a step over {len(rows)} settings", 3)
+        half = half_width(rows["block_gain_error"].to_numpy() ** 2, rows["texts"].tolist(), error)
         name = f"Blocks give more tokens a step, given the drafts of {method}"
-        found.append((name, low > 0, numbers + _verdict(low > 0, high < 0)))
+        note = f"over {len(rows)} settings"
+        found.append(Claim(name, Unit.STEPS, mean, mean - half, mean + half, note=note))
     return found
 
 
@@ -153,7 +139,8 @@ def _perplexity(speed: pd.DataFrame) -> list[Claim]:
         weight = 1 / rows["excess_surprise_error"] ** 2
         mean = float((rows["excess_surprise"] * weight).sum() / weight.sum())
         name = f"LOGPPL unchanged by {method}: mean surprise equals the entropy of the target"
-        found.append(_same(name, mean, 1 / math.sqrt(weight.sum()), _SAME_SURPRISE, "nats a token", 4))
+        half = half_width(weight.to_numpy(), rows["texts"].tolist(), 1 / math.sqrt(weight.sum()))
+        found.append(_same(name, mean, half, Unit.SURPRISE))
     return found
 
 
@@ -188,40 +175,33 @@ def _shares(trials: Sequence[Trial], lengths: set[int]) -> np.ndarray:
 
 
 def _difference(first: Sequence[Trial], second: Sequence[Trial]) -> tuple[float, float]:
-    """Difference of mean TPR over the lengths that both were tried at, and its standard error."""
+    """Difference of mean TPR over the lengths that both were tried at, and half of its 95% interval."""
     common = set.intersection(*(set(trial.lengths) for trial in [*first, *second]))
     a, b = _shares(first, common), _shares(second, common)
     # Texts stand in the order of the prompts, which is the same for all methods.
     if [(t.cell.prompts, len(t.margins)) for t in first] == [
         (t.cell.prompts, len(t.margins)) for t in second
     ]:
-        gaps = a - b
-        return float(gaps.mean()), float(gaps.std(ddof=1) / math.sqrt(len(gaps)))
-    error = math.hypot(a.std(ddof=1) / math.sqrt(len(a)), b.std(ddof=1) / math.sqrt(len(b)))
-    return float(a.mean() - b.mean()), float(error)
+        parts = [a - b]
+    else:
+        parts = [a, b]
+    texts = [len(part) for part in parts]
+    variances = [float(part.var(ddof=1)) / len(part) for part in parts]
+    difference = float(a.mean() - b.mean())
+    if any(variances):
+        return difference, half_width(variances, texts)
+    # Texts that are all alike say little of those that are not: at 95% these are at most this share, and one
+    # of them differs by at most this much.
+    return difference, (1 - 0.05 ** (1 / min(texts))) * (1 + abs(difference))
 
 
-def _above(name: str, first: Sequence[Trial], second: Sequence[Trial]) -> Claim:
-    difference, error = _difference(first, second)
-    seen = difference - _Z95 * error > 0
-    return name, seen, _shown(difference, error) + _verdict(seen, difference + _Z95 * error < 0)
+def _of_rates(name: str, first: Sequence[Trial], second: Sequence[Trial], above: float = 0.0) -> Claim:
+    """That the mean TPR of the first exceeds that of the second by more than `above`."""
+    difference, half = _difference(first, second)
+    return Claim(name, Unit.TPR, difference, difference - half, difference + half, above)
 
 
-def _same(name: str, difference: float, error: float, margin: float, unit: str, digits: int) -> Claim:
-    low, high = difference - _Z95 * error, difference + _Z95 * error
-    seen = -margin < low and high < margin
-    numbers = _numbers(difference, low, high, unit, digits)
-    return f"{name}, to within {margin:g}", seen, numbers + _verdict(seen, low > 0 or high < 0)
-
-
-def _numbers(difference: float, low: float, high: float, unit: str, digits: int) -> str:
-    return f"difference {difference:+.{digits}f} {unit}, 95% interval {low:+.{digits}f} to {high:+.{digits}f}"
-
-
-def _verdict(seen: bool, contrary: bool) -> str:
-    return "" if seen else "; the contrary is seen" if contrary else "; too few texts to tell"
-
-
-def _shown(difference: float, error: float) -> str:
-    low, high = difference - _Z95 * error, difference + _Z95 * error
-    return f"difference of mean TPR {difference:+.3f}, 95% interval {low:+.3f} to {high:+.3f}"
+def _same(name: str, difference: float, half: float, unit: Unit, note: str = "") -> Claim:
+    """That a difference lies within the margin of its unit."""
+    margin, words = unit.margin, f"{name}, to within {unit.margin:g}"
+    return Claim(words, unit, difference, difference - half, difference + half, -margin, margin, note)

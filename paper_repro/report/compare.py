@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from paper_repro.report.claims import Claim
+from paper_repro.report.decided import Claim, Unit
 from paper_repro.trials.sequential import BETTING, FIXED, SequentialTrial
 from tradeoff.detection import default_detector
 
@@ -80,16 +80,9 @@ def watermark_claims(table: pd.DataFrame) -> list[Claim]:
         return found
     shown = table[(table["kind"] == BETTING) & (table["method"] == "basic") & table["fewer"].notna()]
     for row in shown[shown["alpha"] == shown["alpha"].min()].to_dict("records"):
-        low, high = row["fewer_low"], row["fewer_high"]
-        verdict = "" if low > 0 else "; the contrary is seen" if high < 0 else "; too few texts to tell"
-        found.append(
-            (
-                f"{row['watermark']} takes fewer tokens to detect than {REFERENCE}, temperature "
-                f"{row['temperature']:g}, alpha {row['alpha']:g}",
-                low > 0,
-                f"{row['fewer']:+.0%} fewer, 95% interval {low:+.0%} to {high:+.0%}{verdict}",
-            )
-        )
+        words = f"{row['watermark']} takes fewer tokens to detect than {REFERENCE}, temperature "
+        words += f"{row['temperature']:g}, alpha {row['alpha']:g}"
+        found.append(Claim(words, Unit.TOKENS, row["fewer"], row["fewer_low"], row["fewer_high"]))
     return found
 
 

@@ -7,6 +7,7 @@ import math
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import paper_repro.pages.__main__ as pages
 from paper_repro.pages import detection, statements, stopping, tables
 from paper_repro.pages.formats import at_most, between, markdown_table, number, percent, plus_minus
 from paper_repro.pages.tables import claim, claims, one_row, require, said
+from paper_repro.report.decided import Claim, Unit, write_claims
 from sims.statements import STATEMENTS
 
 ROOT = Path(__file__).parents[2]
@@ -105,36 +107,24 @@ def test_tables_in_markdown() -> None:
 # What is read, and what is required of it.
 
 
-def report(folder: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
-    (folder / "run").mkdir()
-    (folder / "run" / "report.html").write_text(f"<html><body>{body}</body></html>", encoding="utf-8")
-    monkeypatch.setattr(tables, "_EXPERIMENTS", folder)
-
-
-def test_claims_of_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    numbers = "difference of mean TPR +0.005, 95% interval -0.015 to +0.025; too few texts to tell"
-    body = (
-        "<p>Measured on 7 passages &amp; more.</p><ul>"
-        "<li><span class='holds'>seen</span>: A is B (for C), to within 0.1 "
-        "(difference -0.0320 tokens a step over 2 settings, 95% interval -0.0500 to -0.0100)</li>"
-        f"<li><span class='fails'>not seen</span>: B is C ({numbers})</li></ul>"
+def test_claims_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "report.html").write_text(
+        "<html><body><p>Measured on 7 passages &amp; more.</p></body></html>", encoding="utf-8"
     )
-    report(tmp_path, monkeypatch, body)
-    first, second = claims("run")
-    assert first == ("A is B (for C), to within 0.1", True, -0.032, -0.05, -0.01, 4, "")
-    assert second == ("B is C", False, 0.005, -0.015, 0.025, 3, "too few texts to tell")
-    assert claim("run", "B is") == second
+    kept = [
+        Claim("A is B (for C)", Unit.STEPS, -0.032, -0.05, -0.01, -0.1, 0.1, "over 2 settings"),
+        Claim("B is C", Unit.TPR, 0.005, -0.015, 0.025),
+    ]
+    write_claims(kept, tmp_path / "run" / "claims.csv")
+    monkeypatch.setattr(tables, "_EXPERIMENTS", tmp_path)
+    assert claims("run") == kept
+    assert claim("run", "B is") == kept[1]
     with pytest.raises(ValueError, match="0 claims of run start with 'C'"):
         claim("run", "C")
     assert said("run", r"on (\d+) passages & more")[1] == "7"
     with pytest.raises(ValueError, match="the report of run says 'a' 3 times"):
         said("run", "a")
-
-
-def test_a_claim_of_another_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    report(tmp_path, monkeypatch, "<ul><li>seen: A is B</li></ul>")
-    with pytest.raises(ValueError, match="a claim of another form: 'seen: A is B'"):
-        claims("run")
 
 
 def test_one_row() -> None:
@@ -153,7 +143,7 @@ def test_words_that_became_false() -> None:
 def test_a_run_that_makes_a_page_false(monkeypatch: pytest.MonkeyPatch) -> None:
     """One page each: a claim that is not seen any more, a test that finds more, a verdict that is wrong."""
     seen, read, listed = detection.claim, stopping.experiment_table, statements.statement_table
-    monkeypatch.setattr(detection, "claim", lambda run, start: seen(run, start)._replace(seen=False))
+    monkeypatch.setattr(detection, "claim", lambda run, start: replace(seen(run, start), low=-1.0, high=1.0))
     with pytest.raises(ValueError, match="joint methods accept as many drafts"):
         detection.values()
 

@@ -1,19 +1,26 @@
-"""Claims: seen where the data say so, the contrary where they say that, undecided with few texts."""
+"""Claims: seen where the interval says so, contradicted where it says that, else undecided, and why."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from paper_repro.presets import Cell, PromptSet
 from paper_repro.report.claims import claims
+from paper_repro.report.decided import Claim, Unit, Verdict, half_width, read_claims, write_claims
 from paper_repro.trials.fixed import Trial, roc_table, tpr_table
+from tests.helpers.support import ALPHA
+from tradeoff.errors import FileError
 
 LENGTHS = (10, 20)
 CELL = Cell(PromptSet(name="a", source="builtin:question"), "algorithm-1", "gumbel", 0.5, 3, 125, 200, True)
+SEEN, CONTRADICTED, UNDECIDED = Verdict.SEEN, Verdict.CONTRADICTED, Verdict.UNDECIDED
 
 
 def trial(detector: str, share: float, texts: int = 400, cell: Cell = CELL, seed: int = 0) -> Trial:
@@ -24,8 +31,8 @@ def trial(detector: str, share: float, texts: int = 400, cell: Cell = CELL, seed
     return Trial(cell, detector, "exact", LENGTHS, margins, null, -margins[:, 0], np.zeros(100), 1.5)
 
 
-def speed(gap: float = 0.0, error: float = 0.01, surprise: float = 0.0) -> pd.DataFrame:
-    common = {"prompts": "a", "temperature": 0.5, "lookahead": 3}
+def speed(gap: float = 0.0, error: float = 0.01, surprise: float = 0.0, texts: int = 100) -> pd.DataFrame:
+    common = {"prompts": "a", "temperature": 0.5, "lookahead": 3, "texts": texts}
     return pd.DataFrame(
         [
             common
@@ -50,55 +57,199 @@ def speed(gap: float = 0.0, error: float = 0.01, surprise: float = 0.0) -> pd.Da
     )
 
 
-def found(words: str, trials: list[Trial], table: pd.DataFrame | None = None) -> tuple[bool, str]:
-    (match,) = [c for c in claims(trials, speed() if table is None else table) if words in c[0]]
-    return match[1], match[2]
+def found(words: str, trials: list[Trial], table: pd.DataFrame | None = None) -> Claim:
+    (match,) = [c for c in claims(trials, speed() if table is None else table) if words in c.words]
+    return match
+
+
+# The rule.
 
 
 @pytest.mark.parametrize(
-    ("better", "texts", "seen", "words"),
-    [(0.9, 400, True, ""), (0.5, 400, False, "few"), (0.1, 400, False, "contrary"), (0.6, 12, False, "few")],
+    ("low", "high", "verdict"),
+    [
+        (0.01, 0.3, SEEN),
+        (-0.3, -0.01, CONTRADICTED),
+        (-0.01, 0.3, UNDECIDED),
+        (0.0, 0.3, UNDECIDED),
+        (-0.3, 0.0, UNDECIDED),
+    ],
 )
-def test_more_is_seen_if_the_interval_says_so(better: float, texts: int, seen: bool, words: str) -> None:
+def test_more_is_decided_by_the_side_of_zero(low: float, high: float, verdict: Verdict) -> None:
+    assert Claim("", Unit.TPR, (low + high) / 2, low, high).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (-0.09, 0.09, SEEN),
+        (0.01, 0.09, SEEN),
+        (0.11, 0.3, CONTRADICTED),
+        (-0.3, -0.11, CONTRADICTED),
+        (0.01, 0.2, UNDECIDED),
+        (-0.2, 0.2, UNDECIDED),
+        (0.1, 0.2, UNDECIDED),
+    ],
+)
+def test_the_same_is_decided_by_the_margin(low: float, high: float, verdict: Verdict) -> None:
+    """A difference within the margin does not contradict it, however surely it is one."""
+    assert Claim("", Unit.STEPS, (low + high) / 2, low, high, -0.1, 0.1).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("claim", "few", "remark"),
+    [
+        (Claim("", Unit.TPR, 0.0, -0.11, 0.11), True, "too few texts"),
+        (Claim("", Unit.TPR, 0.05, -0.04, 0.1312), False, "no difference larger than 0.132"),
+        (Claim("", Unit.TPR, -0.05, -0.131, 0.04), False, "no difference larger than 0.131"),
+        (Claim("", Unit.SURPRISE, 0.0, -0.051, 0.051, -0.05, 0.05), True, "too few texts"),
+        (Claim("", Unit.SURPRISE, 0.05, 0.01, 0.09, -0.05, 0.05), False, "the interval crosses the margin"),
+        (Claim("", Unit.TPR, 0.5, 0.1, 0.9), False, ""),
+        (Claim("", Unit.TPR, -0.5, -0.9, -0.1), False, ""),
+    ],
+)
+def test_too_few_texts_are_said_only_of_a_wide_interval_that_decides_nothing(
+    claim: Claim, few: bool, remark: str
+) -> None:
+    """Wide is a half-width above the margin of the unit."""
+    assert claim.needs_texts is few
+    assert claim.remark == remark
+
+
+def test_verdicts_differ_without_colours() -> None:
+    assert len({verdict.symbol for verdict in Verdict}) == len({verdict.value for verdict in Verdict}) == 3
+
+
+# The interval.
+
+
+@pytest.mark.parametrize("texts", [5, 16, 29])
+def test_few_texts_widen_the_interval_as_student_says(texts: int) -> None:
+    assert half_width([0.04], [texts]) == pytest.approx(0.2 * stats.t.ppf(0.975, texts - 1))
+
+
+def test_many_texts_and_many_samples_make_it_normal() -> None:
+    assert half_width([0.04], [30]) == pytest.approx(0.2 * 1.96)
+    # Sixteen texts in each of two samples alike: twice the degrees of freedom.
+    assert half_width([0.02, 0.02], [16, 16]) == pytest.approx(0.2 * 1.96)
+    assert half_width([0.02, 0.02], [8, 8]) == pytest.approx(0.2 * stats.t.ppf(0.975, 14))
+    # A sample without a part in the variance takes no part in the degrees.
+    assert half_width([0.04, 0.0], [8, 100]) == pytest.approx(0.2 * stats.t.ppf(0.975, 7))
+    assert half_width([3.0, 3.0], [8, 8], error=0.2) == pytest.approx(0.2 * stats.t.ppf(0.975, 14))
+    with pytest.raises(ValueError, match="each needs at least 2"):
+        half_width([0.04], [1])
+
+
+def test_false_claims_are_seen_at_most_as_often_as_the_level_says() -> None:
+    """Both detectors find a text alike: "more" is seen at most 2.5% of the time, of few texts or many."""
+    rng, runs = np.random.default_rng(1), 300
+    for texts in (16, 64):
+        decided = []
+        for _ in range(runs):
+            seeds = rng.integers(1 << 30, size=2)
+            trials = [
+                trial("Ars-τ", 0.5, texts, seed=seeds[0]),
+                trial("Ars-Prior", 0.5, texts, seed=seeds[1]),
+            ]
+            decided.append(found("Ars-τ detects more than Ars-Prior", trials).verdict)
+        for verdict in (SEEN, CONTRADICTED):
+            # Gaps lie on three points: the normal law and Student's are not exact for them.
+            assert stats.binom.sf(decided.count(verdict) - 1, runs, 0.03) > ALPHA
+
+
+def test_texts_that_are_all_alike_leave_room_for_others() -> None:
+    """By the rule of three: n texts agree with a probability of 5% if a share p differs, (1 - p)^n = 5%."""
+    few = [trial("Ars-τ", 1.0, 16), trial("Ars-Prior", 1.0, 16)]
+    claim = found("Ars-τ detects more than Ars-Prior", few)
+    assert (1 - claim.high) ** 16 == pytest.approx(0.05)
+    assert claim.low == -claim.high
+    assert claim.remark == "too few texts"
+    many = [trial("Ars-τ", 1.0), trial("Ars-Prior", 1.0)]
+    assert found("Ars-τ detects more than Ars-Prior", many).remark == "no difference larger than 0.008"
+
+
+# The papers' claims.
+
+
+@pytest.mark.parametrize(
+    ("better", "texts", "verdict", "remark"),
+    [
+        (0.9, 400, SEEN, ""),
+        (0.5, 400, UNDECIDED, "no difference"),
+        (0.1, 400, CONTRADICTED, ""),
+        (0.6, 12, UNDECIDED, "too few texts"),
+    ],
+)
+def test_more_is_seen_if_the_interval_says_so(
+    better: float, texts: int, verdict: Verdict, remark: str
+) -> None:
     trials = [trial("Ars-τ", better, texts), trial("Ars-Prior", 0.5, texts, seed=1)]
-    holds, detail = found("Ars-τ detects more than Ars-Prior", trials)
-    assert holds is seen
-    assert words in detail
-    assert "95% interval" in detail
+    claim = found("Ars-τ detects more than Ars-Prior", trials)
+    assert claim.verdict is verdict
+    assert claim.remark.startswith(remark)
+    assert "95% interval" in claim.numbers
 
 
 @pytest.mark.parametrize(
-    ("gap", "error", "seen"), [(0.0, 0.01, True), (0.0, 0.2, False), (0.5, 0.01, False), (0.02, 0.01, True)]
+    ("gap", "error", "verdict"),
+    [
+        (0.0, 0.01, SEEN),
+        (0.0, 0.2, UNDECIDED),
+        (0.5, 0.01, CONTRADICTED),
+        (-0.5, 0.01, CONTRADICTED),
+        (0.05, 0.01, SEEN),
+    ],
 )
-def test_equal_needs_the_whole_interval_inside_the_margin(gap: float, error: float, seen: bool) -> None:
-    assert found("AATPS of algorithm-1", [], speed(gap, error))[0] is seen
+def test_equal_needs_the_whole_interval_inside_the_margin(gap: float, error: float, verdict: Verdict) -> None:
+    assert found("AATPS of algorithm-1", [], speed(gap, error)).verdict is verdict
 
 
 @pytest.mark.parametrize(
-    ("gain", "error", "seen", "words"),
-    [(0.05, 0.01, True, "+0.050"), (0.05, 0.1, False, "few"), (-0.05, 0.01, False, "contrary")],
+    ("gain", "error", "verdict", "words"),
+    [
+        (0.05, 0.01, SEEN, "+0.050"),
+        (0.05, 0.1, UNDECIDED, "too few texts"),
+        (0.01, 0.02, UNDECIDED, "no difference larger than 0.050"),
+        (-0.05, 0.01, CONTRADICTED, "-0.050"),
+    ],
 )
 def test_blocks_give_more_where_the_interval_says_so(
-    gain: float, error: float, seen: bool, words: str
+    gain: float, error: float, verdict: Verdict, words: str
 ) -> None:
     table = speed().assign(block_gain=gain, block_gain_error=error)
     blocks = table[table["method"] == "algorithm-1"].assign(method="algorithm-1, blocks")
-    holds, detail = found("given the drafts of algorithm-1", [], pd.concat([table, blocks]))
-    assert holds is seen
-    assert words in detail
-    assert not [name for name, *_ in claims([], table) if "Blocks" in name], "it was not run as blocks"
+    claim = found("given the drafts of algorithm-1", [], pd.concat([table, blocks]))
+    assert claim.verdict is verdict
+    assert words in f"{claim.numbers}; {claim.remark}"
+    assert not [one for one in claims([], table) if "Blocks" in one.words], "it was not run as blocks"
 
 
-@pytest.mark.parametrize(("surprise", "seen"), [(0.0, True), (0.2, False)])
-def test_perplexity(surprise: float, seen: bool) -> None:
-    assert found("LOGPPL unchanged by algorithm-1", [], speed(surprise=surprise))[0] is seen
+@pytest.mark.parametrize(("surprise", "verdict"), [(0.0, SEEN), (0.2, CONTRADICTED), (0.05, UNDECIDED)])
+def test_perplexity(surprise: float, verdict: Verdict) -> None:
+    assert found("LOGPPL unchanged by algorithm-1", [], speed(surprise=surprise)).verdict is verdict
 
 
-@pytest.mark.parametrize(("share", "seen"), [(0.8, True), (0.4, False)])
-def test_one_race_against_the_oracle(share: float, seen: bool) -> None:
+@pytest.mark.parametrize(("share", "verdict"), [(0.8, SEEN), (0.4, CONTRADICTED)])
+def test_one_race_against_the_oracle(share: float, verdict: Verdict) -> None:
     race = replace(CELL, method="one-race")
     trials = [trial("Aaronson", share, 4000, race), trial("oracle", 0.8, 4000, seed=2)]
-    assert found("reaches the oracle", trials)[0] is seen
+    assert found("reaches the oracle", trials).verdict is verdict
+
+
+def test_claims_are_kept_as_a_table(tmp_path: Path) -> None:
+    decided = [
+        *claims([trial("Ars-τ", 0.9), trial("Ars-Prior", 0.5, seed=1)], speed()),
+        Claim("fewer, by far", Unit.TOKENS, -0.1, -0.2, -0.05),
+    ]
+    write_claims(decided, tmp_path / "claims.csv")
+    assert read_claims(tmp_path / "claims.csv") == decided
+    table = pd.read_csv(tmp_path / "claims.csv")
+    assert table["verdict"].tolist() == [one.verdict.value for one in decided]
+    assert math.isinf(table["below"].iloc[-1])
+    write_claims([], tmp_path / "claims.csv")
+    assert read_claims(tmp_path / "claims.csv") == []
+    with pytest.raises(FileError, match=r"none\.csv cannot be read .*; run the experiment again"):
+        read_claims(tmp_path / "none.csv")
 
 
 def test_pooling_adds_texts_of_all_prompts() -> None:

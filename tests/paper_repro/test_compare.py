@@ -14,6 +14,7 @@ from figures.experiment.names import watermark_name
 from figures.experiment.watermarks import draw_watermark_figure, draw_watermarks
 from paper_repro.presets import Cell, PromptSet
 from paper_repro.report.compare import watermark_claims, watermark_table
+from paper_repro.report.decided import Verdict
 from paper_repro.trials import fixed
 from paper_repro.trials.fixed import CellEvidence, fit_detectors
 from paper_repro.trials.sequential import SequentialTrial, share_table
@@ -136,14 +137,11 @@ def test_claims_are_decided_by_the_interval() -> None:
         trial("simplexwater:8", np.minimum(theirs * 1.1, 99).tolist()),
         trial("synthid:30", shuffled.tolist()),
     ]
-    decided = {
-        claim.split()[0]: (seen, detail) for claim, seen, detail in watermark_claims(watermark_table(trials))
-    }
-    assert decided["heavywater:lognormal"][0]
-    assert not decided["simplexwater:8"][0]
-    assert "the contrary is seen" in decided["simplexwater:8"][1]
-    assert not decided["synthid:30"][0]
-    assert "too few texts" in decided["synthid:30"][1]
+    decided = {claim.words.split()[0]: claim for claim in watermark_claims(watermark_table(trials))}
+    assert decided["heavywater:lognormal"].verdict is Verdict.SEEN
+    assert decided["simplexwater:8"].verdict is Verdict.CONTRADICTED
+    assert decided["synthid:30"].verdict is Verdict.UNDECIDED
+    assert decided["synthid:30"].remark == "too few texts"
     assert "gumbel" not in decided
 
 

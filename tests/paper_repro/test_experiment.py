@@ -14,10 +14,13 @@ from typer.testing import CliRunner
 
 from paper_repro import experiment
 from paper_repro.presets import Cell, PromptSet, load_preset
+from paper_repro.report.origin import Origin
 from tests.helpers.support import ALPHA
 from tradeoff.llm.generation import engine
 
 runner = CliRunner()
+#: As reports that are kept.
+MOST_BYTES = 2_000_000
 PRESET = """
 title = "tiny"
 [models]
@@ -247,9 +250,15 @@ def test_every_detector_has_a_roc_curve_from_corner_to_corner(results: Path) -> 
 
 
 def test_the_report_stands_alone_and_states_claims(results: Path) -> None:
+    """With every picture, and Figure 1, which is drawn here where no run of the main command drew it."""
     report = (results / "report.html").read_text(encoding="utf-8")
     pictures = len(list(results.glob("*.png")))
-    assert report.count("src=") == report.count('src="data:image/png;base64,') == pictures
+    assert report.count("src=") == report.count('src="data:image/') == pictures
+    assert len(report.encode()) < MOST_BYTES
+    origin = Origin.read(results)
+    for words in (origin.date, origin.version, origin.commit):
+        assert words in report
+    assert (results / "figure_1.svg").exists()
     for words in ("Ars-τ detects more than Ars-Prior", "Bayes-MLP detects more", "one race", "--preset"):
         assert words in report
 

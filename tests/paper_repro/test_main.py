@@ -65,7 +65,9 @@ def test_everything_is_written_and_listed(app, fast, tmp_path, builtin_pair):
     assert result.exit_code == 0, result.output
     assert "30 of 30 reference values reproduced" in result.output
     listed = {
-        line.rsplit("/", 1)[-1] for line in result.output.split("Files written")[1].splitlines()[1:] if line
+        line.rsplit("/", 1)[-1]
+        for line in re.split("Files written|─ Result|Result ─", result.output)[1].splitlines()[1:]
+        if line
     }
     assert listed == {path.name for path in out.rglob("*") if path.is_file() and path.suffix != ".jsonl"}
     assert {
