@@ -8,7 +8,7 @@ import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from figures.experiment.names import method_name, watermark_name
+from figures.experiment.names import watermark_name
 from paper_repro.presets import Cell, Preset
 from tradeoff.decoders import parse_decoder
 from tradeoff.detection import default_detector
@@ -43,7 +43,7 @@ def glance_table(preset: Preset, tpr: pd.DataFrame, speed: pd.DataFrame) -> pd.D
         rate = found.iloc[0]
         rows.append(
             {
-                "method, watermark": f"{method_name(label)}, {watermark_name(watermark)}",
+                "method, watermark": f"{label}, {watermark_name(watermark)}",
                 f"detected at {at} tokens (95% interval)": (
                     f"{rate['tpr']:.0%} ({rate['tpr_low']:.0%} to {rate['tpr_high']:.0%})"
                 ),

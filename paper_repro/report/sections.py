@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from figures.experiment.names import method_name, watermark_name
+from figures.experiment.names import watermark_name
 from paper_repro.presets import Preset, counted_tokens
 from paper_repro.report.decided import MARGINS, Claim
 from paper_repro.report.page import Section
@@ -52,8 +52,6 @@ def _labels(row: Mapping[str, object]) -> dict[str, object]:
     found = {shown: row[name] for name, shown in _LABELS.items() if name in row}
     if "watermark" in found:
         found["watermark"] = watermark_name(str(found["watermark"]))
-    if "method" in found:
-        found["method"] = method_name(str(found["method"]))
     return found
 
 
@@ -214,7 +212,7 @@ def _paired_rows(table: pd.DataFrame) -> pd.DataFrame:
         rows.append(
             _labels(row)
             | {
-                "against": f"{method_name(row['against'])}, {row['against_detector']}",
+                "against": f"{row['against']}, {row['against_detector']}",
                 "tokens": row["tokens"],
                 "texts": row["texts"],
                 "TPR": f"{row['tpr']:.3f}",
@@ -249,7 +247,7 @@ def sections(
                 "prompts": cell.prompts.name,
                 "watermark": watermark_name(cell.watermark),
                 "temperature": f"{cell.temperature:g}",
-                "method": method_name(cell.label),
+                "method": cell.label,
                 "drafts a step": cell.lookahead,
                 "texts": cell.texts,
                 "tokens a text": cell.max_tokens,

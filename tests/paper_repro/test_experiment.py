@@ -259,7 +259,7 @@ def test_the_report_stands_alone_and_states_claims(results: Path) -> None:
     for words in (origin.date, origin.version, origin.commit):
         assert words in report
     assert (results / "figure_1.svg").exists()
-    for words in ("Ars-τ detects more than Ars-Prior", "Bayes-MLP detects more", "one race", "--preset"):
+    for words in ("Ars-τ detects more than Ars-Prior", "Bayes-MLP detects more", "one-race", "--preset"):
         assert words in report
 
 
