@@ -112,7 +112,7 @@ def _efficiency(speed: pd.DataFrame) -> list[Claim]:
             # Settings have very different numbers of texts.
             weight = 1 / np.array(errors) ** 2
             mean, error = float(weight @ gaps / weight.sum()), 1 / math.sqrt(weight.sum())
-            half = half_width(weight, texts, error)
+            half = half_width(weight.tolist(), texts, error)
             found.append(_same(name, mean, half, Unit.STEPS, f"over {len(gaps)} settings"))
     return found
 

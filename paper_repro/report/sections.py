@@ -85,7 +85,7 @@ def _detection_table(tpr: pd.DataFrame) -> pd.DataFrame:
         last = at.loc[at.index.max()]
         row["mean score a token"] = last["mean_score"]
         row["FPR on human text (95% interval)"] = _with_interval(
-            *(last[name] for name in ("fpr", "fpr_low", "fpr_high")), form=".4f"
+            last["fpr"], last["fpr_low"], last["fpr_high"], ".4f"
         )
         row["of so many tokens"] = int(at.index.max())
         row["law of the threshold"] = last["null"]
@@ -99,11 +99,12 @@ def _speed_rows(speed: pd.DataFrame) -> pd.DataFrame:
     for row in _records(speed):
         shown = _labels(row)
         for name, heading, digits in _SPEED:
-            shown[heading] = ""
+            words = ""
             if pd.notna(row.get(name)):
-                shown[heading] = f"{row[name]:.{digits}f}"
+                words = f"{row[name]:.{digits}f}"
                 if pd.notna(row.get(f"{name}_error")) and name != "acceptance":
-                    shown[heading] += f" ± {row[f'{name}_error']:.{digits}f}"
+                    words += f" ± {row[f'{name}_error']:.{digits}f}"
+            shown[heading] = words
         rows.append(shown)
     table = pd.DataFrame(rows)
     return table[[column for column in table.columns if (table[column] != "").any()]]
