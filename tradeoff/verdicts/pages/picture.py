@@ -27,7 +27,7 @@ _ABOVE = 1.08
 #: Powers of ten from which on they are written as such.
 _POWERS = 4
 #: Room for the words of the level: their width, their height, and how far they are from the line.
-_WIDE, _HIGH, _OFF = 170, 16, 5
+_WIDE, _HIGH, _OFF = 170, 16, 7
 #: Parts that are numbered; in a drawing of this size more would cover each other.
 _NUMBERED = 8
 
