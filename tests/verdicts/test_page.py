@@ -267,15 +267,52 @@ def test_a_marked_part_is_told_and_marked() -> None:
     found, words = result(MIXED), spelled(MIXED)
     content = evidence_html(found, words=words, now=NOW)
     (segment,) = found.segments
-    first, last = words[segment.start].strip(), words[segment.end - 1].strip()
-    assert f"tokens {segment.start + 1} to {segment.end}, from “{first} " in content
-    assert f" {last}”" in content
+    assert f"<td>tokens {segment.start + 1} to {segment.end}: " in content
+    quoted = "".join(words[segment.start : segment.end]).strip()
+    assert f"<blockquote>{quoted}</blockquote>" in content
+    # First what the part alone has, then the whole text.
+    assert content.index("In the marked part alone: of ") < content.index("In the whole text: of ")
+    assert ">part 1</text>" not in content
     text = shown_text(content)
-    before, rest = text.split("marked part 1 begins")
-    inside, after = rest.split("marked part 1 ends")
+    before, rest = text.split("marked part begins")
+    inside, after = rest.split("marked part ends")
     assert before == "".join(words[: segment.start])
     assert inside == "".join(words[segment.start : segment.end])
     assert after == "".join(words[segment.end :])
+
+
+def test_edges_are_shown_between_words() -> None:
+    """Though tests count tokens, no number is split by a badge."""
+    found = result(MIXED)
+    words = spelled(MIXED)
+    (segment,) = found.segments
+    words[segment.start] = words[segment.start].strip()
+    content = evidence_html(found, words=words, now=NOW)
+    begins = "".join(words[: segment.start - 1]) + "marked part begins" + words[segment.start - 1]
+    assert begins in shown_text(content)
+    assert f"<blockquote>{(words[segment.start - 1] + words[segment.start]).strip()} " in content
+
+
+def test_who_is_addressed_and_what_is_for_specialists() -> None:
+    """What helps to remove a mark is said at the top, where one was found; commands stand below."""
+    for found in (MARKED, UNMARKED):
+        content = evidence_html(found, words=WORDS[id(found)], now=NOW)
+        owner, specialists = content.index("To the owner of the key:"), content.index("For specialists")
+        assert content.count("To the owner of the key:") == 1
+        assert (owner < content.index("What this does not show")) == bool(found)
+        assert specialists < content.index("tradeoff decoys")
+        assert specialists < content.index("How it was examined")
+        assert ("these shaded words are chance" in content) != bool(found)
+        assert "not suspicious one by one" in content
+
+
+def test_columns_that_are_equal_are_one() -> None:
+    content = evidence_html(MARKED, words=WORDS[id(MARKED)], now=NOW)
+    assert '<th scope="col">log10 p</th>' in content
+    assert "not corrected</th>" not in content
+    several = td.detect(marked(40), SCHEME, [KEY, td.Key(bytes(32))])
+    content = evidence_html(several, words=spelled(marked(40)), now=NOW)
+    assert '<th scope="col">log10 p, corrected</th><th scope="col">not corrected</th>' in content
 
 
 def test_where_reading_stopped(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,6 +37,7 @@ def test_all_of_it_is_in_its_frame(ids: list[int]) -> None:
     assert drawing.top <= y.min() <= y.max() <= drawing.bottom <= HEIGHT
     assert (np.diff(x) >= 0).all()
     assert drawing.top <= drawing.level < drawing.bottom
+    assert 0 < drawing.level_label.y < drawing.bottom
     for part in drawing.parts:
         assert drawing.left <= part.left <= part.left + part.width <= drawing.right + 0.2
         assert part.top >= drawing.top
@@ -63,6 +64,26 @@ def test_heights_are_the_evidence() -> None:
         drawing.left + (drawing.right - drawing.left) * segment.start / len(MIXED), abs=0.2
     )
     assert f"tokens {segment.start + 1:,} to {segment.end:,}" in drawing.description
+
+
+def test_the_level_is_named_beside_the_evidence() -> None:
+    """Above its line at the right, where the evidence does not run through the words."""
+    for ids in (marked(300), other(300), MIXED):
+        drawing = drawn(ids)
+        label, (x, y) = drawing.level_label, points(drawing).T
+        wide = 170
+        first = label.x if label.anchor == "start" else label.x - wide
+        near = y[(first <= x) & (x <= first + wide)]
+        assert not ((label.y - 16 <= near) & (near <= label.y)).any()
+        assert abs(label.y - drawing.level) < 20
+        assert drawing.left <= first
+        assert first + wide <= drawing.right
+
+
+def test_one_part_has_no_number() -> None:
+    assert [part.label for part in drawn(MIXED).parts] == [""]
+    two = [*other(300), *marked(60), *other(300, seed=2), *marked(60, seed=5), *other(300, seed=3)]
+    assert [part.label for part in drawn(two).parts] == ["1", "2"]
 
 
 def test_where_reading_stopped() -> None:

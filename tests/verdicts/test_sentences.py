@@ -14,7 +14,15 @@ import tradeoff as td
 from tests.helpers.detecting import KEY, marked, other
 from tradeoff.detection import Exactness
 from tradeoff.verdicts import Correction, Outcome, Result
-from tradeoff.verdicts.pages.sentences import Grade, chance, chance_in_short, grade, share_of_keys, statement
+from tradeoff.verdicts.pages.sentences import (
+    Grade,
+    about,
+    chance,
+    chance_in_short,
+    grade,
+    share_of_keys,
+    statement,
+)
 
 SCHEME = td.Scheme.of("joint-race", "gumbel")
 POWERS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
@@ -26,11 +34,11 @@ def result(ids: list[int], **how) -> Result:
 
 def log10_of(sentence: str) -> float:
     """What a chance in words claims, as a decimal logarithm."""
-    if found := re.search(r"less than once in 10([⁰¹²³⁴⁵⁶⁷⁸⁹]+) draws", sentence):
+    if found := re.search(r"fewer than one in 10([⁰¹²³⁴⁵⁶⁷⁸⁹]+) ", sentence):
         return -float(found[1].translate(POWERS))
-    if found := re.search(r"less than once in ([\d,]+) draws", sentence):
+    if found := re.search(r"fewer than one in ([\d,]*\d)", sentence):
         return -math.log10(int(found[1].replace(",", "")))
-    return math.log10(int(re.search(r"in up to (\d+) of 100 draws", sentence)[1]) / 100)
+    return math.log10(int(re.search(r"up to (\d+) in 100", sentence)[1]) / 100)
 
 
 @pytest.mark.parametrize(
@@ -68,14 +76,47 @@ def test_a_strong_verdict() -> None:
     told = statement(found, ["w"] * 60)
     assert found.log10_p <= -6
     assert grade(found) is Grade.STRONG
-    assert told.headline == f"This text carries the watermark of key {SCHEME.function(KEY).fingerprint}."
+    key = f"the key with the key fingerprint {SCHEME.function(KEY).fingerprint}"
+    assert told.headline == f"This text carries the watermark of {key}."
     assert told.meaning[0].startswith(
-        "With a key drawn at random, a text whose writer never saw text of this key would score this high"
+        "That means: these words, or the source they were copied or quoted from, came from a text generator"
     )
-    assert log10_of(told.meaning[0]) == -math.floor(-found.log10_p)
+    assert told.quotes == ()
+    assert re.fullmatch(
+        r"Of keys picked at random, fewer than one in 10\S+ \(a 1 with \d+ zeros\) would give a text, whose "
+        r"writer never saw text made with the key, so high a score, as a whole or in any part\.",
+        told.chances[0],
+    )
+    assert log10_of(told.chances[0]) == -math.floor(-found.log10_p)
     limits = " ".join(told.limits)
-    for words in ("not who published them", "copied", "drawn at random", "innocent", "decoys", "paraphrase"):
+    for words in ("not who wrote, sent or published", "copied", "picked at random", "innocent", "paraphrase"):
         assert words in limits
+    assert "`" not in limits, "commands are for specialists"
+
+
+def test_a_page_says_what_it_is() -> None:
+    one = about(result(marked(60)))
+    assert "invisible pattern" in one
+    assert "the key that is named below" in one
+    assert "cannot tell who wrote, sent or published the text" in one
+    keys = [td.Key(bytes([k]) * 32) for k in range(3)]
+    assert "any of the keys that are named below" in about(td.detect(other(100), SCHEME, keys))
+
+
+def test_words_are_chosen_and_keys_are_picked() -> None:
+    """No word means both."""
+    found = (result(marked(60)), weak(), result(other(100)), result(marked(100), sequential=True))
+    for one in found:
+        told = statement(one, ["w"] * len(one.token_ids))
+        said = " ".join((told.headline, *told.meaning, *told.chances, *told.limits, about(one)))
+        assert "draw" not in said
+
+
+def test_of_a_text_without_parts_not_all_is_claimed() -> None:
+    """Where nobody looked for parts, a part of it may be all that is marked."""
+    found = result(marked(100), segments=False)
+    assert found.verdict is Outcome.WATERMARKED
+    assert "at least some of these words" in statement(found, ["w"] * 100).meaning[0]
 
 
 def weak() -> Result:
@@ -90,9 +131,10 @@ def test_a_weak_verdict_accuses_nobody() -> None:
     found = weak()
     told = statement(found, ["w"] * len(found.token_ids))
     assert grade(found) is Grade.WEAK
-    assert told.headline.startswith("There is weak evidence that this text carries the watermark of key ")
-    assert "not to accuse anyone" in " ".join(told.meaning)
-    assert "up to 1 in 100 draws of a key call a text without the watermark" in " ".join(told.meaning)
+    assert told.headline.startswith("There is weak evidence that this text carries the watermark of the key ")
+    assert told.meaning[0].startswith("If that is so: these words")
+    assert "not to accuse anyone" in " ".join(told.chances)
+    assert "up to 1 in 100 keys picked at random call a text without the watermark" in " ".join(told.chances)
 
 
 def test_a_part_and_its_words() -> None:
@@ -101,11 +143,13 @@ def test_a_part_and_its_words() -> None:
     words = [f" w{k}" for k in range(len(ids))]
     told = statement(found, words)
     (segment,) = found.segments
-    assert told.headline.startswith("A part of this text carries the watermark of key ")
-    (where,) = (sentence for sentence in told.meaning if sentence.startswith("The marked part is"))
-    ends = f"from “w{segment.start} w{segment.start + 1} ", f" w{segment.end - 1}”"
-    assert all(end in where for end in ends)
-    assert f"{found.share:.0%} lie there" in where
+    assert told.headline.startswith("A part of this text carries the watermark of the key ")
+    assert told.quotes == (" ".join(f"w{k}" for k in range(segment.start, segment.end)),)
+    assert "the words of the marked part" in told.meaning[0]
+    assert "Nothing is said of the rest of the text." in told.meaning[0]
+    assert f"{found.share:.0%} of all that counts lies there" in told.meaning[0]
+    assert told.meaning[1].startswith("Its edges are rough")
+    assert "would give a part of a text, whose writer" in told.chances[0]
     assert "nothing of the words around the marked part" in " ".join(told.limits)
 
 
@@ -113,13 +157,52 @@ def test_nothing_found_shows_nothing() -> None:
     found = result(other(100))
     told = statement(found, ["w"] * 100)
     assert grade(found) is Grade.NONE
-    assert told.headline == "No watermark of the key tried was found."
+    fingerprint = SCHEME.function(KEY).fingerprint
+    assert told.headline == f"No watermark of the key with the key fingerprint {fingerprint} was found."
+    assert log10_of(told.chances[0]) > -1
+    assert told.chances[-1].startswith("That is an ordinary result")
+    assert told.chances[-1].endswith("It is not the chance that the text is marked.")
     assert told.limits[0].startswith("That does not show that a person wrote it.")
     keys = [td.Key(bytes([k]) * 32) for k in range(3)]
     several = statement(td.detect(other(100), SCHEME, keys), ["w"] * 100)
     assert several.headline == "No watermark of the 3 keys tried was found."
-    assert "in any of the tests that were made" in several.meaning[0]
-    assert "3 tests of this text were made" in several.meaning[1]
+    for key in keys:
+        assert several.meaning[0].count(f"key fingerprint {SCHEME.function(key).fingerprint}") == 1
+    assert several.chances[0].startswith("Of sets of 3 keys picked at random, ")
+    assert "in any of the tests that were made" in several.chances[0]
+    assert "3 tests of this text were made" in several.chances[1]
+    many = td.detect(other(100), SCHEME, [td.Key(bytes([k]) * 32) for k in range(9)])
+    assert "; and 4 more, " in statement(many, ["w"] * 100).meaning[0]
+
+
+def test_a_named_key_is_named() -> None:
+    found = result(other(100))
+    setting = replace(found.reading.setting, key=replace(found.reading.setting.key, name="letters"))
+    named = replace(found, tests=(replace(found.best, reading=replace(found.reading, setting=setting)),))
+    fingerprint = SCHEME.function(KEY).fingerprint
+    told = statement(named, ["w"] * 100)
+    assert told.headline == f"No watermark of the key “letters” (key fingerprint {fingerprint}) was found."
+
+
+@pytest.mark.parametrize(
+    ("p", "together", "told"),
+    [
+        (0.29, None, "That is an ordinary result"),
+        (0.02, None, "That is not rare enough for a finding: the level that was set before is 1 in 100."),
+        (0.001, 0.04, "That would do for one text by itself, but not among so many texts"),
+        (0.02, 0.8, "That is not rare enough for a finding"),
+    ],
+)
+def test_no_chance_is_that_of_a_mark(p: float, together: float | None, told: str) -> None:
+    """Of a text alone or judged with others its own chance is told, and why it is not enough."""
+    found = result(other(100))
+    tested = replace(found.best, log_p=math.log(p))
+    over_texts = None if together is None else math.log(together)
+    said = statement(replace(found, tests=(tested,), over_texts=over_texts), ["w"] * 100)
+    assert 10 ** log10_of(said.chances[0]) == pytest.approx(p, rel=0.05)
+    assert 10 ** log10_of(said.chances[0]) >= p
+    assert said.chances[-1].startswith(told)
+    assert said.chances[-1].endswith("It is not the chance that the text is marked.")
 
 
 def test_too_short_says_neither() -> None:
@@ -142,9 +225,9 @@ def test_of_many_texts_it_is_said_what_is_controlled(correction: Correction, con
     texts = [marked(60), other(60), marked(60)[:58]]
     found = td.detect_corpus(texts, SCHEME, KEY, correction=correction).results
     told = statement(found[0], ["w"] * 60)
-    assert controlled in " ".join(told.meaning)
+    assert controlled in " ".join(told.chances)
     # The chance in words is the text's own: what is corrected by this procedure is no chance of a text.
-    assert log10_of(told.meaning[0]) >= found[0].test_log_p / math.log(10)
+    assert log10_of(told.chances[0]) >= found[0].test_log_p / math.log(10)
     seen = found[2]
     assert seen.verdict is Outcome.SEEN
     assert "texts that were judged before it" in " ".join(statement(seen, ["w"] * 58).meaning)
@@ -153,7 +236,7 @@ def test_of_many_texts_it_is_said_what_is_controlled(correction: Correction, con
 def test_stopping_at_any_time_is_said() -> None:
     found = result(marked(100), sequential=True)
     told = statement(found, ["w"] * len(found.token_ids))
-    assert "would ever show evidence this strong, wherever one stops reading," in told.meaning[0]
+    assert re.search(r"would ever give .* evidence this strong, wherever one stops reading", told.chances[0])
 
 
 def test_an_approximation_is_called_one() -> None:
@@ -161,11 +244,11 @@ def test_an_approximation_is_called_one() -> None:
     approximate = SimpleNamespace(exactness=Exactness.APPROXIMATE)
     reading = replace(exact.reading, setting=replace(exact.reading.setting, detector=approximate))
     told = statement(replace(exact, tests=(replace(exact.best, reading=reading),)), ["w"] * 60)
-    assert told.meaning[0].startswith("By an approximation, which is not proved: with a key drawn at random")
+    assert told.chances[0].startswith("By an approximation, which is not proved: of keys picked at random")
 
 
 def test_a_setting_that_the_record_named_is_told() -> None:
     exact = result(marked(60))
     reading = replace(exact.reading, setting=replace(exact.reading.setting, claimed=True))
     told = statement(replace(exact, tests=(replace(exact.best, reading=reading),)), ["w"] * 60)
-    assert "named by the file that holds the text" in " ".join(told.meaning)
+    assert "named by the file that holds the text" in " ".join(told.chances)

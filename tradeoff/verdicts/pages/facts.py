@@ -8,19 +8,18 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
 
-from tradeoff.verdicts.pages.sentences import chance, key_name, share_of_keys
+from tradeoff.verdicts.pages.sentences import key_name, share_of_keys
 from tradeoff.verdicts.result import Result, Tested
 
 __all__ = ["Trial", "day_and_time", "facts", "installed_version", "tests_made"]
 
 
 class Trial(NamedTuple):
-    """One test for people: what was looked for, the logarithms of its p-value, and the chance in words."""
+    """One test for people: what was looked for, and the logarithms of its p-value."""
 
     label: str
     log10_p: str
     uncorrected: str
-    chance: str
 
 
 def installed_version() -> str:
@@ -71,9 +70,9 @@ def facts(result: Result, whole: Result | None, name: str, examined: str) -> Ite
     yield "detector", f"{result.detector} (null law: {reading.detector.null}; {reading.detector.exactness})"
     yield "false-positive rate", f"{result.fpr:g} ({share_of_keys(result.fpr)}), set before"
     yield "log10 p", f"{result.log10_p:.2f}, corrected for all that was looked at"
-    yield "log10 p of this test alone", f"{result.uncorrected_log10_p:.2f}"
+    yield "log10 p, had this test alone been made", f"{result.uncorrected_log10_p:.2f}"
     if not result.sequential:
-        yield "log10 p of the text as a whole", f"{result.whole_log10_p:.2f}"
+        yield "log10 p, had only the whole text been tested", f"{result.whole_log10_p:.2f}"
     if result.over_texts is not None:
         told = result.to_dict()
         yield "log10 p without the correction for texts", f"{told['log10_p_of_text']:.2f}"
@@ -96,9 +95,7 @@ def _told(tested: Tested) -> Trial:
         label += ", named by the text's record"
     if told["without"]:
         label += f", read without {', '.join(told['without'])}"
-    return Trial(
-        label, f"{told['log10_p']:.2f}", f"{told['log10_p_uncorrected']:.2f}", chance(told["log10_p"])
-    )
+    return Trial(label, f"{told['log10_p']:.2f}", f"{told['log10_p_uncorrected']:.2f}")
 
 
 def _input(result: Result, complete: bool) -> Iterator[tuple[str, str]]:

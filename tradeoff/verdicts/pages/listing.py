@@ -103,7 +103,7 @@ class Listing:
         if self._correction is Correction.HOLM:
             told.append(
                 "They were judged together, and verdicts are corrected for their number (Holm): with a key "
-                f"drawn at random, the chance that any of them is called wrongly is at most {rate}."
+                f"picked at random, the chance that any of them is called wrongly is at most {rate}."
             )
         elif self._correction is Correction.BENJAMINI_HOCHBERG:
             told.append(

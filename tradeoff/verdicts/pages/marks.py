@@ -14,6 +14,7 @@ import numpy as np
 
 from tradeoff.detection import Readings, log_p_values
 from tradeoff.verdicts.pages.excerpt import excerpt
+from tradeoff.verdicts.pages.quoting import spans_of
 from tradeoff.verdicts.pages.sentences import parts_of
 from tradeoff.verdicts.result import Result
 from tradeoff.verdicts.views import shades
@@ -113,8 +114,8 @@ class Marks:
 
     def pieces(self) -> Iterator[Piece]:
         """The text, in order."""
-        starts = {segment.start: k for k, segment in enumerate(parts_of(self.result), 1)}
-        ends = {segment.end: k for k, segment in enumerate(parts_of(self.result), 1)}
+        starts = {start: k for k, (start, _) in enumerate(self._spans)}
+        ends = {end: k for k, (_, end) in enumerate(self._spans)}
         stops = {self.read} if self.read < len(self.words) else set()
         breaks = sorted({*starts, *ends, *stops})
         before = 0
@@ -123,16 +124,16 @@ class Marks:
                 yield _gap(start - before)
             edges = [start, *(place for place in breaks if start < place < end), end]
             for k, (first, last) in enumerate(pairwise(edges)):
-                if k == 0 and first not in starts and (number := self._inside(first)):
-                    yield Piece("open", f"marked part {number} goes on")
+                if k == 0 and first not in starts and (number := self._inside(first)) is not None:
+                    yield Piece("open", f"{self._part(number)} goes on")
                 if first in starts:
-                    yield Piece("open", f"marked part {starts[first]} begins")
+                    yield Piece("open", f"{self._part(starts[first])} begins")
                 if first in stops:
                     yield Piece("stop", f"reading stopped here, after token {first:,}: the rest was not read")
                 yield from self._between(first, last)
                 if last in ends:
-                    yield Piece("close", f"marked part {ends[last]} ends")
-                elif last == end and self._inside(last - 1):
+                    yield Piece("close", f"{self._part(ends[last])} ends")
+                elif last == end and self._inside(last - 1) is not None:
                     yield Piece("close", "the marked part goes on")
             before = end
         if before < len(self.words):
@@ -190,11 +191,16 @@ class Marks:
         return None if k is None else self._depths[k]
 
     def _inside(self, place: int) -> int | None:
-        """The number of the marked part in which a token lies."""
-        return next(
-            (k for k, one in enumerate(parts_of(self.result), 1) if one.start <= place < one.end),
-            None,
-        )
+        """The marked part in which a token lies."""
+        return next((k for k, (start, end) in enumerate(self._spans) if start <= place < end), None)
+
+    def _part(self, k: int) -> str:
+        """A marked part by its number, where there are several."""
+        return f"marked part {k + 1}" if len(self._spans) > 1 else "marked part"
+
+    @cached_property
+    def _spans(self) -> list[tuple[int, int]]:
+        return spans_of(parts_of(self.result), self.words)
 
     def _rare(self, k: int) -> str:
         return _one_in(math.exp(min(-self._log_p[k], _LARGEST)))

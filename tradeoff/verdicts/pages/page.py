@@ -21,8 +21,8 @@ from tradeoff.verdicts.pages.facts import day_and_time, facts, installed_version
 from tradeoff.verdicts.pages.listing import Entry, Listing
 from tradeoff.verdicts.pages.marks import NUMBERED, SHOWN, Marks, class_of
 from tradeoff.verdicts.pages.picture import picture
-from tradeoff.verdicts.pages.sentences import Grade, chance, grade, parts_of, statement
-from tradeoff.verdicts.pages.tally import tally
+from tradeoff.verdicts.pages.sentences import Grade, about, chance, grade, parts_of, statement
+from tradeoff.verdicts.pages.tally import Tally, tally
 from tradeoff.verdicts.result import Result
 from tradeoff.verdicts.spelling import numbers
 from tradeoff.verdicts.views import RARITIES, SHADES, shade_name
@@ -35,8 +35,8 @@ _NAME = re.compile(r"\d{4,}\.html")
 _PRINTED = 1_000
 _TEMPLATE, _INDEX = "evidence.html", "evidence_index.html"
 _GRADES = {
-    Grade.STRONG: "strong: the chance is below one in a million",
-    Grade.WEAK: "weak: the chance is above one in a million",
+    Grade.STRONG: "strong, as every chance of one in a million or less is called; the chance itself is next",
+    Grade.WEAK: "weak, as every chance above one in a million is called; the chance itself is next",
     Grade.NONE: "none that passes the level that was set",
 }
 
@@ -255,15 +255,17 @@ def _body(name: str, result: Result, words: Sequence[str], examined: str) -> Ite
     detector = result.reading.setting.detector
     counted = tally(detector, marks.scores)
     told = statement(result, words)
-    strength = grade(result)
+    strength, tests = grade(result), tests_made(result)
     yield from parts(
         _template(_TEMPLATE),
         "text",
         name=name,
+        about=about(result),
         told=told,
+        found=result.detected,
         strength=str(strength),
         graded=_GRADES[strength],
-        tally=None if counted is None else counted.sentence,
+        tally=counted,
         in_parts=_in_parts(result, marks),
         sequential=_sequential(result, whole),
         picture=picture(result, len(marks.words)),
@@ -277,7 +279,8 @@ def _body(name: str, result: Result, words: Sequence[str], examined: str) -> Ite
         tables=marks.tables(),
         printed=marks.read <= _PRINTED,
         has_tokens=len(marks.words) > 0,
-        tests=tests_made(result),
+        tests=tests,
+        one_column=all(test.log10_p == test.uncorrected for test in tests),
         facts=facts(result, whole, name, examined),
     )
 
@@ -294,7 +297,7 @@ def _can_be_shaded(detector: Detector) -> bool:
     return any(detector.log_p(detector.threshold(1, rarity), 1) > -math.inf for rarity in RARITIES)
 
 
-def _in_parts(result: Result, marks: Marks) -> str | None:
+def _in_parts(result: Result, marks: Marks) -> Tally | None:
     """The tally of the marked parts alone."""
     parts_told = parts_of(result)
     if not parts_told:
@@ -304,11 +307,7 @@ def _in_parts(result: Result, marks: Marks) -> str | None:
         for k, place in enumerate(result.index.tolist())
         if any(segment.start <= place < segment.end for segment in parts_told)
     ]
-    counted = tally(result.reading.setting.detector, marks.scores[inside])
-    if counted is None:
-        return None
-    where = "the marked part" if len(parts_told) == 1 else "the marked parts"
-    return f"In {where} alone: {counted.sentence[0].lower()}{counted.sentence[1:]}"
+    return tally(result.reading.setting.detector, marks.scores[inside])
 
 
 def _sequential(result: Result, whole: Result | None) -> list[str]:
@@ -316,19 +315,23 @@ def _sequential(result: Result, whole: Result | None) -> list[str]:
     if not result.sequential:
         return []
     if result.tokens_needed is None:
-        told = ["The text was read token by token to its end, and the level that was set was never reached."]
+        told = [
+            "The text was read token by token (token: a word or a piece of one) to its end, and the level "
+            "that was set was never reached."
+        ]
     else:
         told = [
-            f"The text was read token by token, and reading stopped after token {result.tokens_needed:,}, "
-            "where the level that was set was reached. Only this is the verdict."
+            "The text was read token by token (token: a word or a piece of one), and reading stopped after "
+            f"token {result.tokens_needed:,}, where the level that was set was reached. Only this is the "
+            "verdict."
         ]
     if whole is None:
         return [*told, "The rest was not read."] if result.tokens_needed is not None else told
     return [
         *told,
         f"For comparison, a single look at all {len(whole.token_ids):,} tokens would say: {whole.verdict}; "
-        f"with keys drawn at random, such a text would score this high {chance(whole.log10_p)}. That is no "
-        "second verdict: which of the two counts must be settled before either is seen.",
+        f"of keys picked at random, {chance(whole.log10_p)} would give it so high a score. That is no second "
+        "verdict: which of the two counts must be settled before either is seen.",
     ]
 
 

@@ -17,15 +17,17 @@ from tradeoff.verdicts.result import Result
 __all__ = ["HEIGHT", "WIDTH", "Picture", "picture"]
 
 #: Of the whole drawing, in its own units.
-WIDTH, HEIGHT = 480, 270
+WIDTH, HEIGHT = 480, 290
 #: What lies around the axes: room for their words.
-_LEFT, _RIGHT, _TOP, _BOTTOM = 106, 14, 30, 54
+_LEFT, _RIGHT, _TOP, _BOTTOM = 106, 14, 50, 54
 #: Marks on an axis, at most.
 _TICKS = 5
 #: Room above the highest point, as a share of it.
 _ABOVE = 1.08
 #: Powers of ten from which on they are written as such.
 _POWERS = 4
+#: Room for the words of the level: their width, their height, and how far they are from the line.
+_WIDE, _HIGH, _OFF = 170, 16, 7
 #: Parts that are numbered; in a drawing of this size more would cover each other.
 _NUMBERED = 8
 
@@ -37,8 +39,16 @@ class Tick(NamedTuple):
     label: str
 
 
+class Label(NamedTuple):
+    """Words beside a line: where they begin or end ("start" or "end"), and their base line."""
+
+    x: float
+    y: float
+    anchor: str
+
+
 class Part(NamedTuple):
-    """A marked part: from `left`, so wide, up to `top`; its number, or nothing where there are many."""
+    """A marked part: from `left`, so wide, up to `top`; its number, if one is written."""
 
     left: float
     width: float
@@ -55,7 +65,8 @@ class Picture:
         left, right, top, bottom: the frame of the axes.
         line: the evidence along the text, as the points of a polyline.
         level: height of the level of the verdict.
-        level_label: its words.
+        level_told: the level in words.
+        level_label: where the line of the level is named.
         across, up: marks on the axes, of tokens and of chances.
         parts: the marked parts; each reaches up to its own evidence.
         stop: where reading stopped; None if it did not.
@@ -70,7 +81,8 @@ class Picture:
     bottom: float
     line: str
     level: float
-    level_label: str
+    level_told: str
+    level_label: Label
     across: tuple[Tick, ...]
     up: tuple[Tick, ...]
     parts: tuple[Part, ...]
@@ -107,7 +119,7 @@ def picture(result: Result, length: int) -> Picture | None:
             across(segment.start),
             max(round(across(segment.end) - across(segment.start), 1), 1.0),
             up(value),
-            str(number) if len(inside) <= _NUMBERED else "",
+            str(number) if 1 < len(inside) <= _NUMBERED else "",
         )
         for number, (segment, value) in enumerate(zip(parts_of(result), inside, strict=True), start=1)
     )
@@ -121,12 +133,30 @@ def picture(result: Result, length: int) -> Picture | None:
         " ".join(f"{x:g},{y:g}" for x, y in points),
         up(level),
         share_of_keys(result.fpr),
+        _beside(up(level), points, (left, right), bottom),
         tuple(Tick(across(value), f"{value:,}") for value in _round_steps(length)),
         tuple(Tick(up(value), _one_in(value)) for value in _round_steps(highest)),
         parts,
         across(result.tokens_needed) if result.tokens_needed is not None else None,
         _description(result, tokens, evidence, inside),
     )
+
+
+def _beside(
+    level: float, points: list[tuple[float, float]], ends: tuple[float, float], bottom: float
+) -> Label:
+    """Where the words of the level cover none of the evidence, if there is such a place."""
+    left, right = ends
+    above, below = level - _OFF, level + _HIGH
+    places = [
+        Label(x, y, anchor) for y in (above, below) for x, anchor in ((right, "end"), (left + _OFF, "start"))
+    ]
+    for place in places:
+        first = place.x if place.anchor == "start" else place.x - _WIDE
+        near = [y for x, y in points if first <= x <= first + _WIDE]
+        if place.y < bottom and not any(place.y - _HIGH <= y <= place.y + _OFF for y in near):
+            return place
+    return places[0]
 
 
 def _description(result: Result, tokens: np.ndarray, evidence: np.ndarray, inside: list[float]) -> str:
@@ -136,7 +166,7 @@ def _description(result: Result, tokens: np.ndarray, evidence: np.ndarray, insid
         f"The line is how rare the scores up to each token are by chance. At token {tokens[-1]:,} it stands "
         f"at {_rare(last)}; at its highest, at token {tokens[highest]:,}, at "
         f"{_rare(float(evidence[highest]))}.",
-        f"The level of the verdict is {share_of_keys(result.fpr)}.",
+        f"The dashed line, needed for a finding, is at {share_of_keys(result.fpr)}.",
     ]
     told += [
         f"Marked part {number}: tokens {segment.start + 1:,} to {segment.end:,}, {_rare(value)} by itself."

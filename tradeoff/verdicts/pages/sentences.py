@@ -1,7 +1,8 @@
 """Verdicts in sentences, for people who know no statistics: what was found, what it means, and its limits.
 
-No sentence claims more than the p-value: chances are over keys drawn at random, for a writer who has seen no
-text of the key, and are rounded to the safe side.
+No sentence claims more than the p-value: chances are over keys picked at random, for a writer who has seen no
+text made with the key, and are rounded to the safe side. Words are "chosen" and keys "picked": "drawn" would
+be both.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tradeoff.detection import Exactness, Segment
+from tradeoff.verdicts.pages.quoting import shortened, spans_of
 from tradeoff.verdicts.result import Correction, Outcome, Result
 from tradeoff.verdicts.settings import Setting
 
 __all__ = [
     "Grade",
     "Statement",
+    "about",
     "chance",
     "chance_in_short",
     "grade",
@@ -36,8 +39,10 @@ _POWERS = 6
 _SLACK = 1e-9
 #: A law may end somewhere, beyond which a logarithm is infinite.
 _MOST = 1e9
-#: Parts that are told, and words of each end of one.
-_PARTS, _WORDS = 5, 5
+#: Parts that are quoted, and keys that are named.
+_PARTS, _KEYS = 5, 5
+#: Chances above this are ordinary: log10 p.
+_ORDINARY = -1.0
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 #: Where a law that was only simulated, or none at all, stands behind a p-value.
 _UNPROVED = {
@@ -64,13 +69,28 @@ class Statement:
 
     Attributes:
         headline: what was found, in a sentence.
-        meaning: sentences on how sure that is, and where it is.
+        quotes: the marked parts of a text that is marked in part, in whole words.
+        meaning: sentences on what that means.
+        chances: sentences on how sure it is.
         limits: what it does not show.
     """
 
     headline: str
+    quotes: tuple[str, ...]
     meaning: tuple[str, ...]
+    chances: tuple[str, ...]
     limits: tuple[str, ...]
+
+
+def about(result: Result) -> str:
+    """What a page is, for somebody who has seen none."""
+    keys = _fingerprints(result)
+    which = "the key that is named below" if len(keys) == 1 else "any of the keys that are named below"
+    return (
+        "A watermark is an invisible pattern in the choice of words. A text generator that holds a secret "
+        f"key puts it in. This page tells whether a text has the pattern of {which}. It cannot tell who "
+        "wrote, sent or published the text."
+    )
 
 
 def grade(result: Result) -> Grade:
@@ -81,14 +101,14 @@ def grade(result: Result) -> Grade:
 
 
 def chance(log10_p: float) -> str:
-    """A p-value in words, never rarer than it is: "less than once in 10⁴⁸ draws"."""
+    """A p-value as a share of keys, never rarer than it is: "fewer than one in 10⁴⁸ (a 1 with 48 zeros)"."""
     inverse = min(-log10_p - _SLACK, _MOST)
     if inverse >= _POWERS:
         power = math.floor(inverse)
-        return f"less than once in {power_of_ten(power)} draws (a 1 with {power:,} zeros)"
+        return f"fewer than one in {power_of_ten(power)} (a 1 with {power:,} zeros)"
     if inverse >= 1:
-        return f"less than once in {_rounded_down(10**inverse):,} draws"
-    return f"in up to {_percent(10**log10_p)} of 100 draws"
+        return f"fewer than one in {_rounded_down(10**inverse):,}"
+    return f"up to {_percent(10**log10_p)} in 100"
 
 
 def chance_in_short(log10_p: float) -> str:
@@ -115,8 +135,8 @@ def share_of_keys(fpr: float) -> str:
 
 def key_name(setting: Setting) -> str:
     """A key for people, who may have named it; its fingerprint tells it from others, and is no secret."""
-    fingerprint = setting.prf.fingerprint
-    return f"“{setting.key.name}” (fingerprint {fingerprint})" if setting.key.name else fingerprint
+    fingerprint = f"key fingerprint {setting.prf.fingerprint}"
+    return f"“{setting.key.name}” ({fingerprint})" if setting.key.name else fingerprint
 
 
 def statement(result: Result, words: Sequence[str]) -> Statement:
@@ -136,59 +156,64 @@ def statement(result: Result, words: Sequence[str]) -> Statement:
 
 def _found(result: Result, words: Sequence[str]) -> Statement:
     in_part, strength = result.verdict is Outcome.IN_PART, grade(result)
-    several = len(result.segments) > 1
-    key = key_name(result.reading.setting)
+    several = len(parts_of(result)) > 1
     if in_part:
         what = "parts of this text carry" if several else "a part of this text carries"
     else:
         what = "this text carries"
-    headline = f"{what} the watermark of key {key}."
+    headline = f"{what} the watermark of {_the_key(result.reading.setting)}."
     if strength is Grade.STRONG:
         headline = headline[0].upper() + headline[1:]
     else:
         headline = f"There is weak evidence that {headline}"
-    meaning = [_rarity(result), *_corrections(result)]
+    chances = [_rarity(result), *_corrections(result)]
     if strength is Grade.WEAK:
-        meaning.append(
+        chances.append(
             "This is weak evidence. It passes the level that was set; at that level up to "
-            f"{share_of_keys(result.fpr)} draws of a key call a text without the watermark. It is a reason "
-            "to look again, not to accuse anyone."
+            f"{share_of_keys(result.fpr)} keys picked at random call a text without the watermark. It is a "
+            "reason to look again, not to accuse anyone."
         )
-    meaning += _where(result, words)
     limits = [
-        "It says how the words were drawn, not who published them. Words that were copied or quoted from a "
-        "marked text are marked wherever they stand, and whoever has the key can mark any text.",
-        "The chance is over keys drawn at random, for a writer who never saw text of this key. It is not the "
-        "chance that somebody is innocent, and not the share of honest texts that this one key would find: "
-        "where texts share passages that may be larger, and `tradeoff decoys` measures it.",
+        "It tells that words were chosen with the key, not who wrote, sent or published them. Words that "
+        "were copied or quoted from a marked text are marked wherever they stand, and whoever has the key "
+        "can mark any text.",
+        "The chance is of keys picked at random, for a writer who never saw text made with the key. It is "
+        "not the chance that somebody is innocent. Nor is it the share of honest texts that this one key "
+        "would call: where texts share passages, that share may be larger.",
     ]
     if in_part:
         limits.append(
-            "It says nothing of the words around the marked part: they may be a person's, or come from "
-            "elsewhere."
+            f"It says nothing of the words around the marked part{'s' * several}: they may be a person's, or "
+            "come from elsewhere."
         )
     limits.append(
-        "Editing and paraphrase remove the mark word by word, so that more may have been drawn with the key "
+        "Editing and paraphrase remove the mark word by word, so that more may have been chosen with the key "
         "than is found."
     )
-    return Statement(headline, tuple(meaning), tuple(limits))
+    meaning = _meaning(result)
+    return Statement(headline, _quotes(result, words), meaning, tuple(chances), tuple(limits))
 
 
 def _not_found(result: Result) -> Statement:
-    keys = {tested.reading.prf.fingerprint for tested in result.tests}
-    tried = "the key" if len(keys) == 1 else f"the {len(keys):,} keys"
-    meaning = [_rarity(result), *_corrections(result)]
-    meaning.append(
-        f"That is not rare enough: the level that was set before is {share_of_keys(result.fpr)}."
-        if result.log10_p < -1
-        else "That is what any text looks like that has nothing to do with the key."
-    )
+    settings = {one.reading.prf.fingerprint: one.reading.setting for one in result.tests}
+    chances = [_rarity(result), *_corrections(result), _not_rare(result)]
+    meaning: tuple[str, ...] = ()
+    if len(settings) == 1:
+        tried = _the_key(result.reading.setting)
+    else:
+        tried = f"the {len(settings):,} keys tried"
+        named = [key_name(setting) for setting in list(settings.values())[:_KEYS]]
+        more = len(settings) - len(named)
+        last = f"; and {more:,} more, which stand at the end of this page" if more else ""
+        meaning = (f"The keys tried: {'; '.join(named)}{last}.",)
     return Statement(
-        f"No watermark of {tried} tried was found.",
-        tuple(meaning),
+        f"No watermark of {tried} was found.",
+        (),
+        meaning,
+        tuple(chances),
         (
-            "That does not show that a person wrote it. It may come from a model without this watermark, or "
-            "from one with another key, or be too predictable to carry a mark.",
+            "That does not show that a person wrote it. It may come from a text generator without this "
+            "watermark, or from one with another key, or be too predictable to carry a mark.",
             "It may have been marked once: editing, translation and paraphrase remove the mark word by word.",
             "A short marked passage in a longer text, such as a quote of a sentence or two, can stay unseen.",
             "Only the keys and settings that stand below were tried. With another method, tokenizer or "
@@ -197,23 +222,39 @@ def _not_found(result: Result) -> Statement:
     )
 
 
+def _not_rare(result: Result) -> str:
+    """Why a chance is no finding, and what it is not."""
+    log10_p, level = result.test_log_p / math.log(10), share_of_keys(result.fpr)
+    if log10_p > _ORDINARY:
+        told = "That is an ordinary result, such as texts have that have nothing to do with the key."
+    elif result.test_log_p <= math.log(result.fpr):
+        told = "That would do for one text by itself, but not among so many texts that were judged together."
+    else:
+        told = f"That is not rare enough for a finding: the level that was set before is {level}."
+    return f"{told} It is not the chance that the text is marked."
+
+
 def _nothing_to_say(result: Result) -> Statement:
     counted = f"{result.tokens_scored:,} of its {len(result.token_ids):,} tokens count"
     if result.verdict is Outcome.SEEN:
         return Statement(
             "Nothing of this text is new, so that it says nothing of its own.",
+            (),
             (
                 "Nearly all of its words stand in texts that were judged before it, and count there; "
-                f"{counted} here. Read the verdicts on those texts.",
+                f"{counted} here (token: a word or a piece of one). Read the verdicts on those texts.",
             ),
+            (),
             ("It shows neither that the text is marked nor that it is not.",),
         )
     return Statement(
         "This text is too short to tell.",
+        (),
         (
-            "A token counts if enough words stand before it, and only once where words are repeated: "
-            f"{counted}, fewer than a verdict takes.",
+            "A token (a word or a piece of one) counts if enough words stand before it, and only once where "
+            f"words are repeated: {counted}, fewer than a verdict takes.",
         ),
+        (),
         (
             "It shows neither that a person wrote it nor that it is marked. More of the same text may tell.",
             "Only the keys and settings that stand below were tried.",
@@ -222,26 +263,22 @@ def _nothing_to_say(result: Result) -> Statement:
 
 
 def _rarity(result: Result) -> str:
-    """How often texts without the watermark score as high, over keys."""
-    reading = result.reading
+    """Of which share of keys texts without the watermark score as high."""
+    reading, keys = result.reading, len(_fingerprints(result))
     # What the Benjamini-Hochberg procedure corrects is no chance of this text.
     log10_p = result.test_log_p / math.log(10) if result.log_p else 0.0
-    searched = reading.segments is not None
-    if result.sequential:
-        would = "would ever show evidence this strong, wherever one stops reading,"
-    elif result.verdict is Outcome.IN_PART:
-        would = "would have a part that scores this high"
-    elif searched:
-        would = "would score this high, as a whole or in any part,"
-    else:
-        would = "would score this high"
     several = " in any of the tests that were made" if len(result.tests) > 1 else ""
-    keys = {tested.reading.prf.fingerprint for tested in result.tests}
-    drawn, of = ("a key", "this key") if len(keys) == 1 else ("keys", "these keys")
-    sentence = (
-        f"With {drawn} drawn at random, a text whose writer never saw text of {of} {would}{several} "
-        f"{chance(log10_p)}."
-    )
+    picked, made = ("keys", "the key") if keys == 1 else (f"sets of {keys:,} keys", "these keys")
+    writer = f"a text, whose writer never saw text made with {made},"
+    if result.sequential:
+        would = f"would ever give {writer} evidence this strong{several}, wherever one stops reading"
+    elif result.verdict is Outcome.IN_PART:
+        would = f"would give a part of {writer} so high a score{several}"
+    elif reading.segments is not None:
+        would = f"would give {writer} so high a score, as a whole or in any part{several and ','}{several}"
+    else:
+        would = f"would give {writer} so high a score{several}"
+    sentence = f"Of {picked} picked at random, {chance(log10_p)} {would}."
     unproved = _UNPROVED.get(reading.detector.exactness)
     return sentence if unproved is None else f"{unproved}: {sentence[0].lower()}{sentence[1:]}"
 
@@ -257,7 +294,7 @@ def _corrections(result: Result) -> list[str]:
     if result.correction is Correction.HOLM:
         told.append(
             "Many texts were judged together. The verdict is corrected for their number (Holm): with a key "
-            "drawn at random, the chance that any of them is called wrongly is at most "
+            "picked at random, the chance that any of them is called wrongly is at most "
             f"{share_of_keys(result.fpr)}."
         )
     elif result.correction is Correction.BENJAMINI_HOCHBERG:
@@ -274,26 +311,42 @@ def _corrections(result: Result) -> list[str]:
     return told
 
 
-def _where(result: Result, words: Sequence[str]) -> list[str]:
-    """Where the marked parts are, by their first and last words."""
+def _meaning(result: Result) -> tuple[str, ...]:
+    """What a find means, openly; of a text that is marked in part, how much of it that is said of."""
     parts = parts_of(result)
-    if not parts:
-        return []
-    told = [_in_words(segment, words) for segment in parts[:_PARTS]]
-    more = len(parts) - len(told)
-    last = f"; and {more:,} more" if more else ""
-    what = "The marked part is" if len(parts) == 1 else "The marked parts are"
-    share = "" if result.share is None else f" Of the tokens that count, {result.share:.0%} lie there."
-    return [f"{what} {'; '.join(told)}{last}.{share}"]
+    if parts:
+        which = f"the words of the marked part{'s' * (len(parts) > 1)}"
+    else:
+        which = "these words" if result.reading.segments is not None else "at least some of these words"
+    means = "That means" if grade(result) is Grade.STRONG else "If that is so"
+    told = [
+        f"{means}: {which}, or the source they were copied or quoted from, came from a text generator that "
+        "used this key. Single words may have been changed or added since."
+    ]
+    if parts:
+        more = len(parts) - _PARTS
+        some = f" {more:,} more parts are marked in the text below." if more > 0 else ""
+        share = "" if result.share is None else f" {result.share:.0%} of all that counts lies there."
+        told[0] += f" Nothing is said of the rest of the text.{share}{some}"
+        where = "Its edges are" if len(parts) == 1 else "Their edges are"
+        told.append(
+            f"{where} rough: the true ones may lie a few words further in or out, and more than a few in a "
+            "long part. Quotes are in whole words."
+        )
+    return tuple(told)
 
 
-def _in_words(segment: Segment, words: Sequence[str]) -> str:
-    """A part for people, who count from 1: "tokens 701 to 758, from “was the first” to “the end.”"."""
-    spelled = "".join(words[segment.start : segment.end]).split()
-    where = f"tokens {segment.start + 1:,} to {segment.end:,}"
-    if len(spelled) <= 2 * _WORDS:
-        return f"{where}: “{' '.join(spelled)}”"
-    return f"{where}, from “{' '.join(spelled[:_WORDS])}” to “{' '.join(spelled[-_WORDS:])}”"
+def _quotes(result: Result, words: Sequence[str]) -> tuple[str, ...]:
+    spans = spans_of(parts_of(result), words)
+    return tuple(shortened("".join(words[start:end])) for start, end in spans[:_PARTS])
+
+
+def _the_key(setting: Setting) -> str:
+    return f"the key {key_name(setting)}" if setting.key.name else f"the key with the {key_name(setting)}"
+
+
+def _fingerprints(result: Result) -> set[str]:
+    return {tested.reading.prf.fingerprint for tested in result.tests}
 
 
 def parts_of(result: Result) -> tuple[Segment, ...]:
