@@ -74,7 +74,8 @@ def test_what_is_there_stays(options: list[str]) -> None:
 
 
 def test_a_command_that_fails_ends_it(options: list[str]) -> None:
-    result = runner.invoke(app, ["demo", *options, "--draft", "no-such-model"])
+    # The draft that is named last counts.
+    result = runner.invoke(app, ["demo", *options, "--draft", "./no-such-model"])
     assert result.exit_code == 2
     assert "no-such-model" in result.output
     assert "3." not in result.output

@@ -133,7 +133,7 @@ def test_completion_is_printed_for_a_shell(shell: str) -> None:
         check=False,
         env=path | {"_TRADEOFF_COMPLETE": "complete_bash", "COMP_WORDS": "tradeoff de", "COMP_CWORD": "1"},
     )
-    assert words.stdout.split() == ["decoys", "detect"]
+    assert words.stdout.split() == ["decoys", "demo", "detect"]
 
 
 def examples_of(command: str) -> list[str]:

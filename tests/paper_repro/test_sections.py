@@ -45,6 +45,6 @@ def test_headings_are_words() -> None:
     row |= {"texts": 8, "tokens": 80, "aatps": 2.0, "aatps_error": 0.1, "ptt_ms": None, "ptt_ms_error": None}
     (shown,) = _speed_rows(pd.DataFrame([row])).to_dict("records")
     assert shown["watermark"] == "Gumbel-max"
-    assert shown["method"] == "no speculation"
+    assert shown["method"] == "basic"
     assert shown["tokens a step, AATPS (± standard error)"] == "2.000 ± 0.100"
     assert not [heading for heading in shown if "_" in heading or "PTT" in heading]

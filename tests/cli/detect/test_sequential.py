@@ -16,7 +16,7 @@ import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.cli.test_detect_records import folder, marked_ids, run, spelled  # noqa: F401
+from tests.cli.detect.test_records import folder, marked_ids, run, spelled  # noqa: F401
 from tests.helpers.detecting import PRF, detect, findings, flat, lines, marked, other, tournament
 from tradeoff.decoders import GumbelMax, Identity, SynthID, heavy_water
 from tradeoff.detection import Evidence

@@ -1,0 +1,1 @@
+"""`tradeoff detect` as users run it."""
