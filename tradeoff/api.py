@@ -321,9 +321,9 @@ def forecast(
             their trees, joint-tournament, single-key, basic, keep-strength), as if there were no speculation.
         log_p: log-probabilities under the model of the tokens of a typical text [k], or of several texts,
             which then differ in how much they can carry (records of `generate(measure=True)` have them).
-            SynthID wants `entropy` beside them, of the same positions, as the records have it too. Of
-            HeavyWater's tokens those that may lie outside its head (p <= 1/51 of 50) are taken to carry
-            nothing.
+            SynthID and HeavyWater want `entropy` beside them, of the same positions, as the records have it
+            too. Of HeavyWater as much of every law is taken to lie outside its head as its entropy allows, so
+            that texts may be detected more often than is told, and not less.
         entropy: instead, entropies of the next token in nats, one or several.
         laws: instead, pairs (P, Q) of the laws of target and draft, [n] each, at positions of a typical text,
             or a list of such pairs for each of several texts: then the forecast is that of the scheme's own
@@ -348,15 +348,18 @@ def forecast(
             f"scheme={scheme.label!r} has no forecast; forecasts are for Gumbel-max, SynthID and HeavyWater "
             "drawn by one stream, such as joint-race; pass laws, or simulate others with generate and detect"
         )
-    tournament = isinstance(detector, WeightedMeanBits)
     given = [log_p is not None, entropy is not None, laws is not None]
-    if sum(given) != 1 and not (tournament and given == [True, True, False]):
+    both = not isinstance(detector, Aaronson)
+    if sum(given) != 1 and not (both and given == [True, True, False]):
         raise ValueError("give either log_p, entropy or laws, one of the three")
-    if tournament and entropy is None:
+    if both and entropy is None:
         raise ValueError(
-            "entropy is missing; of SynthID pass entropies of the same positions beside log_p, as records of "
+            "entropy is missing; of SynthID and HeavyWater pass entropies of the same positions beside log_p, as records of "
             "generate(measure=True) hold them"
         )
+    for name, told_of in (("log_p", log_p), ("entropy", entropy)):
+        if told_of is not None and not all(len(one) for one in _profiles(told_of)):
+            raise ValueError(f"{name} holds a text without tokens; leave it out")
     # Of every text the probabilities of tokens, entropies of their laws, and how often they occur.
     texts: list[tuple[np.ndarray, np.ndarray, np.ndarray]]
     entropies = None if entropy is None else _profiles(entropy)
@@ -421,8 +424,12 @@ def _transported(
             f"scheme={scheme.label!r} has no forecast; of transports it is for exact ones without a tilt"
         )
     if known:
-        # At most `head` tokens are that probable.
-        return np.where(p > 1 / (decoder.head + 1), p, 1.0), entropy, weight
+        # A token of the head is drawn as one of probability p / mass of the head. Every token outside has at most
+        # a probability of 1 / (head + 1), so that its mass times log(head + 1) is at most the entropy.
+        outside = np.minimum(1 - p, entropy / np.log(decoder.head + 1))
+        inside = np.minimum(p / np.maximum(1 - outside, p), 1.0)
+        # At most `head` tokens are more probable than that.
+        return np.where(p > 1 / (decoder.head + 1), inside, 1.0), entropy, weight
     inside = np.minimum(decoder.head * p, 1.0)
     return (
         np.concatenate([np.where(inside < 1, 1 / decoder.head, p), np.ones(len(p))]),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tradeoff.cli.help import examples
-from tradeoff.display import exit_on_bad_input, stdout, visible
+from tradeoff.display import exit_on_bad_input, require_llm, stdout, visible
 from tradeoff.errors import FileError
 
 if TYPE_CHECKING:
@@ -60,6 +60,11 @@ def demo_command(
             raise FileError(
                 f"--out {out} holds something already; delete it, or name another folder with --out"
             )
+        require_llm()
+        if not prompt.strip() or prompt == "-":
+            raise ValueError("--prompt is empty; write what the model is asked, such as 'Write a letter'")
+        if max_tokens < 1:
+            raise ValueError(f"--max-tokens {max_tokens} must be at least 1; 160 is usual")
         run = partial(_run, context.find_root().command.main)
         begin, key, texts = time.perf_counter(), str(out / "my.key"), out / "texts"
         texts.mkdir(parents=True)
@@ -72,7 +77,7 @@ def demo_command(
         for name, how in (("unmarked", ["--method", "standard"]), ("marked", ["--key-file", key])):
             file = out / f"{name}.jsonl"
             # The words stand side by side once both are there.
-            run(["generate", prompt, *how, *asked, "-o", str(file)], words=False)
+            run(["generate", *how, *asked, "-o", str(file), "--", prompt], words=False)
             (answers[name],) = read_records(file)
         _side_by_side(answers["unmarked"], answers["marked"])
         _heading("3. Which of four texts are marked?")

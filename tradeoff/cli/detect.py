@@ -118,7 +118,7 @@ def detect_sources(
         # What is printed meanwhile would tear the bar apart.
         silent = not as_json and not tokens and STDIN not in sources
         with Bar("texts judged", texts_known(sources), shown=silent) as bar:
-            for done, result in enumerate(found):
+            for done, result in enumerate(found, 1):
                 bar.show(done)
                 if isinstance(result, Broken):
                     errors.tell(result.source, result.message)

@@ -192,6 +192,9 @@ def generate_command(
             profile = used.profile
             if method is None and watermark is None:
                 method = profile.method
+            elif method is None and profile.method is not None:
+                # Else `detect` would take that of the profile.
+                given["--method"] = "joint"
             watermark = watermark or profile.watermark
             prf = prf or profile.prf
             context_width = profile.context_width if context_width is None else context_width

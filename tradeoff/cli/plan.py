@@ -165,13 +165,13 @@ def plan_command(
 
 def _plan_texts(scheme: Scheme, records: Path | None, width: int | None, fpr: float, as_json: bool) -> None:
     from tradeoff.api import forecast
-    from tradeoff.detection import WeightedMeanBits
+    from tradeoff.detection import Aaronson
     from tradeoff.errors import FileError
     from tradeoff.texts import read_texts
     from tradeoff.verdicts import REMEDY, measured_profiles
 
     texts = read_texts([str(records)], stdin(), print_warning)
-    entropies = isinstance(scheme.detector(), WeightedMeanBits)
+    entropies = not isinstance(scheme.detector(), Aaronson)
     found = list(measured_profiles(texts, width, entropies=entropies))
     profiles = [one for one in found if len(one.log_p)]
     if not profiles:
@@ -311,7 +311,7 @@ def _facts(
         {
             "text_tokens": length,
             "tokens": counting.scored_of(length),
-            "tpr": {f"{level:g}": chance for level, chance in zip(levels, chances, strict=True)},
+            "tpr": {repr(level): chance for level, chance in zip(levels, chances, strict=True)},
         }
         for length, chances in powers.items()
     ]

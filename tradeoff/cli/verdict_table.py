@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -45,6 +46,8 @@ _P = "log10 p"
 _NAME, _NAME_BARE = 20, 10
 #: Texts from which on false alarms are to be expected.
 _MANY = 20
+#: Lines of a screen where there is none.
+_LINES = 25
 #: Verdicts that are told only where there are some.
 _RARE = (Outcome.IN_PART, Outcome.SEEN)
 #: Settings that people are told of.
@@ -105,7 +108,7 @@ class VerdictTable:
         """
         rows = [row for row in self._rows if row.hit] if hits_only else self._rows
         # What does not fit on a screen begins with what is looked for.
-        if len(rows) > out.height:
+        if len(rows) > (out.height if out.is_terminal else _LINES):
             rows = sorted(rows, key=lambda row: (not row.hit, row.log10_p if row.hit else 0.0))
         if not rows:
             return
@@ -166,8 +169,9 @@ def print_caveats(
             f"all texts as one: log10 p = {whole.log10_p:.2f}; {share:.0%} of their contexts had a text "
             "before, and counted there",
         )
-    if total >= _MANY:
-        say(out, chance_line(total, found, fpr, correction))
+    called = total - verdicts[Outcome.TOO_SHORT] - verdicts[Outcome.SEEN]
+    if called >= _MANY:
+        say(out, chance_line(called, found, fpr, correction))
     if found:
         say(out, "a verdict is of the passage that is marked, whoever put it there: it may be copied")
 
@@ -182,15 +186,16 @@ def chance_line(total: int, found: int, fpr: float, correction: Correction | Non
     """
     were = f"{found:,} {'was' if found == 1 else 'were'} found"
     if correction is Correction.HOLM:
-        return f"of {total:,} texts any is expected by chance with a probability of at most {fpr:g}; {were}"
+        return f"the chance that any of the texts found is a false alarm is at most {fpr:g}; {were}"
     if correction is Correction.BENJAMINI_HOCHBERG:
-        return f"of those that are found at most {fpr:.2%} are expected to be there by chance; {were}"
+        return f"of the texts found, a share of at most {fpr:g} is expected to be there by chance; {were}"
     expected = total * fpr
-    about = f"{round(expected):,}" if expected >= 1 else f"{expected:.2g}"
-    are = "is" if about == "1" else "are"
+    # An upper bound, so that it is rounded up.
+    told = f"{math.ceil(expected - 1e-9):,}" if expected >= 10 else f"{expected:.2g}"
+    are = "is" if told == "1" else "are"
     return (
-        f"of {total:,} texts about {about} {are} expected by chance at this threshold; {were} (several at "
-        "once where texts share passages; --corpus corrects for both)"
+        f"of {total:,} texts that nobody marked about {told} {are} expected by chance at this threshold; {were} "
+        "(several at once where texts share passages; --corpus corrects for both)"
     )
 
 

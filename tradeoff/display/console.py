@@ -109,13 +109,16 @@ class Bar:
         self._hidden = hidden
 
     def __enter__(self) -> Bar:
-        self._progress.start()
+        # Where nothing is shown Rich would still end with a blank line.
+        if not self._hidden:
+            self._progress.start()
         self._before = _MOVING.set(None if self._hidden else self._console)
         return self
 
     def __exit__(self, *_: object) -> None:
         _MOVING.reset(self._before)
-        self._progress.stop()
+        if not self._hidden:
+            self._progress.stop()
 
     def show(self, done: int) -> None:
         """That so many are done."""

@@ -196,8 +196,12 @@ def _files(source: str) -> tuple[list[tuple[str, Path]], list[str]]:
         # What is being written there, or was when its writer was killed, is in another file or will be.
         folders[:] = [name for name in folders if not is_workplace(Path(folder, name))]
         for one in (Path(folder, name) for name in names):
-            read = one.suffix.lower() in IN_FOLDERS and not one.name.startswith(_OPENED) and one.is_file()
-            (inside if read else skipped).append(one)
+            if one.name.startswith(_OPENED) or not one.is_file():
+                continue
+            if one.suffix.lower() in IN_FOLDERS:
+                inside.append(one)
+            elif not one.name.startswith("."):
+                skipped.append(one)
     return (
         [(str(p.relative_to(path)), p) for p in sorted(inside)],
         [str(p.relative_to(path)) for p in sorted(skipped)],

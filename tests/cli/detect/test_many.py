@@ -379,12 +379,18 @@ def test_many_texts_are_told_what_to_expect(folder: Path) -> None:
     texts = [{"token_ids": other(30, seed=n)} for n in range(23)]
     path = lines(folder / "x.jsonl", *texts, *({"token_ids": marked(60, seed=n)} for n in range(2)))
     single = flat(detect(folder, path, "--fpr", "1e-4").stdout)
-    assert "of 25 texts about 0.0025 are expected by chance at this threshold; 2 were found" in single
+    assert (
+        "of 25 texts that nobody marked about 0.0025 are expected by chance at this threshold; 2 were found"
+        in single
+    )
     assert "--corpus corrects for both" in single
     holm = flat(detect(folder, path, "--corpus", "holm", "--fpr", "1e-4").stdout)
-    assert "of 25 texts any is expected by chance with a probability of at most 0.0001; 2 were found" in holm
+    assert "the chance that any of the texts found is a false alarm is at most 0.0001; 2 were found" in holm
     shared = flat(detect(folder, path, "--corpus", "bh", "--fpr", "1e-4").stdout)
-    assert "of those that are found at most 0.01% are expected to be there by chance; 2 were found" in shared
+    assert (
+        "of the texts found, a share of at most 0.0001 is expected to be there by chance; 2 were found"
+        in shared
+    )
     assert "--corpus" not in holm + shared
     few = lines(folder / "few.jsonl", *texts[:3])
     assert "by chance" not in flat(detect(folder, few).stdout)
@@ -393,15 +399,30 @@ def test_many_texts_are_told_what_to_expect(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("total", "found", "fpr", "words"),
     [
-        (1000, 12, 0.01, "of 1,000 texts about 10 are expected by chance at this threshold; 12 were found"),
+        (
+            1000,
+            12,
+            0.01,
+            "of 1,000 texts that nobody marked about 10 are expected by chance at this threshold; 12 were found",
+        ),
         (
             100_000,
             1,
             0.01,
-            "of 100,000 texts about 1,000 are expected by chance at this threshold; 1 was found",
+            "of 100,000 texts that nobody marked about 1,000 are expected by chance at this threshold; 1 was found",
         ),
-        (100, 0, 0.01, "of 100 texts about 1 is expected by chance at this threshold; 0 were found"),
-        (1000, 3, 1e-6, "of 1,000 texts about 0.001 are expected by chance at this threshold; 3 were found"),
+        (
+            100,
+            0,
+            0.01,
+            "of 100 texts that nobody marked about 1 is expected by chance at this threshold; 0 were found",
+        ),
+        (
+            1000,
+            3,
+            1e-6,
+            "of 1,000 texts that nobody marked about 0.001 are expected by chance at this threshold; 3 were found",
+        ),
     ],
 )
 def test_what_chance_does(total: int, found: int, fpr: float, words: str) -> None:

@@ -29,7 +29,7 @@ def test_bits_of_the_winner_have_the_law_of_all_tournaments(winner: int) -> None
         exact[2 * bits[0, winner] + bits[1, winner]] += q[winner] / LAW[winner] / 64
     assert exact.sum() == pytest.approx(1)
     laws = np.tile(np.append(LAW[winner], np.delete(LAW, winner)), (40_000, 1))
-    won = won_bits(laws, 2, np.random.default_rng(winner))
+    won, _ = won_bits(laws, 2, np.random.default_rng(winner))
     counts = np.bincount(2 * won[:, 0] + won[:, 1], minlength=4)
     assert stats.chisquare(counts, exact * len(laws)).pvalue > ALPHA
 
@@ -90,7 +90,7 @@ def test_what_records_tell_of_a_tournament_is_enough(law: list[float]) -> None:
     rng, draws, scores = np.random.default_rng(5), 30_000, []
     for k, count in enumerate((p * draws).round().astype(int)):
         laws = np.tile(np.append(p[k], np.delete(p, k)), (count, 1))
-        scores.append(won_bits(laws, 30, rng) @ detector.weights)
+        scores.append(won_bits(laws, 30, rng)[0] @ detector.weights)
     whole = np.concatenate(scores)
     points = np.arange(len(told))
     noise = whole.std() * np.sqrt(1 / len(whole) + 1 / 20_000)
@@ -105,9 +105,45 @@ def test_tokens_outside_the_head_carry_nothing() -> None:
     many = td.forecast(scheme, entropy=np.log(500))
     certain, best = (td.forecast(scheme, entropy=np.log(n)) for n in (1, 50))
     assert certain.power(40) < many.power(40) < best.power(40)
-    rare = td.forecast(scheme, log_p=[np.log(1 / 51)])
+    rare = td.forecast(scheme, log_p=[np.log(1 / 51)], entropy=[1.0])
     assert rare.power(40) == pytest.approx(certain.power(40))
-    assert td.forecast(scheme, log_p=[np.log(1 / 50)]).power(40) > 0.99
+
+
+@pytest.mark.parametrize(
+    "law",
+    [[0.5, *[1e-5] * 50_000], [0.7, *[6e-6] * 50_000], [0.6, 0.2, *[4e-5] * 5_000], [0.9, 0.1]],
+    ids=len,
+)
+def test_no_more_is_told_of_heavywater_than_its_head_carries(law: list[float]) -> None:
+    """Tokens of the head are drawn in proportion, and the others carry nothing: an upper bound of the power."""
+    p, scheme = np.array(law), td.Scheme.of("basic", "heavywater")
+    entropy, head = -(p @ np.log(p)), np.sort(p)[::-1][:50]
+    detector = scheme.detector()
+    seen = np.append(np.where(head > 1 / 51, head / head.sum(), 1.0), 1.0)
+    true = won_score_law(detector, seen, np.zeros(51), np.append(head, max(1 - head.sum(), 0.0)))
+    bound = Forecast.of_scores([true], detector)
+    common = p > 1 / 51
+    told = [(np.log(one), round(one * 1000)) for one in p[common]] + [
+        (np.log(p[-1]), 1000 - round(p[common].sum() * 1000))
+    ]
+    log_p = np.concatenate([np.full(count, one) for one, count in told])
+    forecast = td.forecast(scheme, log_p=log_p, entropy=np.full(len(log_p), entropy))
+    for tokens in (16, 64, 256):
+        assert forecast.power(tokens) <= bound.power(tokens) + 1e-9
+
+
+def test_little_entropy_is_told_without_noise() -> None:
+    """The mean score of a certain token is that of unmarked text, and a little more entropy adds little."""
+    detector, points = WeightedMeanBits(30), np.arange(len(WeightedMeanBits(30).law))
+    null = float(detector.law @ points)
+
+    def excess(p: float) -> float:
+        entropy = np.array([-(p * np.log(p) + (1 - p) * np.log(1 - p))]) if p < 1 else np.zeros(1)
+        return float(won_score_law(detector, np.array([p]), entropy, np.ones(1)) @ points) - null
+
+    assert excess(1.0) == pytest.approx(0.0, abs=1e-9)
+    # Of the winner of nearly all, to first order in 1 - p.
+    assert excess(0.998) / excess(0.999) == pytest.approx(2.0, rel=0.05)
 
 
 @pytest.mark.parametrize(
@@ -117,9 +153,12 @@ def test_tokens_outside_the_head_carry_nothing() -> None:
         ("heavywater:lognormal,sinkhorn=0.05", {"entropy": 1.0}, "exact ones without a tilt"),
         ("simplexwater", {"entropy": 1.0}, "has no forecast"),
         ("synthid:30", {"log_p": [-1.0]}, "entropy is missing"),
+        ("heavywater", {"log_p": [-1.0]}, "entropy is missing"),
+        ("heavywater", {"log_p": [], "entropy": []}, "a text without tokens"),
+        ("synthid:30", {"entropy": []}, "a text without tokens"),
         ("synthid:30", {"log_p": [-1.0], "entropy": [1.0, 2.0]}, "text by text"),
         ("synthid:30", {"log_p": [-1.0], "entropy": [-1.0]}, "must hold numbers of nats"),
-        ("heavywater", {"log_p": [-1.0], "entropy": [1.0]}, "one of the three"),
+        ("gumbel", {"log_p": [-1.0], "entropy": [1.0]}, "one of the three"),
     ],
 )
 def test_what_has_no_forecast(watermark: str, how: dict, words: str) -> None:

@@ -11,9 +11,11 @@ law of the uniform of a token that wins a race: P(u <= x) = x^(1/p) (docs/theory
 
 from __future__ import annotations
 
+import math
 from functools import singledispatch
 
 import numpy as np
+from scipy import optimize
 
 from tradeoff.detection.detector import Detector
 from tradeoff.detection.fixed.synthid import WeightedMeanBits
@@ -58,7 +60,11 @@ def _(detector: RankRatio, p: np.ndarray, entropy: np.ndarray, weight: np.ndarra
 
 @won_score_law.register
 def _(detector: WeightedMeanBits, p: np.ndarray, entropy: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """By simulation with a fixed seed. The tokens beside the winner are as even as their entropy allows."""
+    """By simulation with a fixed seed. The tokens beside the winner are as even as their entropy allows.
+
+    Bits are noise around their chances, which hardly vary where a law is nearly certain: the law that was
+    counted is tilted to the mean that the chances have.
+    """
     rng = np.random.default_rng(0)
     beside = _entropy_beside(np.asarray(p, float), np.asarray(entropy, float))
     # Those with about as many tokens are simulated together.
@@ -69,17 +75,33 @@ def _(detector: WeightedMeanBits, p: np.ndarray, entropy: np.ndarray, weight: np
     # Systematic draws: each as often as its weight says, but for one.
     cdf = np.cumsum(weight) / weight.sum()
     drawn = np.minimum(np.searchsorted(cdf, (np.arange(draws) + rng.random()) / draws), len(p) - 1)
-    counts = np.zeros(len(detector.law))
+    counts, total = np.zeros(len(detector.law)), 0.0
     while len(drawn):
         size = max(1, int(_AT_A_TIME / (2 + np.exp(beside[drawn[: _AT_A_TIME // 2][-1]]))))
         here, drawn = drawn[:size], drawn[size:]
-        bits = won_bits(_laws(p[here], beside[here]), detector.rounds, rng)
+        bits, chances = won_bits(_laws(p[here], beside[here]), detector.rounds, rng)
         counts += np.bincount(bits @ detector.weights, minlength=len(counts))
-    return counts / counts.sum()
+        total += float((chances @ detector.weights).sum())
+    return _tilted(counts / counts.sum(), total / draws)
 
 
-def won_bits(laws: np.ndarray, rounds: int, rng: np.random.Generator) -> np.ndarray:
-    """Bits of token 0 in tournaments that it wins: [d, n] laws to [d, rounds] of 0 and 1.
+def _tilted(law: np.ndarray, mean: float) -> np.ndarray:
+    """A law of 0, 1, ... tilted exponentially to a mean near its own."""
+    points = np.arange(len(law))
+    middle = float(law @ points)
+    spread = math.sqrt(float(law @ (points - middle) ** 2))
+
+    def tilted(theta: float) -> np.ndarray:
+        weights = law * np.exp(theta * (points - middle) / spread)
+        return weights / weights.sum()
+
+    return tilted(optimize.brentq(lambda theta: float(tilted(theta) @ points) - mean, -1.0, 1.0, xtol=1e-14))
+
+
+def won_bits(laws: np.ndarray, rounds: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Bits of token 0 in tournaments that it wins, and how probable a one was in each of its rounds.
+
+    [d, n] laws to [d, rounds] of 0 and 1 and as many chances, given the rounds before.
 
     Args:
         laws: of one tournament each, token 0 with a positive probability.
@@ -87,9 +109,11 @@ def won_bits(laws: np.ndarray, rounds: int, rng: np.random.Generator) -> np.ndar
         rng: of the bits.
     """
     q, won = np.array(laws, float), np.empty((len(laws), rounds), dtype=np.int64)
+    chances = np.empty(won.shape)
     for k in range(rounds):
         own = q[:, 0]
-        one = rng.random(len(q)) < 0.75 - own / 4
+        chances[:, k] = 0.75 - own / 4
+        one = rng.random(len(q)) < chances[:, k]
         bits = rng.integers(0, 2, q.shape, dtype=np.int8)
         bits[:, 0] = one
         # The weight of the part in which all others are fair, against half the mass beside.
@@ -101,7 +125,7 @@ def won_bits(laws: np.ndarray, rounds: int, rng: np.random.Generator) -> np.ndar
             bits[met, 1 + np.minimum(lost, q.shape[1] - 2)] = 0
         q *= 1 + bits - (q * bits).sum(axis=-1, keepdims=True)
         won[:, k] = one
-    return won
+    return won, chances
 
 
 def _entropy_beside(p: np.ndarray, entropy: np.ndarray) -> np.ndarray:
