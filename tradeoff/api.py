@@ -354,8 +354,8 @@ def forecast(
         raise ValueError("give either log_p, entropy or laws, one of the three")
     if both and entropy is None:
         raise ValueError(
-            "entropy is missing; of SynthID and HeavyWater pass entropies of the same positions beside log_p, as records of "
-            "generate(measure=True) hold them"
+            "entropy is missing; of SynthID and HeavyWater pass entropies of the same positions beside "
+            "log_p, as records of generate(measure=True) hold them"
         )
     for name, told_of in (("log_p", log_p), ("entropy", entropy)):
         if told_of is not None and not all(len(one) for one in _profiles(told_of)):
@@ -424,8 +424,8 @@ def _transported(
             f"scheme={scheme.label!r} has no forecast; of transports it is for exact ones without a tilt"
         )
     if known:
-        # A token of the head is drawn as one of probability p / mass of the head. Every token outside has at most
-        # a probability of 1 / (head + 1), so that its mass times log(head + 1) is at most the entropy.
+        # A token of the head is drawn as one of probability p / mass of the head. No token outside has a
+        # probability above 1 / (head + 1), so that their mass times log(head + 1) is at most the entropy.
         outside = np.minimum(1 - p, entropy / np.log(decoder.head + 1))
         inside = np.minimum(p / np.maximum(1 - outside, p), 1.0)
         # At most `head` tokens are more probable than that.

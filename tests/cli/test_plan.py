@@ -177,8 +177,12 @@ def test_every_watermark_is_planned_alike(tmp_path: Path, watermark: str) -> Non
         assert (np.diff(powers, axis=0) >= -1e-9).all()
         assert powers[0, 2] < powers[-1, 2]
     for one, other in zip(by_texts["needed"], by_entropy["needed"], strict=True):
-        # exp(-1) is not quite the even law of entropy 1, which has a token of what is left.
-        assert one["tokens"] == pytest.approx(other["tokens"], abs=2)
+        if watermark == "heavywater":
+            # A part of the law that texts do not tell of may lie outside the head.
+            assert one["tokens"] > other["tokens"]
+        else:
+            # exp(-1) is not quite the even law of entropy 1, which has a token of what is left.
+            assert one["tokens"] == pytest.approx(other["tokens"], abs=2)
 
 
 def test_tournaments_want_entropies(tmp_path: Path) -> None:

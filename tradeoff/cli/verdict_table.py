@@ -194,8 +194,8 @@ def chance_line(total: int, found: int, fpr: float, correction: Correction | Non
     told = f"{math.ceil(expected - 1e-9):,}" if expected >= 10 else f"{expected:.2g}"
     are = "is" if told == "1" else "are"
     return (
-        f"of {total:,} texts that nobody marked about {told} {are} expected by chance at this threshold; {were} "
-        "(several at once where texts share passages; --corpus corrects for both)"
+        f"of {total:,} unmarked texts about {told} {are} expected by chance at this threshold; "
+        f"{were} (several at once where texts share passages; --corpus corrects for both)"
     )
 
 

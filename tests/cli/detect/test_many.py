@@ -380,8 +380,7 @@ def test_many_texts_are_told_what_to_expect(folder: Path) -> None:
     path = lines(folder / "x.jsonl", *texts, *({"token_ids": marked(60, seed=n)} for n in range(2)))
     single = flat(detect(folder, path, "--fpr", "1e-4").stdout)
     assert (
-        "of 25 texts that nobody marked about 0.0025 are expected by chance at this threshold; 2 were found"
-        in single
+        "of 25 unmarked texts about 0.0025 are expected by chance at this threshold; 2 were found" in single
     )
     assert "--corpus corrects for both" in single
     holm = flat(detect(folder, path, "--corpus", "holm", "--fpr", "1e-4").stdout)
@@ -403,25 +402,25 @@ def test_many_texts_are_told_what_to_expect(folder: Path) -> None:
             1000,
             12,
             0.01,
-            "of 1,000 texts that nobody marked about 10 are expected by chance at this threshold; 12 were found",
+            "of 1,000 unmarked texts about 10 are expected by chance at this threshold; 12 were found",
         ),
         (
             100_000,
             1,
             0.01,
-            "of 100,000 texts that nobody marked about 1,000 are expected by chance at this threshold; 1 was found",
+            "of 100,000 unmarked texts about 1,000 are expected by chance at this threshold; 1 was found",
         ),
         (
             100,
             0,
             0.01,
-            "of 100 texts that nobody marked about 1 is expected by chance at this threshold; 0 were found",
+            "of 100 unmarked texts about 1 is expected by chance at this threshold; 0 were found",
         ),
         (
             1000,
             3,
             1e-6,
-            "of 1,000 texts that nobody marked about 0.001 are expected by chance at this threshold; 3 were found",
+            "of 1,000 unmarked texts about 0.001 are expected by chance at this threshold; 3 were found",
         ),
     ],
 )

@@ -115,7 +115,7 @@ def test_tokens_outside_the_head_carry_nothing() -> None:
     ids=len,
 )
 def test_no_more_is_told_of_heavywater_than_its_head_carries(law: list[float]) -> None:
-    """Tokens of the head are drawn in proportion, and the others carry nothing: an upper bound of the power."""
+    """Tokens of the head are drawn in proportion, and the others carry nothing: no more is told."""
     p, scheme = np.array(law), td.Scheme.of("basic", "heavywater")
     entropy, head = -(p @ np.log(p)), np.sort(p)[::-1][:50]
     detector = scheme.detector()
