@@ -302,7 +302,7 @@ def test_who_is_addressed_and_what_is_for_specialists() -> None:
         assert (owner < content.index("What this does not show")) == bool(found)
         assert specialists < content.index("tradeoff decoys")
         assert specialists < content.index("How it was examined")
-        assert ("these shaded words are chance" in content) != bool(found)
+        assert ("its shaded words are no evidence" in content) != bool(found)
         assert "not suspicious one by one" in content
 
 
@@ -330,7 +330,8 @@ def test_where_reading_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     before, rest = shown_text(content).split("reading stopped here")
     assert before == "".join(spelled(ids)[: found.tokens_needed])
     assert rest.count("#") == 200 - found.tokens_needed, "numbers, as no tokenizer was named"
-    assert f"a single look at all 200 tokens would say: {whole.verdict}" in content
+    assert f"a single look at all 200 tokens would say: {whole.verdict}. Of keys" in content
+    assert content.count("whose writer never saw text made with the key") == 2
     assert "Only this is the verdict." in content
     assert content.count("<tr><td>") - len(found.tests) == found.tokens_needed
 

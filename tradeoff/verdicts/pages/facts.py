@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
 
-from tradeoff.verdicts.pages.sentences import key_name, share_of_keys
+from tradeoff.verdicts.pages.sentences import key_name, level_in_words
 from tradeoff.verdicts.result import Result, Tested
 
 __all__ = ["Trial", "day_and_time", "facts", "installed_version", "tests_made"]
@@ -68,7 +68,7 @@ def facts(result: Result, whole: Result | None, name: str, examined: str) -> Ite
             yield "weight of the second key", f"{alpha:g}"
     yield "pseudorandom function", f"{setting.prf.name}, context width {setting.prf.context_width}"
     yield "detector", f"{result.detector} (null law: {reading.detector.null}; {reading.detector.exactness})"
-    yield "false-positive rate", f"{result.fpr:g} ({share_of_keys(result.fpr)}), set before"
+    yield "false-positive rate", f"{result.fpr:g} ({level_in_words(result.fpr)}), set before"
     yield "log10 p", f"{result.log10_p:.2f}, corrected for all that was looked at"
     yield "log10 p, had this test alone been made", f"{result.uncorrected_log10_p:.2f}"
     if not result.sequential:

@@ -7,13 +7,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tradeoff.verdicts.pages.sentences import Grade, chance_in_short, grade, share_of_keys
+from tradeoff.verdicts.pages.sentences import Grade, chance_in_short, grade, level_in_words, share_of_keys
 from tradeoff.verdicts.result import Correction, Outcome, Result
 
 __all__ = ["Entry", "Listing"]
 
 #: Texts from which on false alarms are to be expected.
 _MANY = 20
+#: Expected numbers below this are told to two digits.
+_FEW = 10
 #: In this order they are listed.
 _HEADINGS = {
     "found": ("Watermark found", "Strongest evidence first."),
@@ -97,7 +99,7 @@ class Listing:
     def summary(self) -> list[str]:
         """Sentences on all of them."""
         counted = Counter(str(entry.verdict) for entry in self.entries)
-        count, rate = len(self.entries), share_of_keys(self._fpr)
+        count, rate, level = len(self.entries), share_of_keys(self._fpr), level_in_words(self._fpr)
         verdicts = ", ".join(f"{number:,} {verdict}" for verdict, number in counted.most_common())
         told = [f"{count:,} texts were examined: {verdicts}."]
         if self._correction is Correction.HOLM:
@@ -111,13 +113,14 @@ class Listing:
                 f"Hochberg): of those that are called, at most {rate} is expected to be called wrongly."
             )
         elif count >= _MANY:
+            alarms = count * self._fpr
             told.append(
-                f"Each was judged by itself, at the level {rate}: of as many texts that nobody marked, about "
-                f"{count * self._fpr:.2g} would be called all the same, and several at once where they share "
-                "passages. `--corpus` corrects for both."
+                f"Each was judged by itself, at the level {level}: of as many texts that nobody marked, up "
+                f"to about {alarms:{'.2g' if alarms < _FEW else ',.0f'}} would be called all the same, and "
+                "several at once where they share passages. `--corpus` corrects for both."
             )
         else:
             told.append(
-                f"Each was judged by itself, at the level {rate}; nothing is corrected for their number."
+                f"Each was judged by itself, at the level {level}; nothing is corrected for their number."
             )
         return told

@@ -21,9 +21,9 @@ from tradeoff.verdicts.pages.facts import day_and_time, facts, installed_version
 from tradeoff.verdicts.pages.listing import Entry, Listing
 from tradeoff.verdicts.pages.marks import NUMBERED, SHOWN, Marks, class_of
 from tradeoff.verdicts.pages.picture import picture
-from tradeoff.verdicts.pages.sentences import Grade, about, chance, grade, parts_of, statement
+from tradeoff.verdicts.pages.sentences import about, grade, graded, parts_of, rarity, statement
 from tradeoff.verdicts.pages.tally import Tally, tally
-from tradeoff.verdicts.result import Result
+from tradeoff.verdicts.result import Outcome, Result
 from tradeoff.verdicts.spelling import numbers
 from tradeoff.verdicts.views import RARITIES, SHADES, shade_name
 
@@ -34,10 +34,11 @@ _NAME = re.compile(r"\d{4,}\.html")
 #: Numbers of texts of up to so many tokens are printed, whether their tables are opened or not.
 _PRINTED = 1_000
 _TEMPLATE, _INDEX = "evidence.html", "evidence_index.html"
-_GRADES = {
-    Grade.STRONG: "strong, as every chance of one in a million or less is called; the chance itself is next",
-    Grade.WEAK: "weak, as every chance above one in a million is called; the chance itself is next",
-    Grade.NONE: "none that passes the level that was set",
+#: What is to be made of shaded words.
+_SHADED = {
+    Outcome.WATERMARKED: " What counts is how many are.",
+    Outcome.IN_PART: " What counts is how many are.",
+    Outcome.NOT_DETECTED: " Nothing was found in this text: its shaded words are no evidence.",
 }
 
 
@@ -255,7 +256,7 @@ def _body(name: str, result: Result, words: Sequence[str], examined: str) -> Ite
     detector = result.reading.setting.detector
     counted = tally(detector, marks.scores)
     told = statement(result, words)
-    strength, tests = grade(result), tests_made(result)
+    tests = tests_made(result)
     yield from parts(
         _template(_TEMPLATE),
         "text",
@@ -263,8 +264,9 @@ def _body(name: str, result: Result, words: Sequence[str], examined: str) -> Ite
         about=about(result),
         told=told,
         found=result.detected,
-        strength=str(strength),
-        graded=_GRADES[strength],
+        shaded=_SHADED.get(result.verdict, ""),
+        strength=str(grade(result)),
+        graded=graded(result),
         tally=counted,
         in_parts=_in_parts(result, marks),
         sequential=_sequential(result, whole),
@@ -329,9 +331,9 @@ def _sequential(result: Result, whole: Result | None) -> list[str]:
         return [*told, "The rest was not read."] if result.tokens_needed is not None else told
     return [
         *told,
-        f"For comparison, a single look at all {len(whole.token_ids):,} tokens would say: {whole.verdict}; "
-        f"of keys picked at random, {chance(whole.log10_p)} would give it so high a score. That is no second "
-        "verdict: which of the two counts must be settled before either is seen.",
+        f"For comparison, a single look at all {len(whole.token_ids):,} tokens would say: {whole.verdict}. "
+        f"{rarity(whole)} That is no second verdict: which of the two counts must be settled "
+        "before either is seen.",
     ]
 
 

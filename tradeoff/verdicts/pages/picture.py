@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tradeoff.verdicts.pages.sentences import parts_of, power_of_ten, share_of_keys
+from tradeoff.verdicts.pages.sentences import level_in_words, parts_of, power_of_ten
 from tradeoff.verdicts.result import Result
 
 __all__ = ["HEIGHT", "WIDTH", "Picture", "picture"]
@@ -132,7 +132,7 @@ def picture(result: Result, length: int) -> Picture | None:
         bottom,
         " ".join(f"{x:g},{y:g}" for x, y in points),
         up(level),
-        share_of_keys(result.fpr),
+        level_in_words(result.fpr),
         _beside(up(level), points, (left, right), bottom),
         tuple(Tick(across(value), f"{value:,}") for value in _round_steps(length)),
         tuple(Tick(up(value), _one_in(value)) for value in _round_steps(highest)),
@@ -166,7 +166,7 @@ def _description(result: Result, tokens: np.ndarray, evidence: np.ndarray, insid
         f"The line is how rare the scores up to each token are by chance. At token {tokens[-1]:,} it stands "
         f"at {_rare(last)}; at its highest, at token {tokens[highest]:,}, at "
         f"{_rare(float(evidence[highest]))}.",
-        f"The dashed line, needed for a finding, is at {share_of_keys(result.fpr)}.",
+        f"The dashed line, needed for a finding, is at {level_in_words(result.fpr)}.",
     ]
     told += [
         f"Marked part {number}: tokens {segment.start + 1:,} to {segment.end:,}, {_rare(value)} by itself."
