@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote_to_bytes
 
 import pytest
 from jinja2 import UndefinedError
@@ -20,7 +22,8 @@ from tradeoff.display.html import environment, parts
 from tradeoff.errors import FileError
 from tradeoff.verdicts import Result, evidence_html
 from tradeoff.verdicts.pages import marks, page
-from tradeoff.verdicts.pages.page import EvidencePage, pages_folder
+from tradeoff.verdicts.pages.folders import pages_folders
+from tradeoff.verdicts.pages.page import EvidencePage
 from tradeoff.verdicts.views import SHADES
 
 SCHEME = td.Scheme.of("joint-race", "gumbel")
@@ -167,12 +170,13 @@ def test_pages_of_many_texts(tmp_path: Path) -> None:
         for name, found in (("plain", UNMARKED), ("letter", MARKED), ("other", UNMARKED)):
             written.add(name, found, WORDS[id(found)])
         assert list(tmp_path.glob("*.html")) == []
-    folder = pages_folder(path)
+    (folder,) = pages_folders(path)
     assert written.written == [path, folder]
+    assert re.fullmatch("all # one-pages-[0-9a-f]{6}", folder.name)
     assert sorted(file.name for file in folder.iterdir()) == ["0001.html", "0002.html", "0003.html"]
     index = read_page(path)
-    links = [link for link in index.attributes["href"] if link and "pages/" in link]
-    assert links == [f"all%20%23%20one-pages/000{number}.html" for number in (2, 1, 3)]
+    links = [link for link in index.attributes["href"] if link and "-pages-" in link]
+    assert links == [f"{quote(folder.name)}/000{number}.html" for number in (2, 1, 3)]
     assert "watermarked: strong evidence" in index.words
     assert index.words.index("Watermark found") < index.words.index("letter") < index.words.index("plain")
     second = read_page(folder / "0002.html")
@@ -180,6 +184,7 @@ def test_pages_of_many_texts(tmp_path: Path) -> None:
     assert (folder / "0003.html").read_text(encoding="utf-8").endswith("</html>\n")
     # Fewer texts next time: none of those before stays under the index.
     write(path, "one", "two")
+    (folder,) = pages_folders(path)
     assert sorted(file.name for file in folder.iterdir()) == ["0001.html", "0002.html"]
     assert "Text before: one" in read_page(folder / "0002.html").words
 
@@ -197,15 +202,65 @@ def test_pages_of_a_failed_run_are_not_left(tmp_path: Path) -> None:
 
 
 def test_files_of_others_keep_their_folder(tmp_path: Path) -> None:
+    """A former folder goes only if it holds nothing but pages of this index, and what systems put there."""
     path = tmp_path / "page.html"
-    folder = pages_folder(path)
-    folder.mkdir()
-    (folder / "mine.txt").write_text("mine")
-    with pytest.raises(FileError, match=r"page-pages holds mine\.txt, and the pages of texts go there"):
+    kept = []
+    for name in ("mine.txt", ".notes", "0003.html", "0001"):
         write(path, "one", "two")
-    assert [file.name for file in folder.iterdir()] == ["mine.txt"]
-    assert list(tmp_path.iterdir()) == [folder]
+        (folder,) = (one for one in pages_folders(path) if one not in kept)
+        (folder / name).write_text("<!DOCTYPE html>\nmine")
+        kept.append(folder)
+    write(tmp_path / "page.htm", "of", "another")
+    kept += [one for one in pages_folders(path) if one not in kept]
+    (tmp_path / "page-pages").mkdir()
+    write(path, "one", "two")
+    (folder,) = (one for one in pages_folders(path) if one not in kept)
+    (folder / ".DS_Store").touch()
     assert write(path, "one") == [path]
+    assert pages_folders(path) == sorted(kept)
+    assert (kept[0] / "mine.txt").exists()
+    assert (tmp_path / "page-pages").exists()
+    assert [len(list(folder.iterdir())) for folder in kept] == [3, 3, 3, 3, 2]
+
+
+def test_the_index_leads_to_whole_pages_at_any_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the run before are there until the new index is."""
+    path = tmp_path / "page.html"
+    write(path, "one", "two")
+    (before,) = pages_folders(path)
+    seen: list[list[Path]] = []
+    replace_file = Path.replace
+
+    def replaced(self: Path, target: Path) -> Path:
+        if target == path:
+            seen.append(pages_folders(path))
+            assert f'href="{before.name}/0001.html"' in path.read_text(encoding="utf-8")
+        return replace_file(self, target)
+
+    monkeypatch.setattr(Path, "replace", replaced)
+    _, after = write(path, "one", "two", "three")
+    assert seen == [sorted([before, after])]
+    assert pages_folders(path) == [after]
+    assert f'href="{after.name}/0001.html"' in path.read_text(encoding="utf-8")
+
+    def refused(self: Path, target: Path) -> Path:
+        raise OSError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "replace", refused)
+    with pytest.raises(FileError, match=r"page\.html cannot be written"):
+        write(path, "one", "two")
+    assert sorted(tmp_path.iterdir()) == [after, path]
+
+
+@pytest.mark.parametrize("name", [b"page-0001.html", b"0001.html", b"pages", b"\xff.html", b"x" * 250])
+def test_any_name_of_a_page(tmp_path: Path, name: bytes) -> None:
+    path = tmp_path / os.fsdecode(name)
+    write(path, "one", "two")
+    links = [link for link in read_page(path).attributes["href"] if link and "/" in link]
+    assert all(os.path.exists(os.path.join(os.fsencode(tmp_path), unquote_to_bytes(link))) for link in links)
+    assert len(links) == 2
+    write(path, "one")
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("when", ["text", "end"])
@@ -245,7 +300,8 @@ def test_a_reader_without_eyes_or_mouse_finds_a_way(tmp_path: Path) -> None:
     """Landmarks, headings without a gap, ids that are one of a kind, names that exist, and a way past the
     header; numbers in tables that a key opens."""
     write(tmp_path / "page.html", "one", "two")
-    for path in (tmp_path / "page.html", *pages_folder(tmp_path / "page.html").iterdir()):
+    (folder,) = pages_folders(tmp_path / "page.html")
+    for path in (tmp_path / "page.html", *folder.iterdir()):
         read = read_page(path)
         for landmark in ("header", "main", "footer", "nav"):
             assert read.tags.count(landmark) == (0 if landmark == "nav" and path.name == "page.html" else 1)

@@ -178,8 +178,9 @@ def test_page_is_whole_for_a_reader_who_stops_early(options: list[str], folder: 
         statuses.append(process.returncode)
     assert statuses == [1, 1]
     index = html.read_text(encoding="utf-8")
-    assert index.count('<a href="page-pages/') == 40
-    pages = sorted((folder / "page-pages").iterdir())
+    assert index.count('<a href="page-pages-') == 40
+    (beside,) = folder.glob("page-pages-*")
+    pages = sorted(beside.iterdir())
     assert len(pages) == 40
     assert all(page.read_text(encoding="utf-8").endswith("</html>\n") for page in (html, *pages))
 
@@ -202,17 +203,18 @@ def test_pages_of_several_texts(folder: Path, monkeypatch: pytest.MonkeyPatch) -
     html = folder / "p.html"
     result = detect(folder, path, "--html", html)
     assert result.exit_code == 0
-    assert f"wrote {html}, {folder / 'p-pages'}" in flat(result.stdout)
+    (pages,) = folder.glob("p-pages-*")
+    assert f"wrote {html}, {pages}" in flat(result.stdout)
     links = [link for link in read_page(html).attributes["href"] if link and "/" in link]
-    assert links == ["p-pages/0002.html", "p-pages/0001.html"]
+    assert links == [f"{pages.name}/0002.html", f"{pages.name}/0001.html"]
     assert all((folder / link).is_file() for link in links)
-    before = (folder / "p-pages" / "0001.html").read_bytes()
-    refused = detect(folder, path, folder / "p-pages" / "0001.html", "--html", html)
-    assert refused.exit_code == 2
-    assert "is a file to be read; write the page to another one" in flat(refused.stderr)
-    assert (folder / "p-pages" / "0001.html").read_bytes() == before
-    (folder / "p-pages" / "note.txt").write_text("mine")
-    kept = detect(folder, path, "--html", html)
-    assert kept.exit_code == 2
-    assert "p-pages holds note.txt" in flat(kept.stderr)
-    assert (folder / "p-pages" / "note.txt").read_text() == "mine"
+    before = (pages / "0001.html").read_bytes()
+    for read in (pages / "0001.html", pages):
+        refused = detect(folder, path, read, "--html", html)
+        assert refused.exit_code == 2
+        assert "is a file to be read; write the page to another one" in flat(refused.stderr)
+    assert (pages / "0001.html").read_bytes() == before
+    (pages / "note.txt").write_text("mine")
+    assert detect(folder, path, "--html", html).exit_code == 0
+    assert (pages / "note.txt").read_text() == "mine"
+    assert len(list(folder.glob("p-pages-*"))) == 2
