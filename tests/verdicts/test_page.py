@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import hashlib
+import math
 import os
 import re
 from dataclasses import replace
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
+import numpy as np
 import pytest
 from jinja2 import UndefinedError
 
@@ -369,6 +372,25 @@ def test_columns_that_are_equal_are_one() -> None:
     several = td.detect(marked(40), SCHEME, [KEY, td.Key(bytes(32))])
     content = evidence_html(several, words=spelled(marked(40)), now=NOW)
     assert '<th scope="col">log10 p, corrected</th><th scope="col">not corrected</th>' in content
+
+
+def test_facts_claim_no_more_and_tell_no_folder(tmp_path: Path) -> None:
+    setting = replace(MARKED.reading.setting, tokenizer=str(tmp_path / "mine" / "tok"))
+    tested = replace(
+        MARKED.best, log_p=-6.999 * math.log(10), reading=replace(MARKED.reading, setting=setting)
+    )
+    content = evidence_html(replace(MARKED, tests=(tested,)), words=WORDS[id(MARKED)], now=NOW)
+    assert "<td>-6.99, corrected for all that was looked at</td>" in content
+    assert "words are shown by tok, if at hand" in content
+    assert str(tmp_path) not in content
+
+
+def test_an_empty_text_was_read_to_its_end() -> None:
+    setting = replace(UNMARKED.reading.setting, tokenizer="builtin")
+    form = replace(UNMARKED.reading.form, ids=np.zeros(0, dtype=np.int64), length=0, tokenised=True)
+    tested = replace(UNMARKED.best, reading=replace(UNMARKED.reading, setting=setting, form=form))
+    told = dict(page.facts(replace(UNMARKED, tests=(tested,)), None, "empty", "today"))
+    assert told["SHA-256 of the words (UTF-8, line ends as LF)"] == hashlib.sha256().hexdigest()
 
 
 def test_where_reading_stopped(monkeypatch: pytest.MonkeyPatch) -> None:

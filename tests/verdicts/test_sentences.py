@@ -254,7 +254,9 @@ def test_of_many_texts_it_is_said_what_is_controlled(correction: Correction, con
     assert log10_of(told.chances[0]) >= found[0].test_log_p / math.log(10)
     seen = found[2]
     assert seen.verdict is Outcome.SEEN
-    assert "texts that were judged before it" in " ".join(statement(seen, ["w"] * 58).meaning)
+    assert "Nearly all of its words stand in texts that were judged" in statement(seen, ["w"] * 58).meaning[0]
+    few = statement(replace(seen, shared=5), ["w"] * 58)
+    assert few.meaning[0].startswith("Some of its words stand in texts that were judged before it")
 
 
 def test_stopping_at_any_time_is_said() -> None:

@@ -44,7 +44,7 @@ def test_page_is_escaped_and_complete(folder: Path, monkeypatch: pytest.MonkeyPa
     assert re.sub("<[^>]*>", "", text) == "".join(f"#{token} " for token in ids)
     assert len(titles) == 160
     assert sum(title.startswith("not scored") for title in titles) == 4 * PRF.context_width
-    start, end = r"1 in [\d,]+(\.\d)?: score \d+\.\d\d, ", r", marked \d+%"
+    start, end = r"1 in [\d,]+(\.\d)?: score \d+\.\d\d, ", r", marked (over |under )?\d+%"
     assert re.fullmatch(start + r"uniform 0\.\d{4}" + end, titles[4])
     assert re.fullmatch(start + r"uniform draft 0\.\d{4}, target 0\.\d{4}" + end, titles[44])
     assert re.fullmatch(start + r"ones draft \d of 5, target \d of 5" + end, titles[84])

@@ -7,7 +7,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tradeoff.verdicts.pages.sentences import Grade, chance_in_short, grade, level_in_words, share_of_keys
+from tradeoff.verdicts.pages.sentences import (
+    Grade,
+    chance_in_short,
+    grade,
+    level_in_words,
+    percent,
+    share_of_keys,
+)
 from tradeoff.verdicts.result import Correction, Outcome, Result
 
 __all__ = ["Entry", "Listing"]
@@ -35,7 +42,8 @@ class Entry:
         verdict: what is said of it.
         strength: how strong the evidence is.
         log10_p: of the verdict.
-        chance: of its scores, in words: that of the text alone, whatever others were judged with it.
+        chance: of its scores, in words: that of the text alone, whatever others were judged with it; empty
+            where there is nothing to go by.
         tokens_scored: how many tokens counted.
         share: of these, how many lie in marked parts; None where nobody looked.
     """
@@ -53,7 +61,8 @@ class Entry:
     @classmethod
     def of(cls, number: int, name: str, link: str, result: Result) -> Entry:
         """That of a result."""
-        alone = chance_in_short(result.test_log_p / math.log(10))
+        nothing = result.verdict in (Outcome.TOO_SHORT, Outcome.SEEN)
+        alone = "" if nothing else chance_in_short(result.test_log_p / math.log(10))
         told = result.log10_p, alone, result.tokens_scored, result.share
         return cls(number, name, link, result.verdict, grade(result), *told)
 
@@ -62,7 +71,7 @@ class Entry:
         """Verdict and strength, in a few words."""
         if self.strength is Grade.NONE:
             return str(self.verdict)
-        part = f", {self.share:.0%} of it" if self.verdict is Outcome.IN_PART and self.share else ""
+        part = f", {percent(self.share)} of it" if self.verdict is Outcome.IN_PART and self.share else ""
         return f"{self.verdict}{part}: {self.strength} evidence"
 
 

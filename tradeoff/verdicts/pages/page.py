@@ -272,6 +272,7 @@ def _body(name: str, result: Result, words: Sequence[str], examined: str) -> Ite
         cut=_cut(marks),
         tables=marks.tables(),
         printed=marks.read <= _PRINTED,
+        marked=len(result.marked) > 0,
         has_tokens=len(marks.words) > 0,
         tests=tests,
         one_column=all(test.log10_p == test.uncorrected for test in tests),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
@@ -114,6 +115,7 @@ def picture(result: Result, length: int) -> Picture | None:
 
     start = (across(0), up(0.0))
     points = [start, *((across(t), up(e)) for t, e in zip(tokens.tolist(), evidence.tolist(), strict=True))]
+    points = _thinned(points)
     parts = tuple(
         Part(
             across(segment.start),
@@ -140,6 +142,17 @@ def picture(result: Result, length: int) -> Picture | None:
         across(result.tokens_needed) if result.tokens_needed is not None else None,
         _description(result, tokens, evidence, inside),
     )
+
+
+def _thinned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Of the points in every unit across the highest and the lowest; the first and the last, where reading
+    may have stopped, stay."""
+    kept = [points[0]]
+    for _, some in groupby(points[1:-1], key=lambda point: math.floor(point[0])):
+        heights = list(some)
+        ends = {max(heights, key=lambda point: point[1]), min(heights, key=lambda point: point[1])}
+        kept += sorted(ends, key=heights.index)
+    return [*kept, points[-1]]
 
 
 def _beside(

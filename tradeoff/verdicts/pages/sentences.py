@@ -28,6 +28,7 @@ __all__ = [
     "key_name",
     "level_in_words",
     "parts_of",
+    "percent",
     "power_of_ten",
     "rarity",
     "share_of_keys",
@@ -143,6 +144,11 @@ def chance_in_short(log10_p: float) -> str:
         rare = power_of_ten(math.floor(inverse)) if inverse >= _POWERS else f"{_rounded_down(10**inverse):,}"
         return f"under 1 in {rare}"
     return f"up to {_percent(10**log10_p)} in 100"
+
+
+def percent(share: float) -> str:
+    """A share of something in words: "12%", and "less than 1%" where it is not nothing."""
+    return "less than 1%" if 0 < share < 0.01 else f"{share:.0%}"
 
 
 def power_of_ten(power: int) -> str:
@@ -281,12 +287,15 @@ def _not_rare(result: Result) -> str:
 def _nothing_to_say(result: Result) -> Statement:
     counted = f"{result.tokens_scored:,} of its {len(result.token_ids):,} tokens count"
     if result.verdict is Outcome.SEEN:
+        most = result.shared > len(result.token_ids) / 2
+        some = "Nothing" if most and not result.tokens_scored else "Too little"
         return Statement(
-            "Nothing of this text is new, so that it says nothing of its own.",
+            f"{some} of this text is new, so that it says nothing of its own.",
             (),
             (
-                "Nearly all of its words stand in texts that were judged before it, and count there; "
-                f"{counted} here (token: a word or a piece of one). Read the verdicts on those texts.",
+                f"{'Nearly all' if most else 'Some'} of its words stand in texts that were judged before it, "
+                f"and count there; {counted} here (token: a word or a piece of one). Read the verdicts "
+                "on those texts.",
             ),
             (),
             ("It shows neither that the text is marked nor that it is not.",),
@@ -388,7 +397,7 @@ def _meaning(result: Result) -> tuple[str, ...]:
     if parts:
         more = len(parts) - _PARTS
         some = f" {more:,} more parts are marked in the text below." if more > 0 else ""
-        share = "" if result.share is None else f" {result.share:.0%} of all that counts lies there."
+        share = "" if result.share is None else f" {percent(result.share)} of all that counts lies there."
         told[0] += f" Nothing is said of the rest of the text.{share}{some}"
         where = "Its edges are" if len(parts) == 1 else "Their edges are"
         told.append(
