@@ -55,7 +55,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
             many.add(f"{name}.txt", found, words)
             with EvidencePage(folder / f"{name}.html", NOW) as page:
                 page.add(f"{name}.txt", found, words)
-    return sorted([*folder.glob("*.html"), *folder.glob("many-pages/0001.html")])
+    return sorted([*folder.glob("*.html"), *folder.glob("many-pages-*/0001.html")])
 
 
 @pytest.fixture(scope="module")

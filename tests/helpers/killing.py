@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import signal
 import sys
@@ -30,7 +31,8 @@ from tradeoff.llm.generation.rows import GeneratedText
 from tradeoff.llm.run_records import text_record
 from tradeoff.texts.prompts import Prompt
 from tradeoff.texts.record_files import RecordFile, read_records
-from tradeoff.verdicts.pages.page import EvidencePage, pages_folder
+from tradeoff.verdicts.pages.folders import pages_folders
+from tradeoff.verdicts.pages.page import EvidencePage
 
 __all__ = ["Report", "kill_writers"]
 
@@ -111,26 +113,40 @@ class Whole:
         self._contents = []
         for k in range(len(TABLES)):
             write(k, self.path)
-            self._contents.append(self.path.read_bytes())
+            self._contents.append(self.content())
+
+    def content(self) -> bytes:
+        """What is the same whoever writes it."""
+        return self.path.read_bytes()
 
     def write(self, _: Callable[[str], object]) -> None:
         self._turn = (self._turn + 1) % len(TABLES)
         self._write(self._turn, self.path)
 
     def problems(self, _: set[str]) -> list[str]:
-        return [] if self.path.read_bytes() in self._contents else ["it is neither an old nor a new one"]
+        return [] if self.content() in self._contents else ["it is neither an old nor a new one"]
 
     def last_problems(self) -> list[str]:
         return self.problems(set())
 
 
 class Pages(Whole):
-    """An index and, in a folder beside it, pages."""
+    """An index and, in a folder beside it, pages; its name is a new one every time."""
+
+    def content(self) -> bytes:
+        return re.sub(rb"-pages-[0-9a-f]{6}/", b"-pages/", super().content())
 
     def problems(self, acknowledged: set[str]) -> list[str]:
-        pages = sorted(pages_folder(self.path).iterdir())
-        found = [f"{page.name} is not whole" for page in pages if not page.read_text().endswith("</html>\n")]
+        pages = [
+            self.path.parent / link for link in re.findall(r'href="(page-pages-.+?)"', self.path.read_text())
+        ]
+        whole = [page.is_file() and page.read_text().endswith("</html>\n") for page in pages]
+        found = [f"{page} is not whole" for page, is_whole in zip(pages, whole, strict=True) if not is_whole]
         return found + super().problems(acknowledged)
+
+    def last_problems(self) -> list[str]:
+        several = len(pages_folders(self.path)) - 1
+        return super().last_problems() + ([f"{several} former folders are left"] if several else [])
 
 
 def _write_table(k: int, path: Path) -> None:
@@ -250,10 +266,11 @@ def _kill_on_one_file(writer: Writer, rng: np.random.Generator, report: Report) 
         alive += started
     report.kills += ROUND
     report.acknowledged += len(acknowledged)
-    kept = {writer.path, pages_folder(writer.path)}
+    kept = {writer.path, *pages_folders(writer.path)}
     report.leftovers += len(set(writer.path.parent.iterdir()) - kept)
     try:
         writer.write(str)
+        kept = {writer.path, *pages_folders(writer.path)}
         found += [f"{path.name} is left" for path in writer.path.parent.iterdir() if path not in kept]
         found += writer.problems(acknowledged)
         found += writer.last_problems()

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import errno
+import hashlib
+import math
+import os
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote_to_bytes
 
+import numpy as np
 import pytest
 from jinja2 import UndefinedError
 
@@ -20,7 +25,8 @@ from tradeoff.display.html import environment, parts
 from tradeoff.errors import FileError
 from tradeoff.verdicts import Result, evidence_html
 from tradeoff.verdicts.pages import marks, page
-from tradeoff.verdicts.pages.page import EvidencePage, pages_folder
+from tradeoff.verdicts.pages.folders import pages_folders
+from tradeoff.verdicts.pages.page import EvidencePage
 from tradeoff.verdicts.views import SHADES
 
 SCHEME = td.Scheme.of("joint-race", "gumbel")
@@ -167,12 +173,13 @@ def test_pages_of_many_texts(tmp_path: Path) -> None:
         for name, found in (("plain", UNMARKED), ("letter", MARKED), ("other", UNMARKED)):
             written.add(name, found, WORDS[id(found)])
         assert list(tmp_path.glob("*.html")) == []
-    folder = pages_folder(path)
+    (folder,) = pages_folders(path)
     assert written.written == [path, folder]
+    assert re.fullmatch("all # one-pages-[0-9a-f]{6}", folder.name)
     assert sorted(file.name for file in folder.iterdir()) == ["0001.html", "0002.html", "0003.html"]
     index = read_page(path)
-    links = [link for link in index.attributes["href"] if link and "pages/" in link]
-    assert links == [f"all%20%23%20one-pages/000{number}.html" for number in (2, 1, 3)]
+    links = [link for link in index.attributes["href"] if link and "-pages-" in link]
+    assert links == [f"{quote(folder.name)}/000{number}.html" for number in (2, 1, 3)]
     assert "watermarked: strong evidence" in index.words
     assert index.words.index("Watermark found") < index.words.index("letter") < index.words.index("plain")
     second = read_page(folder / "0002.html")
@@ -180,6 +187,7 @@ def test_pages_of_many_texts(tmp_path: Path) -> None:
     assert (folder / "0003.html").read_text(encoding="utf-8").endswith("</html>\n")
     # Fewer texts next time: none of those before stays under the index.
     write(path, "one", "two")
+    (folder,) = pages_folders(path)
     assert sorted(file.name for file in folder.iterdir()) == ["0001.html", "0002.html"]
     assert "Text before: one" in read_page(folder / "0002.html").words
 
@@ -197,15 +205,65 @@ def test_pages_of_a_failed_run_are_not_left(tmp_path: Path) -> None:
 
 
 def test_files_of_others_keep_their_folder(tmp_path: Path) -> None:
+    """A former folder goes only if it holds nothing but pages of this index, and what systems put there."""
     path = tmp_path / "page.html"
-    folder = pages_folder(path)
-    folder.mkdir()
-    (folder / "mine.txt").write_text("mine")
-    with pytest.raises(FileError, match=r"page-pages holds mine\.txt, and the pages of texts go there"):
+    kept = []
+    for name in ("mine.txt", ".notes", "0003.html", "0001"):
         write(path, "one", "two")
-    assert [file.name for file in folder.iterdir()] == ["mine.txt"]
-    assert list(tmp_path.iterdir()) == [folder]
+        (folder,) = (one for one in pages_folders(path) if one not in kept)
+        (folder / name).write_text("<!DOCTYPE html>\nmine")
+        kept.append(folder)
+    write(tmp_path / "page.htm", "of", "another")
+    kept += [one for one in pages_folders(path) if one not in kept]
+    (tmp_path / "page-pages").mkdir()
+    write(path, "one", "two")
+    (folder,) = (one for one in pages_folders(path) if one not in kept)
+    (folder / ".DS_Store").touch()
     assert write(path, "one") == [path]
+    assert pages_folders(path) == sorted(kept)
+    assert (kept[0] / "mine.txt").exists()
+    assert (tmp_path / "page-pages").exists()
+    assert [len(list(folder.iterdir())) for folder in kept] == [3, 3, 3, 3, 2]
+
+
+def test_the_index_leads_to_whole_pages_at_any_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the run before are there until the new index is."""
+    path = tmp_path / "page.html"
+    write(path, "one", "two")
+    (before,) = pages_folders(path)
+    seen: list[list[Path]] = []
+    replace_file = Path.replace
+
+    def replaced(self: Path, target: Path) -> Path:
+        if target == path:
+            seen.append(pages_folders(path))
+            assert f'href="{before.name}/0001.html"' in path.read_text(encoding="utf-8")
+        return replace_file(self, target)
+
+    monkeypatch.setattr(Path, "replace", replaced)
+    _, after = write(path, "one", "two", "three")
+    assert seen == [sorted([before, after])]
+    assert pages_folders(path) == [after]
+    assert f'href="{after.name}/0001.html"' in path.read_text(encoding="utf-8")
+
+    def refused(self: Path, target: Path) -> Path:
+        raise OSError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "replace", refused)
+    with pytest.raises(FileError, match=r"page\.html cannot be written"):
+        write(path, "one", "two")
+    assert sorted(tmp_path.iterdir()) == [after, path]
+
+
+@pytest.mark.parametrize("name", [b"page-0001.html", b"0001.html", b"pages", b"\xff.html", b"x" * 250])
+def test_any_name_of_a_page(tmp_path: Path, name: bytes) -> None:
+    path = tmp_path / os.fsdecode(name)
+    write(path, "one", "two")
+    links = [link for link in read_page(path).attributes["href"] if link and "/" in link]
+    assert all(os.path.exists(os.path.join(os.fsencode(tmp_path), unquote_to_bytes(link))) for link in links)
+    assert len(links) == 2
+    write(path, "one")
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("when", ["text", "end"])
@@ -245,7 +303,8 @@ def test_a_reader_without_eyes_or_mouse_finds_a_way(tmp_path: Path) -> None:
     """Landmarks, headings without a gap, ids that are one of a kind, names that exist, and a way past the
     header; numbers in tables that a key opens."""
     write(tmp_path / "page.html", "one", "two")
-    for path in (tmp_path / "page.html", *pages_folder(tmp_path / "page.html").iterdir()):
+    (folder,) = pages_folders(tmp_path / "page.html")
+    for path in (tmp_path / "page.html", *folder.iterdir()):
         read = read_page(path)
         for landmark in ("header", "main", "footer", "nav"):
             assert read.tags.count(landmark) == (0 if landmark == "nav" and path.name == "page.html" else 1)
@@ -302,7 +361,7 @@ def test_who_is_addressed_and_what_is_for_specialists() -> None:
         assert (owner < content.index("What this does not show")) == bool(found)
         assert specialists < content.index("tradeoff decoys")
         assert specialists < content.index("How it was examined")
-        assert ("these shaded words are chance" in content) != bool(found)
+        assert ("its shaded words are no evidence" in content) != bool(found)
         assert "not suspicious one by one" in content
 
 
@@ -313,6 +372,25 @@ def test_columns_that_are_equal_are_one() -> None:
     several = td.detect(marked(40), SCHEME, [KEY, td.Key(bytes(32))])
     content = evidence_html(several, words=spelled(marked(40)), now=NOW)
     assert '<th scope="col">log10 p, corrected</th><th scope="col">not corrected</th>' in content
+
+
+def test_facts_claim_no_more_and_tell_no_folder(tmp_path: Path) -> None:
+    setting = replace(MARKED.reading.setting, tokenizer=str(tmp_path / "mine" / "tok"))
+    tested = replace(
+        MARKED.best, log_p=-6.999 * math.log(10), reading=replace(MARKED.reading, setting=setting)
+    )
+    content = evidence_html(replace(MARKED, tests=(tested,)), words=WORDS[id(MARKED)], now=NOW)
+    assert "<td>-6.99, corrected for all that was looked at</td>" in content
+    assert "words are shown by tok, if at hand" in content
+    assert str(tmp_path) not in content
+
+
+def test_an_empty_text_was_read_to_its_end() -> None:
+    setting = replace(UNMARKED.reading.setting, tokenizer="builtin")
+    form = replace(UNMARKED.reading.form, ids=np.zeros(0, dtype=np.int64), length=0, tokenised=True)
+    tested = replace(UNMARKED.best, reading=replace(UNMARKED.reading, setting=setting, form=form))
+    told = dict(page.facts(replace(UNMARKED, tests=(tested,)), None, "empty", "today"))
+    assert told["SHA-256 of the words (UTF-8, line ends as LF)"] == hashlib.sha256().hexdigest()
 
 
 def test_where_reading_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -330,7 +408,8 @@ def test_where_reading_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     before, rest = shown_text(content).split("reading stopped here")
     assert before == "".join(spelled(ids)[: found.tokens_needed])
     assert rest.count("#") == 200 - found.tokens_needed, "numbers, as no tokenizer was named"
-    assert f"a single look at all 200 tokens would say: {whole.verdict}" in content
+    assert f"a single look at all 200 tokens would say: {whole.verdict}. Of keys" in content
+    assert content.count("whose writer never saw text made with the key") == 2
     assert "Only this is the verdict." in content
     assert content.count("<tr><td>") - len(found.tests) == found.tokens_needed
 

@@ -99,6 +99,21 @@ def test_where_reading_stopped() -> None:
     assert drawn(ids).stop is None
 
 
+def test_a_long_line_has_few_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The highest and the lowest of every unit, so that nobody sees that others are left out."""
+    rng, length = np.random.default_rng(0), 50_000
+    evidence = np.cumsum(rng.normal(0.01, 1, length))
+    found = td.detect(other(40), SCHEME, KEY)
+    monkeypatch.setattr(type(found), "over_time", lambda _: (np.arange(1, length + 1), -evidence))
+    drawing = picture(found, length)
+    assert drawing is not None
+    x, y = points(drawing).T
+    assert len(x) <= 2 * (drawing.right - drawing.left + 1) + 2
+    assert y.min() == pytest.approx(drawing.top + (drawing.bottom - drawing.top) * (1 - 1 / 1.08), abs=0.1)
+    assert x[-1] == drawing.right
+    assert (np.diff(x) >= 0).all()
+
+
 def test_nothing_to_draw() -> None:
     assert picture(td.detect([1], SCHEME, KEY), 1) is None
 

@@ -20,6 +20,8 @@ from tradeoff.verdicts.pages.sentences import (
     chance,
     chance_in_short,
     grade,
+    graded,
+    level_in_words,
     share_of_keys,
     statement,
 )
@@ -71,6 +73,25 @@ def test_levels_in_words(fpr: float, told: str) -> None:
     assert share_of_keys(fpr) == told
 
 
+@pytest.mark.parametrize(
+    ("fpr", "told"),
+    [
+        (0.5, "50 in 100"),
+        (0.126, "12 in 100"),
+        (0.1, "1 in 10"),
+        (0.01, "1 in 100"),
+        (0.003, "1 in 340"),
+        (1e-5, "1 in 100,000"),
+        (1e-6, "1 in 10⁶"),
+        (3e-7, "1 in 3.4 × 10⁶"),
+        (1.001e-7, "1 in 10⁷"),
+        (5e-8, "1 in 2 × 10⁷"),
+    ],
+)
+def test_a_level_is_never_told_easier(fpr: float, told: str) -> None:
+    assert level_in_words(fpr) == told
+
+
 def test_a_strong_verdict() -> None:
     found = result(marked(60))
     told = statement(found, ["w"] * 60)
@@ -79,7 +100,8 @@ def test_a_strong_verdict() -> None:
     key = f"the key with the key fingerprint {SCHEME.function(KEY).fingerprint}"
     assert told.headline == f"This text carries the watermark of {key}."
     assert told.meaning[0].startswith(
-        "That means: these words, or the source they were copied or quoted from, came from a text generator"
+        "That means: most of these words, or the source they were copied or quoted from, came from a text "
+        "generator"
     )
     assert told.quotes == ()
     assert re.fullmatch(
@@ -132,7 +154,7 @@ def test_a_weak_verdict_accuses_nobody() -> None:
     told = statement(found, ["w"] * len(found.token_ids))
     assert grade(found) is Grade.WEAK
     assert told.headline.startswith("There is weak evidence that this text carries the watermark of the key ")
-    assert told.meaning[0].startswith("If that is so: these words")
+    assert told.meaning[0].startswith("If that is so: most of these words")
     assert "not to accuse anyone" in " ".join(told.chances)
     assert "up to 1 in 100 keys picked at random call a text without the watermark" in " ".join(told.chances)
 
@@ -145,7 +167,7 @@ def test_a_part_and_its_words() -> None:
     (segment,) = found.segments
     assert told.headline.startswith("A part of this text carries the watermark of the key ")
     assert told.quotes == (" ".join(f"w{k}" for k in range(segment.start, segment.end)),)
-    assert "the words of the marked part" in told.meaning[0]
+    assert "most of the words of the marked part" in told.meaning[0]
     assert "Nothing is said of the rest of the text." in told.meaning[0]
     assert f"{found.share:.0%} of all that counts lies there" in told.meaning[0]
     assert told.meaning[1].startswith("Its edges are rough")
@@ -191,6 +213,8 @@ def test_a_named_key_is_named() -> None:
         (0.02, None, "That is not rare enough for a finding: the level that was set before is 1 in 100."),
         (0.001, 0.04, "That would do for one text by itself, but not among so many texts"),
         (0.02, 0.8, "That is not rare enough for a finding"),
+        (0.005, 1.0, "That would do for one text by itself, but not among so many texts"),
+        (0.02, 1.0, "That is not rare enough for a finding"),
     ],
 )
 def test_no_chance_is_that_of_a_mark(p: float, together: float | None, told: str) -> None:
@@ -199,7 +223,7 @@ def test_no_chance_is_that_of_a_mark(p: float, together: float | None, told: str
     tested = replace(found.best, log_p=math.log(p))
     over_texts = None if together is None else math.log(together)
     said = statement(replace(found, tests=(tested,), over_texts=over_texts), ["w"] * 100)
-    assert 10 ** log10_of(said.chances[0]) == pytest.approx(p, rel=0.05)
+    assert 10 ** log10_of(said.chances[0]) == pytest.approx(p, rel=0.1)
     assert 10 ** log10_of(said.chances[0]) >= p
     assert said.chances[-1].startswith(told)
     assert said.chances[-1].endswith("It is not the chance that the text is marked.")
@@ -230,7 +254,9 @@ def test_of_many_texts_it_is_said_what_is_controlled(correction: Correction, con
     assert log10_of(told.chances[0]) >= found[0].test_log_p / math.log(10)
     seen = found[2]
     assert seen.verdict is Outcome.SEEN
-    assert "texts that were judged before it" in " ".join(statement(seen, ["w"] * 58).meaning)
+    assert "Nearly all of its words stand in texts that were judged" in statement(seen, ["w"] * 58).meaning[0]
+    few = statement(replace(seen, shared=5), ["w"] * 58)
+    assert few.meaning[0].startswith("Some of its words stand in texts that were judged before it")
 
 
 def test_stopping_at_any_time_is_said() -> None:
@@ -243,8 +269,49 @@ def test_an_approximation_is_called_one() -> None:
     exact = result(marked(60))
     approximate = SimpleNamespace(exactness=Exactness.APPROXIMATE)
     reading = replace(exact.reading, setting=replace(exact.reading.setting, detector=approximate))
-    told = statement(replace(exact, tests=(replace(exact.best, reading=reading),)), ["w"] * 60)
+    found = replace(exact, tests=(replace(exact.best, reading=reading),), correction=Correction.HOLM)
+    told = statement(found, ["w"] * 60)
     assert told.chances[0].startswith("By an approximation, which is not proved: of keys picked at random")
+    assert found.log10_p <= -6
+    assert grade(found) is Grade.WEAK
+    assert "no proof" in graded(found)
+    assert " ".join(told.chances).count("By an approximation, which is not proved: ") == 3
+
+
+@pytest.mark.parametrize(("p", "told"), [(0.002, "is no proof"), (0.0005, "proves no chance this small")])
+def test_a_simulation_is_called_one(p: float, told: str) -> None:
+    exact = result(marked(60))
+    simulated = SimpleNamespace(exactness=Exactness.SIMULATED)
+    reading = replace(exact.reading, setting=replace(exact.reading.setting, detector=simulated))
+    tested = replace(exact.best, reading=reading, log_p=math.log(p))
+    chances = statement(replace(exact, tests=(tested,)), ["w"] * 60).chances
+    assert all(f"By a simulation, which {told}: " in sentence for sentence in chances)
+
+
+def test_a_grade_goes_by_the_chance_beside_it() -> None:
+    """Of texts that were judged together the corrected one, which the sentences do not tell."""
+    alone = result(marked(60))
+    assert graded(alone).endswith("the chance itself is next")
+    tested = (replace(alone.best, log_p=math.log(1e-7)),)
+    found = replace(alone, tests=tested, over_texts=math.log(1e-4), correction=Correction.HOLM)
+    told = graded(found)
+    assert told.startswith(
+        "weak: corrected for all texts that were judged together, the chance is under 1 in 9"
+    )
+    assert "next" not in told
+    by_share = graded(replace(found, correction=Correction.BENJAMINI_HOCHBERG))
+    assert by_share == "weak: the adjusted p-value is above one in a million"
+
+
+def test_words_outside_the_parts_of_a_marked_text() -> None:
+    found = result(marked(60))
+    assert found.verdict is Outcome.WATERMARKED
+    segments = found.reading.segments
+    assert segments is not None
+    for share, said in ((0.95, True), (1.0, False)):
+        reading = replace(found.reading, segments=SimpleNamespace(share=share, found=segments.found))
+        told = statement(replace(found, tests=(replace(found.best, reading=reading),)), ["w"] * 60)
+        assert any("outside the marked parts" in limit for limit in told.limits) == said
 
 
 def test_a_setting_that_the_record_named_is_told() -> None:

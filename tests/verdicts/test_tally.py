@@ -104,6 +104,7 @@ def test_its_sentence() -> None:
     )
     # 2.85 expected are told as 2.9: what is to be expected is never made smaller.
     assert "2.9 would" in Tally(57, 50, 0.05, exact).sentence
+    assert "11 would" in Tally(205, 50, 0.05, exact).sentence
 
 
 def test_bounds_are_called_bounds() -> None:

@@ -44,7 +44,7 @@ from tradeoff.verdicts import (
     Told,
     legend,
     numbers,
-    pages_folder,
+    pages_folders,
     plain_view,
     shown_tokens,
     terminal_view,
@@ -245,7 +245,8 @@ def _check_page(html: Path, inputs: Iterable[str]) -> None:
         # Of a folder all texts are read, those that are there and those that would be there next time.
         inside = read.is_dir() and page.is_relative_to(read) and page.suffix.lower() in IN_FOLDERS
         # Pages of several texts lie beside it.
-        if page == read or inside or pages_folder(html) in read.parents:
+        of_pages = any(folder in (read, *read.parents) for folder in pages_folders(html))
+        if page == read or inside or of_pages:
             raise FileError(f"html={str(html)!r} is a file to be read; write the page to another one")
 
 

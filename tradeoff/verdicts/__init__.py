@@ -3,7 +3,7 @@
 from tradeoff.verdicts.decoy_keys import Decoys, decoys
 from tradeoff.verdicts.examine import TOGETHER, Examiner
 from tradeoff.verdicts.options import Options
-from tradeoff.verdicts.pages import EvidencePage, evidence_html, pages_folder
+from tradeoff.verdicts.pages import EvidencePage, evidence_html, pages_folders
 from tradeoff.verdicts.profiles import REMEDY, MeasuredProfile, measured_profiles
 from tradeoff.verdicts.result import Correction, Outcome, Reading, Result, Tested
 from tradeoff.verdicts.settings import Setting
@@ -47,7 +47,7 @@ __all__ = [
     "legend",
     "measured_profiles",
     "numbers",
-    "pages_folder",
+    "pages_folders",
     "plain_view",
     "shade_name",
     "shown_tokens",

@@ -1,5 +1,6 @@
 """Evidence for people: a verdict in sentences, and the HTML pages that show what stands behind it."""
 
-from tradeoff.verdicts.pages.page import EvidencePage, evidence_html, pages_folder
+from tradeoff.verdicts.pages.folders import pages_folders
+from tradeoff.verdicts.pages.page import EvidencePage, evidence_html
 
-__all__ = ["EvidencePage", "evidence_html", "pages_folder"]
+__all__ = ["EvidencePage", "evidence_html", "pages_folders"]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import NamedTuple
 
-from tradeoff.verdicts.pages.sentences import key_name, share_of_keys
+from tradeoff.verdicts.pages.sentences import key_name, level_in_words
 from tradeoff.verdicts.result import Result, Tested
 
 __all__ = ["Trial", "day_and_time", "facts", "installed_version", "tests_made"]
@@ -68,14 +70,14 @@ def facts(result: Result, whole: Result | None, name: str, examined: str) -> Ite
             yield "weight of the second key", f"{alpha:g}"
     yield "pseudorandom function", f"{setting.prf.name}, context width {setting.prf.context_width}"
     yield "detector", f"{result.detector} (null law: {reading.detector.null}; {reading.detector.exactness})"
-    yield "false-positive rate", f"{result.fpr:g} ({share_of_keys(result.fpr)}), set before"
-    yield "log10 p", f"{result.log10_p:.2f}, corrected for all that was looked at"
-    yield "log10 p, had this test alone been made", f"{result.uncorrected_log10_p:.2f}"
+    yield "false-positive rate", f"{result.fpr:g} ({level_in_words(result.fpr)}), set before"
+    yield "log10 p", f"{_truncated(result.log10_p)}, corrected for all that was looked at"
+    yield "log10 p, had this test alone been made", _truncated(result.uncorrected_log10_p)
     if not result.sequential:
-        yield "log10 p, had only the whole text been tested", f"{result.whole_log10_p:.2f}"
+        yield "log10 p, had only the whole text been tested", _truncated(result.whole_log10_p)
     if result.over_texts is not None:
         told = result.to_dict()
-        yield "log10 p without the correction for texts", f"{told['log10_p_of_text']:.2f}"
+        yield "log10 p without the correction for texts", _truncated(told["log10_p_of_text"])
         yield "contexts that texts before had", f"{told['share_of_contexts_seen']:.0%}, which count there"
     if (normal := reading.form.normal) is not None:
         yield "read without", ", ".join(normal.changes)
@@ -95,12 +97,20 @@ def _told(tested: Tested) -> Trial:
         label += ", named by the text's record"
     if told["without"]:
         label += f", read without {', '.join(told['without'])}"
-    return Trial(label, f"{told['log10_p']:.2f}", f"{told['log10_p_uncorrected']:.2f}")
+    return Trial(label, _truncated(told["log10_p"]), _truncated(told["log10_p_uncorrected"]))
+
+
+def _truncated(log10_p: float) -> str:
+    """With two decimals, never stronger than it is."""
+    return f"{math.trunc(100 * log10_p) / 100:.2f}"
 
 
 def _input(result: Result, complete: bool) -> Iterator[tuple[str, str]]:
     """What was judged, so that others can tell whether they have the same."""
     form, tokenizer = result.reading.form, result.reading.setting.tokenizer
+    if (place := Path(tokenizer).expanduser()).is_absolute() or place.exists():
+        # Where somebody keeps files is nobody else's business.
+        tokenizer = place.name
     if not form.tokenised:
         listed = ",".join(map(str, form.ids.tolist()))
         digest = hashlib.sha256(listed.encode()).hexdigest()
@@ -112,8 +122,10 @@ def _input(result: Result, complete: bool) -> Iterator[tuple[str, str]]:
             f"none was needed: token ids were given (words are shown by {tokenizer}, if at hand)",
         )
     else:
-        whole = "none: the words were not read to their end"
-        yield "SHA-256 of the words (UTF-8, line ends as LF)", form.digest or whole
+        # Of no words none is kept.
+        nothing = hashlib.sha256().hexdigest() if form.length == 0 else None
+        digest = form.digest or nothing or "none: the words were not read to their end"
+        yield "SHA-256 of the words (UTF-8, line ends as LF)", digest
         vocabulary = result.vocabulary()
         yield "tokenizer", tokenizer
     if vocabulary is not None:

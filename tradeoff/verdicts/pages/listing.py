@@ -7,13 +7,22 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tradeoff.verdicts.pages.sentences import Grade, chance_in_short, grade, share_of_keys
+from tradeoff.verdicts.pages.sentences import (
+    Grade,
+    chance_in_short,
+    grade,
+    level_in_words,
+    percent,
+    share_of_keys,
+)
 from tradeoff.verdicts.result import Correction, Outcome, Result
 
 __all__ = ["Entry", "Listing"]
 
 #: Texts from which on false alarms are to be expected.
 _MANY = 20
+#: Expected numbers below this are told to two digits.
+_FEW = 10
 #: In this order they are listed.
 _HEADINGS = {
     "found": ("Watermark found", "Strongest evidence first."),
@@ -33,7 +42,8 @@ class Entry:
         verdict: what is said of it.
         strength: how strong the evidence is.
         log10_p: of the verdict.
-        chance: of its scores, in words: that of the text alone, whatever others were judged with it.
+        chance: of its scores, in words: that of the text alone, whatever others were judged with it; empty
+            where there is nothing to go by.
         tokens_scored: how many tokens counted.
         share: of these, how many lie in marked parts; None where nobody looked.
     """
@@ -51,7 +61,8 @@ class Entry:
     @classmethod
     def of(cls, number: int, name: str, link: str, result: Result) -> Entry:
         """That of a result."""
-        alone = chance_in_short(result.test_log_p / math.log(10))
+        nothing = result.verdict in (Outcome.TOO_SHORT, Outcome.SEEN)
+        alone = "" if nothing else chance_in_short(result.test_log_p / math.log(10))
         told = result.log10_p, alone, result.tokens_scored, result.share
         return cls(number, name, link, result.verdict, grade(result), *told)
 
@@ -60,7 +71,7 @@ class Entry:
         """Verdict and strength, in a few words."""
         if self.strength is Grade.NONE:
             return str(self.verdict)
-        part = f", {self.share:.0%} of it" if self.verdict is Outcome.IN_PART and self.share else ""
+        part = f", {percent(self.share)} of it" if self.verdict is Outcome.IN_PART and self.share else ""
         return f"{self.verdict}{part}: {self.strength} evidence"
 
 
@@ -97,7 +108,7 @@ class Listing:
     def summary(self) -> list[str]:
         """Sentences on all of them."""
         counted = Counter(str(entry.verdict) for entry in self.entries)
-        count, rate = len(self.entries), share_of_keys(self._fpr)
+        count, rate, level = len(self.entries), share_of_keys(self._fpr), level_in_words(self._fpr)
         verdicts = ", ".join(f"{number:,} {verdict}" for verdict, number in counted.most_common())
         told = [f"{count:,} texts were examined: {verdicts}."]
         if self._correction is Correction.HOLM:
@@ -111,13 +122,14 @@ class Listing:
                 f"Hochberg): of those that are called, at most {rate} is expected to be called wrongly."
             )
         elif count >= _MANY:
+            alarms = count * self._fpr
             told.append(
-                f"Each was judged by itself, at the level {rate}: of as many texts that nobody marked, about "
-                f"{count * self._fpr:.2g} would be called all the same, and several at once where they share "
-                "passages. `--corpus` corrects for both."
+                f"Each was judged by itself, at the level {level}: of as many texts that nobody marked, up "
+                f"to about {alarms:{'.2g' if alarms < _FEW else ',.0f'}} would be called all the same, and "
+                "several at once where they share passages. `--corpus` corrects for both."
             )
         else:
             told.append(
-                f"Each was judged by itself, at the level {rate}; nothing is corrected for their number."
+                f"Each was judged by itself, at the level {level}; nothing is corrected for their number."
             )
         return told

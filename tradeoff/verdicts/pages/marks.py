@@ -209,7 +209,7 @@ class Marks:
         return f"score {self.scores[k]:.2f}, {self._readings.of(k)}"
 
     def _marked(self, k: int) -> str:
-        return f"{self.result.marked[k]:.0%}" if len(self.result.marked) else ""
+        return _estimate(float(self.result.marked[k])) if len(self.result.marked) else ""
 
     @cached_property
     def _number(self) -> dict[int, int]:
@@ -236,6 +236,13 @@ def _one_in(number: float) -> str:
     if number < _DECIMALS:
         return f"{number:.1f}"
     return f"{float(f'{number:.3g}'):,.0f}" if number < _LONG else f"{number:.1e}"
+
+
+def _estimate(probability: float) -> str:
+    """In percent, never certain."""
+    if probability > 0.99:
+        return "over 99%"
+    return "under 1%" if probability < 0.01 else f"{probability:.0%}"
 
 
 def _piece(kind: str, words: str, mark: str, note: str = "") -> Piece:

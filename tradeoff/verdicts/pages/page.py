@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-import re
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from datetime import datetime
@@ -18,26 +18,32 @@ from tradeoff.display import environment, parts
 from tradeoff.errors import FileError
 from tradeoff.files import refusing, replacing
 from tradeoff.verdicts.pages.facts import day_and_time, facts, installed_version, tests_made
+from tradeoff.verdicts.pages.folders import (
+    file_name,
+    index_link,
+    new_folder,
+    putting_in_place,
+    remove_former,
+)
 from tradeoff.verdicts.pages.listing import Entry, Listing
 from tradeoff.verdicts.pages.marks import NUMBERED, SHOWN, Marks, class_of
 from tradeoff.verdicts.pages.picture import picture
-from tradeoff.verdicts.pages.sentences import Grade, about, chance, grade, parts_of, statement
+from tradeoff.verdicts.pages.sentences import about, grade, graded, parts_of, rarity, statement
 from tradeoff.verdicts.pages.tally import Tally, tally
-from tradeoff.verdicts.result import Result
+from tradeoff.verdicts.result import Outcome, Result
 from tradeoff.verdicts.spelling import numbers
 from tradeoff.verdicts.views import RARITIES, SHADES, shade_name
 
-__all__ = ["EvidencePage", "evidence_html", "pages_folder"]
+__all__ = ["EvidencePage", "evidence_html"]
 
-#: The pages of many texts.
-_NAME = re.compile(r"\d{4,}\.html")
 #: Numbers of texts of up to so many tokens are printed, whether their tables are opened or not.
 _PRINTED = 1_000
 _TEMPLATE, _INDEX = "evidence.html", "evidence_index.html"
-_GRADES = {
-    Grade.STRONG: "strong, as every chance of one in a million or less is called; the chance itself is next",
-    Grade.WEAK: "weak, as every chance above one in a million is called; the chance itself is next",
-    Grade.NONE: "none that passes the level that was set",
+#: What is to be made of shaded words.
+_SHADED = {
+    Outcome.WATERMARKED: " What counts is how many are.",
+    Outcome.IN_PART: " What counts is how many are.",
+    Outcome.NOT_DETECTED: " Nothing was found in this text: its shaded words are no evidence.",
 }
 
 
@@ -64,16 +70,12 @@ def evidence_html(
     return "".join(_page(told, result, spelled, day_and_time(now), ()))
 
 
-def pages_folder(path: Path) -> Path:
-    """Where the pages lie that the index at `path` lists."""
-    return path.resolve().parent / f"{path.resolve().stem}-pages"
-
-
 class EvidencePage:
     """A page that is written text by text; use it as a context manager. It is there only when it is whole.
 
-    Of one text it is the page. Of several it is an index, and their pages lie in a folder beside it, each
-    moved there when all are whole: first the pages, then the index.
+    Of one text it is the page. Of several it is an index, and their pages lie in a new folder beside it, such
+    as `evidence-pages-1a2b3c`: first the folder is put in place, then the index that leads there, and then
+    the folders of former runs are removed, unless they hold anything else.
 
     Args:
         path: the file to write.
@@ -97,13 +99,21 @@ class EvidencePage:
                         f"{path} is a folder; name a file in it, such as {path / 'evidence.html'}"
                     )
                 path.resolve().parent.mkdir(parents=True, exist_ok=True)
+                self._folder = new_folder(path)
+            # Ends when the file is in place.
+            self._turn = stack.enter_context(ExitStack())
+            stack.push(self._clear)
             self._temporary = stack.enter_context(replacing(path))
-            self._folder = pages_folder(path)
+            # Not where the file is written, whose name may be any.
+            names = ("pages", "all-pages")
+            self._pages = self._temporary.parent / names[len(self._temporary.name) == len(names[0])]
             # The page of a text is open until the next one comes, to which it leads.
             self._page: TextIO | None = None
             stack.push(self._end)
-            with self._open(self._temporary):
-                pass
+            with refusing(path):
+                self._pages.mkdir()
+                with self._open(self._temporary):
+                    pass
             self._stack = stack.pop_all()
 
     def __enter__(self) -> EvidencePage:
@@ -123,12 +133,10 @@ class EvidencePage:
             words: its tokens, spelled; None is `result.words`.
 
         Raises:
-            FileError: if a file cannot be written, or the folder of pages holds other files.
+            FileError: if a file cannot be written.
         """
         number = len(self._listing.entries) + 1
-        if number > 1:
-            self._check_folder()
-        link = f"{quote(self._folder.name)}/{_file_name(number)}"
+        link = f"{quote(os.fsencode(self._folder.name))}/{file_name(number)}"
         entry = Entry.of(number, name, link, result)
         self._finish_page(entry)
         self._listing.add(entry, result)
@@ -138,7 +146,7 @@ class EvidencePage:
         self._write(self._page, _body(name, result, spelled, self._examined))
 
     def _place(self, number: int) -> Path:
-        return self._temporary.parent / f"page-{_file_name(number)}"
+        return self._pages / file_name(number)
 
     def _open(self, path: Path) -> TextIO:
         # Surrogates cannot be encoded; nothing else is refused.
@@ -151,11 +159,11 @@ class EvidencePage:
         links: list[tuple[str, str]] = []
         entries = self._listing.entries
         if following is not None or len(entries) > 1:
-            links.append((f"../{quote(os.fsencode(self.path.resolve().name))}", "All texts"))
+            links.append((index_link(self.path), "All texts"))
             if len(entries) > 1:
-                links.append((_file_name(entries[-2].number), f"Text before: {entries[-2].name}"))
+                links.append((file_name(entries[-2].number), f"Text before: {entries[-2].name}"))
             if following is not None:
-                links.append((_file_name(following.number), f"Next text: {following.name}"))
+                links.append((file_name(following.number), f"Next text: {following.name}"))
         self._write(self._page, parts(_template(_TEMPLATE), "end", links=links, by=installed_version()))
         with refusing(self.path):
             self._page.close()
@@ -175,6 +183,7 @@ class EvidencePage:
     def _put_in_place(self) -> None:
         count = len(self._listing.entries)
         with refusing(self.path):
+            self._turn.enter_context(putting_in_place(self.path))
             if count == 1:
                 self._place(1).replace(self._temporary)
                 self.written = [self.path]
@@ -184,6 +193,15 @@ class EvidencePage:
             if count:
                 self._move_pages(count)
         self.written = [self.path, *([self._folder] if count else [])]
+
+    def _clear(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Of the old and the new pages only those stay that the file at the path leads to."""
+        if kind is None:
+            remove_former(self.path, self._folder)
+        elif issubclass(kind, Exception) and self._folder in self.written:
+            # An interrupt may come when all is in place; what it leaves, the next run removes.
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self.written = []
 
     def _index(self) -> Iterator[str]:
         return parts(
@@ -196,42 +214,16 @@ class EvidencePage:
             by=installed_version(),
         )
 
-    def _check_folder(self) -> None:
-        """Nobody else's files may lie where pages are going to be."""
-        with refusing(self._folder):
-            if self._folder.is_symlink() or (self._folder.exists() and not self._folder.is_dir()):
-                raise FileError(
-                    f"{self._folder} is no folder, where the pages of texts go; name another page"
-                )
-            others = [path.name for path in self._folder.glob("*") if not _NAME.fullmatch(path.name)]
-            if others:
-                raise FileError(
-                    f"{self._folder} holds {sorted(others)[0]}, and the pages of texts go there; name "
-                    "another page"
-                )
-
     def _move_pages(self, count: int) -> None:
-        self._check_folder()
-        self._folder.mkdir(exist_ok=True)
-        names = [_file_name(number) for number in range(1, count + 1)]
-        for number, name in enumerate(names, 1):
-            place = self._place(number)
-            with place.open("r+b") as written:
+        for number in range(1, count + 1):
+            with self._place(number).open("r+b") as written:
                 os.fsync(written.fileno())
-            place.replace(self._folder / name)
-        # Those of an index of more texts, which the new one does not list.
-        for path in self._folder.glob("*.html"):
-            if _NAME.fullmatch(path.name) and path.name not in names:
-                path.unlink(missing_ok=True)
+        self._pages.rename(self._folder)
 
     def _write(self, stream: TextIO, markup: Iterator[str]) -> None:
         for part in markup:
             with refusing(self.path):
                 stream.write(part)
-
-
-def _file_name(number: int) -> str:
-    return f"{number:04}.html"
 
 
 def _template(name: str) -> Any:
@@ -255,16 +247,18 @@ def _body(name: str, result: Result, words: Sequence[str], examined: str) -> Ite
     detector = result.reading.setting.detector
     counted = tally(detector, marks.scores)
     told = statement(result, words)
-    strength, tests = grade(result), tests_made(result)
+    tests = tests_made(result)
     yield from parts(
         _template(_TEMPLATE),
         "text",
         name=name,
+        by=installed_version(),
         about=about(result),
         told=told,
         found=result.detected,
-        strength=str(strength),
-        graded=_GRADES[strength],
+        shaded=_SHADED.get(result.verdict, ""),
+        strength=str(grade(result)),
+        graded=graded(result),
         tally=counted,
         in_parts=_in_parts(result, marks),
         sequential=_sequential(result, whole),
@@ -278,6 +272,7 @@ def _body(name: str, result: Result, words: Sequence[str], examined: str) -> Ite
         cut=_cut(marks),
         tables=marks.tables(),
         printed=marks.read <= _PRINTED,
+        marked=len(result.marked) > 0,
         has_tokens=len(marks.words) > 0,
         tests=tests,
         one_column=all(test.log10_p == test.uncorrected for test in tests),
@@ -329,9 +324,9 @@ def _sequential(result: Result, whole: Result | None) -> list[str]:
         return [*told, "The rest was not read."] if result.tokens_needed is not None else told
     return [
         *told,
-        f"For comparison, a single look at all {len(whole.token_ids):,} tokens would say: {whole.verdict}; "
-        f"of keys picked at random, {chance(whole.log10_p)} would give it so high a score. That is no second "
-        "verdict: which of the two counts must be settled before either is seen.",
+        f"For comparison, a single look at all {len(whole.token_ids):,} tokens would say: {whole.verdict}. "
+        f"{rarity(whole)} That is no second verdict: which of the two counts must be settled "
+        "before either is seen.",
     ]
 
 

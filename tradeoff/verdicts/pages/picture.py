@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
 
-from tradeoff.verdicts.pages.sentences import parts_of, power_of_ten, share_of_keys
+from tradeoff.verdicts.pages.sentences import level_in_words, parts_of, power_of_ten
 from tradeoff.verdicts.result import Result
 
 __all__ = ["HEIGHT", "WIDTH", "Picture", "picture"]
@@ -114,6 +115,7 @@ def picture(result: Result, length: int) -> Picture | None:
 
     start = (across(0), up(0.0))
     points = [start, *((across(t), up(e)) for t, e in zip(tokens.tolist(), evidence.tolist(), strict=True))]
+    points = _thinned(points)
     parts = tuple(
         Part(
             across(segment.start),
@@ -132,7 +134,7 @@ def picture(result: Result, length: int) -> Picture | None:
         bottom,
         " ".join(f"{x:g},{y:g}" for x, y in points),
         up(level),
-        share_of_keys(result.fpr),
+        level_in_words(result.fpr),
         _beside(up(level), points, (left, right), bottom),
         tuple(Tick(across(value), f"{value:,}") for value in _round_steps(length)),
         tuple(Tick(up(value), _one_in(value)) for value in _round_steps(highest)),
@@ -140,6 +142,17 @@ def picture(result: Result, length: int) -> Picture | None:
         across(result.tokens_needed) if result.tokens_needed is not None else None,
         _description(result, tokens, evidence, inside),
     )
+
+
+def _thinned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Of the points in every unit across the highest and the lowest; the first and the last, where reading
+    may have stopped, stay."""
+    kept = [points[0]]
+    for _, some in groupby(points[1:-1], key=lambda point: math.floor(point[0])):
+        heights = list(some)
+        ends = {max(heights, key=lambda point: point[1]), min(heights, key=lambda point: point[1])}
+        kept += sorted(ends, key=heights.index)
+    return [*kept, points[-1]]
 
 
 def _beside(
@@ -166,7 +179,7 @@ def _description(result: Result, tokens: np.ndarray, evidence: np.ndarray, insid
         f"The line is how rare the scores up to each token are by chance. At token {tokens[-1]:,} it stands "
         f"at {_rare(last)}; at its highest, at token {tokens[highest]:,}, at "
         f"{_rare(float(evidence[highest]))}.",
-        f"The dashed line, needed for a finding, is at {share_of_keys(result.fpr)}.",
+        f"The dashed line, needed for a finding, is at {level_in_words(result.fpr)}.",
     ]
     told += [
         f"Marked part {number}: tokens {segment.start + 1:,} to {segment.end:,}, {_rare(value)} by itself."

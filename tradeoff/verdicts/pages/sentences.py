@@ -24,9 +24,13 @@ __all__ = [
     "chance",
     "chance_in_short",
     "grade",
+    "graded",
     "key_name",
+    "level_in_words",
     "parts_of",
+    "percent",
     "power_of_ten",
+    "rarity",
     "share_of_keys",
     "statement",
 ]
@@ -44,9 +48,11 @@ _PARTS, _KEYS = 5, 5
 #: Chances above this are ordinary: log10 p.
 _ORDINARY = -1.0
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+#: Chances below this are smaller than a simulation shows: log10 p.
+_SIMULATED = -3.0
 #: Where a law that was only simulated, or none at all, stands behind a p-value.
 _UNPROVED = {
-    Exactness.SIMULATED: "By a simulation, which proves no chance this small",
+    Exactness.SIMULATED: "By a simulation, which is no proof",
     Exactness.APPROXIMATE: "By an approximation, which is not proved",
     Exactness.ORACLE: "For a reader who knows what no reader knows",
 }
@@ -55,9 +61,9 @@ _UNPROVED = {
 class Grade(StrEnum):
     """How strong the evidence of a verdict is."""
 
-    #: p <= 1e-6.
+    #: p <= 1e-6, by a law that is proved.
     STRONG = "strong"
-    #: p is larger, and at most the false-positive rate.
+    #: p is larger or not proved, and at most the false-positive rate.
     WEAK = "weak"
     #: p is larger than that.
     NONE = "none"
@@ -97,7 +103,27 @@ def grade(result: Result) -> Grade:
     """How strong the evidence is, by the p-value that the verdict goes by."""
     if not result.detected:
         return Grade.NONE
-    return Grade.STRONG if result.log10_p <= _STRONG else Grade.WEAK
+    proved = result.reading.detector.exactness.holds
+    return Grade.STRONG if proved and result.log10_p <= _STRONG else Grade.WEAK
+
+
+def graded(result: Result) -> str:
+    """The grade and what it goes by, in words: "weak, as every chance above one in a million is called"."""
+    strength = grade(result)
+    if strength is Grade.NONE:
+        return "none that passes the level that was set"
+    if not result.reading.detector.exactness.holds:
+        return "weak, whatever the chance that is told next: no proof stands behind it"
+    if result.correction is Correction.BENJAMINI_HOCHBERG:
+        side = "at most" if strength is Grade.STRONG else "above"
+        return f"{strength}: the adjusted p-value is {side} one in a million"
+    if result.over_texts is not None:
+        return (
+            f"{strength}: corrected for all texts that were judged together, the chance is "
+            f"{chance_in_short(result.log10_p)}; strong begins at one in a million"
+        )
+    side = "of one in a million or less" if strength is Grade.STRONG else "above one in a million"
+    return f"{strength}, as every chance {side} is called; the chance itself is next"
 
 
 def chance(log10_p: float) -> str:
@@ -120,6 +146,11 @@ def chance_in_short(log10_p: float) -> str:
     return f"up to {_percent(10**log10_p)} in 100"
 
 
+def percent(share: float) -> str:
+    """A share of something in words: "12%", and "less than 1%" where it is not nothing."""
+    return "less than 1%" if 0 < share < 0.01 else f"{share:.0%}"
+
+
 def power_of_ten(power: int) -> str:
     """10⁴⁸."""
     return f"10{str(power).translate(_SUPERSCRIPTS)}"
@@ -131,6 +162,19 @@ def share_of_keys(fpr: float) -> str:
     if inverse >= _POWERS:
         return f"1 in {power_of_ten(math.floor(inverse))}"
     return f"1 in {_rounded_down(1 / fpr + _SLACK):,}" if fpr <= 0.1 else f"{_percent(fpr)} in 100"
+
+
+def level_in_words(fpr: float) -> str:
+    """A level that must be reached, never easier than it is: "1 in 100", "1 in 3.4 × 10⁶"."""
+    if fpr > 0.1:
+        return f"{math.floor(100 * fpr + _SLACK)} in 100"
+    power = math.floor(math.log10(1 / fpr) + _SLACK)
+    tenths = math.ceil(10 / fpr / 10**power - _SLACK)
+    if power < _POWERS:
+        return f"1 in {tenths * 10 ** (power - 1):,}"
+    if tenths in (10, 100):
+        return f"1 in {power_of_ten(power + (tenths == 100))}"
+    return f"1 in {tenths / 10:g} × {power_of_ten(power)}"
 
 
 def key_name(setting: Setting) -> str:
@@ -166,12 +210,16 @@ def _found(result: Result, words: Sequence[str]) -> Statement:
         headline = headline[0].upper() + headline[1:]
     else:
         headline = f"There is weak evidence that {headline}"
-    chances = [_rarity(result), *_corrections(result)]
+    chances = [rarity(result), *_corrections(result)]
     if strength is Grade.WEAK:
         chances.append(
-            "This is weak evidence. It passes the level that was set; at that level up to "
-            f"{share_of_keys(result.fpr)} keys picked at random call a text without the watermark. It is a "
-            "reason to look again, not to accuse anyone."
+            "This is weak evidence. "
+            + _proviso(
+                result,
+                "It passes the level that was set; at that level up to "
+                f"{share_of_keys(result.fpr)} keys picked at random call a text without the watermark.",
+            )
+            + " It is a reason to look again, not to accuse anyone."
         )
     limits = [
         "It tells that words were chosen with the key, not who wrote, sent or published them. Words that "
@@ -186,6 +234,8 @@ def _found(result: Result, words: Sequence[str]) -> Statement:
             f"It says nothing of the words around the marked part{'s' * several}: they may be a person's, or "
             "come from elsewhere."
         )
+    elif result.share is not None and result.share < 1:
+        limits.append("Some words lie outside the marked parts, and nothing is said of those.")
     limits.append(
         "Editing and paraphrase remove the mark word by word, so that more may have been chosen with the key "
         "than is found."
@@ -196,7 +246,7 @@ def _found(result: Result, words: Sequence[str]) -> Statement:
 
 def _not_found(result: Result) -> Statement:
     settings = {one.reading.prf.fingerprint: one.reading.setting for one in result.tests}
-    chances = [_rarity(result), *_corrections(result), _not_rare(result)]
+    chances = [rarity(result), *_corrections(result), _not_rare(result)]
     meaning: tuple[str, ...] = ()
     if len(settings) == 1:
         tried = _the_key(result.reading.setting)
@@ -224,7 +274,7 @@ def _not_found(result: Result) -> Statement:
 
 def _not_rare(result: Result) -> str:
     """Why a chance is no finding, and what it is not."""
-    log10_p, level = result.test_log_p / math.log(10), share_of_keys(result.fpr)
+    log10_p, level = result.test_log_p / math.log(10), level_in_words(result.fpr)
     if log10_p > _ORDINARY:
         told = "That is an ordinary result, such as texts have that have nothing to do with the key."
     elif result.test_log_p <= math.log(result.fpr):
@@ -237,12 +287,15 @@ def _not_rare(result: Result) -> str:
 def _nothing_to_say(result: Result) -> Statement:
     counted = f"{result.tokens_scored:,} of its {len(result.token_ids):,} tokens count"
     if result.verdict is Outcome.SEEN:
+        most = result.shared > len(result.token_ids) / 2
+        some = "Nothing" if most and not result.tokens_scored else "Too little"
         return Statement(
-            "Nothing of this text is new, so that it says nothing of its own.",
+            f"{some} of this text is new, so that it says nothing of its own.",
             (),
             (
-                "Nearly all of its words stand in texts that were judged before it, and count there; "
-                f"{counted} here (token: a word or a piece of one). Read the verdicts on those texts.",
+                f"{'Nearly all' if most else 'Some'} of its words stand in texts that were judged before it, "
+                f"and count there; {counted} here (token: a word or a piece of one). Read the verdicts "
+                "on those texts.",
             ),
             (),
             ("It shows neither that the text is marked nor that it is not.",),
@@ -262,11 +315,11 @@ def _nothing_to_say(result: Result) -> Statement:
     )
 
 
-def _rarity(result: Result) -> str:
-    """Of which share of keys texts without the watermark score as high."""
+def rarity(result: Result) -> str:
+    """For which share of keys texts without the watermark score as high, in a sentence."""
     reading, keys = result.reading, len(_fingerprints(result))
-    # What the Benjamini-Hochberg procedure corrects is no chance of this text.
-    log10_p = result.test_log_p / math.log(10) if result.log_p else 0.0
+    # What is corrected for other texts is no chance of this one.
+    log10_p = result.test_log_p / math.log(10)
     several = " in any of the tests that were made" if len(result.tests) > 1 else ""
     picked, made = ("keys", "the key") if keys == 1 else (f"sets of {keys:,} keys", "these keys")
     writer = f"a text, whose writer never saw text made with {made},"
@@ -278,9 +331,18 @@ def _rarity(result: Result) -> str:
         would = f"would give {writer} so high a score, as a whole or in any part{several and ','}{several}"
     else:
         would = f"would give {writer} so high a score{several}"
-    sentence = f"Of {picked} picked at random, {chance(log10_p)} {would}."
-    unproved = _UNPROVED.get(reading.detector.exactness)
-    return sentence if unproved is None else f"{unproved}: {sentence[0].lower()}{sentence[1:]}"
+    return _proviso(result, f"Of {picked} picked at random, {chance(log10_p)} {would}.")
+
+
+def _proviso(result: Result, sentence: str) -> str:
+    """A sentence that goes by a p-value, after what it depends on if the law is not proved."""
+    exactness = result.reading.detector.exactness
+    if exactness.holds:
+        return sentence
+    unproved = _UNPROVED[exactness]
+    if exactness is Exactness.SIMULATED and result.test_log_p < _SIMULATED * math.log(10):
+        unproved = "By a simulation, which proves no chance this small"
+    return f"{unproved}: {sentence[0].lower()}{sentence[1:]}"
 
 
 def _corrections(result: Result) -> list[str]:
@@ -293,15 +355,22 @@ def _corrections(result: Result) -> list[str]:
         )
     if result.correction is Correction.HOLM:
         told.append(
-            "Many texts were judged together. The verdict is corrected for their number (Holm): with a key "
-            "picked at random, the chance that any of them is called wrongly is at most "
-            f"{share_of_keys(result.fpr)}."
+            "Many texts were judged together. "
+            + _proviso(
+                result,
+                "The verdict is corrected for their number (Holm): with a key picked at random, the chance "
+                f"that any of them is called wrongly is at most {share_of_keys(result.fpr)}.",
+            )
         )
     elif result.correction is Correction.BENJAMINI_HOCHBERG:
         told.append(
-            "Many texts were judged together. The verdict is corrected for their number (Benjamini and "
-            f"Hochberg): of the texts that are called, at most {share_of_keys(result.fpr)} is expected to be "
-            "called wrongly. That is said of all of them together, not of this one."
+            "Many texts were judged together. "
+            + _proviso(
+                result,
+                "The verdict is corrected for their number (Benjamini and Hochberg): of the texts that are "
+                f"called, at most {share_of_keys(result.fpr)} is expected to be called wrongly.",
+            )
+            + " That is said of all of them together, not of this one."
         )
     if result.reading.setting.claimed:
         told.append(
@@ -315,18 +384,20 @@ def _meaning(result: Result) -> tuple[str, ...]:
     """What a find means, openly; of a text that is marked in part, how much of it that is said of."""
     parts = parts_of(result)
     if parts:
-        which = f"the words of the marked part{'s' * (len(parts) > 1)}"
+        which = f"most of the words of the marked part{'s' * (len(parts) > 1)}"
     else:
-        which = "these words" if result.reading.segments is not None else "at least some of these words"
+        which = (
+            "most of these words" if result.reading.segments is not None else "at least some of these words"
+        )
     means = "That means" if grade(result) is Grade.STRONG else "If that is so"
     told = [
         f"{means}: {which}, or the source they were copied or quoted from, came from a text generator that "
-        "used this key. Single words may have been changed or added since."
+        "used this key. Words or whole passages among them may have been changed or added since."
     ]
     if parts:
         more = len(parts) - _PARTS
         some = f" {more:,} more parts are marked in the text below." if more > 0 else ""
-        share = "" if result.share is None else f" {result.share:.0%} of all that counts lies there."
+        share = "" if result.share is None else f" {percent(result.share)} of all that counts lies there."
         told[0] += f" Nothing is said of the rest of the text.{share}{some}"
         where = "Its edges are" if len(parts) == 1 else "Their edges are"
         told.append(

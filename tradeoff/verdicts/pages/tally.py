@@ -79,5 +79,5 @@ def tally(detector: Detector, scores: np.ndarray) -> Tally | None:
 def _told(expected: float) -> str:
     """Rounded for people, upwards where that matters: 58, 6.3."""
     if expected >= _FEW:
-        return f"{expected:,.0f}"
+        return f"{math.ceil(expected - _SAME):,}"
     return f"{math.ceil(10 * expected - _SAME) / 10:.1f}".removesuffix(".0")
