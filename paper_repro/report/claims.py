@@ -99,32 +99,34 @@ def _efficiency(speed: pd.DataFrame) -> list[Claim]:
     with weights w has the variance sum w_i^2 e_i^2 + sum_s (sum of the w_i compared with s)^2 e_s^2.
     """
     found = []
-    columns = ["prompts", "temperature", "lookahead"]
-    standard = speed[speed["method"] == "standard"].set_index(columns)
+    rows: dict[str, list[dict]] = {}
+    for row in speed.to_dict("records"):
+        row["key"] = tuple(row[name] for name in ("prompts", "temperature", "lookahead"))
+        rows.setdefault(row["method"], []).append(row)
+    standard = {row["key"]: row for row in rows.get("standard", [])}
     for method in ("algorithm-1", "one-race", "joint-race", "joint-tournament", "single-key"):
         gaps, pairs = [], []
-        for row in speed[speed["method"] == method].to_dict("records"):
-            key = tuple(row[c] for c in columns)
-            if key not in standard.index:
+        for row in rows.get(method, []):
+            if row["key"] not in standard:
                 continue
-            other = standard.loc[key]
+            other = standard[row["key"]]
             variance = row["aatps_error"] ** 2 + other["aatps_error"] ** 2
             if 0 < variance < np.inf:
                 gaps.append(row["aatps"] - other["aatps"])
-                pairs.append((key, row, variance))
+                pairs.append((row, variance))
         if gaps:
             name = f"AATPS of {method} equals that of standard speculative sampling"
             # Settings have very different numbers of texts.
-            weights = 1 / np.array([variance for _, _, variance in pairs])
+            weights = 1 / np.array([variance for _, variance in pairs])
             weights /= weights.sum()
             variances, texts, shared = [], [], dict[tuple, float]()
-            for weight, (key, row, _) in zip(weights, pairs, strict=True):
+            for weight, (row, _) in zip(weights, pairs, strict=True):
                 variances.append((weight * row["aatps_error"]) ** 2)
                 texts.append(row["texts"])
-                shared[key] = shared.get(key, 0.0) + weight
+                shared[row["key"]] = shared.get(row["key"], 0.0) + weight
             for key, weight in shared.items():
-                variances.append((weight * standard.loc[key, "aatps_error"]) ** 2)
-                texts.append(standard.loc[key, "texts"])
+                variances.append((weight * standard[key]["aatps_error"]) ** 2)
+                texts.append(standard[key]["texts"])
             half = half_width(variances, texts)
             found.append(_same(name, float(weights @ gaps), half, Unit.STEPS, f"over {len(gaps)} settings"))
     return found
