@@ -218,7 +218,7 @@ def test_a_rare_kind_of_text_makes_no_false_claim(texts: int, others: int) -> No
     The claim "reaches, to within 0.1" is false, and may be seen at most 5% of the time. Of 16 texts 18.5%
     show none that is lost.
     """
-    rng, runs, empty = np.random.default_rng(4), 200, speed().iloc[:0]
+    rng, runs, empty = np.random.default_rng(4), 400, speed().iloc[:0]
     seen = 0
     for _ in range(runs):
         # Unpaired, a text that is lost loses 0.975; paired, all of 1.
