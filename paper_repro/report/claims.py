@@ -6,13 +6,12 @@ margin fixed beforehand, so that too few texts never make a claim. Every claim i
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from paper_repro.report.decided import Claim, Unit, half_width
+from paper_repro.report.decided import Claim, Unit, half_width, unseen_share
 from paper_repro.trials.fixed import Trial
 
 __all__ = ["claims"]
@@ -94,26 +93,42 @@ def claims(trials: Sequence[Trial], speed: pd.DataFrame) -> list[Claim]:
 
 
 def _efficiency(speed: pd.DataFrame) -> list[Claim]:
-    """AATPS of every method against standard speculative sampling, same prompts, temperature and K."""
+    """AATPS of every method against standard speculative sampling, same prompts, temperature and K.
+
+    Watermarks are compared with the same texts without one, whose error is shared by all their gaps: a mean
+    with weights w has the variance sum w_i^2 e_i^2 + sum_s (sum of the w_i compared with s)^2 e_s^2.
+    """
     found = []
-    columns = ["prompts", "temperature", "lookahead"]
-    standard = speed[speed["method"] == "standard"].set_index(columns)
+    rows: dict[str, list[dict]] = {}
+    for row in speed.to_dict("records"):
+        row["key"] = tuple(row[name] for name in ("prompts", "temperature", "lookahead"))
+        rows.setdefault(row["method"], []).append(row)
+    standard = {row["key"]: row for row in rows.get("standard", [])}
     for method in ("algorithm-1", "one-race", "joint-race", "joint-tournament", "single-key"):
-        gaps, errors, texts = [], [], []
-        for row in speed[speed["method"] == method].to_dict("records"):
-            key = tuple(row[c] for c in columns)
-            if key in standard.index:
-                other = standard.loc[key]
+        gaps, pairs = [], []
+        for row in rows.get(method, []):
+            if row["key"] not in standard:
+                continue
+            other = standard[row["key"]]
+            variance = row["aatps_error"] ** 2 + other["aatps_error"] ** 2
+            if 0 < variance < np.inf:
                 gaps.append(row["aatps"] - other["aatps"])
-                errors.append(math.hypot(row["aatps_error"], other["aatps_error"]))
-                texts.append(min(row["texts"], other["texts"]))
+                pairs.append((row, variance))
         if gaps:
             name = f"AATPS of {method} equals that of standard speculative sampling"
             # Settings have very different numbers of texts.
-            weight = 1 / np.array(errors) ** 2
-            mean, error = float(weight @ gaps / weight.sum()), 1 / math.sqrt(weight.sum())
-            half = half_width(weight.tolist(), texts, error)
-            found.append(_same(name, mean, half, Unit.STEPS, f"over {len(gaps)} settings"))
+            weights = 1 / np.array([variance for _, variance in pairs])
+            weights /= weights.sum()
+            variances, texts, shared = [], [], dict[tuple, float]()
+            for weight, (row, _) in zip(weights, pairs, strict=True):
+                variances.append((weight * row["aatps_error"]) ** 2)
+                texts.append(row["texts"])
+                shared[row["key"]] = shared.get(row["key"], 0.0) + weight
+            for key, weight in shared.items():
+                variances.append((weight * standard[key]["aatps_error"]) ** 2)
+                texts.append(standard[key]["texts"])
+            half = half_width(variances, texts)
+            found.append(_same(name, float(weights @ gaps), half, Unit.STEPS, f"over {len(gaps)} settings"))
     return found
 
 
@@ -123,8 +138,10 @@ def _blocks(speed: pd.DataFrame) -> list[Claim]:
     for method, rows in speed.groupby("method", sort=False):
         if not (speed["method"] == f"{method}, blocks").any() or rows["block_gain"].isna().any():
             continue
-        mean, error = float(rows["block_gain"].mean()), math.hypot(*rows["block_gain_error"]) / len(rows)
-        half = half_width(rows["block_gain_error"].to_numpy() ** 2, rows["texts"].tolist(), error)
+        variances = (rows["block_gain_error"].to_numpy() / len(rows)) ** 2
+        if not 0 < variances.sum() < np.inf:
+            continue
+        mean, half = float(rows["block_gain"].mean()), half_width(variances.tolist(), rows["texts"].tolist())
         name = f"Blocks give more tokens a step, given the drafts of {method}"
         note = f"over {len(rows)} settings"
         found.append(Claim(name, Unit.STEPS, mean, mean - half, mean + half, note=note))
@@ -134,12 +151,14 @@ def _blocks(speed: pd.DataFrame) -> list[Claim]:
 def _perplexity(speed: pd.DataFrame) -> list[Claim]:
     """Mean surprise minus entropy is 0 for a method that leaves the law of the model as it is."""
     found = []
-    marked = speed[(speed["watermark"] != "none") & (speed["excess_surprise_error"] > 0)]
+    errors = speed["excess_surprise_error"]
+    marked = speed[(speed["watermark"] != "none") & (errors > 0) & np.isfinite(errors)]
     for method, rows in marked.groupby("method", sort=False):
-        weight = 1 / rows["excess_surprise_error"] ** 2
-        mean = float((rows["excess_surprise"] * weight).sum() / weight.sum())
+        weights = 1 / rows["excess_surprise_error"] ** 2
+        weights /= weights.sum()
+        mean = float((rows["excess_surprise"] * weights).sum())
         name = f"LOGPPL unchanged by {method}: mean surprise equals the entropy of the target"
-        half = half_width(weight.to_numpy(), rows["texts"].tolist(), 1 / math.sqrt(weight.sum()))
+        half = half_width(((weights * rows["excess_surprise_error"]) ** 2).tolist(), rows["texts"].tolist())
         found.append(_same(name, mean, half, Unit.SURPRISE))
     return found
 
@@ -175,7 +194,13 @@ def _shares(trials: Sequence[Trial], lengths: set[int]) -> np.ndarray:
 
 
 def _difference(first: Sequence[Trial], second: Sequence[Trial]) -> tuple[float, float]:
-    """Difference of mean TPR over the lengths that both were tried at, and half of its 95% interval."""
+    """Difference of mean TPR over the lengths that both were tried at, and half of its 95% interval.
+
+    The half is never less than what texts of a kind that no text showed could add: at most a share p of them
+    (`unseen_share`), which move the difference d of the others by at most p (1 + |d|), since it lies in
+    [-1, 1]. Unpaired, of either sample a share p at most; a share that one detects moves by at most a and one
+    that the other detects by at most 1 - b if the difference falls, together by 1 + d; by 1 - d if it rises.
+    """
     common = set.intersection(*(set(trial.lengths) for trial in [*first, *second]))
     a, b = _shares(first, common), _shares(second, common)
     # Texts stand in the order of the prompts, which is the same for all methods.
@@ -188,11 +213,8 @@ def _difference(first: Sequence[Trial], second: Sequence[Trial]) -> tuple[float,
     texts = [len(part) for part in parts]
     variances = [float(part.var(ddof=1)) / len(part) for part in parts]
     difference = float(a.mean() - b.mean())
-    if any(variances):
-        return difference, half_width(variances, texts)
-    # Texts that are all alike say little of those that are not: at 95% these are at most this share, and one
-    # of them differs by at most this much.
-    return difference, (1 - 0.05 ** (1 / min(texts))) * (1 + abs(difference))
+    half = half_width(variances, texts) if any(variances) else 0.0
+    return difference, max(half, unseen_share(min(texts)) * (1 + abs(difference)))
 
 
 def _of_rates(name: str, first: Sequence[Trial], second: Sequence[Trial], above: float = 0.0) -> Claim:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from paper_repro.report.decided import Claim, Unit
+from paper_repro.report.decided import Claim, Unit, unseen_share
 from paper_repro.trials.sequential import BETTING, FIXED, SequentialTrial
 from tradeoff.detection import default_detector
 
@@ -32,7 +32,8 @@ def watermark_table(trials: Sequence[SequentialTrial], seed: int = 0) -> pd.Data
 
     Columns: `mean` tokens until the verdict, the share of texts `detected` in the end, and against
     Gumbel-max without speculation at the same temperature `fewer`, 1 less the ratio of means, with a 95%
-    bootstrap interval over prompts. Empty with a single watermark.
+    bootstrap interval over prompts; a wider one where nearly all texts have the same ratio, as those that are
+    never detected have. Empty with a single watermark.
     """
     groups: dict[tuple, dict[str, SequentialTrial]] = {}
     for trial in trials:
@@ -65,7 +66,7 @@ def watermark_table(trials: Sequence[SequentialTrial], seed: int = 0) -> pd.Data
                 ),
             }
             if parts is not reference and _covers(reference, parts):
-                row |= _fewer(tokens, _tokens(reference, alpha, parts), rng)
+                row |= _fewer(tokens, _tokens(reference, alpha, parts), longest, rng)
             rows.append(row)
     return pd.DataFrame(rows).sort_values(["temperature", "alpha", "kind"], kind="stable", ignore_index=True)
 
@@ -113,10 +114,18 @@ def _covers(reference: dict[str, SequentialTrial], parts: dict[str, SequentialTr
     )
 
 
-def _fewer(ours: np.ndarray, theirs: np.ndarray, rng: np.random.Generator) -> dict[str, float]:
+def _fewer(ours: np.ndarray, theirs: np.ndarray, longest: int, rng: np.random.Generator) -> dict[str, float]:
     """1 - ratio of means; texts of one prompt are drawn together."""
     texts = rng.integers(len(ours), size=(_RESAMPLES, len(ours)))
     low, high = np.quantile(1 - ours[texts].mean(axis=1) / theirs[texts].mean(axis=1), [0.025, 0.975])
+    ratios = (ours / theirs)[texts]
+    if (ratios == ratios[:, :1]).all(axis=1).mean() > 0.025:
+        # So many resamples have no texts but those that are alike that an end of the interval may be theirs,
+        # which says nothing of texts of another kind: at most this share, with from one token to all.
+        share = unseen_share(len(ours))
+        mine, other = (1 - share) * ours.mean(), (1 - share) * theirs.mean()
+        low = min(low, 1 - (mine + share * longest) / (other + share))
+        high = max(high, 1 - (mine + share) / (other + share * longest))
     return {
         "fewer": float(1 - ours.mean() / theirs.mean()),
         "fewer_low": float(low),

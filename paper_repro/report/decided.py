@@ -4,7 +4,8 @@ A claim says that a difference lies in an open region: above 0 ("more"), above -
 between -m and m ("the same, to within m"). It is decided by an interval that covers the difference at 95%:
 seen if the whole interval lies in the region, contradicted if the whole interval lies outside it. So a claim
 that is false is seen with a probability of at most 5%, and a true one contradicted with at most 5%, each by
-itself. What is undecided has too few texts only where its interval is wide (`Claim.needs_texts`).
+itself, as far as Student's law holds of its means. What is undecided has too few texts only where its
+interval is wide (`Claim.needs_texts`).
 """
 
 from __future__ import annotations
@@ -23,12 +24,9 @@ from scipy import stats
 from tradeoff.errors import FileError
 from tradeoff.files import write_table
 
-__all__ = ["MARGINS", "Claim", "Unit", "Verdict", "half_width", "read_claims", "write_claims"]
+__all__ = ["MARGINS", "Claim", "Unit", "Verdict", "half_width", "read_claims", "unseen_share", "write_claims"]
 
 _LEVEL = 0.95
-_Z95 = 1.96
-#: From so many texts on the mean of a sample is taken to be normal.
-_MANY = 30
 
 
 class Verdict(Enum):
@@ -48,7 +46,7 @@ class Unit(Enum):
     """What a difference is measured in.
 
     Attributes:
-        margin: differences up to it count as none, and an interval of a larger half-width is wide.
+        margin: of "the same" and "reaches"; an interval of a larger half-width is wide.
         digits: behind the point.
     """
 
@@ -75,6 +73,9 @@ class Claim:
         value, low, high: the difference that decides, and its 95% interval.
         above, below: the claim is true of differences between them.
         note: over how many settings it was taken, if over several.
+
+    Raises:
+        ValueError: if the difference or an end of its interval is not finite.
     """
 
     words: str
@@ -85,6 +86,14 @@ class Claim:
     above: float = 0.0
     below: float = math.inf
     note: str = ""
+
+    def __post_init__(self) -> None:
+        for name, number in (("value", self.value), ("low", self.low), ("high", self.high)):
+            if not math.isfinite(number):
+                raise ValueError(
+                    f"{name}={number} of the claim {self.words!r} is not finite; leave out a claim "
+                    "without an interval"
+                )
 
     @property
     def verdict(self) -> Verdict:
@@ -128,29 +137,36 @@ class Claim:
         return f"difference {value} {self.unit.words}{note}, 95% interval {low} to {high}"
 
 
-def half_width(variances: Sequence[float], texts: Sequence[int], error: float | None = None) -> float:
+def unseen_share(texts: int) -> float:
+    """The largest share of texts of another kind of which, at 95%, a sample would have shown one.
+
+    The p with (1 - p)^texts = 5%, about 3 / texts ("rule of three").
+    """
+    return float(1 - (1 - _LEVEL) ** (1 / texts))
+
+
+def half_width(variances: Sequence[float], texts: Sequence[int]) -> float:
     """Half of the width of a 95% interval of a sum of means of independent samples.
 
     By Student's law with Welch's degrees of freedom, (sum v)^2 / sum v^2 / (n - 1) (Welch, 1947, "The
-    generalization of 'Student's' problem when several different population variances are involved"); from 29
-    degrees on by the normal law.
+    generalization of 'Student's' problem when several different population variances are involved").
 
     Args:
-        variances: [samples] what each adds to the variance of the sum, or shares of it, estimated; not all 0.
+        variances: [samples] what each adds to the variance of the sum, estimated; not all 0.
         texts: [samples] their sizes, each at least 2.
-        error: standard error of the sum, if the variances are shares of it.
 
     Raises:
-        ValueError: for a sample of fewer than 2 texts.
+        ValueError: for a sample of fewer than 2 texts, and for variances that give no interval.
     """
     if min(texts) < 2:
         raise ValueError(f"texts={list(texts)} has a sample without a standard error; each needs at least 2")
     v, degrees = np.asarray(variances, float), np.asarray(texts, float) - 1
-    freedom = v.sum() ** 2 / (v**2 / degrees).sum()
-    if error is None:
-        error = math.sqrt(v.sum())
-    # A hair less than 29 is what rounding leaves of it.
-    return error * (_Z95 if freedom > _MANY - 1.001 else float(stats.t.isf((1 - _LEVEL) / 2, freedom)))
+    if not (np.isfinite(v).all() and (v >= 0).all() and v.any()):
+        raise ValueError(f"variances={v.tolist()} give no interval; all must be finite, and one above 0")
+    # Of shares, which do not vanish when squared.
+    shares = v / v.sum()
+    freedom = 1 / (shares**2 / degrees).sum()
+    return math.sqrt(v.sum()) * float(stats.t.isf((1 - _LEVEL) / 2, freedom))
 
 
 def write_claims(claims: Sequence[Claim], path: Path) -> None:

@@ -265,8 +265,9 @@ def sections(
                 "Each line is decided by this run, at 95% by itself: seen (✓) if the whole interval lies "
                 "where the claim is true, contradicted (✗) if all of it lies where it is false, else "
                 f"undecided (–). Detectors are compared by their TPR at FPR {FPR:.0%} averaged over the "
-                f"lengths {lengths}, so that no length is picked. Differences that count as none: {MARGINS}. "
-                "There are too few texts where an undecided interval is wider than that to either side.",
+                f"lengths {lengths}, so that no length is picked. Margins of 'the same' and 'reaches', and "
+                f"the half-width from which an interval is wide: {MARGINS}. There are too few texts where an "
+                "undecided interval is wide.",
             ],
             claims=decided,
         ),

@@ -13,7 +13,15 @@ from scipy import stats
 
 from paper_repro.presets import Cell, PromptSet
 from paper_repro.report.claims import claims
-from paper_repro.report.decided import Claim, Unit, Verdict, half_width, read_claims, write_claims
+from paper_repro.report.decided import (
+    Claim,
+    Unit,
+    Verdict,
+    half_width,
+    read_claims,
+    unseen_share,
+    write_claims,
+)
 from paper_repro.trials.fixed import Trial, roc_table, tpr_table
 from tests.helpers.support import ALPHA
 from tradeoff.errors import FileError
@@ -120,29 +128,38 @@ def test_verdicts_differ_without_colours() -> None:
     assert len({verdict.symbol for verdict in Verdict}) == len({verdict.value for verdict in Verdict}) == 3
 
 
+@pytest.mark.parametrize("name", ["value", "low", "high"])
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_a_claim_without_an_interval_is_refused(name: str, number: float) -> None:
+    numbers = {"value": 0.0, "low": -0.1, "high": 0.1} | {name: number}
+    with pytest.raises(ValueError, match=rf"{name}={number} of the claim 'x' is not finite; leave out"):
+        Claim("x", Unit.TPR, **numbers)
+
+
 # The interval.
 
 
-@pytest.mark.parametrize("texts", [5, 16, 29])
+@pytest.mark.parametrize("texts", [5, 16, 29, 30, 31, 400])
 def test_few_texts_widen_the_interval_as_student_says(texts: int) -> None:
     assert half_width([0.04], [texts]) == pytest.approx(0.2 * stats.t.ppf(0.975, texts - 1))
 
 
-def test_many_texts_and_many_samples_make_it_normal() -> None:
-    assert half_width([0.04], [30]) == pytest.approx(0.2 * 1.96)
+def test_samples_add_their_degrees_of_freedom_as_welch_says() -> None:
     # Sixteen texts in each of two samples alike: twice the degrees of freedom.
-    assert half_width([0.02, 0.02], [16, 16]) == pytest.approx(0.2 * 1.96)
+    assert half_width([0.02, 0.02], [16, 16]) == pytest.approx(0.2 * stats.t.ppf(0.975, 30))
     assert half_width([0.02, 0.02], [8, 8]) == pytest.approx(0.2 * stats.t.ppf(0.975, 14))
     # A sample without a part in the variance takes no part in the degrees.
     assert half_width([0.04, 0.0], [8, 100]) == pytest.approx(0.2 * stats.t.ppf(0.975, 7))
-    assert half_width([3.0, 3.0], [8, 8], error=0.2) == pytest.approx(0.2 * stats.t.ppf(0.975, 14))
     with pytest.raises(ValueError, match="each needs at least 2"):
         half_width([0.04], [1])
+    for useless in (0.0, math.nan, math.inf, -1.0):
+        with pytest.raises(ValueError, match="give no interval; all must be finite, and one above 0"):
+            half_width([useless], [8])
 
 
 def test_false_claims_are_seen_at_most_as_often_as_the_level_says() -> None:
     """Both detectors find a text alike: "more" is seen at most 2.5% of the time, of few texts or many."""
-    rng, runs = np.random.default_rng(1), 300
+    rng, runs, empty = np.random.default_rng(1), 300, speed().iloc[:0]
     for texts in (16, 64):
         decided = []
         for _ in range(runs):
@@ -151,7 +168,7 @@ def test_false_claims_are_seen_at_most_as_often_as_the_level_says() -> None:
                 trial("Ars-τ", 0.5, texts, seed=seeds[0]),
                 trial("Ars-Prior", 0.5, texts, seed=seeds[1]),
             ]
-            decided.append(found("Ars-τ detects more than Ars-Prior", trials).verdict)
+            decided.append(found("Ars-τ detects more than Ars-Prior", trials, empty).verdict)
         for verdict in (SEEN, CONTRADICTED):
             # Gaps lie on three points: the normal law and Student's are not exact for them.
             assert stats.binom.sf(decided.count(verdict) - 1, runs, 0.03) > ALPHA
@@ -166,6 +183,65 @@ def test_texts_that_are_all_alike_leave_room_for_others() -> None:
     assert claim.remark == "too few texts"
     many = [trial("Ars-τ", 1.0), trial("Ars-Prior", 1.0)]
     assert found("Ars-τ detects more than Ars-Prior", many).remark == "no difference larger than 0.008"
+
+
+def gaps_of(
+    gaps: np.ndarray, rng: np.random.Generator, paired: bool = True, texts_of_theirs: int = 0
+) -> list[Trial]:
+    """Trials of the joint race and of no speculation on texts whose shares of 20 lengths differ by `gaps`.
+
+    Unpaired, the gaps are those of the first, whose texts are else found at 19 lengths of 20, from those of
+    the second, which are found at 19 or 20.
+    """
+    lengths = tuple(range(10, 210, 10))
+
+    def one(detector: str, shares: np.ndarray, cell: Cell) -> Trial:
+        found_at = np.arange(20) < np.round(20 * shares)[:, None]
+        margins = np.where(found_at, 1.0, -1.0)
+        return Trial(
+            cell, detector, "exact", lengths, margins, -np.ones((4, 20)), margins[:, 0], np.zeros(4), 1.5
+        )
+
+    theirs = np.where(gaps < -0.5, 1.0, 0.5)
+    ours = theirs + gaps
+    if not paired:
+        theirs = rng.choice([0.95, 1.0], texts_of_theirs)
+        ours = np.where(gaps < -0.5, 0.0, rng.choice([0.95, 1.0], len(gaps)))
+    race, plain = replace(CELL, method="joint-race"), replace(CELL, method="basic", lookahead=0)
+    return [one("Aaronson", ours, race), one("Aaronson", theirs, plain)]
+
+
+@pytest.mark.parametrize(("texts", "others"), [(16, 0), (50, 0), (16, 60)])
+def test_a_rare_kind_of_text_makes_no_false_claim(texts: int, others: int) -> None:
+    """A tenth of the texts is lost and the others are nearly alike: the true difference is -0.1.
+
+    The claim "reaches, to within 0.1" is false, and may be seen at most 5% of the time. Of 16 texts 18.5%
+    show none that is lost.
+    """
+    rng, runs, empty = np.random.default_rng(4), 400, speed().iloc[:0]
+    seen = 0
+    for _ in range(runs):
+        # Unpaired, a text that is lost loses 0.975; paired, all of 1.
+        lost = rng.random(texts) < (0.1 / 0.975 if others else 0.1)
+        gaps = np.where(lost, -1.0, rng.choice([-0.05, 0.05], texts))
+        trials = gaps_of(gaps, rng, not others, others)
+        seen += found("the joint race reaches no speculation", trials, empty).seen
+    assert stats.binom.sf(seen - 1, runs, 0.05) > ALPHA
+
+
+def test_a_hair_of_variance_does_not_make_an_interval_collapse() -> None:
+    """One text of sixteen at one length of twenty, all others alike."""
+    rng = np.random.default_rng(0)
+    for gap in (0.05, -0.05):
+        claim = found("the joint race reaches", gaps_of(np.array([gap] + [0.0] * 15), rng), speed().iloc[:0])
+        least = unseen_share(16) * (1 + abs(gap) / 16)
+        assert claim.high - claim.value == pytest.approx(least)
+        assert claim.value - claim.low == pytest.approx(least)
+
+
+@pytest.mark.parametrize("texts", [2, 16, 400])
+def test_a_share_that_no_text_showed(texts: int) -> None:
+    assert (1 - unseen_share(texts)) ** texts == pytest.approx(0.05)
 
 
 # The papers' claims.
@@ -202,6 +278,63 @@ def test_more_is_seen_if_the_interval_says_so(
 )
 def test_equal_needs_the_whole_interval_inside_the_margin(gap: float, error: float, verdict: Verdict) -> None:
     assert found("AATPS of algorithm-1", [], speed(gap, error)).verdict is verdict
+
+
+def standards(marks: int, gaps: np.ndarray, errors: np.ndarray, texts: int = 100) -> pd.DataFrame:
+    """[settings, 1 + marks] AATPS of the texts without a watermark, and of those with each."""
+    rows = [
+        {
+            "prompts": str(setting),
+            "temperature": 0.5,
+            "lookahead": 3,
+            "texts": texts,
+            "method": "algorithm-1" if mark else "standard",
+            "watermark": f"synthid:{mark}" if mark else "none",
+            "aatps": 2 + gaps[setting, mark],
+            "aatps_error": errors[setting, mark],
+            "excess_surprise": 0.0,
+            "excess_surprise_error": 0.01,
+        }
+        for setting in range(len(gaps))
+        for mark in range(marks + 1)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_watermarks_share_the_error_of_the_texts_without_one() -> None:
+    """Two watermarks, one standard, all of the error e: the mean gap has the variance e^2 / 2 + e^2."""
+    table = standards(2, np.zeros((1, 3)), np.full((1, 3), 0.02))
+    claim = found("AATPS of algorithm-1", [], table)
+    # Welch: (1/4 + 1/4 + 1)^2 / (1/16 + 1/16 + 1) samples of 99 degrees of freedom.
+    freedom = 1.5**2 / 1.125 * 99
+    assert claim.high == pytest.approx(0.02 * math.sqrt(1.5) * stats.t.ppf(0.975, freedom))
+    assert claim.low == -claim.high
+
+
+def test_intervals_of_aatps_cover_at_their_level() -> None:
+    """Eight watermarks against the same two standards."""
+    rng, runs = np.random.default_rng(5), 100
+    errors = np.tile(np.linspace(0.02, 0.05, 9), (2, 1))
+    missed = 0
+    for _ in range(runs):
+        claim = found("AATPS of algorithm-1", [], standards(8, rng.normal(0, errors), errors))
+        missed += not claim.low < 0 < claim.high
+    assert stats.binom.sf(missed - 1, runs, 0.05) > ALPHA
+    assert missed > 0
+
+
+@pytest.mark.parametrize("useless", [0.0, math.nan, math.inf])
+def test_settings_without_an_error_decide_nothing(useless: float) -> None:
+    """One setting of two has none; then neither has."""
+    gaps, errors = np.array([[0.0, 0.5], [0.0, 0.02]]), np.array([[useless] * 2, [0.02] * 2])
+    claim = found("AATPS of algorithm-1", [], standards(1, gaps, errors))
+    assert claim.value == pytest.approx(0.02)
+    assert claim.note == "over 1 settings"
+    errors[1] = useless
+    table = standards(1, gaps, errors).assign(excess_surprise_error=useless)
+    blocks = table.assign(method="algorithm-1, blocks")
+    both = pd.concat([table, blocks]).assign(block_gain=0.1, block_gain_error=useless)
+    assert claims([], both) == []
 
 
 @pytest.mark.parametrize(

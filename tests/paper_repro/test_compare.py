@@ -71,14 +71,35 @@ def test_means_count_what_was_not_detected_at_its_end() -> None:
 
 
 def test_prompts_are_pooled_and_stay_paired() -> None:
-    """Ours takes half of what Gumbel-max takes on every prompt: the interval has no width."""
+    """Ours takes half of what Gumbel-max takes on every prompt: so it does in every resample.
+
+    Of such texts the interval is that of texts of another kind, of which there may be a share p with
+    (1 - p)^5 = 5%, with 1 token under one watermark and 100 under the other.
+    """
     theirs = [[20.0, 60.0, 90.0], [10.0, 100.0]]
     trials = [trial("gumbel", part, prompts) for part, prompts in zip(theirs, PROMPTS, strict=True)]
     # In another order of the sets of prompts.
     trials += [trial("synthid:30", [n / 2 for n in theirs[k]], PROMPTS[k]) for k in (1, 0)]
     row = row_of(watermark_table(trials), "synthid:30")
     assert row["texts"] == 5
-    assert [row[f"fewer{end}"] for end in ("", "_low", "_high")] == pytest.approx([0.5] * 3)
+    share = 1 - 0.05 ** (1 / 5)
+    ours, others = 28 * (1 - share), 56 * (1 - share)
+    assert row["fewer"] == pytest.approx(0.5)
+    assert row["fewer_low"] == pytest.approx(1 - (ours + 100 * share) / (others + share))
+    assert row["fewer_high"] == pytest.approx(1 - (ours + share) / (others + 100 * share))
+
+
+@pytest.mark.parametrize("one", [math.inf, 99.0])
+def test_texts_that_are_never_detected_do_not_show_that_nothing_differs(one: float) -> None:
+    """Sixteen, and one of them a token before its end."""
+    trials = [trial("gumbel", [math.inf] * 16), trial("heavywater", [math.inf] * 15 + [one])]
+    (claim,) = watermark_claims(watermark_table(trials))
+    assert claim.verdict is Verdict.UNDECIDED
+    assert claim.remark == "too few texts"
+    # Of 2,000 it is known that there are few of another kind.
+    trials = [trial("gumbel", [math.inf] * 2_000), trial("heavywater", [math.inf] * 2_000)]
+    (claim,) = watermark_claims(watermark_table(trials))
+    assert claim.remark == "no difference larger than 0.01"
 
 
 def test_nothing_is_compared_across_temperatures_lengths_or_tests() -> None:
