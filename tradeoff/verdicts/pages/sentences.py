@@ -122,8 +122,8 @@ def graded(result: Result) -> str:
             f"{strength}: corrected for all texts that were judged together, the chance is "
             f"{chance_in_short(result.log10_p)}; strong begins at one in a million"
         )
-    side = "of one in a million or less" if strength is Grade.STRONG else "above one in a million"
-    return f"{strength}, as every chance {side} is called; the chance itself is next"
+    side = "one in a million or less" if strength is Grade.STRONG else "more than one in a million"
+    return f"{strength}, the name of a chance of {side}; the chance itself is next"
 
 
 def chance(log10_p: float) -> str:
