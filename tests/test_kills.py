@@ -12,7 +12,7 @@ import pytest
 from tests.versions.lock import ROOT
 
 
-@pytest.mark.parametrize("kills", [100, pytest.param(1_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [100, pytest.param(500, marks=pytest.mark.slow)])
 def test_kills_at_random_moments(tmp_path: Path, kills: int) -> None:
     """Acknowledged texts are there, once; lines, tables and pages are whole; the next writer tidies up."""
     command = [sys.executable, "-m", "tests.helpers.killing", str(tmp_path), str(kills), "0"]
