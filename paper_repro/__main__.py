@@ -30,6 +30,7 @@ from figures.curves.figure_1_real import (
     draw_real_figure,
 )
 from figures.curves.references import check_references
+from figures.experiment.names import watermark_name
 from paper_repro.experiment import print_glance, run_experiment
 from paper_repro.presets import load_preset, preset_names
 from paper_repro.report.glance import narrow
@@ -41,9 +42,8 @@ from tradeoff.laws import entropy, overlap
 RESULTS = Path("paper_repro/results")
 #: The presets of every size.
 _SIZES = {"quick": ("quick",), "small": ("small",), "paper": ("llama", "gemma")}
-#: Classes and decoders of Figure 1 in words.
+#: Classes of Figure 1 in words.
 _CLASSES = {"linear": "linear", "hu": "Hu", "google": "Google"}
-_DECODERS = {"gumbel": "Gumbel-max", "synthid-inf": "SynthID m = ∞", "synthid-30": "SynthID m = 30"}
 
 
 def run(
@@ -129,7 +129,7 @@ def _ends(curves: pd.DataFrame) -> pd.DataFrame:
                 strong, fast = (curve.loc[curve["gamma"] == gamma].iloc[0] for gamma in (1, 0))
                 rows.append(
                     {
-                        "class, watermark": f"{words}, {_DECODERS[decoder]}",
+                        "class, watermark": f"{words}, {watermark_name(decoder.replace('-', ':'))}",
                         "efficiency at full strength": f"{strong['efficiency']:.3f}",
                         "strength at full efficiency (nats)": f"{fast['strength']:.3f}",
                     }

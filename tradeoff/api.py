@@ -357,24 +357,23 @@ def forecast(
             "entropy is missing; of SynthID and HeavyWater pass entropies of the same positions beside "
             "log_p, as records of generate(measure=True) hold them"
         )
-    for name, told_of in (("log_p", log_p), ("entropy", entropy)):
-        if told_of is not None and not all(len(one) for one in _profiles(told_of)):
+    profiles, entropies = (None if told is None else _profiles(told) for told in (log_p, entropy))
+    for name, several in (("log_p", profiles), ("entropy", entropies)):
+        if several is not None and not all(len(one) for one in several):
             raise ValueError(f"{name} holds a text without tokens; leave it out")
     # Of every text the probabilities of tokens, entropies of their laws, and how often they occur.
     texts: list[tuple[np.ndarray, np.ndarray, np.ndarray]]
-    entropies = None if entropy is None else _profiles(entropy)
     for values in entropies or []:
         if not ((values >= 0) & (values <= _MOST_ENTROPY)).all():
             raise ValueError(
                 f"entropy={entropy} must hold numbers of nats from 0 to {_MOST_ENTROPY:g}; a vocabulary of "
                 "100,000 tokens has at most 11.5"
             )
-    if log_p is None:
+    if profiles is None:
         assert entropies is not None
         joined = np.concatenate(entropies)
         texts = [(probabilities_of_entropy(joined), joined, np.ones(len(joined)))]
     else:
-        profiles = _profiles(log_p)
         for profile in profiles:
             if not (profile <= _ROUNDING).all():
                 raise ValueError(
@@ -393,7 +392,7 @@ def forecast(
     from tradeoff.detection import won_score_law
 
     if isinstance(detector, RankRatio):
-        texts = [_transported(scheme, *text, known=log_p is not None) for text in texts]
+        texts = [_transported(scheme, *text, known=profiles is not None) for text in texts]
     return Forecast.of_scores([won_score_law(detector, *text) for text in texts], detector, fpr)
 
 

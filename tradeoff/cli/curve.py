@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -72,11 +73,8 @@ def curve_command(
             raise ValueError(f"points={points} must be at least 2: gamma = 0 and gamma = 1")
         setting = Setting(p, q, parse_decoder(decoder), parse_decoder(draft_decoder or decoder), seeds, seed)
         gamma = [k / (points - 1) for k in range(points)]
-        if quiet:
+        with nullcontext() if quiet else stderr().status("computing curves"):
             curves = {name: curve(name, setting, gamma=gamma) for name in names}
-        else:
-            with stderr().status("computing curves"):
-                curves = {name: curve(name, setting, gamma=gamma) for name in names}
         written = []
         if output is not None:
             output_folder(output.parent)

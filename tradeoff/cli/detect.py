@@ -13,7 +13,7 @@ from rich.text import Text as Styled
 
 from tradeoff.api import detect_all, detect_corpus
 from tradeoff.cli.key import day_of, read_keyring
-from tradeoff.cli.verdict_table import HITS, VerdictTable, print_caveats, print_summary
+from tradeoff.cli.verdict_table import VerdictTable, print_caveats, print_summary
 from tradeoff.cli.workers import KeysToRead, told_by_workers
 from tradeoff.display import (
     Bar,
@@ -117,7 +117,7 @@ def detect_sources(
         tested: dict[str, tuple[str, bool]] = {}
         # What is printed meanwhile would tear the bar apart.
         silent = not as_json and not tokens and STDIN not in sources
-        with Bar("texts judged", texts_known(sources), shown=silent) as bar:
+        with Bar("texts judged", lambda: texts_known(sources), shown=silent) as bar:
             for done, result in enumerate(found, 1):
                 bar.show(done)
                 if isinstance(result, Broken):
@@ -168,7 +168,7 @@ def detect_sources(
             raise typer.Exit(1)
         if errors:
             raise typer.Exit(2)
-        if exit_code and any(verdicts[verdict] for verdict in HITS):
+        if exit_code and any(verdict.found for verdict in verdicts):
             raise typer.Exit(1)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tradeoff.cli.help import CorrectionName, Quiet, examples
+from tradeoff.cli.help import AsJsonTexts, CorrectionName, Quiet, examples
 from tradeoff.cli.looked_for import (
     Alpha,
     DetectorName,
@@ -74,9 +74,7 @@ def detect_command(
     workers: Annotated[
         int, typer.Option(help="Processes that judge texts; for many texts, without --tokens and --html.")
     ] = 1,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object a text on standard output, nothing else.")
-    ] = False,
+    as_json: AsJsonTexts = False,
     tokens: Annotated[
         bool,
         typer.Option(

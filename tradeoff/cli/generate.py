@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tradeoff.cli.help import PRF_NAMES, WATERMARKS, WIDEST, Quiet, examples
+from tradeoff.cli.help import PRF_NAMES, WATERMARKS, WIDEST, AsJsonTexts, Quiet, examples
 from tradeoff.cli.key import read_key
 from tradeoff.display import (
     exit_on_bad_input,
@@ -156,9 +156,7 @@ def generate_command(
             "side by side, speculated, from trees, or beyond a window are drawn from the model's own law.",
         ),
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object a text on standard output, nothing else.")
-    ] = False,
+    as_json: AsJsonTexts = False,
     quiet: Quiet = False,
 ) -> None:
     """Generate text with a watermark under speculative decoding.

@@ -18,6 +18,7 @@ __all__ = [
     "SEEDS",
     "WATERMARKS",
     "WIDEST",
+    "AsJsonTexts",
     "CorrectionName",
     "Quiet",
     "examples",
@@ -58,6 +59,9 @@ IN_FOLDERS = (".txt", ".md", ".jsonl", ".csv", ".tsv", ".parquet", ".docx", ".pd
 #: Values of `tradeoff.verdicts.Correction`.
 CorrectionName = Literal["holm", "bh"]
 
+AsJsonTexts = Annotated[
+    bool, typer.Option("--json", help="One JSON object a text on standard output, nothing else.")
+]
 Quiet = Annotated[
     bool,
     typer.Option(

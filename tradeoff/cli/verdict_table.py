@@ -20,10 +20,8 @@ from tradeoff.display import visible
 from tradeoff.keyed import DEFAULT_PRF
 from tradeoff.verdicts import CorpusResult, Correction, Outcome, Told
 
-__all__ = ["HITS", "VerdictTable", "print_caveats", "print_summary"]
+__all__ = ["VerdictTable", "print_caveats", "print_summary"]
 
-#: Verdicts that say that a text is watermarked.
-HITS = (Outcome.WATERMARKED, Outcome.IN_PART)
 _STYLES = {
     Outcome.WATERMARKED: "bold blue",
     Outcome.IN_PART: "bold blue",
@@ -74,7 +72,7 @@ class _Row:
 
     @property
     def hit(self) -> bool:
-        return self.verdict in HITS
+        return self.verdict.found
 
 
 class VerdictTable:
@@ -161,7 +159,7 @@ def print_caveats(
     whole: CorpusResult | None,
 ) -> None:
     """What verdicts on texts do not say, in a line each, where it applies."""
-    total, found = verdicts.total(), sum(verdicts[verdict] for verdict in HITS)
+    found = sum(count for verdict, count in verdicts.items() if verdict.found)
     if whole is not None and whole.log10_p is not None:
         share = whole.shared / whole.contexts if whole.contexts else 0.0
         say(
@@ -169,7 +167,7 @@ def print_caveats(
             f"all texts as one: log10 p = {whole.log10_p:.2f}; {share:.0%} of their contexts had a text "
             "before, and counted there",
         )
-    called = total - verdicts[Outcome.TOO_SHORT] - verdicts[Outcome.SEEN]
+    called = sum(count for verdict, count in verdicts.items() if not verdict.empty)
     if called >= _MANY:
         say(out, chance_line(called, found, fpr, correction))
     if found:

@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -96,16 +96,20 @@ class Bar:
 
     Args:
         words: what is counted.
-        total: how many there are; None if nobody knows.
+        total: how many there are, or what counts them, which is asked only if the bar is seen; None if
+            nobody knows.
         shown: whether to show it at all.
     """
 
-    def __init__(self, words: str, total: int | None = None, *, shown: bool = True):
+    def __init__(
+        self, words: str, total: int | Callable[[], int | None] | None = None, *, shown: bool = True
+    ):
         columns = (Words(words), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._console = stderr()
         hidden = is_quiet() or not (shown and self._console.is_terminal)
         self._progress = Progress(*columns, console=self._console, transient=True, disable=hidden)
-        self._task = self._progress.add_task("", total=total)
+        known = (None if hidden else total()) if callable(total) else total
+        self._task = self._progress.add_task("", total=known)
         self._hidden = hidden
 
     def __enter__(self) -> Bar:

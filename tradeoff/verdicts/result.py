@@ -61,6 +61,16 @@ class Outcome(StrEnum):
     #: The same of texts judged together, because its contexts stand in texts before, and count there.
     SEEN = "seen in texts before"
 
+    @property
+    def found(self) -> bool:
+        """Whether it says that the text is watermarked, as a whole or in part."""
+        return self in (Outcome.WATERMARKED, Outcome.IN_PART)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there was too little to go by, so that nothing could have been found."""
+        return self in (Outcome.TOO_SHORT, Outcome.SEEN)
+
 
 class Correction(StrEnum):
     """How verdicts are corrected for the number of texts."""
@@ -219,7 +229,7 @@ class Result:
     @property
     def detected(self) -> bool:
         """Whether the verdict is that the text is watermarked, as a whole or in part."""
-        return self.verdict in (Outcome.WATERMARKED, Outcome.IN_PART)
+        return self.verdict.found
 
     def __bool__(self) -> bool:
         return self.detected

@@ -88,10 +88,10 @@ def remove_former(index: Path, now: Path) -> None:
     """
     for folder in pages_folders(index):
         with suppress(OSError):
-            if folder != now and all(_is_ours(one, index) for one in folder.iterdir()):
-                for one in folder.iterdir():
-                    if _is_ours(one, index):
-                        one.unlink()
+            inside = [] if folder == now else list(folder.iterdir())
+            if folder != now and all(_is_ours(one, index) for one in inside):
+                for one in inside:
+                    one.unlink()
                 folder.rmdir()
 
 

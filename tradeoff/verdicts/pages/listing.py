@@ -61,8 +61,7 @@ class Entry:
     @classmethod
     def of(cls, number: int, name: str, link: str, result: Result) -> Entry:
         """That of a result."""
-        nothing = result.verdict in (Outcome.TOO_SHORT, Outcome.SEEN)
-        alone = "" if nothing else chance_in_short(result.test_log_p / math.log(10))
+        alone = "" if result.verdict.empty else chance_in_short(result.test_log_p / math.log(10))
         told = result.log10_p, alone, result.tokens_scored, result.share
         return cls(number, name, link, result.verdict, grade(result), *told)
 
@@ -97,10 +96,8 @@ class Listing:
         """(id, heading, what it means, texts) of every group that has some."""
         groups: dict[str, list[Entry]] = {name: [] for name in _HEADINGS}
         for entry in self.entries:
-            nothing = entry.verdict in (Outcome.TOO_SHORT, Outcome.SEEN)
-            groups["found" if entry.strength is not Grade.NONE else "nothing" if nothing else "not"].append(
-                entry
-            )
+            other = "nothing" if entry.verdict.empty else "not"
+            groups[other if entry.strength is Grade.NONE else "found"].append(entry)
         groups["found"].sort(key=lambda entry: entry.log10_p)
         return [(name, *_HEADINGS[name], some) for name, some in groups.items() if some]
 

@@ -191,7 +191,7 @@ def statement(result: Result, words: Sequence[str]) -> Statement:
         words: [n] its tokens, spelled, as far as they were read.
     """
     verdict = result.verdict
-    if verdict in (Outcome.WATERMARKED, Outcome.IN_PART):
+    if verdict.found:
         return _found(result, words)
     if verdict is Outcome.NOT_DETECTED:
         return _not_found(result)
