@@ -74,7 +74,7 @@ class Scheme:
         check_width(self.context_width)
         if self.marks:
             coin = {Kind.COIN} if self.method.detection.coin is Coin.KEYED else set()
-            check_supplied(function, self.method.decoder.needs | coin)
+            check_supplied(function, self.method.decoder.needs | coin, self.method.detection.streams)
 
     @classmethod
     def of(
@@ -157,7 +157,7 @@ class Scheme:
         Raises:
             ValueError: for a scheme that leaves nothing to detect.
         """
-        return _detector(self.method)
+        return _detector(self.method, self.prf)
 
     def bets(self) -> Bets:
         """The bets of sequential detection of its texts.
@@ -165,7 +165,7 @@ class Scheme:
         Raises:
             ValueError: as `detector`.
         """
-        return _bets(self.method)
+        return _bets(self.method, self.prf)
 
     def sees(self, other: Scheme) -> Sight:
         """How much its detector sees of a text of another scheme, under the same key."""
@@ -261,21 +261,21 @@ def _carrying(
 def _read_alike(first: Decoder, second: Decoder) -> bool:
     """Whether the two have the same detector; of watermarks without one nobody knows."""
     try:
-        return _detector(make_method("basic", first)) == _detector(make_method("basic", second))
+        return _detector(make_method("basic", first), None) == _detector(make_method("basic", second), None)
     except ValueError:
         return False
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def _detector(method: Method) -> Detector:
+def _detector(method: Method, prf: str | None) -> Detector:
     # Reading laws takes time, and generating needs none of them.
     from tradeoff.detection import default_detector
 
-    return default_detector(method)
+    return default_detector(method, prf)
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def _bets(method: Method) -> Bets:
+def _bets(method: Method, prf: str) -> Bets:
     from tradeoff.detection import default_bets
 
-    return default_bets(method)
+    return default_bets(method, prf)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tradeoff.decoders import Decoder, GumbelMax, TrueSource
+from tradeoff.decoders import Decoder, GreenLists, GumbelMax, TrueSource
 from tradeoff.kernels import open_uniform
 from tradeoff.keyed import KeyedPrf, Stream
 from tradeoff.laws import at
@@ -86,6 +86,23 @@ class _Stream:
         of = self._of
         keyed = of.prf.side_information(self._stream, of.contexts, k)
         return np.where(of.masked, self._true.side_information(k), keyed)
+
+    def lists(self, gamma: float) -> GreenLists:
+        of = self._of
+        keyed = of.prf.lists(self._stream, of.contexts, np.arange(of.n), gamma)
+        green = np.where(of.masked[:, None], self._true.lists(gamma).every(), keyed)
+
+        def look(tokens: np.ndarray | None, rows: np.ndarray | None) -> np.ndarray:
+            some = green if rows is None else green[rows]
+            return some if tokens is None else np.take_along_axis(some, tokens, axis=-1)
+
+        return GreenLists(look)
+
+    def position(self) -> np.ndarray:
+        of = self._of
+        uniform = np.array(of.prf.position(self._stream, of.contexts))
+        uniform[of.masked] = self._true.position()[of.masked]
+        return uniform
 
     def table(self, seed: int) -> KeyedPrf:
         return self._of.prf

@@ -15,15 +15,17 @@ from tradeoff.decoders.completed import Completed, Completion
 from tradeoff.decoders.gumbel import GumbelMax, one_hot
 from tradeoff.decoders.heavywater import heavy_water
 from tradeoff.decoders.identity import Identity
+from tradeoff.decoders.kgw import KGW
 from tradeoff.decoders.names import decoder_name, parse_decoder, register_watermark, watermarks
 from tradeoff.decoders.race_moments import scaled_score_moments, scaled_score_slopes, sum_score_moments
 from tradeoff.decoders.races import race_coupling, race_diagonal, race_potential
 from tradeoff.decoders.simplexwater import SimplexScores, simplex_water
-from tradeoff.decoders.sources import Source, TrueSource
+from tradeoff.decoders.sources import GreenLists, Source, TrueSource
 from tradeoff.decoders.synthid import SETTLED, BitsDecoder, SynthID, TournamentBits
 from tradeoff.decoders.transport import SideInformation, Transport, TransportWarning, tilted
 
 __all__ = [
+    "KGW",
     "SETTLED",
     "BaseDecoder",
     "BitsDecoder",
@@ -32,6 +34,7 @@ __all__ = [
     "Decoder",
     "DegenerateDecoder",
     "FiniteDecoder",
+    "GreenLists",
     "GumbelMax",
     "Identity",
     "PosteriorDecoder",

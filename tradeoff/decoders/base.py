@@ -54,6 +54,11 @@ class Decoder(Protocol):
         """Whether E_zeta P_zeta = P."""
 
     @property
+    def moves_target(self) -> bool:
+        """Whether P_zeta is meant to be far from P in the mean, so that drafts are to be verified against
+        P_zeta itself, and by no other law."""
+
+    @property
     def leaves_little(self) -> bool:
         """Whether P_zeta is nearly a point mass, for nearly all P: of decoders to be completed."""
 
@@ -115,6 +120,11 @@ class BaseDecoder(ABC):
     def unbiased(self) -> bool:
         """See `Decoder.unbiased`."""
         return True
+
+    @property
+    def moves_target(self) -> bool:
+        """See `Decoder.moves_target`."""
+        return False
 
     @property
     def leaves_little(self) -> bool:

@@ -74,6 +74,11 @@ class Completed(BaseDecoder):
         return self.decoder.unbiased
 
     @property
+    def moves_target(self) -> bool:
+        """As the decoder."""
+        return self.decoder.moves_target
+
+    @property
     def tournament(self) -> int | None:
         """That of the decoder."""
         return self.decoder.tournament

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from tradeoff._arrays import Array
+from tradeoff._arrays import Array, to_numpy
 from tradeoff.keyed import Prf
 from tradeoff.optimal_transport import seeded_table
 
 if TYPE_CHECKING:
     from tradeoff.decoders.base import Decoder
 
-__all__ = ["Source", "TrueSource"]
+__all__ = ["GreenLists", "Source", "TrueSource"]
 
 
 class Source(Protocol):
@@ -33,11 +33,42 @@ class Source(Protocol):
     def side_information(self, k: int) -> Array:
         """One of k values for every position: [...] int64, uniform on 0 .. k-1."""
 
+    def lists(self, gamma: float) -> GreenLists:
+        """Tokens of every position, which have the share `gamma` of the vocabulary."""
+
+    def position(self) -> Array:
+        """A uniform of every position: [...], strictly inside (0, 1)."""
+
     def table(self, seed: int) -> Prf:
         """The key under which scores of tokens are looked up; where there is no key, the table of `seed`."""
 
     def zeta(self, decoder: Decoder) -> Any:
         """What another decoder reads of the same stream: for decoders that are made of others."""
+
+
+class GreenLists:
+    """Which tokens are green, for a batch [...] of positions.
+
+    Args:
+        look: (token ids [..., m], or None for all; rows [r] of the batch, or None for all) -> booleans
+            [..., m].
+        rows: those of the batch that are meant.
+    """
+
+    def __init__(self, look: Callable[[Array | None, Array | None], Array], rows: Array | None = None):
+        self._look, self._rows = look, rows
+
+    def every(self) -> Array:
+        """Of all tokens: [..., n]."""
+        return self._look(None, self._rows)
+
+    def of(self, tokens: Array) -> Array:
+        """Of some of them: [..., m]."""
+        return self._look(tokens, self._rows)
+
+    def take(self, rows: Array) -> GreenLists:
+        """Of some positions of a batch of one axis: integers [r]."""
+        return GreenLists(self._look, rows if self._rows is None else self._rows[rows])
 
 
 class TrueSource:
@@ -69,6 +100,23 @@ class TrueSource:
     def side_information(self, k: int) -> np.ndarray:
         """See `Source.side_information`."""
         return np.asarray(self._rng.integers(k, size=self._batch))
+
+    def lists(self, gamma: float) -> GreenLists:
+        """See `Source.lists`: every token is green with probability gamma, independently of the others."""
+        green = self._rng.random((*self._batch, self._n)) < gamma
+
+        def look(tokens: Array | None, rows: Array | None) -> np.ndarray:
+            some = green if rows is None else green[to_numpy(rows)]
+            if tokens is None:
+                return some
+            ids = to_numpy(tokens)
+            return np.take_along_axis(some, np.broadcast_to(ids, (*some.shape[:-1], ids.shape[-1])), axis=-1)
+
+        return GreenLists(look)
+
+    def position(self) -> np.ndarray:
+        """See `Source.position`."""
+        return np.maximum(self._rng.random(self._batch), 2.0**-54)
 
     def table(self, seed: int) -> Prf:
         """See `Source.table`: that of the seed."""

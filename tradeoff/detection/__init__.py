@@ -19,6 +19,7 @@ from tradeoff.detection.choice import (
     detector_called,
     detector_of,
     register_detector,
+    register_format,
 )
 from tradeoff.detection.detector import (
     Detector,
@@ -49,6 +50,7 @@ from tradeoff.detection.fixed.gumbel import (
     exponential_scores,
     fit_tau,
 )
+from tradeoff.detection.fixed.kgw import GreenTokens
 from tradeoff.detection.fixed.lattice import Statistic
 from tradeoff.detection.fixed.row_sums import TableSum
 from tradeoff.detection.fixed.simplexwater import SimplexSum
@@ -115,6 +117,7 @@ __all__ = [
     "Evidence",
     "Exactness",
     "Forecast",
+    "GreenTokens",
     "LatticeDetector",
     "LikelihoodRatio",
     "MeanBits",
@@ -190,6 +193,7 @@ __all__ = [
     "rank_log_bets",
     "rate",
     "register_detector",
+    "register_format",
     "roc",
     "save_bayes",
     "save_token_aware",

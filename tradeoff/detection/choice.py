@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tradeoff.decoders import Decoder
 from tradeoff.extensions import load_extensions
-from tradeoff.keyed import Stream
+from tradeoff.keyed import Stream, keyword_of
 
 if TYPE_CHECKING:
     from tradeoff.detection.bets.stream_bets import Bets
@@ -22,9 +22,11 @@ __all__ = [
     "detector_called",
     "detector_of",
     "register_detector",
+    "register_format",
 ]
 
 _Make = TypeVar("_Make", bound="Callable[[Method], Detector]")
+_OfFormat = TypeVar("_OfFormat", bound="Callable[[Method, str], Detector]")
 
 
 @singledispatch
@@ -99,11 +101,30 @@ def detector_called(name: str) -> Callable[[Method], Detector]:
     return _CALLED[name]
 
 
-def default_detector(method: Method) -> Detector:
+_FORMATS: dict[str, Callable[[Method, str], Detector]] = {}
+
+
+def register_format(keyword: str) -> Callable[[_OfFormat], _OfFormat]:
+    """Decorator of a function (method, name of the function) -> detector: that of texts of a pseudorandom
+    function whose numbers do not have the laws that other detectors go by.
+
+    Args:
+        keyword: of the function's names, `tradeoff.keyed.prf_type`.
+    """
+
+    def register(make: _OfFormat) -> _OfFormat:
+        _FORMATS[keyword] = make
+        return make
+
+    return register
+
+
+def default_detector(method: Method, prf: str | None = None) -> Detector:
     """The untrained detector of a method's text: no fitting, no coin, an exact null law.
 
     Args:
         method: as generation used it; its decoder and the streams that drew tokens decide.
+        prf: name of the pseudorandom function, where that has a detector of its own.
 
     Returns:
         Aaronson's test (Gumbel-max, one stream), the sum of both keys (Gumbel-max, two streams), weighed if
@@ -116,6 +137,8 @@ def default_detector(method: Method) -> Detector:
         ValueError: for a method without a watermark, or a decoder that no such detector reads.
     """
     streams = _streams(method)
+    if prf is not None and (own := _FORMATS.get(keyword_of(prf))) is not None:
+        return own(method, prf)
     if method.alpha is None:
         return detector_of(method.decoder, streams)
     from tradeoff.detection.fixed.gumbel import WeightedSumOfKeys
@@ -123,16 +146,22 @@ def default_detector(method: Method) -> Detector:
     return WeightedSumOfKeys(method.alpha)
 
 
-def default_bets(method: Method) -> Bets:
+def default_bets(method: Method, prf: str | None = None) -> Bets:
     """The bets of sequential detection of a method's text (`tradeoff.detection.sequential`).
 
     Args:
         method: as generation used it; its decoder, the streams that drew tokens and the coin decide.
+        prf: name of the pseudorandom function.
 
     Raises:
-        ValueError: as `default_detector`.
+        ValueError: as `default_detector`, and for a function whose numbers no bets are fair on.
     """
     streams = _streams(method)
+    if prf is not None and keyword_of(prf) in _FORMATS:
+        raise ValueError(
+            f"prf={prf!r} has numbers that depend on each other from token to token, so that no bets on them "
+            "are known to be fair; leave sequential out"
+        )
     return bets_of(method.decoder, streams, len(streams) > 1 and method.detection.coin == "keyed")
 
 

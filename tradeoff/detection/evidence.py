@@ -23,9 +23,10 @@ class Evidence:
     """Pseudorandom numbers of a text, recomputed from (key, token ids) alone.
 
     Positions count if generation may have watermarked them: the first occurrence of every context of
-    `prf.context_width` tokens, and, unless the function pads contexts, only with that many tokens before
-    them. Without a watermark by this key all numbers are independent of the text and of each other, so
-    that statistics of them have the same law for every text. Numbers are computed when first asked for.
+    `prf.context_width` tokens (of whatever else their numbers depend on: `Prf.origins`), and, unless the
+    function pads contexts, only with that many tokens before them. Without a watermark by this key all
+    numbers are independent of the text and of each other, so that statistics of them have the same law for
+    every text. Numbers are computed when first asked for.
 
     Args:
         token_ids: [n] generated tokens, without the prompt; an array of int64 is not copied.
@@ -45,10 +46,12 @@ class Evidence:
             raise ValueError(f"sources name {len(sources)} tokens, the text has {len(ids)}; pass its own")
         self._prf, self._sources, self._ids = prf, sources, ids
         if prf.pads_contexts:
-            self.index = scored_positions(text_contexts(ids, prf.context_width), 0)
+            contexts, before = text_contexts(ids, prf.context_width), 0
         else:
             # Without the padded ones no second copy of the text is made.
-            self.index = scored_positions(self._whole_contexts, 0) + prf.context_width
+            contexts, before = self._whole_contexts, prf.context_width
+        origins = prf.origins(contexts, ids[before:])
+        self.index = scored_positions(contexts if origins is None else origins[:, None], 0) + before
         self._forget()
 
     def _forget(self) -> None:
@@ -79,7 +82,9 @@ class Evidence:
             number, positions = number[inside], positions[inside]
         made = cls.__new__(cls)
         made._prf, made._sources, made._ids = prf, None, joined
-        order, keys = _ordered(made._whole_contexts[positions - width])
+        contexts = made._whole_contexts[positions - width]
+        origins = prf.origins(contexts, joined[positions])
+        order, keys = _ordered(contexts if origins is None else origins[:, None])
         # The order is stable, so that equal contexts of one text are side by side too.
         text = number[order]
         first = np.append(True, (keys[1:] != keys[:-1]) | (text[1:] != text[:-1]))[: len(order)]
@@ -92,7 +97,7 @@ class Evidence:
         """The same positions under another key.
 
         Args:
-            prf: of the same context width, which pads contexts likewise.
+            prf: of the same `Prf.same_positions`.
         """
         other = copy.copy(self)
         other._prf = prf
@@ -111,6 +116,13 @@ class Evidence:
     def contexts(self) -> np.ndarray:
         """The tokens before them: [t, context width], made anew each time."""
         return self._contexts_at(self.index)
+
+    @property
+    def origins(self) -> np.ndarray:
+        """What their numbers depend on: rows that are equal where the numbers are the same, [t, ...]."""
+        contexts = self.contexts
+        origins = self._prf.origins(contexts, self.tokens)
+        return contexts if origins is None else origins[:, None]
 
     @property
     def _whole_contexts(self) -> np.ndarray:
@@ -169,6 +181,24 @@ class Evidence:
             # Only now: what a function lacks must not be remembered as numbers.
             self._bits[stream, rounds] = found
         return self._bits[stream, rounds]
+
+    def green(self, stream: Stream, gamma: float) -> np.ndarray:
+        """Whether the tokens are on the green lists of their positions: [t] booleans.
+
+        Raises:
+            ValueError: for a function that has none.
+        """
+        return self._in_pieces(
+            lambda contexts, tokens: self._prf.lists(stream, contexts, tokens, gamma)[:, 0], kind=np.bool_
+        )
+
+    def position(self, stream: Stream) -> np.ndarray:
+        """The uniforms of the positions themselves: [t] in (0, 1).
+
+        Raises:
+            ValueError: for a function that has none.
+        """
+        return self._in_pieces(lambda contexts, _: self._prf.position(stream, contexts))
 
     def side_information(self, stream: Stream, k: int) -> np.ndarray:
         """s: [t] int64, uniform on 0 .. k-1.

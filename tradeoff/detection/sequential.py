@@ -245,10 +245,10 @@ class TokenStream:
         joined = np.concatenate([self._tail, fed])
         evidence, old = Evidence(joined, self._prf), len(self._tail)
         new = []
-        for position, context in zip(evidence.index, evidence.contexts, strict=True):
-            new.append(position >= old and context.tobytes() not in self._seen)
+        for position, origin in zip(evidence.index, evidence.origins, strict=True):
+            new.append(position >= old and origin.tobytes() not in self._seen)
             if new[-1]:
-                self._seen.add(context.tobytes())
+                self._seen.add(origin.tobytes())
         here = evidence.restricted(np.array(new, dtype=bool))
         for position, log_bets in zip(here.index, self._bets.log_bets(here), strict=True):
             self.log_e.append(float(self._wealth.bet(log_bets)))

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tradeoff._arrays import Array, like, namespace
-from tradeoff.decoders import Decoder, GumbelMax, TrueSource
+from tradeoff._arrays import Array, like, namespace, to_numpy
+from tradeoff.decoders import Decoder, GreenLists, GumbelMax, TrueSource
 from tradeoff.kernels.randomness import open_uniform
 from tradeoff.keyed import Prf, Stream
 from tradeoff.optimal_transport import seeded_table
@@ -158,6 +158,35 @@ class _Rows:
         for row, true in self._true().items():
             side[row] = true.side_information(k)
         return like(side, of._ids)
+
+    def lists(self, gamma: float) -> GreenLists:
+        of = self._of
+        free = {row: true.lists(gamma) for row, true in self._true().items()}
+
+        def look(tokens: Array | None, rows: Array | None) -> Array:
+            places = np.arange(len(of._contexts)) if rows is None else to_numpy(rows)
+            asked = of._ids if tokens is None else tokens
+            if of._keyed is None:
+                shape = (len(places), asked.shape[-1])
+                green = like(np.zeros(shape, dtype=bool), of._ids)
+            else:
+                green = of._keyed.lists(self._stream, of._contexts[places], asked, gamma)
+            for place, row in enumerate(places.tolist()):
+                if row in free:
+                    own = free[row].every() if tokens is None else free[row].of(tokens[place])
+                    green[place] = like(own, of._ids)
+            return green
+
+        return GreenLists(look)
+
+    def position(self) -> Array:
+        of = self._of
+        uniform = np.empty(len(of._contexts))
+        if of._keyed is not None:
+            uniform = np.array(of._keyed.position(self._stream, of._contexts))
+        for row, true in self._true().items():
+            uniform[row] = true.position()
+        return like(uniform, of._ids)
 
     def table(self, seed: int) -> Prf:
         # Without a key nobody reads the text, and one table is as good as another.

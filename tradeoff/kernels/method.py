@@ -157,13 +157,16 @@ class Method:
     unmarked: ClassVar[bool] = False
     #: Whether drafts are of law Q and accepted with probability a, so that the efficiency is 1 - TV.
     full_efficiency: ClassVar[bool] = False
+    #: Whether drafts are verified against the law P, whatever the watermark.
+    verifies_target: ClassVar[bool] = True
     #: The watermarks that `carries` holds of, for messages.
-    carried: ClassVar[str] = "any watermark"
+    carried: ClassVar[str] = "any watermark of the law P in the mean"
 
     @classmethod
     def carries(cls, decoder: Decoder) -> bool:
-        """Whether a watermark is whole under this method."""
-        return decoder.marks
+        """Whether a watermark is whole under this method: one that moves the target is not where drafts are
+        verified against the law P."""
+        return decoder.marks and not (cls.verifies_target and decoder.moves_target)
 
     @classmethod
     def make(cls, decoder: Decoder, width: int | None = None) -> Method:
@@ -312,7 +315,8 @@ def method_type(name: str) -> type[Method]:
 
 def joint_name(decoder: Decoder, width: int | None = None) -> str:
     """The name of the method that `joint` stands for: the first whose text a detector reads as it reads text
-    without speculation, else algorithm-1, which carries any watermark; standard without one.
+    without speculation, else algorithm-1, which carries any watermark that does not move the target, else
+    keep-strength; standard without a watermark.
 
     Args:
         decoder: the watermark; Identity for none.
@@ -322,7 +326,8 @@ def joint_name(decoder: Decoder, width: int | None = None) -> str:
         return "standard"
     tree = width not in (None, 1)
     joint = (kind for kind in METHODS.values() if kind.joint and kind.tree is tree)
-    return next((kind.name for kind in joint if kind.carries(decoder)), "algorithm-1")
+    others = (METHODS[name] for name in ("algorithm-1", "keep-strength"))
+    return next(kind.name for kind in (*joint, *others) if kind.carries(decoder))
 
 
 class OfRaces(Method):

@@ -83,6 +83,8 @@ class Basic(Method):
     detection = Detection(None, None, Stream.SHARED, Coin.NONE)
     drafts = False
     unmarked = True
+    verifies_target = False
+    carried = "any watermark"
 
 
 @final
@@ -128,6 +130,8 @@ class KeepStrength(Method):
     name = "keep-strength"
     columns = Columns(drawn(Stream.SHARED), _accepts_watermarked, _replaces_watermarked, drawn(Stream.SHARED))
     detection = Detection(Stream.SHARED, Stream.SHARED, Stream.SHARED, Coin.RANDOM)
+    verifies_target = False
+    carried = "any watermark"
 
     @property
     def determined(self) -> bool:

@@ -1,12 +1,22 @@
 """Keys, and the pseudorandom numbers that a key and a context determine."""
 
 from tradeoff.keyed.blake2 import KeyedPrf
-from tradeoff.keyed.formats import PRF_NAMES, parse_prf, prf_type
+from tradeoff.keyed.formats import PRF_NAMES, keyword_of, parse_prf, prf_type, register_prf
 from tradeoff.keyed.key_files import KeyFile, KeyProfile
 from tradeoff.keyed.keyring import Keyring, files_of_keys
 from tradeoff.keyed.keys import Key, KeyFormatError, read_key_file
 from tradeoff.keyed.philox import VllmPhilox
-from tradeoff.keyed.prf import DEFAULT_PRF, PAD, BasePrf, Kind, Prf, Stream, check_supplied, check_width
+from tradeoff.keyed.prf import (
+    DEFAULT_PRF,
+    PAD,
+    BasePrf,
+    Kind,
+    Prf,
+    Stream,
+    check_gamma,
+    check_supplied,
+    check_width,
+)
 
 __all__ = [
     "DEFAULT_PRF",
@@ -23,10 +33,13 @@ __all__ = [
     "Prf",
     "Stream",
     "VllmPhilox",
+    "check_gamma",
     "check_supplied",
     "check_width",
     "files_of_keys",
+    "keyword_of",
     "parse_prf",
     "prf_type",
     "read_key_file",
+    "register_prf",
 ]

@@ -19,6 +19,7 @@ from tradeoff.keyed.prf import (
     Kind,
     Stream,
     check_contexts,
+    check_gamma,
     check_tokens,
     check_width,
 )
@@ -57,6 +58,7 @@ class KeyedPrf(BasePrf):
     key_type: ClassVar[type] = Key
     supplies: ClassVar[frozenset[Kind]] = frozenset(Kind)
     pads_contexts: ClassVar[bool] = False
+    takes: ClassVar[str] = "a key of secret bytes"
 
     def __post_init__(self) -> None:
         if not isinstance(self.key, Key):
@@ -127,6 +129,22 @@ class KeyedPrf(BasePrf):
         tokens, m = check_tokens(tokens), _check_count("m", m, "buckets; 2 to 16")
         keys = self._context_keys("buckets", Stream.SHARED, np.empty(0, dtype=np.int64))
         return scaled(expand(mix, keys, tokens), m)
+
+    def lists(self, stream: Stream, contexts: np.ndarray, tokens: Array, gamma: float) -> Array:
+        """See `Prf.lists`: every token is on the list with probability gamma, independently of the others.
+
+        Raises:
+            ValueError: for malformed arguments, or gamma outside (0, 1).
+        """
+        contexts, tokens = check_contexts(contexts, self.context_width), check_tokens(tokens)
+        check_gamma(gamma)
+        keys = self._context_keys("lists", stream, contexts)
+        return expand(lambda k, t: open_unit(mix(k, t)) < gamma, keys, tokens)
+
+    def position(self, stream: Stream, contexts: np.ndarray) -> np.ndarray:
+        """See `Prf.position`. Raises ValueError for malformed contexts."""
+        contexts = check_contexts(contexts, self.context_width)
+        return np.asarray(open_unit(self._context_keys("position", stream, contexts)[..., :1])[..., 0])
 
     def _context_keys(self, purpose: str, stream: Stream, contexts: np.ndarray, word: int = 0) -> np.ndarray:
         """The 128 secret bits (k0, k1) of every context: `[..., 2]` int64."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -11,48 +12,79 @@ from tradeoff.keyed.keys import Key
 from tradeoff.keyed.philox import VllmPhilox
 from tradeoff.keyed.prf import Prf
 
-__all__ = ["PRF_NAMES", "parse_prf", "prf_type"]
+__all__ = ["PRF_NAMES", "keyword_of", "parse_prf", "prf_type", "register_prf"]
 
+_Read = TypeVar("_Read", bound=Callable[[str], Any])
 _FUNCTIONS: dict[str, Any] = {KeyedPrf.name: KeyedPrf, VllmPhilox.name: VllmPhilox}
-#: The default first.
+#: Those without settings; the default first.
 PRF_NAMES = tuple(_FUNCTIONS)
+_CONFIGURED: dict[str, Callable[[str], Any]] = {}
+
+
+def register_prf(keyword: str) -> Callable[[_Read], _Read]:
+    """Decorator of the function that reads what follows "keyword:" in a name, "" where nothing does, and
+    gives what `prf_type` gives.
+
+    Raises:
+        ValueError: for a keyword that is taken.
+    """
+
+    def register(read: _Read) -> _Read:
+        if keyword in _FUNCTIONS or keyword in _CONFIGURED:
+            raise ValueError(f"keyword={keyword!r} is taken; choose another")
+        _CONFIGURED[keyword] = read
+        return read
+
+    return register
+
+
+def keyword_of(name: str) -> str:
+    """What stands before the settings in the name of a function."""
+    return name.partition(":")[0]
 
 
 def prf_type(name: str) -> Any:
-    """The class of the function called `name`, which says what holds for every key: `key_type` (Key or int),
-    `pads_contexts`, `supplies`, and `context_width`, the default.
+    """What holds of the function called `name` whatever the key, and makes it of a key: a class, or an object
+    for a name with settings ("hf-kgw:49152,selfhash").
+
+    It has the attributes `key_type` with `takes` (for messages), `name`, `supplies`, `streams`, `serves`,
+    `pads_contexts` and `context_width` (the default), and is called with a key and perhaps `context_width`.
 
     Raises:
-        ValueError: for an unknown name.
+        ValueError: for an unknown name, or settings with a fault.
     """
+    keyword, colon, settings = name.partition(":")
+    if keyword in _CONFIGURED:
+        return _CONFIGURED[keyword](settings)
+    if colon and keyword in _FUNCTIONS:
+        raise ValueError(f"prf={name!r} has settings, which {keyword} does not take; use {keyword}")
     if name not in _FUNCTIONS:
-        raise ValueError(f"prf={name!r} is unknown; use one of {', '.join(PRF_NAMES)}")
+        raise ValueError(f"prf={name!r} is unknown; use one of {', '.join([*PRF_NAMES, *_CONFIGURED])}")
     return _FUNCTIONS[name]
 
 
-def parse_prf(name: str, key: Key | int, context_width: int | None = None) -> Prf:
+def parse_prf(name: str, key: Any, context_width: int | None = None) -> Prf:
     """The function called `name`, with its default context width unless one is given.
 
     Args:
-        name: one of PRF_NAMES.
-        key: a Key for the default function, an integer below 2^64 for vLLM's.
+        name: one that `prf_type` knows.
+        key: of its `key_type`: a Key for the default function, an integer below 2^64 for vLLM's.
         context_width: 1 to 64, or None.
 
     Raises:
         ValueError: for an unknown name, a key of the wrong kind, or a bad width.
     """
     function = prf_type(name)
-    if not isinstance(key, Key | int | np.integer):
+    kinds = (Key, int, np.integer, *(prf_type(other).key_type for other in _CONFIGURED))
+    if not isinstance(key, kinds) or isinstance(key, bool):
         raise ValueError(f"key is {type(key).__name__}; pass a Key, as from Key.new() or Key.read(file)")
-    if isinstance(key, Key) and function.key_type is not Key:
+    kind = int if isinstance(key, int | np.integer) else type(key)
+    if kind is not function.key_type:
+        told = {Key: "a key of secret bytes", int: "an integer"}.get(kind, kind.__name__)
+        others = [n for n in (*PRF_NAMES, *_CONFIGURED) if prf_type(n).key_type is kind]
         raise ValueError(
-            f"{name} takes the integer master key of vLLM, below 2^64, not a key of secret bytes; "
-            f"give the integer, or use {KeyedPrf.name}"
-        )
-    if not isinstance(key, Key) and function.key_type is Key:
-        raise ValueError(
-            f"{name} takes a key of secret bytes, not an integer; make one with `tradeoff key new`, "
-            f"or use {VllmPhilox.name}"
+            f"{name} takes {function.takes}, not {told}; give that, or use {' or '.join(others)} "
+            "(`tradeoff key new` makes keys of secret bytes)"
         )
     width = {} if context_width is None else {"context_width": context_width}
     made: Prf = function(key, **width)

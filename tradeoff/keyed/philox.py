@@ -105,7 +105,13 @@ class VllmPhilox(BasePrf):
     name: ClassVar[str] = "vllm-philox-v1"
     key_type: ClassVar[type] = int
     supplies: ClassVar[frozenset[Kind]] = frozenset({Kind.RACE})
+    streams: ClassVar[frozenset[Stream]] = frozenset({Stream.SHARED, Stream.DRAFT, Stream.TARGET})
     pads_contexts: ClassVar[bool] = True
+    serves: ClassVar[str] = (
+        "the methods basic, keep-strength, keep-efficiency, two-keys, dual-key, one-race, one-race-tree, "
+        "joint-race or joint-race-tree with Gumbel-max"
+    )
+    takes: ClassVar[str] = "the integer master key of vLLM, below 2^64"
 
     def __post_init__(self) -> None:
         # A message must not show the key, so it shows its size.
@@ -142,7 +148,7 @@ class VllmPhilox(BasePrf):
             return operator.index(self.master_key)
         labels = {Stream.DRAFT: b"key_a", Stream.TARGET: b"key_b"}
         if stream not in labels:
-            raise lacks(self.name, [f"a stream {stream.value!r}"])
+            raise lacks(self, [f"a stream {stream.value!r}"])
         return int.from_bytes(hashlib.sha256(labels[stream] + self._key_bytes()).digest()[:8], "big")
 
     def _absorb(self, key: int, contexts: np.ndarray) -> np.ndarray:

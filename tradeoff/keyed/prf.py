@@ -27,6 +27,7 @@ __all__ = [
     "Prf",
     "Stream",
     "check_contexts",
+    "check_gamma",
     "check_supplied",
     "check_tokens",
     "check_width",
@@ -58,6 +59,10 @@ class Kind(StrEnum):
     BITS = "tournament bits"
     SIDE_INFORMATION = "side information"
     BUCKETS = "buckets of tokens"
+    #: Some of the tokens at every position.
+    LISTS = "green lists"
+    #: One number a position, beside those of tokens.
+    POSITION = "a uniform of the position"
 
 
 @runtime_checkable
@@ -87,8 +92,29 @@ class Prf(Hashable, Protocol):
         """
 
     @property
+    def reads_prompt(self) -> bool:
+        """Whether contexts of generation reach into the prompt, which detection does not know."""
+
+    @property
+    def memory(self) -> int | None:
+        """For how many positions generation remembers a context, which it does not use again meanwhile: None
+        for as long as the text is, 0 if it uses contexts as often as they come."""
+
+    @property
+    def same_positions(self) -> Hashable:
+        """Functions with equal ones score the same positions of a text."""
+
+    @property
     def supplies(self) -> frozenset[Kind]:
         """The kinds of numbers that it has; asking for others is an error."""
+
+    @property
+    def streams(self) -> frozenset[Stream]:
+        """Those that it has; asking for others is an error."""
+
+    @property
+    def serves(self) -> str:
+        """What can be done with the numbers that it has, for messages."""
 
     @property
     def fingerprint(self) -> str:
@@ -117,6 +143,21 @@ class Prf(Hashable, Protocol):
         """A hash of token ids `[...]` to 0 .. m-1, uniform and independent for different tokens: a function
         of the key alone."""
 
+    def lists(self, stream: Stream, contexts: np.ndarray, tokens: Array, gamma: float) -> Array:
+        """Whether tokens are on the green list of their position, which has the share `gamma` of all:
+        `[..., m]` booleans."""
+
+    def position(self, stream: Stream, contexts: np.ndarray) -> np.ndarray:
+        """A uniform of the position, independent of those of tokens: `[...]` float64, strictly inside
+        (0, 1)."""
+
+    def origins(self, contexts: np.ndarray, tokens: np.ndarray) -> np.ndarray | None:
+        """What a token's numbers depend on, for contexts [t, context_width] and tokens [t]: [t] int64, equal
+        where they are the same numbers. None where that is the context and nothing else.
+
+        Detection counts every one once. Generation, where it has a memory, masks the contexts that have those
+        of a context before: they then depend on contexts alone."""
+
 
 class BasePrf:
     """What functions have in common: a function of one's own derives from it, and says in `supplies` which of
@@ -124,6 +165,19 @@ class BasePrf:
 
     name: ClassVar[str]
     supplies: ClassVar[frozenset[Kind]]
+    streams: ClassVar[frozenset[Stream]] = frozenset(Stream)
+    serves: ClassVar[str] = "what needs none of it"
+    reads_prompt: ClassVar[bool] = False
+    memory: ClassVar[int | None] = None
+
+    @property
+    def same_positions(self: Prf) -> Hashable:
+        """See `Prf.same_positions`."""
+        return self.pads_contexts, self.context_width
+
+    def origins(self, contexts: np.ndarray, tokens: np.ndarray) -> np.ndarray | None:
+        """See `Prf.origins`."""
+        return None
 
     def uniform(self, stream: Stream, contexts: np.ndarray, tokens: Array) -> Array:
         """See `Prf.uniform`."""
@@ -147,36 +201,47 @@ class BasePrf:
 
     def score_uniforms(self, tokens: np.ndarray, k: int) -> np.ndarray:
         """See `Prf.score_uniforms`."""
-        raise lacks(self.name, ["scores"])
+        raise _lacks(self.name, ["scores"], self.serves)
 
     def buckets(self, tokens: Array, m: int) -> Array:
         """See `Prf.buckets`."""
         raise self._lacks(Kind.BUCKETS)
 
+    def lists(self, stream: Stream, contexts: np.ndarray, tokens: Array, gamma: float) -> Array:
+        """See `Prf.lists`."""
+        raise self._lacks(Kind.LISTS)
+
+    def position(self, stream: Stream, contexts: np.ndarray) -> np.ndarray:
+        """See `Prf.position`."""
+        raise self._lacks(Kind.POSITION)
+
     def _lacks(self, kind: Kind) -> ValueError:
-        return lacks(self.name, [kind])
+        return _lacks(self.name, [kind], self.serves)
 
 
-def check_supplied(prf: Prf, needs: Iterable[Kind]) -> None:
-    """Raise ValueError, naming them, if the function lacks kinds of numbers that are needed, or if what is
-    needed is no `Kind`."""
+def check_supplied(prf: Prf, needs: Iterable[Kind], streams: Iterable[Stream] = ()) -> None:
+    """Raise ValueError, naming them, if the function lacks kinds of numbers or streams that are needed, or if
+    what is needed is no `Kind`."""
     unknown = [kind for kind in needs if not isinstance(kind, Kind)]
     if unknown:
         raise ValueError(
             f"needs hold {unknown[0]!r}, which is no Kind; write them as frozenset({{Kind.RACE}}), with "
             f"{', '.join(Kind.__members__)}"
         )
-    wanted = set(needs) - prf.supplies
+    wanted = [*(set(needs) - prf.supplies), *(f"a stream {s.value!r}" for s in set(streams) - prf.streams)]
     if wanted:
-        raise lacks(prf.name, wanted)
+        raise lacks(prf, wanted)
 
 
-def lacks(name: str, what: Iterable[str]) -> ValueError:
-    """The error for numbers that a function of that name does not have."""
+def lacks(prf: Prf, what: Iterable[str]) -> ValueError:
+    """The error for numbers that a function does not have."""
+    return _lacks(prf.name, what, prf.serves)
+
+
+def _lacks(name: str, what: Iterable[str], serves: str) -> ValueError:
     return ValueError(
-        f"{name} does not define {' and '.join(sorted(what))}; with it use the methods basic, "
-        "keep-strength, keep-efficiency, two-keys, dual-key, one-race, one-race-tree, joint-race or "
-        f"joint-race-tree with Gumbel-max; the default prf {DEFAULT_PRF} has all"
+        f"{name} does not define {' and '.join(sorted(what))}; with it use {serves}; the default prf "
+        f"{DEFAULT_PRF} has all"
     )
 
 
@@ -189,6 +254,14 @@ def check_width(width: int) -> None:
     ):
         raise ValueError(
             f"context_width={width!r} must be a whole number of 1 to {_WIDEST_CONTEXT}; 2 and 4 are usual"
+        )
+
+
+def check_gamma(gamma: float) -> None:
+    """Raise ValueError unless `gamma` is a share, above 0 and below 1."""
+    if not isinstance(gamma, float) or not 0 < gamma < 1:
+        raise ValueError(
+            f"gamma={gamma!r} must be a share of the vocabulary above 0 and below 1; 0.25 is usual"
         )
 
 

@@ -236,7 +236,7 @@ class Examiner:
         shared: dict[object, tuple[Evidence, np.ndarray]],
     ) -> list[Score]:
         detector, prf = setting.detector, setting.prf
-        which = (prf.pads_contexts, prf.context_width, tuple(id(form) for form in forms))
+        which = (prf.same_positions, tuple(id(form) for form in forms))
         if which not in shared:
             joined, limits = Evidence.of_texts([form.ids for form in forms], prf)
             if new:
@@ -263,13 +263,13 @@ class Examiner:
     def _new_positions(self, case: _Case, seen: SeenContexts) -> list[np.ndarray]:
         """Of every test, which positions have contexts that no text before had: [t] each."""
         forms = {id(form): form for _, form in case.tests}
-        prfs = {(one.prf.pads_contexts, one.prf.context_width): one.prf for one, _ in case.tests}
+        prfs = {one.prf.same_positions: one.prf for one, _ in case.tests}
         masks = {
             (kind, name): mask
             for kind, prf in prfs.items()
             for name, mask in zip(forms, seen.new(list(forms.values()), prf), strict=True)
         }
-        return [masks[(one.prf.pads_contexts, one.prf.context_width), id(form)] for one, form in case.tests]
+        return [masks[one.prf.same_positions, id(form)] for one, form in case.tests]
 
     def _in_sequence(self, case: _Case) -> tuple[list[Reading], Callable[[], Result | None]]:
         """The tokens until the verdict is certain, and what they say under every setting; and what gives

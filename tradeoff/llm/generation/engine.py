@@ -282,9 +282,7 @@ class Engine:
                 Row(
                     prompt,
                     TrueRandomness(self.settings.seed, prompt),
-                    ContextWindow(prf.context_width, prf.pads_contexts)
-                    if prf
-                    else ContextWindow(1, marked=False),
+                    ContextWindow.of(prf, prompt.token_ids) if prf else ContextWindow(1, marked=False),
                     self.settings.max_tokens,
                     self._eos,
                     self.now(),

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from tradeoff.keyed import PAD
+from tradeoff.keyed import PAD, Prf
 from tradeoff.llm.models.ngram import NgramIndex
 from tradeoff.texts import Prompt
 
 __all__ = ["ContextWindow", "GeneratedText", "Row", "Step", "TrueRandomness", "contexts_ahead"]
+
+_Origins = Callable[[np.ndarray, np.ndarray], np.ndarray | None]
 
 
 @dataclass(frozen=True)
@@ -108,21 +110,42 @@ class ContextWindow:
     """Contexts of consecutive positions, and whether each may carry a watermark.
 
     A context that was used before in the text is not used again (repeated-context masking), and neither is
-    one with fewer generated tokens than its width, unless the pseudorandom function pads contexts. Token by
+    one with fewer tokens before it than its width, unless the pseudorandom function pads contexts. Token by
     token, positions further ahead count as used only if what lies before them in the look-ahead is emitted;
     in a block their events have decided something, and they are spent.
 
     Args:
         width: tokens of a context.
-        pads: whether contexts with fewer generated tokens may be used.
+        pads: whether contexts with fewer tokens may be used.
         marked: False if there is no watermark at all.
+        memory: as of `Prf`: for how many positions a context is remembered.
+        origins: as of `Prf`; None if every context has numbers of its own.
+        prompt: tokens before the text that contexts reach into.
     """
 
-    def __init__(self, width: int, pads: bool = False, *, marked: bool = True):
+    def __init__(
+        self,
+        width: int,
+        pads: bool = False,
+        *,
+        marked: bool = True,
+        memory: int | None = None,
+        origins: _Origins | None = None,
+        prompt: Sequence[int] = (),
+    ):
         self._width, self._pads, self._marked = width, pads, marked
-        self._tail = [PAD] * width
-        self._generated = 0
-        self._used: set[bytes] = set()
+        self._memory, self._origins = memory, origins
+        self._tail = [*([PAD] * width), *prompt][-width:]
+        self._known = len(prompt)
+        self._used: dict[bytes, int] = {}
+
+    @classmethod
+    def of(cls, prf: Prf, prompt: Sequence[int]) -> ContextWindow:
+        """At the beginning of a text, as a function has it."""
+        before = prompt if prf.reads_prompt else ()
+        return cls(
+            prf.context_width, prf.pads_contexts, memory=prf.memory, origins=prf.origins, prompt=before
+        )
 
     def ahead(self, drafts: Sequence[int]) -> np.ndarray:
         """Contexts of the next positions if `drafts` are emitted: [len(drafts) + 1, width]."""
@@ -132,21 +155,37 @@ class ContextWindow:
         """Whether each of the next positions, in order, goes without a watermark."""
         if not self._marked:
             return [True] * len(contexts)
-        seen: set[bytes] = set()
+        seen: dict[bytes, int] = {}
         flags = []
-        for offset, context in enumerate(contexts):
-            key = context.tobytes()
-            short = not self._pads and self._generated + offset < self._width
-            flags.append(short or key in self._used or key in seen)
-            seen.add(key)
+        for place, context in enumerate(contexts, self._known):
+            key = self._key(context)
+            last = seen.get(key, self._used.get(key))
+            flags.append(self._is_short(place) or (last is not None and self._remembers(last, place)))
+            if not self._is_short(place):
+                seen[key] = place
         return flags
 
     def commit(self, tokens: Sequence[int], contexts: Sequence[bytes], spent: Sequence[bytes] = ()) -> None:
         """Emit `tokens`, drawn under `contexts`; no more is drawn under these, nor under those `spent`."""
-        self._used.update(contexts)
-        self._used.update(spent)
+        for used in (spent, contexts):
+            for place, context in enumerate(used, self._known):
+                if not self._is_short(place):
+                    self._used[self._key(np.frombuffer(context, dtype=np.int64))] = place
         self._tail = [*self._tail, *tokens][-self._width :]
-        self._generated += len(tokens)
+        self._known += len(tokens)
+
+    def _is_short(self, place: int) -> bool:
+        return not self._pads and place < self._width
+
+    def _remembers(self, last: int, place: int) -> bool:
+        return self._memory is None or place - last <= self._memory
+
+    def _key(self, context: np.ndarray) -> bytes:
+        """Equal for contexts that have the same numbers."""
+        if self._origins is None:
+            return context.tobytes()
+        found = self._origins(context[None], np.zeros(1, dtype=np.int64))
+        return context.tobytes() if found is None else found.tobytes()
 
 
 def contexts_ahead(windows: Sequence[ContextWindow], drafts: np.ndarray) -> np.ndarray:
