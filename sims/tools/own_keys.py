@@ -93,7 +93,7 @@ class _Stream:
         green = np.where(of.masked[:, None], self._true.lists(gamma).every(), keyed)
 
         def look(tokens: np.ndarray | None, rows: np.ndarray | None) -> np.ndarray:
-            some = green if rows is None else green[rows]
+            some: np.ndarray = green if rows is None else green[rows]
             return some if tokens is None else np.take_along_axis(some, tokens, axis=-1)
 
         return GreenLists(look)

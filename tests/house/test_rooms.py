@@ -67,7 +67,7 @@ HEAVY = {
 }
 MOST_FILES = 15
 #: A watermark has one name in every room; a command has the name of what it shows.
-WATERMARKS = {"kgw", "completed", "gumbel", "heavywater", "identity", "simplexwater", "synthid", "transport"}
+WATERMARKS = {"completed", "gumbel", "heavywater", "identity", "kgw", "simplexwater", "synthid", "transport"}
 
 
 class Import(NamedTuple):
