@@ -89,11 +89,11 @@ class _Stream:
 
     def lists(self, gamma: float) -> GreenLists:
         of = self._of
-        keyed = of.prf.lists(self._stream, of.contexts, np.arange(of.n), gamma)
-        green = np.where(of.masked[:, None], self._true.lists(gamma).every(), keyed)
+        green = np.array(of.prf.lists(self._stream, of.contexts, np.arange(of.n), gamma))
+        green[of.masked] = self._true.lists(gamma).every()[of.masked]
 
         def look(tokens: np.ndarray | None, rows: np.ndarray | None) -> np.ndarray:
-            some: np.ndarray = green if rows is None else green[rows]
+            some = green if rows is None else green[rows]
             return some if tokens is None else np.take_along_axis(some, tokens, axis=-1)
 
         return GreenLists(look)
