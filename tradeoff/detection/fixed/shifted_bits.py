@@ -123,7 +123,9 @@ def _column_law(table: SamplingTable, u: np.ndarray) -> tuple[np.ndarray, np.nda
     histogram = np.bincount(u, minlength=table.size)
     # Sums of at most t ones: the error of a transform is far from a half.
     sums = fft.irfft(np.conj(fft.rfft(histogram)) * _transform(table), table.size)
-    return np.unique(np.rint(sums).astype(np.int64), return_counts=True)
+    shifts = np.bincount(np.rint(sums).astype(np.int64))
+    values = np.flatnonzero(shifts)
+    return values, shifts[values]
 
 
 @lru_cache(maxsize=8)
