@@ -1,6 +1,6 @@
-"""Texts of Transformers' SynthID are found here, and texts of ours by Transformers' statistic, with speculation
-too. Its own assisted generation loses the watermark: the processor counts calls, and calls for drafts that are
-rejected among them.
+"""Texts of Transformers' SynthID are found here, and texts of ours by Transformers' statistic, under
+speculation too. Its own assisted generation loses the watermark: the processor counts calls, and those for
+drafts that are rejected among them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def pair(make_pair: Callable[..., ModelPair]) -> ModelPair:
 
 
 def generated(
-    model: PreTrainedModel, prompts: Sequence[Sequence[int]], **settings: object
+    model: PreTrainedModel, prompts: Sequence[Sequence[int]], tokens: int = TOKENS, **settings: object
 ) -> list[list[int]]:
     """What Transformers writes behind prompts, one at a time as its assistant wants them."""
     texts = []
