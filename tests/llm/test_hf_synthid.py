@@ -118,7 +118,7 @@ def test_engine_draws_what_the_processor_allows(pair):
 def test_texts_of_the_built_in_model(builtin_pair):
     """20 texts of Transformers on the built-in model, by their tokens and by their words."""
     tokenizer, model = builtin_pair.tokenizer, builtin_pair.target
-    prompts = [tokenizer(prompt.text)["input_ids"] for prompt in builtin_prompts("continuation")[:20]]
+    prompts = [tokenizer(prompt)["input_ids"] for _, prompt in builtin_prompts("continuation")[:20]]
     texts = generated(model, prompts, suppress_tokens=[tokenizer.eos_token_id])
     for text in texts:
         assert td.detect(text, JOINT, KEYS).log10_p < FOUND
@@ -129,7 +129,7 @@ def test_texts_of_the_built_in_model(builtin_pair):
 @pytest.mark.slow
 def test_texts_of_the_engine_with_the_built_in_pair(builtin_pair):
     """20 texts without and 20 with speculation."""
-    prompts = [prompt.text for prompt in builtin_prompts("continuation")[:20]]
+    prompts = [prompt for _, prompt in builtin_prompts("continuation")[:20]]
     for scheme in (PLAIN, JOINT):
         for text in td.generate(
             prompts, scheme, KEYS, pair=builtin_pair, tokens=TOKENS, ignore_eos=True, temperature=1.0
@@ -142,7 +142,7 @@ def test_texts_of_the_engine_with_the_built_in_pair(builtin_pair):
 @pytest.mark.slow
 def test_assistance_on_the_built_in_model(builtin_pair):
     """The model as its own assistant writes text that neither finds."""
-    prompts = [prompt.text for prompt in builtin_prompts("continuation")[:4]]
+    prompts = [prompt for _, prompt in builtin_prompts("continuation")[:4]]
     ids = [builtin_pair.tokenizer(prompt)["input_ids"] for prompt in prompts]
     for text in generated(builtin_pair.target, ids, assistant_model=builtin_pair.target):
         assert td.detect(text, JOINT, KEYS).log10_p > FOUND
