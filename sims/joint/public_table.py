@@ -9,7 +9,7 @@ acceptance do not.
 
 With F_l(w) the probability that w is emitted, given the bits of the first l layers, if all later bits were
 fair and independent, F_0 = P and F_m is what is emitted. So the law of the output is P + sum_l E[D_l], where
-D_l, the mean of F_l - F_(l-1) over the shifts of layer l, is computed over all of them; the expectation is over
+D_l, the mean of F_l - F_(l-1) over all shifts of layer l, is computed exactly; the expectation is over
 what was before, which is drawn. Hence TV(output, P) <= sum_l E[sum_w |D_l(w)|] / 2
 (docs/theory/joint-tournament.md).
 

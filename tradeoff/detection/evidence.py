@@ -172,7 +172,7 @@ class Evidence:
         return self._in_pieces(lambda contexts, _: self._prf.coin(contexts))
 
     def words(self, stream: Stream, k: int) -> np.ndarray:
-        """Tournament bits g_{64 k + 1}, g_{64 k + 2}, ... at the tokens, the first as the last bit: [t] int64."""
+        """Tournament bits of rounds 64 k + 1 to 64 k + 64 at the tokens, from the last bit on: [t] int64."""
         if (stream, k) not in self._words:
             self._words[stream, k] = self._in_pieces(
                 lambda contexts, tokens: self._prf.bits(stream, contexts, tokens, k)[:, 0], kind=np.int64
