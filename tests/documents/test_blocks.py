@@ -64,6 +64,9 @@ TABLE = {
     "python -m figures transport_tilt": Instead(
         "python -m figures transport_tilt --texts 4 --seeds 16", "the positions there are; fewer seeds"
     ),
+    "python -m sims.joint.public_table figures/results/next_token_pairs.npz": Instead(
+        "python -m sims.joint.public_table --help", "minutes, on what `python -m figures figure_1_real` wrote"
+    ),
     "python -m figures remaining_trade_off": Instead(
         "python -m figures remaining_trade_off --paper-only --races 50",
         "at real positions it takes minutes",
@@ -144,6 +147,7 @@ TABLE = {
 SLOW = {
     "docs/detecting.md",
     "docs/extending.md",
+    "docs/formats/synthid.md",
     "docs/generating.md",
     "docs/p-values.md",
     "docs/stopping-at-any-time.md",
