@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from tradeoff.detection import Evidence
     from tradeoff.errors import DistributionError, FileError, SolverError
     from tradeoff.estimate import Estimate
+    from tradeoff.foreign import ForeignConfig
     from tradeoff.kernels import METHODS, Method
     from tradeoff.keyed import Key, KeyFile, Keyring, Stream
     from tradeoff.llm import load_pair
@@ -55,6 +56,7 @@ __all__ = [
     "Estimate",
     "Evidence",
     "FileError",
+    "ForeignConfig",
     "GumbelMax",
     "Identity",
     "Key",
@@ -117,6 +119,7 @@ _HOMES = {
     "detection": ("Evidence",),
     "errors": ("DistributionError", "FileError", "SolverError"),
     "estimate": ("Estimate",),
+    "foreign": ("ForeignConfig",),
     "kernels": ("METHODS", "Method"),
     "keyed": ("Key", "KeyFile", "Keyring", "Stream"),
     "llm": ("load_pair",),

@@ -159,6 +159,7 @@ METHOD_LOOKS: Mapping[str, Look] = {
     "standard": _shade("black", 3, "x", "white", 0.35),
     "keep-strength": _look("grey", 0, "^"),
     "keep-efficiency": _shade("grey", 1, "v", "white", 0.3),
+    "target-only": _shade("green", 2, "d", "white", 0.4),
     "two-keys": _look("green", 0, "D"),
     "dual-key": _shade("green", 1, "*", "black", 0.45),
     "algorithm-1": _look("blue", 0, "s"),

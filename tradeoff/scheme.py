@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,17 @@ from tradeoff.kernels import (
     make_method,
     method_type,
 )
-from tradeoff.keyed import PRF_NAMES, Key, Kind, Prf, check_supplied, check_width, parse_prf, prf_type
+from tradeoff.keyed import (
+    PRF_NAMES,
+    Key,
+    Kind,
+    Prf,
+    check_supplied,
+    check_width,
+    parse_prf,
+    prf_type,
+    reader_of,
+)
 
 if TYPE_CHECKING:
     from tradeoff.detection import Bets, Detector
@@ -151,6 +161,14 @@ class Scheme:
         """
         return parse_prf(self.prf, key, self.context_width)
 
+    def reading_function(self, key: Key | int) -> Prf:
+        """The function that its texts are read with: that without what generation alone follows.
+
+        Raises:
+            ValueError: as `function`.
+        """
+        return replace(self, prf=reader_of(self.prf)).function(key)
+
     def detector(self) -> Detector:
         """The untrained detector of its texts, with an exact null law.
 
@@ -169,7 +187,8 @@ class Scheme:
 
     def sees(self, other: Scheme) -> Sight:
         """How much its detector sees of a text of another scheme, under the same key."""
-        same_numbers = (self.prf, self.context_width) == (other.prf, other.context_width)
+        mine, theirs = ((reader_of(one.prf), one.context_width) for one in (self, other))
+        same_numbers = mine == theirs
         streams = self.sees_streams(other.method.detection)
         if not (same_numbers and self.marks and other.marks) or streams is Sight.NOTHING:
             return Sight.NOTHING

@@ -20,6 +20,7 @@ from tradeoff.kernels import (
     OneRaceTree,
     SingleKey,
     Standard,
+    TargetOnly,
     TwoKeys,
 )
 
@@ -37,6 +38,8 @@ SPECULATIVE: list[Method] = [
     KeepStrength(SHORT_SYNTHID),
     KeepEfficiency(GumbelMax()),
     KeepEfficiency(SHORT_SYNTHID),
+    TargetOnly(GumbelMax()),
+    TargetOnly(SHORT_SYNTHID),
     TwoKeys(GumbelMax()),
     TwoKeys(SYNTHID),
     TwoKeys(SHORT_SYNTHID),
@@ -64,6 +67,7 @@ WITHOUT_A_TREE: list[Method] = [
     KeepStrength(GumbelMax()),
     KeepStrength(SynthID(5)),
     KeepEfficiency(GumbelMax()),
+    TargetOnly(GumbelMax()),
     TwoKeys(SynthID(5)),
     Algorithm1(GumbelMax()),
     Algorithm1(Completed(SynthID(5))),

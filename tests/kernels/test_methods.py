@@ -30,6 +30,7 @@ from tradeoff.kernels import (
     OneRaceTree,
     SingleKey,
     Standard,
+    TargetOnly,
     TwoKeys,
 )
 from tradeoff.kernels.randomness import SimulatedRandomness
@@ -357,3 +358,33 @@ def test_torch_agrees_with_numpy(method: Method) -> None:
         method(p, q, draft, numpy), method(tp, tq, torch_draft, pytorch)
     ):
         np.testing.assert_array_equal(ours, theirs)
+
+
+@given(pairs(most=6))
+def test_target_only_by_enumeration(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    """Given the key the law is min(P, Q) + TV at the residual's winner, whose law is the residual: the mean
+    is P, and the strength Ent(P) less the mean entropy (docs/theory/trade-off.md)."""
+    p, q = pair
+    assume(1 - overlap(p, q) > 1e-9)
+    n, tv = len(p), 1 - float(overlap(p, q))
+    rest = excess(p, q) / excess(p, q).sum()
+    method, accepted = TargetOnly(GumbelMax()), np.array(acceptance_probability(p, q))
+    laws = np.zeros((n, n))
+    for k in np.flatnonzero(rest > 0):
+        # A key under which k wins the residual's race; every rejected draft is then replaced by k.
+        race = np.where(np.arange(n) == k, 1e-300, 1.0)[None]
+        randomness = SimulatedRandomness(np.random.default_rng(0), (1,), n)
+        randomness.race = lambda stream, race=race: race  # type: ignore[method-assign]
+        for j in range(n):
+            token = method.replacement(p[None], q[None], np.array([j]), randomness)
+            laws[k, j] += q[j] * accepted[j]
+            laws[k, token[0]] += q[j] * (1 - accepted[j])
+    np.testing.assert_allclose(rest @ laws, p, atol=1e-12)
+    held = np.array([float(entropy(laws[k] / laws[k].sum())) if rest[k] > 0 else 0.0 for k in range(n)])
+
+    def f(x: np.ndarray) -> np.ndarray:
+        return -x * np.log(np.where(x > 0, x, 1.0))
+
+    least = np.minimum(p, q)
+    formula = sum(rest[k] * (f(q[k] + tv) + f(np.delete(least, k)).sum()) for k in np.flatnonzero(rest > 0))
+    assert float(rest @ held) == pytest.approx(float(formula), abs=1e-9)

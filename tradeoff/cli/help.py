@@ -35,6 +35,7 @@ METHODS = (
     "standard",
     "keep-strength",
     "keep-efficiency",
+    "target-only",
     "two-keys",
     "dual-key",
     "algorithm-1",

@@ -41,6 +41,7 @@ from tradeoff.kernels.methods import (
     KeepEfficiency,
     KeepStrength,
     Standard,
+    TargetOnly,
     TwoKeys,
 )
 from tradeoff.kernels.race_methods import (
@@ -88,6 +89,7 @@ __all__ = [
     "SingleKey",
     "Standard",
     "TreeVerdict",
+    "TargetOnly",
     "TwoKeys",
     "Verdict",
     "Verify",

@@ -8,6 +8,7 @@ Every method preserves the law of the target. With a = min(1, P/Q), t = min E/Q 
     standard          Q             coin < a          (P-Q)_+                 P           1 - TV
     keep strength     S(Q, z)       coin < a_z        (P_z-Q_z)_+             S(P, z)     E[1 - TV(Q_z, P_z)]
     keep efficiency   S(Q, z_D)     coin < a          (P-Q)_+                 S(P, z_D)   1 - TV
+    target only       Q             coin < a          S((P-Q)_+, z)           S(P, z)     1 - TV
     two keys          S(Q, z_D)     coin < a          S((P-Q)_+, z_T)         S(P, z_T)   1 - TV
     dual key          nothing                                                 S(P, z_T) if coin < alpha,
                                                                               else S(P, z_D)
@@ -19,7 +20,7 @@ Every method preserves the law of the target. With a = min(1, P/Q), t = min E/Q 
     joint transport   S(Q, z)       coin < T_z(j)     T_z, but for j          S(P, z)     1 - TV
 
 The first four and Algorithm 1 are the paper's (sections 2 and 4.1), the dual key is vLLM's without
-speculation, the others and trees are this project's. m is the winning time of the residual. D_z is the damped
+speculation and target only what it does with one key, the others and trees are this project's. m is the winning time of the residual. D_z is the damped
 tournament, M_z a martingale that starts at a and moves with the bits of j and k. T_z is the transport of a on
 the draft token j and (1-a) (P-Q)_+ on the others to the posterior of z given j. What a detector that has only
 the key reads at a token, beyond other text and in standard deviations of that, on the paper's P and Q: no
@@ -64,6 +65,7 @@ __all__ = [
     "KeepEfficiency",
     "KeepStrength",
     "Standard",
+    "TargetOnly",
     "TwoKeys",
 ]
 
@@ -155,6 +157,20 @@ class KeepEfficiency(Method):
     full_efficiency = True
     columns = Columns(drawn(Stream.DRAFT), random_coin, random_residual, drawn(Stream.DRAFT))
     detection = Detection(Stream.DRAFT, None, Stream.DRAFT, Coin.RANDOM)
+
+
+@final
+@register_method
+@dataclass(frozen=True)
+class TargetOnly(Method):
+    """vLLM's target-only watermarking: drafts are those of the model, replacements and bonus tokens are
+    watermarked, all under one key."""
+
+    decoder: Decoder = field(default_factory=GumbelMax)
+    name = "target-only"
+    full_efficiency = True
+    columns = Columns(random_draw, random_coin, drawn_from_residual(Stream.SHARED), drawn(Stream.SHARED))
+    detection = Detection(None, Stream.SHARED, Stream.SHARED, Coin.RANDOM)
 
 
 @dataclass(frozen=True)

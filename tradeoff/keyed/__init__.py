@@ -1,7 +1,7 @@
 """Keys, and the pseudorandom numbers that a key and a context determine."""
 
 from tradeoff.keyed.blake2 import KeyedPrf
-from tradeoff.keyed.formats import PRF_NAMES, keyword_of, parse_prf, prf_type, register_prf
+from tradeoff.keyed.formats import PRF_NAMES, keyword_of, parse_prf, prf_type, reader_of, register_prf
 from tradeoff.keyed.key_files import KeyFile, KeyProfile
 from tradeoff.keyed.keyring import Keyring, files_of_keys
 from tradeoff.keyed.keys import Key, KeyFormatError, read_key_file
@@ -41,5 +41,6 @@ __all__ = [
     "parse_prf",
     "prf_type",
     "read_key_file",
+    "reader_of",
     "register_prf",
 ]

@@ -12,7 +12,7 @@ from tradeoff.keyed.keys import Key
 from tradeoff.keyed.philox import VllmPhilox
 from tradeoff.keyed.prf import Prf
 
-__all__ = ["PRF_NAMES", "keyword_of", "parse_prf", "prf_type", "register_prf"]
+__all__ = ["PRF_NAMES", "keyword_of", "parse_prf", "prf_type", "reader_of", "register_prf"]
 
 _Read = TypeVar("_Read", bound=Callable[[str], Any])
 _FUNCTIONS: dict[str, Any] = {KeyedPrf.name: KeyedPrf, VllmPhilox.name: VllmPhilox}
@@ -56,11 +56,25 @@ def prf_type(name: str) -> Any:
     keyword, colon, settings = name.partition(":")
     if keyword in _CONFIGURED:
         return _CONFIGURED[keyword](settings)
+    if colon and keyword == VllmPhilox.name:
+        return VllmPhilox.configured(settings)
     if colon and keyword in _FUNCTIONS:
         raise ValueError(f"prf={name!r} has settings, which {keyword} does not take; use {keyword}")
     if name not in _FUNCTIONS:
         raise ValueError(f"prf={name!r} is unknown; use one of {', '.join([*PRF_NAMES, *_CONFIGURED])}")
     return _FUNCTIONS[name]
+
+
+def reader_of(name: str) -> str:
+    """The name of the function that a detector reads texts of the function `name` with: that without the
+    settings that generation alone follows, so that what is read alike is one test.
+
+    Raises:
+        ValueError: as `prf_type`.
+    """
+    function = prf_type(name)
+    is_vllm = isinstance(function, type) and issubclass(function, VllmPhilox)
+    return str(function.reader if is_vllm else function.name)
 
 
 def parse_prf(name: str, key: Any, context_width: int | None = None) -> Prf:

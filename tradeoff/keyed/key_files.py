@@ -41,6 +41,8 @@ _BARE = re.compile(r"\s*[0-9a-fA-F]*\s*")
 _INTEGER = re.compile(r"\s*([0-9]{1,20}|0[xX][0-9a-fA-F]{1,16})\s*")
 _FIELDS = {"fingerprint": str, "secret": str, "integer": str, "name": str, "profile": dict}
 _DATES = ("valid_from", "valid_until")
+#: Of the fields of a profile that are no names.
+_PROFILE_TYPES: dict[str, type] = {"context_width": int, "alpha": float}
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class KeyProfile:
     """What a key is used for: settings of texts that name none; None where nothing is said.
 
     Attributes:
-        method, watermark, prf, context_width: of generation.
+        method, watermark, prf, context_width, alpha: of generation.
         tokenizer: of the model that writes: builtin, a folder, or a Hugging Face id.
         tokenizer_hash: SHA-256 of its vocabulary, 64 hex digits, by which another one is told from it.
     """
@@ -59,6 +61,7 @@ class KeyProfile:
     context_width: int | None = None
     tokenizer: str | None = None
     tokenizer_hash: str | None = None
+    alpha: float | None = None
 
 
 @dataclass(frozen=True)
@@ -250,7 +253,7 @@ def _profile_of(told: dict[str, Any]) -> KeyProfile:
     for name, value in told.items():
         if name not in KeyProfile.__dataclass_fields__:
             raise KeyFormatError(f"its profile has {name!r}, unknown to this version; remove it")
-        expected = int if name == "context_width" else str
+        expected = _PROFILE_TYPES.get(name, str)
         if type(value) is not expected:
             raise KeyFormatError(f"the {name} of its profile is not {expected.__name__}; repair it")
     return KeyProfile(**told)
@@ -258,7 +261,7 @@ def _profile_of(told: dict[str, Any]) -> KeyProfile:
 
 def _lines(told: dict[str, Any]) -> list[str]:
     return [
-        f"{name} = {value if isinstance(value, int | date) else _quoted(value)}"
+        f"{name} = {value if isinstance(value, int | float | date) else _quoted(value)}"
         for name, value in told.items()
         if value is not None
     ]

@@ -101,6 +101,10 @@ class Prf(Hashable, Protocol):
         for as long as the text is, 0 if it uses contexts as often as they come."""
 
     @property
+    def masks_prompt(self) -> bool:
+        """Whether generation leaves out the contexts that occur in the prompt."""
+
+    @property
     def same_positions(self) -> Hashable:
         """Functions with equal ones score the same positions of a text."""
 
@@ -169,6 +173,7 @@ class BasePrf:
     serves: ClassVar[str] = "what needs none of it"
     reads_prompt: ClassVar[bool] = False
     memory: ClassVar[int | None] = None
+    masks_prompt: ClassVar[bool] = False
 
     @property
     def same_positions(self: Prf) -> Hashable:

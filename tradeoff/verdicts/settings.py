@@ -27,6 +27,7 @@ from tradeoff.keyed import (
     VllmPhilox,
     parse_prf,
     prf_type,
+    reader_of,
 )
 from tradeoff.scheme import Scheme, Sight, read_watermark
 from tradeoff.texts import Claims, Text
@@ -158,7 +159,7 @@ class Settings:
             wanted = prfs or [_prf_of_profile(key) or default_prf(key)]
             if all(prf_type(prf).key_type is not kind for prf in wanted):
                 # The function says what it takes.
-                _function(key, wanted[0], prf_type(wanted[0]).context_width)
+                parse_prf(wanted[0], key.key)
 
     def _with_claims(self, claims: Claims) -> tuple[tuple[Setting, ...], tuple[str, ...]]:
         """The settings of texts with a record, and why one that it names is not among them."""
@@ -195,7 +196,7 @@ class Settings:
             for scheme in self._schemes(key, claims) if claims else self._of_profile(key):
                 if prf_type(scheme.prf).key_type is not (Key if isinstance(key.key, Key) else int):
                     continue
-                prf = self._function(key, scheme.prf, scheme.context_width)
+                prf = self._function(key, scheme)
                 yield Setting(
                     prf,
                     self._detector_of(scheme, prf),
@@ -243,8 +244,9 @@ class Settings:
             options.prfs or (prf or default_prf(key),),
             options.context_widths or (width,),
         )
-        # The weights that a record names are of the method that it names.
-        claimed = {} if told.method is None else {told.method: told.alpha}
+        # The weights that a profile or a record names are of the method that it names.
+        claimed = {} if profile.method is None else {profile.method: profile.alpha}
+        claimed |= {} if told.method is None else {told.method: told.alpha}
         return [
             self._scheme(*one, claimed.get(one[0]) if options.alpha is None else options.alpha)
             for one in combinations
@@ -296,7 +298,7 @@ class Settings:
         """What a record says of other numbers, streams or another watermark than are read."""
         claims = text.claims
         for what, named, used in (
-            ("prf", claims.prf, [one.prf.name for one in settings]),
+            ("prf", _reader(claims.prf), [one.prf.name for one in settings]),
             ("context_width", claims.context_width, [one.prf.context_width for one in settings]),
             ("key (fingerprint)", claims.key, [one.prf.fingerprint for one in settings]),
         ):
@@ -331,6 +333,14 @@ def _seen(what: str, sights: list[tuple[str, Sight]]) -> Iterator[str]:
     if Sight.WHOLE not in found:
         best = Sight.PART if Sight.PART in found else Sight.NOTHING
         yield f"{what}, but {_listed(name for name, _ in sights)} looked for; {_PROSPECTS[best]}"
+
+
+def _reader(prf: str | None) -> str | None:
+    """The function that reads texts of one, of whatever name."""
+    try:
+        return prf if prf is None else reader_of(prf)
+    except ValueError:
+        return prf
 
 
 def _listed(names: Iterable[object]) -> str:
@@ -374,8 +384,8 @@ def default_prf(key: KeyFile) -> str:
     return DEFAULT_PRF if isinstance(key.key, Key) else VllmPhilox.name
 
 
-def _function(key: KeyFile, prf: str, width: int) -> Prf:
-    return parse_prf(prf, key.key, width)
+def _function(key: KeyFile, scheme: Scheme) -> Prf:
+    return scheme.reading_function(key.key)
 
 
 def _scheme_of(

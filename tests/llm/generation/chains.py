@@ -47,6 +47,7 @@ from tradeoff.kernels import (
     OneRaceTree,
     SingleKey,
     Standard,
+    TargetOnly,
     TwoKeys,
     Verify,
     block,
@@ -79,6 +80,7 @@ CASES: list[Method] = [
     JointTournament(Completed(SHORT_SYNTHID)),
     # Last, as the place of a case says which texts it writes.
     DualKey(alpha=0.3),
+    TargetOnly(GumbelMax()),
 ]
 BLOCKS = [method for method in CASES if method.full_efficiency]
 #: Texts written side by side, and numbers of texts that a case may take.
