@@ -10,8 +10,8 @@ Three are read as they are, each from the JSON that its software reads or writes
   deduplicate_contexts_max_history, allow_target_only_watermarking
   (https://docs.vllm.ai/en/v0.32.0/features/watermarking/).
 
-Fields that are left out have the defaults of their software. A field that is unknown is refused by its name: it
-may change what is drawn. All of them hold secrets, which no message quotes.
+Fields that are left out have the defaults of their software. A field that is unknown is refused by its name:
+it may change what is drawn. All of them hold secrets, which no message quotes.
 """
 
 from __future__ import annotations
@@ -155,8 +155,8 @@ class ForeignConfig:
         if "key" in told or "algorithm" in told:
             return _vllm(_fields(told, _VLLM, "vLLM's watermark configuration"))
         raise ValueError(
-            f"the configuration has {_listed(told) or 'no fields'}, and none of keys, hashing_key or key, by which "
-            "those of Transformers and vLLM are known; pass one of these"
+            f"the configuration has {_listed(told) or 'no fields'}, and none of keys, hashing_key or key, by "
+            "which those of Transformers and vLLM are known; pass one of these"
         )
 
 
@@ -225,9 +225,9 @@ def _kgw(told: dict[str, Any], vocabulary: _Vocabulary) -> ForeignConfig:
         vocabulary = vocabulary()
     if vocabulary is None:
         raise ValueError(
-            "vocabulary is missing: green lists are of the model's whole vocabulary, config.vocab_size, which "
-            "Transformers' WatermarkingConfig does not hold; pass --vocabulary N (vocabulary=N), or lay the "
-            "model's config.json beside the file"
+            "vocabulary is missing: green lists are of the model's whole vocabulary, config.vocab_size, "
+            "which Transformers' WatermarkingConfig does not hold; pass --vocabulary N (vocabulary=N), or "
+            "lay the model's config.json beside the file"
         )
     if told["seeding_scheme"] not in ("lefthash", "selfhash"):
         raise ValueError(f"seeding_scheme={told['seeding_scheme']!r} is unknown; it is lefthash or selfhash")

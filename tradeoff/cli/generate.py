@@ -101,12 +101,15 @@ def generate_command(
             help="Key file, as made by `tradeoff key new`. Default: the hex digits in TRADEOFF_KEY."
         ),
     ] = None,
-    key: Annotated[str | None, typer.Option(help="Integer key, for --prf vllm-philox-v1 only.")] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(help="Integer key of --prf vllm-philox-v1, or depth keys N,N,... of hf-synthid."),
+    ] = None,
     config: Annotated[
         Path | None,
         typer.Option(
-            help="Configuration of vLLM or Transformers, as it is, in place of --key-file, --watermark, --prf, "
-            "--context-width and --alpha; as `tradeoff detect` reads them."
+            help="Configuration of vLLM or Transformers, as it is, in place of --key-file, --watermark, "
+            "--prf, --context-width and --alpha; as `tradeoff detect` reads them."
         ),
     ] = None,
     vocabulary: Annotated[
@@ -183,6 +186,7 @@ def generate_command(
     """
     with exit_on_bad_input(quiet):
         from tradeoff.api import generate
+        from tradeoff.keyed import prf_type, watermark_of
         from tradeoff.scheme import Scheme
 
         given = {
@@ -219,7 +223,9 @@ def generate_command(
                 # Else `detect` would take that of the profile.
                 given["--method"] = "joint"
             watermark = watermark or profile.watermark
-            prf = prf or profile.prf
+            prf = prf or profile.prf or used.default_prf
+            if prf_type(prf).key_type is used.kind:
+                watermark = watermark or watermark_of(prf, used.key)
             context_width = profile.context_width if context_width is None else context_width
             if alpha is None and method == profile.method:
                 alpha = profile.alpha
@@ -355,8 +361,8 @@ def _check_read_alike(method: str, profile: KeyProfile) -> None:
     meant = Scheme.of(profile.method, profile.watermark, alpha=profile.alpha, **rest)
     if meant.sees(Scheme.of(method, profile.watermark, **rest)) is not Sight.WHOLE:
         raise ValueError(
-            f"--method {method} draws under other streams of the key than --config says, so that its own software "
-            f"would not find the text; leave --method out, which is {profile.method} then"
+            f"--method {method} draws under other streams of the key than --config says, so that its own "
+            f"software would not find the text; leave --method out, which is {profile.method} then"
         )
 
 

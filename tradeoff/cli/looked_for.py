@@ -56,11 +56,13 @@ Configs = Annotated[
 Vocabulary = Annotated[
     int | None,
     typer.Option(
-        help="vocab_size of the model's config.json, for --config with green lists. Default: of the one beside "
-        "the file, or in --tokenizer."
+        help="vocab_size of the model's config.json, for --config with green lists. Default: of the one "
+        "beside the file, or in --tokenizer."
     ),
 ]
-IntegerKey = Annotated[str | None, typer.Option(help="Integer key of --prf vllm-philox-v1.")]
+IntegerKey = Annotated[
+    str | None, typer.Option(help="Integer key of --prf vllm-philox-v1, or depth keys N,N,... of hf-synthid.")
+]
 Prfs = Annotated[
     list[str] | None,
     typer.Option(help=f"One of {', '.join(PRF_NAMES)}. Default: the key's, or {PRF_NAMES[0]}."),

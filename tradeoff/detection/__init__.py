@@ -53,6 +53,7 @@ from tradeoff.detection.fixed.gumbel import (
 from tradeoff.detection.fixed.kgw import GreenTokens
 from tradeoff.detection.fixed.lattice import Statistic
 from tradeoff.detection.fixed.row_sums import TableSum
+from tradeoff.detection.fixed.shifted_bits import ShiftedBits
 from tradeoff.detection.fixed.simplexwater import SimplexSum
 from tradeoff.detection.fixed.synthid import MeanBits, WeightedMeanBits, scored_rounds
 from tradeoff.detection.fixed.transport import AuthorsTest, LatticeDetector, RankRatio, rank_log_bets
@@ -140,6 +141,7 @@ __all__ = [
     "Segments",
     "Sequential",
     "SequentialResult",
+    "ShiftedBits",
     "SimplexBets",
     "SimplexSum",
     "Statistic",

@@ -20,13 +20,14 @@ Every method preserves the law of the target. With a = min(1, P/Q), t = min E/Q 
     joint transport   S(Q, z)       coin < T_z(j)     T_z, but for j          S(P, z)     1 - TV
 
 The first four and Algorithm 1 are the paper's (sections 2 and 4.1), the dual key is vLLM's without
-speculation and target only what it does with one key, the others and trees are this project's. m is the winning time of the residual. D_z is the damped
-tournament, M_z a martingale that starts at a and moves with the bits of j and k. T_z is the transport of a on
-the draft token j and (1-a) (P-Q)_+ on the others to the posterior of z given j. What a detector that has only
-the key reads at a token, beyond other text and in standard deviations of that, on the paper's P and Q: no
-speculation 1.789, joint race 1.743, one race 1.712, dual key 1.620, single key 1.592, keep efficiency 1.324,
-two keys and Algorithm 1 1.211 (`tradeoff.detection.expected_race_score`; the dual key that of no speculation
-times the root of (1 - alpha)^2 + alpha^2).
+speculation and target only what it does with one key, the others and trees are this project's. m is the
+winning time of the residual. D_z is the damped tournament, M_z a martingale that starts at a and moves with
+the bits of j and k. T_z is the transport of a on the draft token j and (1-a) (P-Q)_+ on the others to the
+posterior of z given j. What a detector that has only the key reads at a token, beyond other text and in
+standard deviations of that, on the paper's P and Q: no speculation 1.789, joint race 1.743, one race 1.712,
+dual key 1.620, single key 1.592, keep efficiency 1.324, two keys and Algorithm 1 1.211, target only 0.389
+(`tradeoff.detection.expected_race_score`; the dual key that of no speculation times the root of
+(1 - alpha)^2 + alpha^2).
 
 Derivations: docs/theory/trade-off.md (strengths, Theorem 4.1), docs/theory/one-race.md,
 docs/theory/joint-race.md, docs/theory/joint-tournament.md, docs/theory/joint-transport.md.

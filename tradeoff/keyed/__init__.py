@@ -1,8 +1,18 @@
 """Keys, and the pseudorandom numbers that a key and a context determine."""
 
 from tradeoff.keyed.blake2 import KeyedPrf
-from tradeoff.keyed.formats import PRF_NAMES, keyword_of, parse_prf, prf_type, reader_of, register_prf
-from tradeoff.keyed.key_files import KeyFile, KeyProfile
+from tradeoff.keyed.depth_keys import DepthKeys
+from tradeoff.keyed.formats import (
+    PRF_NAMES,
+    keyword_of,
+    parse_prf,
+    prf_type,
+    reader_of,
+    register_prf,
+    watermark_of,
+)
+from tradeoff.keyed.hf_synthid import HfSynthID, HfSynthIDSettings, SamplingTable, ngram_hashes
+from tradeoff.keyed.key_files import AnyKey, KeyFile, KeyProfile
 from tradeoff.keyed.keyring import Keyring, files_of_keys
 from tradeoff.keyed.keys import Key, KeyFormatError, read_key_file
 from tradeoff.keyed.philox import VllmPhilox
@@ -22,7 +32,11 @@ __all__ = [
     "DEFAULT_PRF",
     "PAD",
     "PRF_NAMES",
+    "AnyKey",
     "BasePrf",
+    "DepthKeys",
+    "HfSynthID",
+    "HfSynthIDSettings",
     "Key",
     "KeyFile",
     "KeyFormatError",
@@ -31,6 +45,7 @@ __all__ = [
     "Keyring",
     "Kind",
     "Prf",
+    "SamplingTable",
     "Stream",
     "VllmPhilox",
     "check_gamma",
@@ -38,9 +53,11 @@ __all__ = [
     "check_width",
     "files_of_keys",
     "keyword_of",
+    "ngram_hashes",
     "parse_prf",
     "prf_type",
     "read_key_file",
     "reader_of",
     "register_prf",
+    "watermark_of",
 ]

@@ -112,8 +112,8 @@ class VllmPhilox(BasePrf):
     streams: ClassVar[frozenset[Stream]] = frozenset({Stream.SHARED, Stream.DRAFT, Stream.TARGET})
     pads_contexts: ClassVar[bool] = True
     serves: ClassVar[str] = (
-        "the methods basic, keep-strength, keep-efficiency, target-only, two-keys, dual-key, one-race, one-race-tree, "
-        "joint-race or joint-race-tree with Gumbel-max"
+        "the methods basic, keep-strength, keep-efficiency, target-only, two-keys, dual-key, one-race, "
+        "one-race-tree, joint-race or joint-race-tree with Gumbel-max"
     )
     takes: ClassVar[str] = "the integer master key of vLLM, below 2^64"
     #: Name of the function that reads its texts: that without what generation alone follows.
