@@ -58,7 +58,7 @@ class Scheme:
 
     Args:
         method: kernel and watermark.
-        prf: name of the pseudorandom function (`PRF_NAMES`).
+        prf: name of the pseudorandom function (`PRF_NAMES`, or one with settings), kept in one spelling.
         context_width: tokens before a position that seed it, 1 to 64.
 
     Raises:
@@ -75,6 +75,9 @@ class Scheme:
         if self.marks:
             coin = {Kind.COIN} if self.method.detection.coin is Coin.KEYED else set()
             check_supplied(function, self.method.decoder.needs | coin, self.method.detection.streams)
+            function.check_decoder(self.method.decoder)
+        # Records and detectors tell functions apart by names, of which settings may have several.
+        object.__setattr__(self, "prf", function.name)
 
     @classmethod
     def of(

@@ -2,6 +2,7 @@
 
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.formats import PRF_NAMES, keyword_of, parse_prf, prf_type, register_prf
+from tradeoff.keyed.hf_kgw import HfKgw, HfKgwSettings
 from tradeoff.keyed.key_files import KeyFile, KeyProfile
 from tradeoff.keyed.keyring import Keyring, files_of_keys
 from tradeoff.keyed.keys import Key, KeyFormatError, read_key_file
@@ -23,6 +24,8 @@ __all__ = [
     "PAD",
     "PRF_NAMES",
     "BasePrf",
+    "HfKgw",
+    "HfKgwSettings",
     "Key",
     "KeyFile",
     "KeyFormatError",

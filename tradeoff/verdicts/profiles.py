@@ -107,14 +107,14 @@ def _contexts(text: Text, width: int | None) -> tuple[int, int]:
     if claims.fault is not None:
         raise FileError(f'{text.place}: {claims.fault}; repair or remove "run"')
     prf = PRF_NAMES[0] if claims.prf is None else claims.prf
-    if prf not in PRF_NAMES:
-        raise FileError(
-            f'{text.place}: "run" has prf={shown(prf)}, which is unknown; use one of {", ".join(PRF_NAMES)}'
-        )
+    try:
+        function = prf_type(prf)
+    except ValueError as error:
+        raise FileError(f'{text.place}: "run" has {shown(str(error))}') from None
     if width is None:
-        width = prf_type(prf).context_width if claims.context_width is None else claims.context_width
+        width = function.context_width if claims.context_width is None else claims.context_width
         try:
             check_width(width)
         except ValueError as error:
             raise FileError(f"{text.place}: {error}") from None
-    return width, 0 if prf_type(prf).pads_contexts else width
+    return width, 0 if function.pads_contexts else width
