@@ -87,6 +87,9 @@ class Scheme:
         if self.marks:
             coin = {Kind.COIN} if self.method.detection.coin is Coin.KEYED else set()
             check_supplied(function, self.method.decoder.needs | coin, self.method.detection.streams)
+            function.check_decoder(self.method.decoder)
+        # Records and detectors tell functions apart by names, of which settings may have several.
+        object.__setattr__(self, "prf", function.name)
 
     @classmethod
     def of(

@@ -202,7 +202,7 @@ def generate_command(
         asked = _prompts(prompt, prompts)
         used = None
         if config is not None:
-            said = {"--key-file": key_file, "--key": key, "--watermark": watermark, "--prf": prf}
+            said: dict[str, object] = {"--key-file": key_file, "--key": key, "--watermark": watermark, "--prf": prf}
             said |= {"--context-width": context_width, "--alpha": alpha}
             known = partial(_vocabulary_of, target)
             used = _valid_today(read_configs([config], vocabulary, said, known).keys[0])
@@ -357,9 +357,10 @@ def _check_read_alike(method: str, profile: KeyProfile) -> None:
     """A method writes what a configuration means if whoever reads that reads it whole."""
     from tradeoff.scheme import Scheme, Sight
 
-    rest = {"prf": profile.prf, "context_width": profile.context_width}
-    meant = Scheme.of(profile.method, profile.watermark, alpha=profile.alpha, **rest)
-    if meant.sees(Scheme.of(method, profile.watermark, **rest)) is not Sight.WHOLE:
+    prf, width = profile.prf, profile.context_width
+    meant = Scheme.of(profile.method, profile.watermark, alpha=profile.alpha, prf=prf, context_width=width)
+    asked = Scheme.of(method, profile.watermark, prf=prf, context_width=width)
+    if meant.sees(asked) is not Sight.WHOLE:
         raise ValueError(
             f"--method {method} draws under other streams of the key than --config says, so that its own "
             f"software would not find the text; leave --method out, which is {profile.method} then"

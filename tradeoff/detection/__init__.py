@@ -27,6 +27,7 @@ from tradeoff.detection.detector import (
     Readings,
     Score,
     detect,
+    for_parts,
     given_text,
     log_p_values,
 )
@@ -50,6 +51,7 @@ from tradeoff.detection.fixed.gumbel import (
     exponential_scores,
     fit_tau,
 )
+from tradeoff.detection.fixed.hf_kgw import GreenPairs, GreenParts
 from tradeoff.detection.fixed.kgw import GreenTokens
 from tradeoff.detection.fixed.lattice import Statistic
 from tradeoff.detection.fixed.row_sums import TableSum
@@ -118,6 +120,8 @@ __all__ = [
     "Evidence",
     "Exactness",
     "Forecast",
+    "GreenPairs",
+    "GreenParts",
     "GreenTokens",
     "LatticeDetector",
     "LikelihoodRatio",
@@ -173,6 +177,7 @@ __all__ = [
     "fit_bayes",
     "fit_eps",
     "fit_tau",
+    "for_parts",
     "given_text",
     "growth_of_classes",
     "growth_of_stakes",

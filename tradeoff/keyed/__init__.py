@@ -11,6 +11,7 @@ from tradeoff.keyed.formats import (
     register_prf,
     watermark_of,
 )
+from tradeoff.keyed.hf_kgw import HfKgw, HfKgwSettings
 from tradeoff.keyed.hf_synthid import HfSynthID, HfSynthIDSettings, SamplingTable, ngram_hashes
 from tradeoff.keyed.key_files import AnyKey, KeyFile, KeyProfile
 from tradeoff.keyed.keyring import Keyring, files_of_keys
@@ -35,6 +36,8 @@ __all__ = [
     "AnyKey",
     "BasePrf",
     "DepthKeys",
+    "HfKgw",
+    "HfKgwSettings",
     "HfSynthID",
     "HfSynthIDSettings",
     "Key",

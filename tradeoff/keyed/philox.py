@@ -15,7 +15,7 @@ from tradeoff._arrays import Array, like, namespace, on_host, to_numpy
 from tradeoff.keyed.bits import expand
 from tradeoff.keyed.prf import PAD, BasePrf, Kind, Stream, check_contexts, check_tokens, check_width, lacks
 
-__all__ = ["VllmPhilox", "philox4x32"]
+__all__ = ["Hidden", "VllmPhilox", "philox4x32"]
 
 _WORD = 0xFFFFFFFF
 _FACTORS = (0xD2511F53, 0xCD9E8D57)
@@ -58,7 +58,7 @@ def _product(words: Array, factor: int) -> tuple[Array, Array]:
     return (product >> 32) & _WORD, product & _WORD
 
 
-class _Hidden:
+class Hidden:
     """An integer that is neither shown nor pickled, so that no dump of settings carries it."""
 
     __slots__ = ("_value",)
@@ -70,7 +70,7 @@ class _Hidden:
         return self._value
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Hidden) and self._value == other._value
+        return isinstance(other, Hidden) and self._value == other._value
 
     def __hash__(self) -> int:
         return hash(("hidden", self._value))
@@ -78,7 +78,7 @@ class _Hidden:
     def __repr__(self) -> str:
         return "<hidden>"
 
-    def __deepcopy__(self, memo: dict) -> _Hidden:
+    def __deepcopy__(self, memo: dict) -> Hidden:
         return self
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
@@ -103,7 +103,7 @@ class VllmPhilox(BasePrf):
         ValueError: for a key or a width outside these ranges.
     """
 
-    master_key: int | _Hidden = field(repr=False)
+    master_key: int | Hidden = field(repr=False)
     context_width: int = 4
 
     name: ClassVar[str] = "vllm-philox-v1"
@@ -121,14 +121,14 @@ class VllmPhilox(BasePrf):
 
     def __post_init__(self) -> None:
         # A message must not show the key, so it shows its size.
-        key = operator.index(self.master_key) if isinstance(self.master_key, _Hidden) else self.master_key
+        key = operator.index(self.master_key) if isinstance(self.master_key, Hidden) else self.master_key
         if isinstance(key, bool) or not isinstance(key, int | np.integer):
             raise ValueError(f"master_key is {type(key).__name__}; {self.name} takes an integer below 2^64")
         if not 0 <= key < 1 << 64:
             size = "negative" if key < 0 else f"{int(key).bit_length()} bits long"
             raise ValueError(f"master_key is {size}; {self.name} takes an integer of 0 to 2^64 - 1")
         check_width(self.context_width)
-        object.__setattr__(self, "master_key", _Hidden(int(key)))
+        object.__setattr__(self, "master_key", Hidden(int(key)))
 
     @classmethod
     @cache

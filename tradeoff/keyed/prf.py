@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
 from enum import StrEnum
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from array_api_compat import is_array_api_obj
@@ -192,6 +192,11 @@ class BasePrf:
     def rounds(self) -> int | None:
         """See `Prf.rounds`."""
         return None
+
+    @classmethod
+    def check_decoder(cls, decoder: Any) -> None:
+        """Raise ValueError unless a decoder, whose kinds of numbers the function has, reads them as texts of
+        its format have it."""
 
     @property
     def same_positions(self: Prf) -> Hashable:
