@@ -123,6 +123,8 @@ class ForeignConfig:
             return cls.of(told, vocabulary if isinstance(vocabulary, int) else beside)
         except KeyFormatError as error:
             raise KeyFormatError(f"{path}: {error}") from None
+        except FileError:
+            raise
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
 

@@ -2,10 +2,10 @@
 
     python -m paper_repro.level --out FOLDER [--texts 60 30 20] [--keys 200 100 50] [--only KGW]
 
-Texts that people wrote (prose, code, lists and tables, 200 tokens each) are tested under keys of their own, new
-ones for every text. What is found is appended to FOLDER/level.jsonl as it comes, a text and statistic a line,
-and a run that was stopped goes on there; FOLDER/level.csv is the table of all lines. Statistics of packages that
-are not installed are left out.
+Texts that people wrote (prose, code, lists and tables, 200 tokens each) are tested under keys of their own,
+new ones for every text. What is found is appended to FOLDER/level.jsonl as it comes, a text and statistic a
+line, and a run that was stopped goes on there; FOLDER/level.csv is the table of all lines. Statistics of
+packages that are not installed are left out.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ def table_of(lines: list[dict[str, object]]) -> pd.DataFrame:
     """One row a statistic, kind of text and level: realised rates with their intervals.
 
     Given the texts, keys are independent, so that the number of alarms is a sum of independent events, whose
-    tails are lighter than those of a binomial law of the same mean (Hoeffding 1956): Clopper-Pearson's interval
-    holds for the mean rate of these texts.
+    tails are lighter than those of a binomial law of the same mean (Hoeffding 1956): Clopper-Pearson's
+    interval holds for the mean rate of these texts.
     """
     parts: dict[tuple[str, ...], list[dict[str, object]]] = defaultdict(list)
     for line in lines:

@@ -1,9 +1,9 @@
 """Statistics of texts as their software computes them, each as a p-value under a key of its own.
 
 Peers are run as they are installed: Transformers is, MarkLLM and Google's synthid-text only where somebody
-put them. vLLM's statistic is what its documentation describes (the sum of -log(1 - u) over positions, Gamma under
-the hypothesis of no watermark, with contexts counted once or as often as they come), on numbers of its format
-that this package computes.
+put them. vLLM's statistic is what its documentation describes (the sum of -log(1 - u) over positions, Gamma
+under the hypothesis of no watermark, with contexts counted once or as often as they come), on numbers of its
+format that this package computes.
 """
 
 from __future__ import annotations

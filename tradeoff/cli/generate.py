@@ -202,7 +202,12 @@ def generate_command(
         asked = _prompts(prompt, prompts)
         used = None
         if config is not None:
-            said: dict[str, object] = {"--key-file": key_file, "--key": key, "--watermark": watermark, "--prf": prf}
+            said: dict[str, object] = {
+                "--key-file": key_file,
+                "--key": key,
+                "--watermark": watermark,
+                "--prf": prf,
+            }
             said |= {"--context-width": context_width, "--alpha": alpha}
             known = partial(_vocabulary_of, target)
             used = _valid_today(read_configs([config], vocabulary, said, known).keys[0])
