@@ -151,6 +151,7 @@ SLOW = {
     *(
         f"docs/results/{page}.md"
         for page in (
+            "calibration",
             "detection",
             "faster",
             "joint",

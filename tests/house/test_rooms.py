@@ -46,12 +46,23 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "checks": (*_WATERMARKS, "kernels"),
     "detection": _KERNELS,
     "scheme": (*_KERNELS, "detection"),
+    "foreign": ("errors", "files", "keyed", "scheme"),
     "texts": ("_lazy", "display", "errors", "estimate", "files", "locks", "scheme"),
     "llm": (*_SCHEMES, "texts"),
     "verdicts": (*_SCHEMES, "llm", "plotting", "texts"),
     "api": (*_SCHEMES, "curves", "llm", "texts", "verdicts"),
-    "cli": (*_SCHEMES, "api", "curves", "llm", "texts", "verdicts", "workers"),
-    "__init__": (*_SCHEMES, "_moved", "api", "curves", "llm", "optimal_transport", "texts", "verdicts"),
+    "cli": (*_SCHEMES, "api", "curves", "foreign", "llm", "texts", "verdicts", "workers"),
+    "__init__": (
+        *_SCHEMES,
+        "_moved",
+        "api",
+        "curves",
+        "foreign",
+        "llm",
+        "optimal_transport",
+        "texts",
+        "verdicts",
+    ),
 }
 #: Packages that take seconds to import, or are of an extra, and where they may be.
 HEAVY = {
