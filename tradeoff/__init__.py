@@ -40,13 +40,12 @@ if TYPE_CHECKING:
     from tradeoff.detection import Evidence
     from tradeoff.errors import DistributionError, FileError, SolverError
     from tradeoff.estimate import Estimate
-    from tradeoff.foreign import ForeignConfig
     from tradeoff.kernels import METHODS, Method
     from tradeoff.keyed import Key, KeyFile, Keyring, Stream
     from tradeoff.llm import load_pair
     from tradeoff.scheme import Scheme
     from tradeoff.texts import Record
-    from tradeoff.verdicts import Result
+    from tradeoff.verdicts import ForeignConfig, Result
 
 __all__ = [
     "METHODS",
@@ -119,13 +118,12 @@ _HOMES = {
     "detection": ("Evidence",),
     "errors": ("DistributionError", "FileError", "SolverError"),
     "estimate": ("Estimate",),
-    "foreign": ("ForeignConfig",),
     "kernels": ("METHODS", "Method"),
     "keyed": ("Key", "KeyFile", "Keyring", "Stream"),
     "llm": ("load_pair",),
     "scheme": ("Scheme",),
     "texts": ("Record",),
-    "verdicts": ("Result",),
+    "verdicts": ("ForeignConfig", "Result"),
 }
 __getattr__, __dir__, _known = lazy(
     __name__,

@@ -20,8 +20,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from tradeoff.texts import human_paragraphs
-from tradeoff.texts.corpus import prose_of
+from tradeoff.texts import human_paragraphs, prose_of
 
 __all__ = ["KINDS", "human_texts"]
 

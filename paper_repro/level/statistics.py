@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from tradeoff.detection import Evidence, detect
-from tradeoff.detection.evidence import text_contexts
+from tradeoff.detection import Evidence, detect, text_contexts
 from tradeoff.keyed import DepthKeys, Key, Stream, VllmPhilox
 from tradeoff.scheme import Scheme
 

@@ -91,14 +91,16 @@ def _shown(table: pd.DataFrame) -> str:
     for (software, statistic, kind), part in table.groupby([*_CELL, "kind"], sort=False):
         cells = [one_row(part, nominal=level) for level in NOMINAL]
         first = cells[0]
-        rates = [
-            percent_between(cell["rate"], cell["low"], cell["high"], 2)
-            if cell["called"]
-            else f"0 (to {number(100 * cell['high'], 2)})"
-            for cell in cells
-        ]
+        rates = list(map(_rate, cells))
         rows.append([software, statistic, kind, f"{first['texts']}", f"{first['trials']:,}", *rates])
     return markdown_table(head, rows)
+
+
+def _rate(cell: pd.Series) -> str:
+    """In hundredths, with its interval; of none what it is at most."""
+    if not cell["called"]:
+        return f"0 (to {number(100 * cell['high'], 2)})"
+    return percent_between(cell["rate"], cell["low"], cell["high"], 2)
 
 
 def _level(level: float) -> str:

@@ -46,23 +46,12 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "checks": (*_WATERMARKS, "kernels"),
     "detection": _KERNELS,
     "scheme": (*_KERNELS, "detection"),
-    "foreign": ("errors", "files", "keyed", "scheme"),
     "texts": ("_lazy", "display", "errors", "estimate", "files", "locks", "scheme"),
     "llm": (*_SCHEMES, "texts"),
     "verdicts": (*_SCHEMES, "llm", "plotting", "texts"),
     "api": (*_SCHEMES, "curves", "llm", "texts", "verdicts"),
-    "cli": (*_SCHEMES, "api", "curves", "foreign", "llm", "texts", "verdicts", "workers"),
-    "__init__": (
-        *_SCHEMES,
-        "_moved",
-        "api",
-        "curves",
-        "foreign",
-        "llm",
-        "optimal_transport",
-        "texts",
-        "verdicts",
-    ),
+    "cli": (*_SCHEMES, "api", "curves", "llm", "texts", "verdicts", "workers"),
+    "__init__": (*_SCHEMES, "_moved", "api", "curves", "llm", "optimal_transport", "texts", "verdicts"),
 }
 #: Packages that take seconds to import, or are of an extra, and where they may be.
 HEAVY = {
@@ -78,7 +67,20 @@ HEAVY = {
 }
 MOST_FILES = 15
 #: A watermark has one name in every room; a command has the name of what it shows.
-WATERMARKS = {"completed", "gumbel", "heavywater", "identity", "kgw", "simplexwater", "synthid", "transport"}
+WATERMARKS = {
+    "completed",
+    "delta_reweight",
+    "dipmark",
+    "gumbel",
+    "heavywater",
+    "identity",
+    "inverse_transform",
+    "kgw",
+    "simplexwater",
+    "synthid",
+    "transport",
+    "unigram",
+}
 
 
 class Import(NamedTuple):

@@ -30,7 +30,6 @@ from tradeoff.display import (
     visible,
 )
 from tradeoff.errors import FileError
-from tradeoff.foreign import vocabulary_beside
 from tradeoff.keyed import prf_type
 from tradeoff.texts import IN_FOLDERS, STDIN, Broken, read_texts, texts_known
 from tradeoff.verdicts import (
@@ -49,6 +48,7 @@ from tradeoff.verdicts import (
     plain_view,
     shown_tokens,
     terminal_view,
+    vocabulary_beside,
 )
 
 __all__ = ["detect_sources"]

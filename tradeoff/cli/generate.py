@@ -349,10 +349,10 @@ def _told_detection(
 
 def _vocabulary_of(target: str) -> int | None:
     """That of a model whose folder is here."""
-    from tradeoff.foreign import vocabulary_beside
+    from tradeoff.verdicts import vocabulary_beside
 
     if target == "builtin":
-        from tradeoff.llm.models import builtin_target_folder
+        from tradeoff.llm import builtin_target_folder
 
         return vocabulary_beside(builtin_target_folder())
     return vocabulary_beside(target) if Path(target).is_dir() else None

@@ -206,8 +206,8 @@ def read_configs(
     Raises:
         ValueError: for an option beside configurations, or what is no configuration.
     """
-    from tradeoff.foreign import ForeignConfig
     from tradeoff.keyed import Keyring
+    from tradeoff.verdicts import ForeignConfig
 
     for name, value in others.items():
         if value not in (None, [], ()):

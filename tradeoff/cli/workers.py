@@ -10,10 +10,9 @@ from datetime import date
 from pathlib import Path
 
 from tradeoff.errors import FileError
-from tradeoff.foreign import ForeignConfig
 from tradeoff.keyed import Key, Keyring
 from tradeoff.texts import Broken, Text
-from tradeoff.verdicts import TOGETHER, Examiner, Options, Result, Told
+from tradeoff.verdicts import TOGETHER, Examiner, ForeignConfig, Options, Result, Told
 from tradeoff.workers import worker_pool
 
 __all__ = ["KeysToRead", "told_by_workers"]

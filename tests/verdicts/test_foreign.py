@@ -18,8 +18,8 @@ from transformers import (
 
 import tradeoff as td
 from tradeoff.detection import Evidence
-from tradeoff.foreign import ForeignConfig, vocabulary_beside
 from tradeoff.keyed import DepthKeys, KeyFormatError, Keyring, Stream, reader_of
+from tradeoff.verdicts.foreign import ForeignConfig, vocabulary_beside
 
 KEY = 0xFEDCBA9876543210
 KEYS = [2**31 - 1, 654, -5, 66190, 2**62 + 3]
