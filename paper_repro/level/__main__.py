@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -49,20 +49,20 @@ def counted(statistics: Statistics, ids: np.ndarray, keys: int, seed: list[int])
     return [[int((column <= level).sum()) for level in NOMINAL] for column in p.T]
 
 
-def table_of(lines: list[dict[str, object]]) -> pd.DataFrame:
+def table_of(lines: list[dict[str, Any]]) -> pd.DataFrame:
     """One row a statistic, kind of text and level: realised rates with their intervals.
 
     Given the texts, keys are independent, so that the number of alarms is a sum of independent events, whose
     tails are lighter than those of a binomial law of the same mean (Hoeffding 1956): Clopper-Pearson's
     interval holds for the mean rate of these texts.
     """
-    parts: dict[tuple[str, ...], list[dict[str, object]]] = defaultdict(list)
+    parts: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
     for line in lines:
         parts[tuple(str(line[name]) for name in ("software", "version", "statistic", "kind"))].append(line)
     rows = []
     for (software, told, name, kind), part in parts.items():
         called = np.sum([line["called"] for line in part], axis=0)
-        trials = sum(int(str(line["keys"])) for line in part)
+        trials = sum(line["keys"] for line in part)
         levels: list[object] = [POSTERIOR] if name == UNTRAINED else list(NOMINAL)
         for level, count in zip(levels, called.tolist(), strict=False):
             low = stats.beta.ppf((1 - _LEVEL) / 2, count, trials - count + 1) if count else 0.0

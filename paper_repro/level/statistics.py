@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -91,7 +92,7 @@ def _green(ids: np.ndarray, rng: np.random.Generator, ignore: bool = False, **se
     from transformers import WatermarkDetector, WatermarkingConfig
 
     config = WatermarkingConfig(hashing_key=_integer(rng), **settings)
-    detector = WatermarkDetector(_model_config(), "cpu", config, ignore_repeated_ngrams=ignore)
+    detector: Any = WatermarkDetector(_model_config(), "cpu", config, ignore_repeated_ngrams=ignore)
     return float(detector(torch.tensor(ids[None]), return_dict=True).p_value[0])
 
 
@@ -133,7 +134,8 @@ def _synthid(ids: np.ndarray, rng: np.random.Generator) -> tuple[float, float, f
     from transformers import BayesianDetectorConfig, BayesianDetectorModel, SynthIDTextWatermarkingConfig
 
     config = SynthIDTextWatermarkingConfig(ngram_len=_NGRAM, keys=_depth_keys(rng))
-    processor, tokens = config.construct_processor(_VOCABULARY, "cpu"), torch.tensor(ids[None])
+    processor: Any = config.construct_processor(_VOCABULARY, "cpu")
+    tokens = torch.tensor(ids[None])
     bits = processor.compute_g_values(tokens)
     mask = processor.compute_context_repetition_mask(tokens)
     torch.manual_seed(int(rng.integers(1 << 32)))
@@ -153,17 +155,15 @@ def _synthid(ids: np.ndarray, rng: np.random.Generator) -> tuple[float, float, f
 
 @cache
 def _google(weighted: bool) -> Any:
-    import jax
-    from synthid_text.detector_mean import mean_score, weighted_mean_score
-
-    return jax.jit(weighted_mean_score if weighted else mean_score)
+    detectors = import_module("synthid_text.detector_mean")
+    score = detectors.weighted_mean_score if weighted else detectors.mean_score
+    return import_module("jax").jit(score)
 
 
 def _google_bits(ids: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     import torch
-    from synthid_text.logits_processing import SynthIDLogitsProcessor
 
-    processor = SynthIDLogitsProcessor(
+    processor = import_module("synthid_text.logits_processing").SynthIDLogitsProcessor(
         ngram_len=_NGRAM,
         keys=_depth_keys(rng),
         sampling_table_size=1 << 16,
@@ -213,12 +213,10 @@ class _Ids:
 @cache
 def _markllm(name: str) -> Any:
     """A configuration with MarkLLM's defaults, and the class that scores under it."""
-    from importlib import import_module
-
-    from markllm.utils.transformers_config import TransformersConfig
-
     module = import_module(f"markllm.watermark.{name.lower()}.{name.lower()}")
-    model = TransformersConfig(None, _Ids(), vocab_size=_VOCABULARY, device="cpu")
+    model = import_module("markllm.utils.transformers_config").TransformersConfig(
+        None, _Ids(), vocab_size=_VOCABULARY, device="cpu"
+    )
     return getattr(module, name), getattr(module, f"{name}Config")(None, model), module
 
 
