@@ -154,9 +154,7 @@ def read_lists(keyword: str, argument: str, known: tuple[str, ...]) -> dict[str,
         ValueError: for settings that are unknown or come twice, and for what are no numbers.
     """
     delta, *settings = argument.split(",") if argument else ["2"]
-    told: dict[str, Any] = {
-        "delta": math.inf if delta == "hard" else _number(keyword, "delta", delta, float)
-    }
+    told: dict[str, Any] = {"delta": math.inf if delta == "hard" else _number(keyword, "delta", delta, float)}
     for setting in settings:
         name, equals, value = setting.partition("=")
         if name not in known or not equals or name in told:

@@ -200,8 +200,8 @@ class Evidence:
         """
         if not isinstance(self._prf, TokensOnce):
             raise ValueError(
-                "the list of a key says the same of a token wherever it stands, so that each counts once; make "
-                "the evidence with scheme.reads(prf), or TokensOnce(prf)"
+                "the list of a key says the same of a token wherever it stands, so that each counts once; "
+                "make the evidence with scheme.reads(prf), or TokensOnce(prf)"
             )
         return self._in_pieces(lambda _, tokens: listed(self._prf, tokens[:, 0], gamma), kind=np.bool_)
 

@@ -42,10 +42,11 @@ def _taken(gamma: float) -> int:
 
 @dataclass(frozen=True)
 class TokensOnce(BasePrf):
-    """A function as a detector reads it of what tokens alone decide: every token counts where it comes first.
+    """A function as it is read where tokens alone decide: every token counts where it comes first.
 
-    Contexts do not matter to such numbers, so that the first tokens of a text count like all others. Races are
-    there for completed watermarks: no two positions that count have the same token, and so none the same race.
+    Contexts do not matter to such numbers, so that the first tokens of a text count like all others. Races
+    are there for completed watermarks: no two positions that count have the same token, and so none has the
+    same number in a race.
 
     Args:
         prf: the function of generation.

@@ -22,8 +22,8 @@ __all__ = ["DeltaReweight"]
 class DeltaReweight(BaseDecoder):
     """The token is the first whose cumulative mass, in the order of token ids, is above a uniform u.
 
-    Definition 10 of Hu et al. (2310.10669). u is of the position alone, so that the key says nothing of a token
-    without its law: nobody reads it without the model.
+    Hu et al. (2310.10669). u is of the position alone, so that the key says nothing of a token without its
+    law: nobody reads it without the model.
 
     Unbiased: u falls into the interval of token w with probability P(w). Degenerate.
     """

@@ -1,4 +1,4 @@
-"""DiPmark (Wu et al. 2023) and the gamma-reweight (Hu et al. 2023): the end of a permutation counts double."""
+"""DiPmark (Wu et al. 2023) and the gamma-reweight (Hu et al. 2023): the end of a permutation is doubled."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _HALF = "gamma-reweight"
 def reweighted(mass: Array, alpha: float) -> Array:
     """F(x) = max(x - alpha, 0) + max(x - (1 - alpha), 0) of masses x in [0, 1]: of their shape.
 
-    F(x) - F(1 - x) = 2 x - 1, which makes the reweighting unbiased: the mean of a token over a permutation and
-    its reverse is its own mass.
+    F(x) - F(1 - x) = 2 x - 1, which makes the reweighting unbiased: the mean of a token over a permutation
+    and its reverse is its own mass.
     """
     xp = namespace(mass)
     zero = xp.zeros_like(mass)
@@ -33,10 +33,10 @@ def reweighted(mass: Array, alpha: float) -> Array:
 class DiPmark(BitsDecoder):
     """P_zeta(w) = F(x + P(w)) - F(x), x the mass of the tokens before w in a permutation of the position.
 
-    F(x) = max(x - alpha, 0) + max(x - (1 - alpha), 0): the first part alpha of the mass is taken away, the last
-    part alpha counts double (Wu et al., 2310.07710). With alpha = 1/2 it is the gamma-reweight of Hu et al.
-    (2310.10669). The permutation is the order of the tokens' words of 64 bits; these and not a race, so that
-    a race can complete the watermark.
+    F(x) = max(x - alpha, 0) + max(x - (1 - alpha), 0): the first part alpha of the mass is taken away, the
+    last part alpha counts double (Wu et al., 2310.07710). With alpha = 1/2 it is the gamma-reweight of Hu et
+    al. (2310.10669). The permutation is the order of the tokens' words of 64 bits; these and not a race, so
+    that a race can complete the watermark.
 
     Unbiased for every P: over a permutation and its reverse the mean is P. Not degenerate.
 
@@ -56,7 +56,7 @@ class DiPmark(BitsDecoder):
     def __post_init__(self) -> None:
         if not isinstance(self.alpha, float) or not 0 < self.alpha <= 0.5:
             raise ValueError(
-                f"alpha={self.alpha!r} must be a number above 0 and at most 0.5, which is the gamma-reweight; "
+                f"alpha={self.alpha!r} must be a number above 0 and at most 0.5, the gamma-reweight; "
                 f"{_ALPHA} is usual"
             )
 

@@ -32,11 +32,11 @@ class PermutedPosition(NamedTuple):
 
 @dataclass(frozen=True)
 class InverseTransform(BaseDecoder):
-    """The token is the first whose cumulative mass, in a permuted order, is above a uniform u of the position.
+    """The token is the first whose cumulative mass, in a permuted order, is above a uniform u.
 
-    Section 2.3 of Kuditipudi et al. (2307.15593), with numbers of the context in place of a key as long as the
-    text. Tokens come in the order of their uniforms U = exp(-E), E the race, so that the token's own U is near
-    u, which a detector reads without the model.
+    Inverse transform sampling of Kuditipudi et al. (2307.15593), with numbers of the context in place of a
+    key as long as the text. u is of the position. Tokens come in the order of their uniforms U = exp(-E), E
+    the race, so that the token's own U is near u, which a detector reads without the model.
 
     Unbiased: given the order, u falls into the interval of token w with probability P(w). Degenerate.
     """
@@ -65,8 +65,8 @@ class InverseTransform(BaseDecoder):
         xp = namespace(p)
         uniform, race = (like(part, p) if isinstance(part, np.ndarray) else part for part in zeta)
         order = xp.argsort(race, axis=-1, descending=True)
-        p, order = xp.broadcast_arrays(p, order)
-        return at(order, categorical(xp.take_along_axis(p, order, axis=-1), uniform))
+        p, order, uniform = xp.broadcast_arrays(p, order, uniform[..., None])
+        return at(order, categorical(xp.take_along_axis(p, order, axis=-1), uniform[..., 0]))
 
     def __call__(self, p: Array, zeta: PermutedPosition) -> Array:
         """The point mass on it: `[..., n]`."""

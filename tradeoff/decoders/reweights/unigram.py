@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tradeoff._arrays import Array, namespace
+from tradeoff._arrays import Array
 from tradeoff.decoders.base import BaseDecoder
 from tradeoff.decoders.kgw import check_delta, favoured, read_lists, spelled_delta
 from tradeoff.decoders.names import register_watermark
@@ -20,9 +20,9 @@ _GAMMA = 0.5
 
 @dataclass(frozen=True)
 class Unigram(BaseDecoder):
-    """P_zeta(w) = P(w) exp(delta g(w)) / sum_v P(v) exp(delta g(v)), g of KGW with one list for all positions.
+    """P_zeta(w) = P(w) exp(delta g(w)) / sum_v P(v) exp(delta g(v)), with one list g for all positions.
 
-    Algorithm 1 of Zhao et al. (2306.17439), whose tokens are green with probability gamma, independently, as
+    KGW without contexts (Zhao et al., 2306.17439): tokens are green with probability gamma, independently, as
     the key says. Edits move no list, so that what a text tells survives them; but every token of the
     vocabulary tells its colour once, however long the text.
 

@@ -70,12 +70,6 @@ def replay(
             "model-aware detection needs a degenerate watermark and basic, keep-strength, algorithm-1, "
             "single-key, one-race, joint-race or a tree of theirs"
         )
-    if not method.decoder.unbiased:
-        raise ValueError(
-            f"decoder={method.decoder.name!r} is biased, so that a random key does not give a token with its "
-            "probability under the model, and no p-value of hits is right; use the watermark's own detector "
-            "(scheme.detector())"
-        )
     if not len(prompt_ids):
         raise ValueError("prompt_ids are empty; pass the prompt, or any token to start from")
     evidence = Evidence(np.asarray(token_ids), prf)

@@ -20,7 +20,8 @@ _KEPT = 0.05
 
 def fair_log_bets(densities: np.ndarray) -> np.ndarray:
     """log e-values of densities over equally likely cells: [cells, bets] >= 0 to [cells, bets], of mean 1."""
-    fair = densities / densities.mean(axis=0)
+    # Over contiguous numbers sums are pairwise, and right to the last places.
+    fair = densities / np.ascontiguousarray(densities.T).mean(axis=-1)
     return np.log((1 - _KEPT) * fair + _KEPT)
 
 
@@ -67,4 +68,3 @@ class CellRatio(LatticeDetector):
     def score_of(self) -> np.ndarray:
         """Scores by cell."""
         return log_ratio(self.log_bets, self.silent)
-

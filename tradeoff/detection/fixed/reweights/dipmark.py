@@ -1,7 +1,7 @@
 """The detector of DiPmark and the gamma-reweight: how late tokens come in the permutations of the key.
 
-Only the token's own word is read, of which the place in the permutation is unknown but for chance: nothing but
-the key is needed. Without a watermark the word is uniform, whatever the token.
+Only the token's own word is read, which tells its place in the permutation but for chance: nothing but the
+key is needed. Without a watermark the word is uniform, whatever the token.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class LateTokens(CellRatio):
     u has the density (F((1 - p) u + p) - F((1 - p) u)) / p: a bet for every p of `PROBABILITIES`. The law of
     its score is exact, by counting.
 
-    Wu et al. count the tokens in the later half (u > 1/2). On simulated text of seven laws from (.99, .01) to a
-    hundred even tokens the ratio has more power at every one, for instance with gamma-reweight at level
-    1e-6: .84 for .61 at (.6, .4) and 160 tokens, .52 for .28 at a Zipf law over 50 and 30 tokens.
+    Wu et al. count the tokens in the later half (u > 1/2). On simulated text of seven laws from (.99, .01) to
+    a hundred even tokens the ratio has more power at nearly every one, for instance with the gamma-reweight
+    at level 1e-6: .84 for .61 at (.6, .4) and 160 tokens, .52 for .28 at a Zipf law over 50 and 30 tokens.
 
     Args:
         alpha: of generation.

@@ -35,9 +35,9 @@ _KINDS: tuple[tuple[float, int | None], ...] = (
 class NearUniforms(CellRatio):
     """The likelihood ratio of (u, U), of the position and of the token, on 256 by 256 cells.
 
-    A token of probability p beside m others of (1 - p)/m has k ~ Binomial(m, U) of them before it, and is taken
-    if x <= u < x + p, x = k (1 - p)/m: the density of (u, U) is then E 1{x <= u < x + p} / p, a bet for each of
-    fifteen pairs (p, m). The law of its score is exact, by counting cells.
+    A token of probability p beside m others of (1 - p)/m has k ~ Binomial(m, U) of them before it, and is
+    taken if x <= u < x + p, x = k (1 - p)/m: the density of (u, U) is then E 1{x <= u < x + p} / p, a bet for
+    each of fifteen pairs (p, m). The law of its score is exact, by counting cells.
 
     Args:
         streams: those that drew tokens.
@@ -83,8 +83,8 @@ def _log_bets() -> np.ndarray:
     densities = np.empty((_SIDE, _SIDE, len(_KINDS)))
     for i, (p, others) in enumerate(_KINDS):
         if others is None:
-            before = (1 - p) * token
-            densities[..., i] = (before <= position) & (position < before + p)
+            least = (1 - p) * token
+            densities[..., i] = (least <= position) & (position < least + p)
         else:
             k = np.arange(others + 1)
             before = k * ((1 - p) / others)
@@ -103,5 +103,5 @@ def _(decoder: DeltaReweight, streams: tuple[Stream, ...]) -> Detector:
     raise ValueError(
         f"decoder={decoder.name!r} cannot be read by the key alone: its uniform is that of the position, and "
         "says something of a token only beside the law of the model; test it with the model "
-        "(tradeoff.llm.replay and tradeoff.detection.ModelAware), or generate with gumbel or inverse-transform"
+        "(tradeoff.llm.replay and tradeoff.detection.ModelAware), or write with gumbel or inverse-transform"
     )

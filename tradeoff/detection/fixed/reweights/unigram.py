@@ -19,14 +19,12 @@ __all__ = ["GreenTypes"]
 
 @dataclass(frozen=True)
 class GreenTypes(LatticeDetector):
-    """The number of green ones among the different tokens of a text: Binomial(t, gamma), t different tokens.
+    """The number of green ones among the t different tokens of a text: Binomial(t, gamma).
 
-    Over keys the colours of different tokens are independent, but a token that comes again has the colour that
-    it had. So each counts once, where it comes first (`tradeoff.keyed.TokensOnce`), and the law is exact for
-    every text, every part of a text, and texts together. Zhao et al. let all tokens count and take these for
-    independent: on text that repeats its words their test convicts far more than its level says. A sum over
-    all tokens has a law given the text, as colours weigh what they occur, but not more power: frequent tokens
-    are frequent whatever their colour, and make the law wide.
+    Over keys the colours of different tokens are independent, but a token that comes again has the colour
+    that it had. So each counts once, where it comes first (`tradeoff.keyed.TokensOnce`), and the law is exact
+    for every text, every part of a text, and texts together. Where all tokens count and are taken for
+    independent, text that repeats its words is convicted far more often than the level says.
 
     Args:
         gamma: share of green tokens.
