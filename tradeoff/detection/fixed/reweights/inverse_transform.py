@@ -39,9 +39,9 @@ class NearUniforms(CellRatio):
     taken if x <= u < x + p, x = k (1 - p)/m: the density of (u, U) is then E 1{x <= u < x + p} / p, a bet for
     each of fifteen pairs (p, m). The law of its score is exact, by counting cells.
 
-    Kuditipudi et al. read |u - U|. Against Fisher's sum of its p-values, 1 - (1 - |u - U|)^2, the ratio has on
-    simulated text the power .55 for .33 at (.9, .1), 400 tokens and level 0.01; .76 for .45 at (.6, .4) and
-    60; .96 for .69 at a Zipf law over 50 and 8.
+    Kuditipudi et al. read |u - U|. Against Fisher's sum of its p-values, 1 - (1 - |u - U|)^2, the ratio has
+    on simulated text the power .55 for .33 at (.9, .1), 400 tokens and level 0.01; .76 for .45 at (.6, .4)
+    and 60; .96 for .69 at a Zipf law over 50 and 8.
 
     Args:
         streams: those that drew tokens.
