@@ -19,7 +19,17 @@ from tradeoff.kernels import (
     make_method,
     method_type,
 )
-from tradeoff.keyed import PRF_NAMES, Key, Kind, Prf, check_supplied, check_width, parse_prf, prf_type
+from tradeoff.keyed import (
+    PRF_NAMES,
+    Key,
+    Kind,
+    Prf,
+    TokensOnce,
+    check_supplied,
+    check_width,
+    parse_prf,
+    prf_type,
+)
 
 if TYPE_CHECKING:
     from tradeoff.detection import Bets, Detector
@@ -141,7 +151,8 @@ class Scheme:
     @property
     def warm_up(self) -> int:
         """How many tokens at the start of a text never count."""
-        return 0 if prf_type(self.prf).pads_contexts else self.context_width
+        every = prf_type(self.prf).pads_contexts or self.method.decoder.by_token
+        return 0 if every else self.context_width
 
     def function(self, key: Key | int) -> Prf:
         """The pseudorandom function under a key.
@@ -150,6 +161,11 @@ class Scheme:
             ValueError: for a key of the wrong kind.
         """
         return parse_prf(self.prf, key, self.context_width)
+
+    def reads(self, function: Prf) -> Prf:
+        """What detection makes `Evidence` of: the function of a key, whose tokens count once each where the
+        watermark is of tokens alone (`Decoder.by_token`)."""
+        return TokensOnce(function) if self.method.decoder.by_token else function
 
     def detector(self) -> Detector:
         """The untrained detector of its texts, with an exact null law.

@@ -67,7 +67,20 @@ HEAVY = {
 }
 MOST_FILES = 15
 #: A watermark has one name in every room; a command has the name of what it shows.
-WATERMARKS = {"completed", "gumbel", "heavywater", "identity", "kgw", "simplexwater", "synthid", "transport"}
+WATERMARKS = {
+    "completed",
+    "delta_reweight",
+    "dipmark",
+    "gumbel",
+    "heavywater",
+    "identity",
+    "inverse_transform",
+    "kgw",
+    "simplexwater",
+    "synthid",
+    "transport",
+    "unigram",
+}
 
 
 class Import(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tradeoff._lazy import lazy
+from tradeoff.detection.bets.cell_bets import CellBets
 from tradeoff.detection.bets.completed import CompletedBets
 from tradeoff.detection.bets.gumbel import PROBABILITIES, RaceBets, race_log_bets
 from tradeoff.detection.bets.simplexwater import SimplexBets, value_log_bets
@@ -52,6 +53,9 @@ from tradeoff.detection.fixed.gumbel import (
 )
 from tradeoff.detection.fixed.kgw import GreenTokens
 from tradeoff.detection.fixed.lattice import Statistic
+from tradeoff.detection.fixed.reweights.dipmark import LateTokens
+from tradeoff.detection.fixed.reweights.inverse_transform import NearUniforms
+from tradeoff.detection.fixed.reweights.unigram import GreenTypes
 from tradeoff.detection.fixed.row_sums import TableSum
 from tradeoff.detection.fixed.simplexwater import SimplexSum
 from tradeoff.detection.fixed.synthid import MeanBits, WeightedMeanBits, scored_rounds
@@ -110,6 +114,7 @@ __all__ = [
     "AuthorsTest",
     "BayesDetector",
     "Bets",
+    "CellBets",
     "CompletedBets",
     "CompletedSum",
     "Detector",
@@ -118,11 +123,14 @@ __all__ = [
     "Exactness",
     "Forecast",
     "GreenTokens",
+    "GreenTypes",
+    "LateTokens",
     "LatticeDetector",
     "LikelihoodRatio",
     "MeanBits",
     "Mixing",
     "ModelAware",
+    "NearUniforms",
     "Oracle",
     "RaceBets",
     "RaceLawRatio",

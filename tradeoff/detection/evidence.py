@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tradeoff.keyed import PAD, Prf, Stream
+from tradeoff.keyed import PAD, Prf, Stream, TokensOnce, listed
 from tradeoff.optimal_transport import Scores, remembered_rows
 
 __all__ = ["Evidence", "check_token_ids", "score_and_rank", "scored_positions", "text_contexts"]
@@ -191,6 +191,19 @@ class Evidence:
         return self._in_pieces(
             lambda contexts, tokens: self._prf.lists(stream, contexts, tokens, gamma)[:, 0], kind=np.bool_
         )
+
+    def listed(self, gamma: float) -> np.ndarray:
+        """Whether the tokens are on the one list of the key: [t] booleans.
+
+        Raises:
+            ValueError: unless every token counts once, or for a function that has none.
+        """
+        if not isinstance(self._prf, TokensOnce):
+            raise ValueError(
+                "the list of a key says the same of a token wherever it stands, so that each counts once; "
+                "make the evidence with scheme.reads(prf), or TokensOnce(prf)"
+            )
+        return self._in_pieces(lambda _, tokens: listed(self._prf, tokens[:, 0], gamma), kind=np.bool_)
 
     def position(self, stream: Stream) -> np.ndarray:
         """The uniforms of the positions themselves: [t] in (0, 1).

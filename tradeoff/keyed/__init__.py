@@ -17,6 +17,7 @@ from tradeoff.keyed.prf import (
     check_supplied,
     check_width,
 )
+from tradeoff.keyed.token_numbers import TokensOnce, listed, listed_share
 
 __all__ = [
     "DEFAULT_PRF",
@@ -32,12 +33,15 @@ __all__ = [
     "Kind",
     "Prf",
     "Stream",
+    "TokensOnce",
     "VllmPhilox",
     "check_gamma",
     "check_supplied",
     "check_width",
     "files_of_keys",
     "keyword_of",
+    "listed",
+    "listed_share",
     "parse_prf",
     "prf_type",
     "read_key_file",

@@ -195,7 +195,7 @@ class Settings:
             for scheme in self._schemes(key, claims) if claims else self._of_profile(key):
                 if prf_type(scheme.prf).key_type is not (Key if isinstance(key.key, Key) else int):
                     continue
-                prf = self._function(key, scheme.prf, scheme.context_width)
+                prf = scheme.reads(self._function(key, scheme.prf, scheme.context_width))
                 yield Setting(
                     prf,
                     self._detector_of(scheme, prf),
