@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tradeoff.decoders import Decoder
     from tradeoff.detection import Detector, Forecast
     from tradeoff.kernels import Method
-    from tradeoff.keyed import KeyFile, Keyring
+    from tradeoff.keyed import AnyKey, KeyFile, Keyring
     from tradeoff.llm import ModelPair, Texts
     from tradeoff.verdicts import CorpusResult, Decoys, Options, Result
 
@@ -57,7 +57,7 @@ __all__ = [
 
 _Report = Callable[[str], None]
 #: Keys to look for.
-Keys: TypeAlias = "Key | int | KeyFile | Keyring | Sequence[Key | int | KeyFile]"
+Keys: TypeAlias = "AnyKey | KeyFile | Keyring | Sequence[AnyKey | KeyFile]"
 #: The look-ahead that is chosen by measuring.
 _AUTO = "auto"
 
@@ -190,7 +190,7 @@ def detect_corpus(
 def decoys(
     texts: Iterable[Any],
     options: Options | Scheme,
-    real: Key | int | KeyFile | None = None,
+    real: AnyKey | KeyFile | None = None,
     *,
     keys: int = 200,
     seed: int = 0,
@@ -269,7 +269,7 @@ class Watched:
 def watch(
     tokens: Iterable[int | Sequence[int] | np.ndarray],
     scheme: Scheme,
-    key: Key | int | None = None,
+    key: AnyKey | None = None,
     *,
     alpha: float = 0.01,
     late: bool = False,
@@ -501,7 +501,7 @@ def _forecast_of_laws(
 def draw(
     p: Any,
     scheme: Scheme,
-    key: Key | int | None,
+    key: AnyKey | None,
     context: Sequence[int] | np.ndarray,
     *,
     marked: bool | np.ndarray = True,
@@ -561,7 +561,7 @@ def draw(
 def generate(
     prompts: str | Path | Sequence[str] | Sequence[tuple[str, str]],
     scheme: Scheme,
-    key: Key | int | None = None,
+    key: AnyKey | None = None,
     *,
     target: str | None = None,
     draft: str | None = None,
@@ -943,10 +943,10 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
-def _key_for(key: Key | int | None) -> Callable[[str], Key | int]:
+def _key_for(key: AnyKey | None) -> Callable[[str], AnyKey]:
     """The key for a pseudorandom function by its name: the given one, or that of the environment."""
 
-    def asked(name: str) -> Key | int:
+    def asked(name: str) -> AnyKey:
         return _of_environment([name]) if key is None else key
 
     return asked
@@ -965,7 +965,8 @@ def _of_environment(prfs: Sequence[str]) -> Key:
     """The key of the environment, for functions of these names."""
     for name in prfs:
         if prf_type(name).key_type is not Key:
-            raise ValueError(f"prf={name!r} needs an integer key; pass key=")
+            needed = "an integer key" if prf_type(name).key_type is int else prf_type(name).takes
+            raise ValueError(f"prf={name!r} needs {needed}; pass key=")
     if not os.environ.get("TRADEOFF_KEY"):
         raise ValueError("key is missing; pass key=, or set TRADEOFF_KEY to its hex digits")
     return Key.from_environment()

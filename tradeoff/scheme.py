@@ -21,7 +21,7 @@ from tradeoff.kernels import (
 )
 from tradeoff.keyed import (
     PRF_NAMES,
-    Key,
+    AnyKey,
     Kind,
     Prf,
     TokensOnce,
@@ -29,6 +29,7 @@ from tradeoff.keyed import (
     check_width,
     parse_prf,
     prf_type,
+    watermark_of,
 )
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Scheme:
 
     Args:
         method: kernel and watermark.
-        prf: name of the pseudorandom function (`PRF_NAMES`).
+        prf: name of the pseudorandom function (`tradeoff.keyed.prf_type`); settings are spelled in one way.
         context_width: tokens before a position that seed it, 1 to 64.
 
     Raises:
@@ -81,6 +82,7 @@ class Scheme:
 
     def __post_init__(self) -> None:
         function = prf_type(self.prf)
+        object.__setattr__(self, "prf", function.name)
         check_width(self.context_width)
         if self.marks:
             coin = {Kind.COIN} if self.method.detection.coin is Coin.KEYED else set()
@@ -102,12 +104,12 @@ class Scheme:
         Args:
             method: a key of `METHODS`, a method as it is, or `joint`, which is meant if it is left out: the
                 method whose text a detector reads best (`tradeoff.kernels.joint_name`).
-            watermark: a name that `parse_decoder` reads, or a decoder; gumbel if left out, and none for the
-                method standard.
+            watermark: a name that `parse_decoder` reads, or a decoder; if left out that of the function,
+                gumbel as a rule and synthid:30 of hf-synthid, and none for the method standard.
             width: candidates a level of a tree; 2 if left out.
             alpha: weight of the second of two keys of Gumbel-max, above 0 and below 1. If left out, 0.1 for
                 dual-key, which draws with it; others weigh both keys alike.
-            prf: one of PRF_NAMES; the first if left out.
+            prf: one of PRF_NAMES, or a name with settings such as hf-synthid; the first if left out.
             context_width: 1 to 64; the default of the function if left out: 2, and 4 of vLLM's.
 
         Raises:
@@ -119,7 +121,8 @@ class Scheme:
                     f"method={method.name!r} holds its watermark, width and alpha already; leave these out"
                 )
         else:
-            method = _carrying(method, watermark, width, alpha)
+            usual = watermark_of(PRF_NAMES[0] if prf is None else prf)
+            method = _carrying(method, watermark, width, alpha, usual)
         if prf is None:
             prf = PRF_NAMES[0]
         if context_width is None:
@@ -154,13 +157,22 @@ class Scheme:
         every = prf_type(self.prf).pads_contexts or self.method.decoder.by_token
         return 0 if every else self.context_width
 
-    def function(self, key: Key | int) -> Prf:
+    def function(self, key: AnyKey) -> Prf:
         """The pseudorandom function under a key.
 
         Raises:
-            ValueError: for a key of the wrong kind.
+            ValueError: for a key of the wrong kind, or depth keys that are not as many as the tournament has
+                rounds.
         """
-        return parse_prf(self.prf, key, self.context_width)
+        function = parse_prf(self.prf, key, self.context_width)
+        rounds = self.method.decoder.tournament
+        if self.marks and function.rounds is not None and rounds != function.rounds:
+            raise ValueError(
+                f"watermark={self.watermark!r} plays {rounds or 'no fixed number of'} rounds, and {self.prf} "
+                f"needs a depth key for each; there are {function.rounds}: name synthid:{function.rounds}, "
+                "or give as many keys as there are rounds"
+            )
+        return function
 
     def reads(self, function: Prf) -> Prf:
         """What detection makes `Evidence` of: the function of a key, whose tokens count once each where the
@@ -254,12 +266,16 @@ def read_watermark(watermark: str) -> Decoder:
 
 
 def _carrying(
-    name: str | None, watermark: str | Decoder | None, width: int | None, alpha: float | None
+    name: str | None,
+    watermark: str | Decoder | None,
+    width: int | None,
+    alpha: float | None,
+    usual: str,
 ) -> Method:
-    """The method of that name, `joint` if None, with a watermark that it can carry."""
+    """The method of that name, `joint` if None, with a watermark that it can carry, `usual` if None."""
     taken = JOINT if name is None else name
     if watermark is None:
-        watermark = "none" if taken == Standard.name else "gumbel"
+        watermark = "none" if taken == Standard.name else usual
     decoder = read_watermark(watermark) if isinstance(watermark, str) else watermark
     if taken == JOINT:
         return make_method(JOINT, decoder, width, alpha)

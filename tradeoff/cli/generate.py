@@ -100,7 +100,10 @@ def generate_command(
             help="Key file, as made by `tradeoff key new`. Default: the hex digits in TRADEOFF_KEY."
         ),
     ] = None,
-    key: Annotated[str | None, typer.Option(help="Integer key, for --prf vllm-philox-v1 only.")] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(help="Integer key of --prf vllm-philox-v1, or depth keys N,N,... of hf-synthid."),
+    ] = None,
     prf: Annotated[
         str | None, typer.Option(help=f"One of {', '.join(PRF_NAMES)}. Default: the first.")
     ] = None,
@@ -171,6 +174,7 @@ def generate_command(
     """
     with exit_on_bad_input(quiet):
         from tradeoff.api import generate
+        from tradeoff.keyed import prf_type, watermark_of
         from tradeoff.scheme import Scheme
 
         given = {
@@ -194,7 +198,9 @@ def generate_command(
                 # Else `detect` would take that of the profile.
                 given["--method"] = "joint"
             watermark = watermark or profile.watermark
-            prf = prf or profile.prf
+            prf = prf or profile.prf or used.default_prf
+            if prf_type(prf).key_type is used.kind:
+                watermark = watermark or watermark_of(prf, used.key)
             context_width = profile.context_width if context_width is None else context_width
         scheme = Scheme.of(method, watermark, width=width, alpha=alpha, prf=prf, context_width=context_width)
         if key_file is not None and output is not None and key_file.resolve() == output.resolve():

@@ -43,7 +43,9 @@ KeyFiles = Annotated[
         "and all are tested. Default: TRADEOFF_KEY."
     ),
 ]
-IntegerKey = Annotated[str | None, typer.Option(help="Integer key of --prf vllm-philox-v1.")]
+IntegerKey = Annotated[
+    str | None, typer.Option(help="Integer key of --prf vllm-philox-v1, or depth keys N,N,... of hf-synthid.")
+]
 Prfs = Annotated[
     list[str] | None,
     typer.Option(help=f"One of {', '.join(PRF_NAMES)}. Default: the key's, or {PRF_NAMES[0]}."),

@@ -57,6 +57,7 @@ from tradeoff.detection.fixed.reweights.dipmark import LateTokens
 from tradeoff.detection.fixed.reweights.inverse_transform import NearUniforms
 from tradeoff.detection.fixed.reweights.unigram import GreenTypes
 from tradeoff.detection.fixed.row_sums import TableSum
+from tradeoff.detection.fixed.shifted_bits import ShiftedBits
 from tradeoff.detection.fixed.simplexwater import SimplexSum
 from tradeoff.detection.fixed.synthid import MeanBits, WeightedMeanBits, scored_rounds
 from tradeoff.detection.fixed.transport import AuthorsTest, LatticeDetector, RankRatio, rank_log_bets
@@ -148,6 +149,7 @@ __all__ = [
     "Segments",
     "Sequential",
     "SequentialResult",
+    "ShiftedBits",
     "SimplexBets",
     "SimplexSum",
     "Statistic",

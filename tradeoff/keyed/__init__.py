@@ -1,8 +1,10 @@
 """Keys, and the pseudorandom numbers that a key and a context determine."""
 
 from tradeoff.keyed.blake2 import KeyedPrf
-from tradeoff.keyed.formats import PRF_NAMES, keyword_of, parse_prf, prf_type, register_prf
-from tradeoff.keyed.key_files import KeyFile, KeyProfile
+from tradeoff.keyed.depth_keys import DepthKeys
+from tradeoff.keyed.formats import PRF_NAMES, keyword_of, parse_prf, prf_type, register_prf, watermark_of
+from tradeoff.keyed.hf_synthid import HfSynthID, HfSynthIDSettings, SamplingTable, ngram_hashes
+from tradeoff.keyed.key_files import AnyKey, KeyFile, KeyProfile
 from tradeoff.keyed.keyring import Keyring, files_of_keys
 from tradeoff.keyed.keys import Key, KeyFormatError, read_key_file
 from tradeoff.keyed.philox import VllmPhilox
@@ -23,7 +25,11 @@ __all__ = [
     "DEFAULT_PRF",
     "PAD",
     "PRF_NAMES",
+    "AnyKey",
     "BasePrf",
+    "DepthKeys",
+    "HfSynthID",
+    "HfSynthIDSettings",
     "Key",
     "KeyFile",
     "KeyFormatError",
@@ -32,6 +38,7 @@ __all__ = [
     "Keyring",
     "Kind",
     "Prf",
+    "SamplingTable",
     "Stream",
     "TokensOnce",
     "VllmPhilox",
@@ -42,8 +49,10 @@ __all__ = [
     "keyword_of",
     "listed",
     "listed_share",
+    "ngram_hashes",
     "parse_prf",
     "prf_type",
     "read_key_file",
     "register_prf",
+    "watermark_of",
 ]

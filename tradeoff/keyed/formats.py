@@ -12,18 +12,24 @@ from tradeoff.keyed.keys import Key
 from tradeoff.keyed.philox import VllmPhilox
 from tradeoff.keyed.prf import Prf
 
-__all__ = ["PRF_NAMES", "keyword_of", "parse_prf", "prf_type", "register_prf"]
+__all__ = ["PRF_NAMES", "keyword_of", "parse_prf", "prf_type", "register_prf", "watermark_of"]
 
 _Read = TypeVar("_Read", bound=Callable[[str], Any])
 _FUNCTIONS: dict[str, Any] = {KeyedPrf.name: KeyedPrf, VllmPhilox.name: VllmPhilox}
 #: Those without settings; the default first.
 PRF_NAMES = tuple(_FUNCTIONS)
 _CONFIGURED: dict[str, Callable[[str], Any]] = {}
+_WATERMARKS: dict[str, Callable[[Any], str]] = {}
+_USUAL_WATERMARK = "gumbel"
 
 
-def register_prf(keyword: str) -> Callable[[_Read], _Read]:
+def register_prf(keyword: str, watermark: Callable[[Any], str] | None = None) -> Callable[[_Read], _Read]:
     """Decorator of the function that reads what follows "keyword:" in a name, "" where nothing does, and
     gives what `prf_type` gives.
+
+    Args:
+        keyword: of its names.
+        watermark: as `watermark_of`, of a key or None; None if that of all others is meant.
 
     Raises:
         ValueError: for a keyword that is taken.
@@ -33,6 +39,8 @@ def register_prf(keyword: str) -> Callable[[_Read], _Read]:
         if keyword in _FUNCTIONS or keyword in _CONFIGURED:
             raise ValueError(f"keyword={keyword!r} is taken; choose another")
         _CONFIGURED[keyword] = read
+        if watermark is not None:
+            _WATERMARKS[keyword] = watermark
         return read
 
     return register
@@ -43,9 +51,20 @@ def keyword_of(name: str) -> str:
     return name.partition(":")[0]
 
 
+def watermark_of(name: str, key: Any = None) -> str:
+    """The watermark of texts of the function called `name` of which nobody says another.
+
+    Args:
+        name: one that `prf_type` knows.
+        key: of its `key_type`, where that decides; None for what is usual.
+    """
+    found = _WATERMARKS.get(keyword_of(name))
+    return _USUAL_WATERMARK if found is None else found(key)
+
+
 def prf_type(name: str) -> Any:
     """What holds of the function called `name` whatever the key, and makes it of a key: a class, or an object
-    for a name with settings ("hf-kgw:49152,selfhash").
+    for a name with settings ("hf-synthid:seed=7").
 
     It has the attributes `key_type` with `takes` (for messages), `name`, `supplies`, `streams`, `serves`,
     `pads_contexts` and `context_width` (the default), and is called with a key and perhaps `context_width`.

@@ -58,7 +58,7 @@ class TokensOnce(BasePrf):
     memory: ClassVar[int | None] = 0
 
     @property
-    def name(self) -> str:  # type: ignore[override]
+    def name(self) -> str:
         """That of the function."""
         return self.prf.name
 

@@ -10,7 +10,7 @@ import numpy as np
 from tradeoff.detection import scored_positions, text_contexts
 from tradeoff.display import shown
 from tradeoff.errors import FileError
-from tradeoff.keyed import PRF_NAMES, check_width, prf_type
+from tradeoff.keyed import DEFAULT_PRF, check_width, prf_type
 from tradeoff.texts import Broken, Text
 
 __all__ = ["REMEDY", "MeasuredProfile", "measured_profiles"]
@@ -106,15 +106,14 @@ def _contexts(text: Text, width: int | None) -> tuple[int, int]:
     claims = text.claims
     if claims.fault is not None:
         raise FileError(f'{text.place}: {claims.fault}; repair or remove "run"')
-    prf = PRF_NAMES[0] if claims.prf is None else claims.prf
-    if prf not in PRF_NAMES:
-        raise FileError(
-            f'{text.place}: "run" has prf={shown(prf)}, which is unknown; use one of {", ".join(PRF_NAMES)}'
-        )
+    try:
+        prf = prf_type(DEFAULT_PRF if claims.prf is None else claims.prf)
+    except ValueError as error:
+        raise FileError(f'{text.place}: "run" has {shown(str(error))}') from None
     if width is None:
-        width = prf_type(prf).context_width if claims.context_width is None else claims.context_width
+        width = prf.context_width if claims.context_width is None else claims.context_width
         try:
             check_width(width)
         except ValueError as error:
             raise FileError(f"{text.place}: {error}") from None
-    return width, 0 if prf_type(prf).pads_contexts else width
+    return width, 0 if prf.pads_contexts else width
