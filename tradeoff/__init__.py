@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from tradeoff.errors import DistributionError, FileError, SolverError
     from tradeoff.estimate import Estimate
     from tradeoff.kernels import METHODS, Method
-    from tradeoff.keyed import Key, KeyFile, Keyring, Stream
+    from tradeoff.keyed import DepthKeys, Key, KeyFile, Keyring, Stream
     from tradeoff.llm import load_pair
     from tradeoff.scheme import Scheme
     from tradeoff.texts import Record
@@ -51,6 +51,7 @@ __all__ = [
     "METHODS",
     "Completed",
     "Curve",
+    "DepthKeys",
     "DistributionError",
     "Estimate",
     "Evidence",
@@ -119,7 +120,7 @@ _HOMES = {
     "errors": ("DistributionError", "FileError", "SolverError"),
     "estimate": ("Estimate",),
     "kernels": ("METHODS", "Method"),
-    "keyed": ("Key", "KeyFile", "Keyring", "Stream"),
+    "keyed": ("DepthKeys", "Key", "KeyFile", "Keyring", "Stream"),
     "llm": ("load_pair",),
     "scheme": ("Scheme",),
     "texts": ("Record",),

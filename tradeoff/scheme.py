@@ -24,6 +24,7 @@ from tradeoff.keyed import (
     AnyKey,
     Kind,
     Prf,
+    TokensOnce,
     check_supplied,
     check_width,
     parse_prf,
@@ -157,7 +158,8 @@ class Scheme:
     @property
     def warm_up(self) -> int:
         """How many tokens at the start of a text never count."""
-        return 0 if prf_type(self.prf).pads_contexts else self.context_width
+        every = prf_type(self.prf).pads_contexts or self.method.decoder.by_token
+        return 0 if every else self.context_width
 
     def function(self, key: AnyKey) -> Prf:
         """The pseudorandom function under a key.
@@ -183,6 +185,11 @@ class Scheme:
             ValueError: as `function`.
         """
         return replace(self, prf=reader_of(self.prf)).function(key)
+
+    def reads(self, function: Prf) -> Prf:
+        """What detection makes `Evidence` of: the function of a key, whose tokens count once each where the
+        watermark is of tokens alone (`Decoder.by_token`)."""
+        return TokensOnce(function) if self.method.decoder.by_token else function
 
     def detector(self) -> Detector:
         """The untrained detector of its texts, with an exact null law.

@@ -59,6 +59,11 @@ class Decoder(Protocol):
         P_zeta itself, and by no other law."""
 
     @property
+    def by_token(self) -> bool:
+        """Whether its own numbers are those of tokens alone, the same at every position, so that a text says
+        each of them once (`tradeoff.keyed.TokensOnce`)."""
+
+    @property
     def leaves_little(self) -> bool:
         """Whether P_zeta is nearly a point mass, for nearly all P: of decoders to be completed."""
 
@@ -124,6 +129,11 @@ class BaseDecoder(ABC):
     @property
     def moves_target(self) -> bool:
         """See `Decoder.moves_target`."""
+        return False
+
+    @property
+    def by_token(self) -> bool:
+        """See `Decoder.by_token`."""
         return False
 
     @property

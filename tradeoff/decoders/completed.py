@@ -79,6 +79,11 @@ class Completed(BaseDecoder):
         return self.decoder.moves_target
 
     @property
+    def by_token(self) -> bool:
+        """As the decoder."""
+        return self.decoder.by_token
+
+    @property
     def tournament(self) -> int | None:
         """That of the decoder."""
         return self.decoder.tournament

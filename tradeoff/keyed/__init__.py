@@ -28,6 +28,7 @@ from tradeoff.keyed.prf import (
     check_supplied,
     check_width,
 )
+from tradeoff.keyed.token_numbers import TokensOnce, listed, listed_share
 
 __all__ = [
     "DEFAULT_PRF",
@@ -50,12 +51,15 @@ __all__ = [
     "Prf",
     "SamplingTable",
     "Stream",
+    "TokensOnce",
     "VllmPhilox",
     "check_gamma",
     "check_supplied",
     "check_width",
     "files_of_keys",
     "keyword_of",
+    "listed",
+    "listed_share",
     "ngram_hashes",
     "parse_prf",
     "prf_type",

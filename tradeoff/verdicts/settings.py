@@ -194,7 +194,7 @@ class Settings:
             for scheme in self._schemes(key, claims) if claims else self._of_profile(key):
                 if prf_type(scheme.prf).key_type is not key.kind:
                     continue
-                prf = self._function(key, scheme)
+                prf = scheme.reads(self._function(key, scheme))
                 yield Setting(
                     prf,
                     self._detector_of(scheme, prf),
