@@ -101,6 +101,7 @@ _TEXTS = {
     "joint-race-tree": "--method joint-race-tree --width 3",
     "joint-tournament": "--method joint-tournament --watermark synthid:30",
     "joint-tournament-completed": "--method joint-tournament --watermark completed:synthid:5",
+    "joint-race-marked": "--method joint-race-marked --watermark completed:synthid:5",
     "joint-transport": "--method joint-transport --watermark simplexwater:8",
 }
 #: It has races only, so that it serves fewer methods.

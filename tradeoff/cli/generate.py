@@ -52,7 +52,8 @@ _SHORT = 5
 _METHOD_HELP = (
     "joint: the best of the watermark's, whose name records hold. joint-race: gumbel; joint-race-tree: the "
     "same with more candidates a level; joint-tournament: synthid:M, completed or not; joint-transport: "
-    "simplexwater, heavywater; algorithm-1: any watermark, as in the paper. one-race, one-race-tree, "
+    "simplexwater, heavywater; joint-race-marked: completed ones, biased too; algorithm-1: any unbiased "
+    "watermark, as in the paper. one-race, one-race-tree, "
     "single-key, keep-strength, keep-efficiency, two-keys: earlier methods, to compare with; basic: no "
     "speculation; dual-key: the same for gumbel, under two keys as in vLLM; standard: no watermark. Default: "
     "joint."
