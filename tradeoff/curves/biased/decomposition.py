@@ -25,7 +25,7 @@ from tradeoff.curves.biased.green_mass import (
     mean_over_lists,
 )
 from tradeoff.curves.monte_carlo import DEFAULT_SEEDS, check_seeds, simulate
-from tradeoff.decoders import Completed, Decoder, FiniteDecoder, Identity, shares_randomness
+from tradeoff.decoders import KGW, Completed, Decoder, FiniteDecoder, Identity, shares_randomness
 from tradeoff.estimate import Estimate
 from tradeoff.laws import distribution, distribution_pair, entropy, kl_divergence, overlap, total_variation
 
@@ -165,9 +165,8 @@ def biased_efficiency(
             green, weight = every
             of_both = overlap(_under(target, p, green), _under(draft, q, green))
             return Estimate(float(weight @ of_both), 0.0)
-        if lists is Lists.FIXED:
-            return _efficiency_of_fixed(p, q, kgw, draft, seeds, rng)
-    elif lists is Lists.FIXED:
+        return _efficiency_of_drawn(p, q, kgw, draft, lists, seeds, rng)
+    if lists is Lists.FIXED:
         raise ValueError(
             f"lists='fixed' is for {target.name} against itself or a draft without a watermark; leave it out"
         )
@@ -296,13 +295,17 @@ def _estimated(
     )
 
 
-def _efficiency_of_fixed(
-    p: np.ndarray, q: np.ndarray, target: Decoder, draft: Decoder, seeds: int, rng: np.random.Generator | int
+def _efficiency_of_drawn(
+    p: np.ndarray,
+    q: np.ndarray,
+    target: KGW,
+    draft: Decoder,
+    lists: Lists,
+    seeds: int,
+    rng: np.random.Generator | int,
 ) -> Estimate:
-    kgw = kgw_of(target)
-    assert kgw is not None
     generator, batch, found = np.random.default_rng(rng), max(1, _BATCH // len(p)), []
     for start in range(0, seeds, batch):
-        green = draw_lists(kgw.gamma, generator, min(batch, seeds - start), len(p), Lists.FIXED)
+        green = draw_lists(target.gamma, generator, min(batch, seeds - start), len(p), lists)
         found.append(overlap(_under(target, p, green), _under(draft, q, green)))
     return Estimate.of_mean(np.concatenate(found))

@@ -24,7 +24,7 @@ __all__ = ["Lists", "MeanOfLists", "draw_lists", "every_list", "kgw_of", "lists_
 #: Tokens up to which all lists are gone through.
 MOST_TOKENS = 16
 #: Of the trapezoidal rule in log t; error exp(-pi^2 / step) at most.
-_STEP = 0.2
+_STEP = 0.25
 #: In log t: below the first, integrals hold less than 1e-16; beyond the second, e^-t is below it.
 _LOW, _HIGH = -38.0, math.log(40.0)
 #: Largest delta that is integrated: e^delta is far from overflow.
