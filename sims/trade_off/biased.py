@@ -33,7 +33,7 @@ from tradeoff.files import write_table
 from tradeoff.kernels import JointRaceMarked, KeepStrength, Method, SimulatedRandomness, TwoKeys
 from tradeoff.keyed import Stream
 from tradeoff.laws import at, categorical, entropy, kl_divergence, overlap
-from tradeoff.plotting import COLORS, LINES
+from tradeoff.plotting import COLORS, legend_beside, method_look
 
 __all__ = ["run"]
 
@@ -200,33 +200,20 @@ def _draw(table: pd.DataFrame, size: int, out: Path) -> None:
     write_table(table, out / "biased.csv")
     figure, (axis,) = panels(height=3.6)
     names = list(table["decoder"].unique())
-    looks = {"keep-strength": ("^", "grey", -0.12), "joint-race-marked": ("h", "sky", 0.12)}
-    for method, (mark, color, offset) in looks.items():
+    for offset, method in ((-0.12, "keep-strength"), (0.12, "joint-race-marked")):
         part = table[table["method"] == method]
         x = np.array([names.index(name) for name in part["decoder"]]) + offset
+        look = method_look(method)
         axis.errorbar(
-            x,
-            part["acceptance"],
-            BAR * part["error"],
-            fmt=mark,
-            ms=7,
-            capsize=3,
-            color=COLORS[color],
-            label=method,
+            x, part["acceptance"], BAR * part["error"], ms=7, capsize=3, label=method, **look.points
         )
         axis.plot(x, part["predicted"], "_", color=COLORS["black"], ms=14, zorder=5)
-    first = table.drop_duplicates("decoder")
-    axis.plot(
-        range(len(names)),
-        first["bound"],
-        color=COLORS["vermilion"],
-        ls=LINES[1],
-        lw=1.2,
-        label="1 − TV of the means",
-    )
+    bound = table.drop_duplicates("decoder")["bound"]
+    axis.plot(range(len(names)), bound, "_", color=COLORS["vermilion"], ms=28, label="1 − TV of the means")
     plain = float(overlap(PAIR_P, PAIR_Q))
     axis.axhline(plain, color=COLORS["black"], lw=1, label="1 − TV(Q, P)")
     axis.set_xticks(range(len(names)), [name.removeprefix("KGW ").strip("()") for name in names])
     axis.set(ylabel="share of drafts accepted", title="Speculation towards red and green lists")
-    axis.legend(loc="upper left")
+    axis.set_xlim(-0.5, len(names) - 0.5)
+    legend_beside(axis)
     finish(figure, out / "biased.png", f"n = 5; {size:,} seeds a point; 99% bars. Dashes: predicted, exact.")
