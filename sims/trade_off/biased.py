@@ -130,7 +130,7 @@ def _steps(
 def _code(randomness: SimulatedRandomness, method: Method) -> np.ndarray:
     """The list of every seed as a number, [seeds]."""
     zeta = randomness.zeta(Stream.SHARED, method.decoder)
-    lists = zeta.inner if isinstance(method.decoder, Completed) else zeta
+    lists = zeta if method.decoder.completes is None else zeta.inner
     green = lists.every()
     return np.asarray((green << np.arange(green.shape[-1])).sum(axis=-1))
 

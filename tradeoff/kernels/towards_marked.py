@@ -27,7 +27,7 @@ class _Marked(NamedTuple):
 
 
 def _marked(method: Any, p: Array, q: Array, randomness: Randomness) -> _Marked:
-    zeta, inner = randomness.zeta(Stream.SHARED, method.decoder), method.decoder.decoder
+    zeta, inner = randomness.zeta(Stream.SHARED, method.decoder), method.decoder.completes
     return _Marked(inner(p, zeta.inner), inner(q, zeta.inner), zeta.race)
 
 
@@ -77,7 +77,7 @@ class JointRaceMarked(Method):
 
     @classmethod
     def carries(cls, decoder: Decoder) -> bool:
-        return isinstance(decoder, Completed)
+        return decoder.completes is not None
 
     def settles(self, p: Array, q: Array, draft: Array, randomness: Randomness) -> Settled:
         # The laws given zeta are made once for both.

@@ -25,7 +25,7 @@ from tradeoff.curves.biased.green_mass import (
     mean_over_lists,
 )
 from tradeoff.curves.monte_carlo import DEFAULT_SEEDS, check_seeds, simulate
-from tradeoff.decoders import KGW, Completed, Decoder, FiniteDecoder, Identity, shares_randomness
+from tradeoff.decoders import KGW, Decoder, FiniteDecoder, Identity, shares_randomness
 from tradeoff.estimate import Estimate
 from tradeoff.laws import distribution, distribution_pair, entropy, kl_divergence, overlap, total_variation
 
@@ -87,12 +87,12 @@ def decompose(
     check_seeds(seeds)
     if decoder.unbiased:
         return _unbiased(p, decoder, seeds, rng)
-    inner = decoder.decoder if isinstance(decoder, Completed) else decoder
+    inner = decoder.completes or decoder
     found = _exact_means(p, inner, lists)
     if found is None:
-        return _estimated(p, inner, isinstance(decoder, Completed), lists, seeds, rng)
+        return _estimated(p, inner, decoder.completes is not None, lists, seeds, rng)
     strength, mean = found
-    if isinstance(decoder, Completed):
+    if decoder.completes is not None:
         information = float(entropy(mean))
         return _of_numbers(information + float(kl_divergence(mean, p)), information, mean, p)
     if decoder.degenerate:
@@ -179,7 +179,7 @@ def biased_efficiency(
 def _checked(lists: str, *decoders: Decoder) -> Lists:
     if lists not in list(Lists):
         raise ValueError(f"lists={lists!r} is unknown; use one of {', '.join(Lists)}")
-    if lists != Lists.INDEPENDENT and kgw_of(decoders[0]) is None:
+    if lists != Lists.INDEPENDENT and kgw_of(decoders[0].completes or decoders[0]) is None:
         raise ValueError(f"lists={lists!r} is for red and green lists; leave it out with {decoders[0].name}")
     return Lists(lists)
 

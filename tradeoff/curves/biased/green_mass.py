@@ -12,12 +12,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from enum import StrEnum
+from functools import singledispatch
 from typing import NamedTuple
 
 import numpy as np
 
 from tradeoff._arrays import Array, to_numpy
-from tradeoff.decoders import KGW, Completed, Decoder, GreenLists
+from tradeoff.decoders import KGW, Decoder, GreenLists
 
 __all__ = ["Lists", "MeanOfLists", "draw_lists", "every_list", "kgw_of", "lists_of", "mean_over_lists"]
 
@@ -49,10 +50,15 @@ class MeanOfLists(NamedTuple):
     mean: np.ndarray
 
 
+@singledispatch
 def kgw_of(decoder: Decoder) -> KGW | None:
-    """The decoder of lists, itself or what is completed."""
-    inner = decoder.decoder if isinstance(decoder, Completed) else decoder
-    return inner if isinstance(inner, KGW) else None
+    """The decoder of lists that it is; None for others."""
+    return None
+
+
+@kgw_of.register
+def _(decoder: KGW) -> KGW:
+    return decoder
 
 
 def every_list(gamma: float, support: np.ndarray, lists: Lists) -> tuple[np.ndarray, np.ndarray] | None:
