@@ -64,6 +64,9 @@ TABLE = {
     "python -m figures transport_tilt": Instead(
         "python -m figures transport_tilt --texts 4 --seeds 16", "the positions there are; fewer seeds"
     ),
+    "python -m figures distortion": Instead(
+        "python -m figures distortion --paper-only", "at real positions it takes minutes"
+    ),
     "python -m figures remaining_trade_off": Instead(
         "python -m figures remaining_trade_off --paper-only --races 50",
         "at real positions it takes minutes",

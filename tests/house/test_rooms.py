@@ -58,7 +58,7 @@ HEAVY = {
     "torch": ("llm", "detection/fixed/bayes.py"),
     "transformers": ("llm",),
     "matplotlib": ("plotting.py",),
-    "cvxpy": ("curves/linear.py", "anchored/programme.py"),
+    "cvxpy": ("curves/linear.py", "curves/biased/budget.py", "anchored/programme.py"),
     "ot": ("optimal_transport/solvers.py",),
     "pandas": ("curves", "files.py", "cli"),
     "pyarrow": ("texts/tables.py",),

@@ -22,6 +22,7 @@ from tradeoff.kernels import (
     Basic,
     DualKey,
     JointRace,
+    JointRaceMarked,
     JointRaceTree,
     KeepEfficiency,
     KeepStrength,
@@ -75,8 +76,9 @@ def test_step_is_unbiased_with_the_efficiency_of_its_formula(
         accepted += int(verdict.accepted.sum())
     assert chi_square_p(counts, seeds * p) > ALPHA
     formula = method.efficiency(p, q)
-    if formula is None and isinstance(method, KeepStrength):
-        estimate = sampling_efficiency(p, q, method.decoder, method.decoder, seeds=SEEDS // 4, rng=9)
+    if formula is None and isinstance(method, KeepStrength | JointRaceMarked):
+        decoder = method.decoder if isinstance(method, KeepStrength) else method.decoder.decoder
+        estimate = sampling_efficiency(p, q, decoder, decoder, seeds=SEEDS // 4, rng=9)
         spread_of_both = math.hypot(math.sqrt(1 / 4 / seeds), estimate.standard_error)
         assert_within(accepted / seeds, estimate.value, spread_of_both)
     else:
@@ -209,7 +211,7 @@ def test_rejected_token_is_replaced_by_one_with_excess(
         assert (q[draft] > 0).all()
         accepted, token = method(spread(p, 50), spread(q, 50), draft, randomness)
         assert (p[token] > 0).all()
-        if not isinstance(method, KeepStrength | OneRaceTree | JointRaceTree):
+        if not isinstance(method, KeepStrength | JointRaceMarked | OneRaceTree | JointRaceTree):
             assert (p[token[~accepted]] > q[token[~accepted]]).all()
 
 

@@ -173,7 +173,7 @@ class HfKgw(BasePrf):
         object.__setattr__(self, "key", Hidden(key))
 
     @property
-    def name(self) -> str:  # type: ignore[override]
+    def name(self) -> str:
         """See `HfKgwSettings.name`."""
         return self.settings.name
 
