@@ -73,6 +73,7 @@ WATERMARKS = {
     "dipmark",
     "gumbel",
     "heavywater",
+    "hf_kgw",
     "identity",
     "inverse_transform",
     "kgw",
