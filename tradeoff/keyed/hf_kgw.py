@@ -11,7 +11,7 @@ import operator
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -256,6 +256,14 @@ class HfKgw(BasePrf):
             look = lists.answers if self.settings.selfhash else lists.members
             green[which] = look(seeds[which], every[which])
         return like(green.reshape(*batch, ids.shape[-1]), tokens)
+
+    def check_vocabulary(self, tokens: int) -> None:
+        """See `Prf.check_vocabulary`: lists of another size of the vocabulary are other lists."""
+        if tokens != self.settings.vocabulary:
+            name = replace(self.settings, vocabulary=tokens).name
+            raise ValueError(
+                f"prf={self.name!r} is not of this model, whose config.vocab_size={tokens}; use {name}"
+            )
 
     def origins(self, contexts: np.ndarray, tokens: np.ndarray) -> np.ndarray:
         """See `Prf.origins`: the seed, and the token below it, of which all that are on no list are one."""
