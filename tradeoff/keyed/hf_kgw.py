@@ -19,7 +19,7 @@ import numpy as np
 
 from tradeoff._arrays import Array, like, to_numpy
 from tradeoff.keyed.formats import register_prf
-from tradeoff.keyed.philox import Hidden, VllmPhilox
+from tradeoff.keyed.philox import Hidden, VllmPhilox, hidden_integer
 from tradeoff.keyed.prf import (
     BasePrf,
     Kind,
@@ -167,10 +167,8 @@ class HfKgw(BasePrf):
     memory: ClassVar[int | None] = 0
 
     def __post_init__(self) -> None:
-        # As of vLLM's keys, and with the same messages.
-        key = operator.index(VllmPhilox(self.key).master_key)
+        object.__setattr__(self, "key", hidden_integer(self.key, "key", self.name))
         check_width(self.context_width)
-        object.__setattr__(self, "key", Hidden(key))
 
     @property
     def name(self) -> str:  # type: ignore[override]
