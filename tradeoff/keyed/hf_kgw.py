@@ -218,10 +218,11 @@ class HfKgw(BasePrf):
         before = contexts[:, 1:].astype(np.int64) % _TABLE
         own = tokens % _TABLE
         largest = max(int(before.max(initial=0)), int(own.max(initial=0)))
-        # Nearly always ids are of the vocabulary, of which fewer entries are needed than there are.
-        table = _hash_table(
-            key & _WORD, self.settings.vocabulary if largest < self.settings.vocabulary else _TABLE
-        )
+        # Fewer entries than all are made for the ids that there are, of which nearly always all are of the
+        # vocabulary; others in powers of 2, so that few tables are made.
+        n = self.settings.vocabulary
+        length = min(n if largest < n else 1 << largest.bit_length(), _TABLE)
+        table = _hash_table(key & _WORD, length)
         numbers = table[own] + 1
         times_key = numbers * np.array([key], dtype=np.uint64).view(np.int64)
         least = times_key * numbers
