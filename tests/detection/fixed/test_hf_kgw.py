@@ -116,8 +116,8 @@ def repeated_text(n: int) -> np.ndarray:
     ("selfhash", "width"), [(False, 1), (False, 3), (True, 1), (True, 3)], ids=lambda v: f"{v}"
 )
 def test_under_random_keys_green_tokens_have_their_law_on_repetitive_text(selfhash, width):
-    """Between the p-values of its number and of one more green token a random one is uniform, whichever law the
-    text has under each key."""
+    """Between the p-values of its number and of one more a random one is uniform, whichever law the text has
+    under each key."""
     settings, rng = HfKgwSettings(60, 0.3, selfhash), np.random.default_rng(7)
     ids, detector, keys = repeated_text(60), GreenPairs(settings), 500
     between, log_p = [], []
