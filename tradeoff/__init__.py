@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from tradeoff.llm import load_pair
     from tradeoff.scheme import Scheme
     from tradeoff.texts import Record
-    from tradeoff.verdicts import Result
+    from tradeoff.verdicts import ForeignConfig, Result
 
 __all__ = [
     "METHODS",
@@ -56,6 +56,7 @@ __all__ = [
     "Estimate",
     "Evidence",
     "FileError",
+    "ForeignConfig",
     "GumbelMax",
     "Identity",
     "Key",
@@ -123,7 +124,7 @@ _HOMES = {
     "llm": ("load_pair",),
     "scheme": ("Scheme",),
     "texts": ("Record",),
-    "verdicts": ("Result",),
+    "verdicts": ("ForeignConfig", "Result"),
 }
 __getattr__, __dir__, _known = lazy(
     __name__,

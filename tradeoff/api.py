@@ -295,7 +295,7 @@ def watch(
     from tradeoff.detection import Sequential
 
     function = _checked(scheme).function(_key_for(key)(scheme.prf))
-    stream = Sequential(scheme.bets(), late=late).stream(function, alpha)
+    stream = Sequential(scheme.bets(), late=late).stream(scheme.reads(function), alpha)
 
     def steps() -> Iterator[Watched]:
         for part in tokens:

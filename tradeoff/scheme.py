@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -24,10 +24,12 @@ from tradeoff.keyed import (
     AnyKey,
     Kind,
     Prf,
+    TokensOnce,
     check_supplied,
     check_width,
     parse_prf,
     prf_type,
+    reader_of,
     watermark_of,
 )
 
@@ -86,6 +88,9 @@ class Scheme:
         if self.marks:
             coin = {Kind.COIN} if self.method.detection.coin is Coin.KEYED else set()
             check_supplied(function, self.method.decoder.needs | coin, self.method.detection.streams)
+            function.check_decoder(self.method.decoder)
+        # Records and detectors tell functions apart by names, of which settings may have several.
+        object.__setattr__(self, "prf", function.name)
 
     @classmethod
     def of(
@@ -153,7 +158,8 @@ class Scheme:
     @property
     def warm_up(self) -> int:
         """How many tokens at the start of a text never count."""
-        return 0 if prf_type(self.prf).pads_contexts else self.context_width
+        every = prf_type(self.prf).pads_contexts or self.method.decoder.by_token
+        return 0 if every else self.context_width
 
     def function(self, key: AnyKey) -> Prf:
         """The pseudorandom function under a key.
@@ -171,6 +177,19 @@ class Scheme:
                 "or give as many keys as there are rounds"
             )
         return function
+
+    def reading_function(self, key: AnyKey) -> Prf:
+        """The function that its texts are read with: that without what generation alone follows.
+
+        Raises:
+            ValueError: as `function`.
+        """
+        return replace(self, prf=reader_of(self.prf)).function(key)
+
+    def reads(self, function: Prf) -> Prf:
+        """What detection makes `Evidence` of: the function of a key, whose tokens count once each where the
+        watermark is of tokens alone (`Decoder.by_token`)."""
+        return TokensOnce(function) if self.method.decoder.by_token else function
 
     def detector(self) -> Detector:
         """The untrained detector of its texts, with an exact null law.
@@ -190,7 +209,8 @@ class Scheme:
 
     def sees(self, other: Scheme) -> Sight:
         """How much its detector sees of a text of another scheme, under the same key."""
-        same_numbers = (self.prf, self.context_width) == (other.prf, other.context_width)
+        mine, theirs = ((reader_of(one.prf), one.context_width) for one in (self, other))
+        same_numbers = mine == theirs
         streams = self.sees_streams(other.method.detection)
         if not (same_numbers and self.marks and other.marks) or streams is Sight.NOTHING:
             return Sight.NOTHING

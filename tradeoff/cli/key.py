@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
@@ -18,7 +18,7 @@ from tradeoff.display import exit_on_bad_input, print_warning, require_stdout, s
 if TYPE_CHECKING:
     from tradeoff.keyed import AnyKey, KeyFile, Keyring
 
-__all__ = ["KEY_EXAMPLES", "day_of", "key_app", "read_key", "read_keyring"]
+__all__ = ["KEY_EXAMPLES", "day_of", "key_app", "read_configs", "read_key", "read_keyring"]
 
 #: Shown below the options of every command, by its name.
 KEY_EXAMPLES = {
@@ -189,6 +189,38 @@ def read_keyring(key_files: Sequence[Path], key: str | None, prfs: Sequence[str]
     return Keyring.of(Key.from_environment())
 
 
+def read_configs(
+    configs: Sequence[Path],
+    vocabulary: int | None,
+    others: Mapping[str, object],
+    known: Callable[[], int | None] | None = None,
+) -> Keyring:
+    """The keys of configurations of other software, each with what it says as its profile.
+
+    Args:
+        configs: files.
+        vocabulary: of the model.
+        others: options that say what configurations say, by their names.
+        known: tells the vocabulary where neither option nor file does.
+
+    Raises:
+        ValueError: for an option beside configurations, or what is no configuration.
+    """
+    from tradeoff.keyed import Keyring
+    from tradeoff.verdicts import ForeignConfig
+
+    for name, value in others.items():
+        if value not in (None, [], ()):
+            raise ValueError(
+                f"--config says what {name} does: it holds the key and all that is drawn by it; leave {name} "
+                "out, or --config"
+            )
+    for path in configs:
+        _warn_if_shared(path)
+    told = known if vocabulary is None else vocabulary
+    return _checked(Keyring(tuple(ForeignConfig.read(path, told).key for path in configs)))
+
+
 def _integer(key: str) -> int:
     try:
         return int(key.strip(), 16 if key.strip().lower().startswith("0x") else 10)
@@ -234,4 +266,6 @@ def _warn_if_shared(key_file: Path) -> None:
     """Warn of a key file that others can read or change; what it holds is not touched."""
     with suppress(OSError):
         if os.name != "nt" and key_file.is_file() and key_file.stat().st_mode & 0o077:
-            print_warning(f"key file {key_file} is open to other users of this machine: chmod 600 {key_file}")
+            print_warning(
+                f"{key_file}, which holds a key, is open to other users of this machine: chmod 600 {key_file}"
+            )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tradeoff._lazy import lazy
+from tradeoff.detection.bets.cell_bets import CellBets
 from tradeoff.detection.bets.completed import CompletedBets
 from tradeoff.detection.bets.gumbel import PROBABILITIES, RaceBets, race_log_bets
 from tradeoff.detection.bets.simplexwater import SimplexBets, value_log_bets
@@ -27,6 +28,7 @@ from tradeoff.detection.detector import (
     Readings,
     Score,
     detect,
+    for_parts,
     given_text,
     log_p_values,
 )
@@ -50,8 +52,12 @@ from tradeoff.detection.fixed.gumbel import (
     exponential_scores,
     fit_tau,
 )
+from tradeoff.detection.fixed.hf_kgw import GreenPairs, GreenParts
 from tradeoff.detection.fixed.kgw import GreenTokens
 from tradeoff.detection.fixed.lattice import Statistic
+from tradeoff.detection.fixed.reweights.dipmark import LateTokens
+from tradeoff.detection.fixed.reweights.inverse_transform import NearUniforms
+from tradeoff.detection.fixed.reweights.unigram import GreenTypes
 from tradeoff.detection.fixed.row_sums import TableSum
 from tradeoff.detection.fixed.shifted_bits import ShiftedBits
 from tradeoff.detection.fixed.simplexwater import SimplexSum
@@ -111,6 +117,7 @@ __all__ = [
     "AuthorsTest",
     "BayesDetector",
     "Bets",
+    "CellBets",
     "CompletedBets",
     "CompletedSum",
     "Detector",
@@ -118,12 +125,17 @@ __all__ = [
     "Evidence",
     "Exactness",
     "Forecast",
+    "GreenPairs",
+    "GreenParts",
     "GreenTokens",
+    "GreenTypes",
+    "LateTokens",
     "LatticeDetector",
     "LikelihoodRatio",
     "MeanBits",
     "Mixing",
     "ModelAware",
+    "NearUniforms",
     "Oracle",
     "RaceBets",
     "RaceLawRatio",
@@ -173,6 +185,7 @@ __all__ = [
     "fit_bayes",
     "fit_eps",
     "fit_tau",
+    "for_parts",
     "given_text",
     "growth_of_classes",
     "growth_of_stakes",

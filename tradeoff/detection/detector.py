@@ -22,6 +22,7 @@ __all__ = [
     "Score",
     "bit_readings",
     "detect",
+    "for_parts",
     "given_text",
     "log_p_values",
     "score_readings",
@@ -134,6 +135,16 @@ def given_text(detector: Detector, evidence: Evidence) -> Detector:
     Register what makes it with the type of a detector of your own, if p-values do.
     """
     return detector
+
+
+@singledispatch
+def for_parts(detector: Detector) -> Detector | None:
+    """The detector of parts of texts, of the same scores: itself if its p-values hold for any part
+    (`Exactness.of_parts`), None if there is none.
+
+    Register another one with the type of a detector of your own, if its whole texts have laws of their own.
+    """
+    return detector if detector.exactness.of_parts else None
 
 
 def uniform_readings(evidence: Evidence, streams: Iterable[Stream]) -> Readings:

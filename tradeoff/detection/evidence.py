@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tradeoff.keyed import PAD, Prf, Stream
+from tradeoff.keyed import PAD, Prf, Stream, TokensOnce, listed
 from tradeoff.optimal_transport import Scores, remembered_rows
 
 __all__ = ["Evidence", "check_token_ids", "score_and_rank", "scored_positions", "text_contexts"]
@@ -131,15 +131,19 @@ class Evidence:
         width = self._prf.context_width
         if len(self._ids) <= width:
             return np.zeros((0, width), dtype=np.int64)
+        if width == 1:
+            # As below, in a fraction of the time, which short texts notice.
+            return self._ids[:-1, None]
         return np.lib.stride_tricks.sliding_window_view(self._ids, width)[:-1]
 
     def _contexts_at(self, positions: np.ndarray) -> np.ndarray:
         """Contexts of ascending positions [m]: [m, context width]."""
         width = self._prf.context_width
         padded = int(np.searchsorted(positions, width))
-        start = text_contexts(self._ids[:width], width)[positions[:padded]]
         whole = self._whole_contexts[positions[padded:] - width]
-        return whole if not padded else np.concatenate([start, whole])
+        if not padded:
+            return whole
+        return np.concatenate([text_contexts(self._ids[:width], width)[positions[:padded]], whole])
 
     def _blocks(self) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
         """(which of [t], their contexts, their tokens [m, 1]), piece by piece: contexts of all of a long text
@@ -199,6 +203,19 @@ class Evidence:
         return self._in_pieces(
             lambda contexts, tokens: self._prf.lists(stream, contexts, tokens, gamma)[:, 0], kind=np.bool_
         )
+
+    def listed(self, gamma: float) -> np.ndarray:
+        """Whether the tokens are on the one list of the key: [t] booleans.
+
+        Raises:
+            ValueError: unless every token counts once, or for a function that has none.
+        """
+        if not isinstance(self._prf, TokensOnce):
+            raise ValueError(
+                "the list of a key says the same of a token wherever it stands, so that each counts once; "
+                "make the evidence with scheme.reads(prf), or TokensOnce(prf)"
+            )
+        return self._in_pieces(lambda _, tokens: listed(self._prf, tokens[:, 0], gamma), kind=np.bool_)
 
     def position(self, stream: Stream) -> np.ndarray:
         """The uniforms of the positions themselves: [t] in (0, 1).

@@ -427,7 +427,8 @@ def _told(
         score, length = scores[row], end - start
         whole = length == score.tokens_scored
         statistic = score.statistic if whole else float(texts.sums[row, end] - texts.sums[row, start])
-        log_p = detector.log_p(statistic, length)
+        # A whole text may have a law of its own.
+        log_p = score.log_p if whole else detector.log_p(statistic, length)
         corrected = log_p - float(windows.log_weights[i])
         if corrected <= log_fpr:
             ends = int(score.index[start]), int(score.index[end - 1]) + 1

@@ -2,7 +2,16 @@
 
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.depth_keys import DepthKeys
-from tradeoff.keyed.formats import PRF_NAMES, keyword_of, parse_prf, prf_type, register_prf, watermark_of
+from tradeoff.keyed.formats import (
+    PRF_NAMES,
+    keyword_of,
+    parse_prf,
+    prf_type,
+    reader_of,
+    register_prf,
+    watermark_of,
+)
+from tradeoff.keyed.hf_kgw import HfKgw, HfKgwSettings
 from tradeoff.keyed.hf_synthid import HfSynthID, HfSynthIDSettings, SamplingTable, ngram_hashes
 from tradeoff.keyed.key_files import AnyKey, KeyFile, KeyProfile
 from tradeoff.keyed.keyring import Keyring, files_of_keys
@@ -19,6 +28,7 @@ from tradeoff.keyed.prf import (
     check_supplied,
     check_width,
 )
+from tradeoff.keyed.token_numbers import TokensOnce, listed, listed_share
 
 __all__ = [
     "DEFAULT_PRF",
@@ -27,6 +37,8 @@ __all__ = [
     "AnyKey",
     "BasePrf",
     "DepthKeys",
+    "HfKgw",
+    "HfKgwSettings",
     "HfSynthID",
     "HfSynthIDSettings",
     "Key",
@@ -39,16 +51,20 @@ __all__ = [
     "Prf",
     "SamplingTable",
     "Stream",
+    "TokensOnce",
     "VllmPhilox",
     "check_gamma",
     "check_supplied",
     "check_width",
     "files_of_keys",
     "keyword_of",
+    "listed",
+    "listed_share",
     "ngram_hashes",
     "parse_prf",
     "prf_type",
     "read_key_file",
+    "reader_of",
     "register_prf",
     "watermark_of",
 ]

@@ -12,23 +12,28 @@ from tradeoff.keyed.keys import Key
 from tradeoff.keyed.philox import VllmPhilox
 from tradeoff.keyed.prf import Prf
 
-__all__ = ["PRF_NAMES", "keyword_of", "parse_prf", "prf_type", "register_prf", "watermark_of"]
+__all__ = ["PRF_NAMES", "keyword_of", "parse_prf", "prf_type", "reader_of", "register_prf", "watermark_of"]
 
 _Read = TypeVar("_Read", bound=Callable[[str], Any])
 _FUNCTIONS: dict[str, Any] = {KeyedPrf.name: KeyedPrf, VllmPhilox.name: VllmPhilox}
 #: Those without settings; the default first.
 PRF_NAMES = tuple(_FUNCTIONS)
 _CONFIGURED: dict[str, Callable[[str], Any]] = {}
+#: Of every keyword a name that can be read.
+_EXAMPLES: dict[str, str] = {}
 _WATERMARKS: dict[str, Callable[[Any], str]] = {}
 _USUAL_WATERMARK = "gumbel"
 
 
-def register_prf(keyword: str, watermark: Callable[[Any], str] | None = None) -> Callable[[_Read], _Read]:
+def register_prf(
+    keyword: str, example: str = "", watermark: Callable[[Any], str] | None = None
+) -> Callable[[_Read], _Read]:
     """Decorator of the function that reads what follows "keyword:" in a name, "" where nothing does, and
     gives what `prf_type` gives.
 
     Args:
-        keyword: of its names.
+        keyword: what names begin with.
+        example: a name that can be read, for messages; the keyword if left out.
         watermark: as `watermark_of`, of a key or None; None if that of all others is meant.
 
     Raises:
@@ -39,6 +44,7 @@ def register_prf(keyword: str, watermark: Callable[[Any], str] | None = None) ->
         if keyword in _FUNCTIONS or keyword in _CONFIGURED:
             raise ValueError(f"keyword={keyword!r} is taken; choose another")
         _CONFIGURED[keyword] = read
+        _EXAMPLES[keyword] = example or keyword
         if watermark is not None:
             _WATERMARKS[keyword] = watermark
         return read
@@ -67,7 +73,8 @@ def prf_type(name: str) -> Any:
     for a name with settings ("hf-synthid:seed=7").
 
     It has the attributes `key_type` with `takes` (for messages), `name`, `supplies`, `streams`, `serves`,
-    `pads_contexts` and `context_width` (the default), and is called with a key and perhaps `context_width`.
+    `pads_contexts` and `context_width` (the default), `check_decoder` (see `BasePrf.check_decoder`), and is
+    called with a key and perhaps `context_width`.
 
     Raises:
         ValueError: for an unknown name, or settings with a fault.
@@ -75,11 +82,29 @@ def prf_type(name: str) -> Any:
     keyword, colon, settings = name.partition(":")
     if keyword in _CONFIGURED:
         return _CONFIGURED[keyword](settings)
+    if colon and keyword == VllmPhilox.name:
+        return VllmPhilox.configured(settings)
     if colon and keyword in _FUNCTIONS:
         raise ValueError(f"prf={name!r} has settings, which {keyword} does not take; use {keyword}")
     if name not in _FUNCTIONS:
-        raise ValueError(f"prf={name!r} is unknown; use one of {', '.join([*PRF_NAMES, *_CONFIGURED])}")
+        raise ValueError(f"prf={name!r} is unknown; use one of {', '.join(_known_names())}")
     return _FUNCTIONS[name]
+
+
+def reader_of(name: str) -> str:
+    """The name of the function that a detector reads texts of the function `name` with: that without the
+    settings that generation alone follows, so that what is read alike is one test.
+
+    Raises:
+        ValueError: as `prf_type`.
+    """
+    function = prf_type(name)
+    is_vllm = isinstance(function, type) and issubclass(function, VllmPhilox)
+    return str(function.reader if is_vllm else function.name)
+
+
+def _known_names() -> list[str]:
+    return [*PRF_NAMES, *_EXAMPLES.values()]
 
 
 def parse_prf(name: str, key: Any, context_width: int | None = None) -> Prf:
@@ -94,13 +119,13 @@ def parse_prf(name: str, key: Any, context_width: int | None = None) -> Prf:
         ValueError: for an unknown name, a key of the wrong kind, or a bad width.
     """
     function = prf_type(name)
-    kinds = (Key, int, np.integer, *(prf_type(other).key_type for other in _CONFIGURED))
+    kinds = (Key, int, np.integer, *(prf_type(other).key_type for other in _EXAMPLES.values()))
     if not isinstance(key, kinds) or isinstance(key, bool):
         raise ValueError(f"key is {type(key).__name__}; pass a Key, as from Key.new() or Key.read(file)")
     kind = int if isinstance(key, int | np.integer) else type(key)
     if kind is not function.key_type:
         told = {Key: "a key of secret bytes", int: "an integer"}.get(kind, kind.__name__)
-        others = [n for n in (*PRF_NAMES, *_CONFIGURED) if prf_type(n).key_type is kind]
+        others = [n for n in _known_names() if prf_type(n).key_type is kind]
         raise ValueError(
             f"{name} takes {function.takes}, not {told}; give that, or use {' or '.join(others)} "
             "(`tradeoff key new` makes keys of secret bytes)"

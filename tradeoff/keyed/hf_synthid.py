@@ -16,7 +16,7 @@ import operator
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -152,6 +152,9 @@ class HfSynthIDSettings:
         """The first tokens are watermarked unless they are skipped."""
         return not self.skips_first
 
+    def check_decoder(self, decoder: Any) -> None:
+        """See `BasePrf.check_decoder`: with keys for its rounds any tournament will do."""
+
     def __call__(self, key: DepthKeys, context_width: int = 4) -> HfSynthID:
         return HfSynthID(key, context_width, self)
 
@@ -276,7 +279,7 @@ def _signed(number: int) -> int:
     return ((number + (1 << 63)) & ((1 << 64) - 1)) - (1 << 63)
 
 
-@register_prf(_KEYWORD, _watermark_of)
+@register_prf(_KEYWORD, watermark=_watermark_of)
 def _read(settings: str) -> HfSynthIDSettings:
     told: dict[str, int] = {}
     skips = False

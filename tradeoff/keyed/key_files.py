@@ -59,6 +59,8 @@ _FUNCTIONS = {Key: DEFAULT_PRF, int: VllmPhilox.name, DepthKeys: HfSynthIDSettin
 #: One of them is there.
 _SECRETS = {"secret": "a secret", "integer": "an integer", "depth_keys": "depth keys"}
 _DATES = ("valid_from", "valid_until")
+#: Of the fields of a profile that are no names.
+_PROFILE_TYPES: dict[str, type] = {"context_width": int, "alpha": float}
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class KeyProfile:
     """What a key is used for: settings of texts that name none; None where nothing is said.
 
     Attributes:
-        method, watermark, prf, context_width: of generation.
+        method, watermark, prf, context_width, alpha: of generation.
         tokenizer: of the model that writes: builtin, a folder, or a Hugging Face id.
         tokenizer_hash: SHA-256 of its vocabulary, 64 hex digits, by which another one is told from it.
     """
@@ -77,6 +79,7 @@ class KeyProfile:
     context_width: int | None = None
     tokenizer: str | None = None
     tokenizer_hash: str | None = None
+    alpha: float | None = None
 
 
 @dataclass(frozen=True)
@@ -287,7 +290,7 @@ def _profile_of(told: dict[str, Any]) -> KeyProfile:
     for name, value in told.items():
         if name not in KeyProfile.__dataclass_fields__:
             raise KeyFormatError(f"its profile has {name!r}, unknown to this version; remove it")
-        expected = int if name == "context_width" else str
+        expected = _PROFILE_TYPES.get(name, str)
         if type(value) is not expected:
             raise KeyFormatError(f"the {name} of its profile is not {expected.__name__}; repair it")
     return KeyProfile(**told)
@@ -295,7 +298,7 @@ def _profile_of(told: dict[str, Any]) -> KeyProfile:
 
 def _lines(told: dict[str, Any]) -> list[str]:
     return [
-        f"{name} = {value if isinstance(value, int | date | list) else _quoted(value)}"
+        f"{name} = {value if isinstance(value, int | float | date | list) else _quoted(value)}"
         for name, value in told.items()
         if value is not None
     ]

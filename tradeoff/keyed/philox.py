@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import operator
+import re
 from dataclasses import dataclass, field
-from typing import ClassVar, NoReturn
+from functools import cache
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
@@ -13,7 +15,7 @@ from tradeoff._arrays import Array, like, namespace, on_host, to_numpy
 from tradeoff.keyed.bits import expand
 from tradeoff.keyed.prf import PAD, BasePrf, Kind, Stream, check_contexts, check_tokens, check_width, lacks
 
-__all__ = ["VllmPhilox", "philox4x32"]
+__all__ = ["Hidden", "VllmPhilox", "hidden_integer", "philox4x32"]
 
 _WORD = 0xFFFFFFFF
 _FACTORS = (0xD2511F53, 0xCD9E8D57)
@@ -22,6 +24,8 @@ _ROUNDS = 10
 #: Constants of vLLM's format: they set apart the absorption of a context and the draws at its tokens.
 _ABSORB = 0x574D4358
 _DRAW = 0x574D544B
+#: Values of vLLM's `deduplicate_contexts`.
+_AGAIN, _ONCE, _EVERYWHERE = _SCOPES = ("none", "single_turn", "all")
 
 Words4 = tuple[Array, Array, Array, Array]
 
@@ -54,7 +58,7 @@ def _product(words: Array, factor: int) -> tuple[Array, Array]:
     return (product >> 32) & _WORD, product & _WORD
 
 
-class _Hidden:
+class Hidden:
     """An integer that is neither shown nor pickled, so that no dump of settings carries it."""
 
     __slots__ = ("_value",)
@@ -66,7 +70,7 @@ class _Hidden:
         return self._value
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Hidden) and self._value == other._value
+        return isinstance(other, Hidden) and self._value == other._value
 
     def __hash__(self) -> int:
         return hash(("hidden", self._value))
@@ -74,11 +78,23 @@ class _Hidden:
     def __repr__(self) -> str:
         return "<hidden>"
 
-    def __deepcopy__(self, memo: dict) -> _Hidden:
+    def __deepcopy__(self, memo: dict) -> Hidden:
         return self
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError("a key cannot be pickled; pass the integer and make the function anew")
+
+
+def hidden_integer(key: object, argument: str, name: str) -> Hidden:
+    """An integer key of 0 .. 2^64 - 1 of the function called `name`; ValueError for what is none."""
+    value = operator.index(key) if isinstance(key, Hidden) else key
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise ValueError(f"{argument} is {type(value).__name__}; {name} takes an integer below 2^64")
+    if not 0 <= value < 1 << 64:
+        # A message must not show the key, so it shows its size.
+        size = "negative" if value < 0 else f"{int(value).bit_length()} bits long"
+        raise ValueError(f"{argument} is {size}; {name} takes an integer of 0 to 2^64 - 1")
+    return Hidden(int(value))
 
 
 @dataclass(frozen=True)
@@ -89,7 +105,7 @@ class VllmPhilox(BasePrf):
     SHARED uses the master key; DRAFT and TARGET use keys A and B of vLLM's dual-key algorithm.
 
     The format has races only, at positions padded with PAD too. It serves the methods without a keyed
-    coin, with Gumbel-max.
+    coin, with Gumbel-max. Contexts are marked once a text; `configured` has vLLM's other settings.
 
     Args:
         master_key: 0 .. 2^64 - 1. Small ones can be guessed, from the fingerprint too: draw it at random.
@@ -99,7 +115,7 @@ class VllmPhilox(BasePrf):
         ValueError: for a key or a width outside these ranges.
     """
 
-    master_key: int | _Hidden = field(repr=False)
+    master_key: int | Hidden = field(repr=False)
     context_width: int = 4
 
     name: ClassVar[str] = "vllm-philox-v1"
@@ -108,21 +124,53 @@ class VllmPhilox(BasePrf):
     streams: ClassVar[frozenset[Stream]] = frozenset({Stream.SHARED, Stream.DRAFT, Stream.TARGET})
     pads_contexts: ClassVar[bool] = True
     serves: ClassVar[str] = (
-        "the methods basic, keep-strength, keep-efficiency, two-keys, dual-key, one-race, one-race-tree, "
-        "joint-race or joint-race-tree with Gumbel-max"
+        "the methods basic, keep-strength, keep-efficiency, target-only, two-keys, dual-key, one-race, "
+        "one-race-tree, joint-race or joint-race-tree with Gumbel-max"
     )
     takes: ClassVar[str] = "the integer master key of vLLM, below 2^64"
+    #: Name of the function that reads its texts: that without what generation alone follows.
+    reader: ClassVar[str] = name
 
     def __post_init__(self) -> None:
-        # A message must not show the key, so it shows its size.
-        key = operator.index(self.master_key) if isinstance(self.master_key, _Hidden) else self.master_key
-        if isinstance(key, bool) or not isinstance(key, int | np.integer):
-            raise ValueError(f"master_key is {type(key).__name__}; {self.name} takes an integer below 2^64")
-        if not 0 <= key < 1 << 64:
-            size = "negative" if key < 0 else f"{int(key).bit_length()} bits long"
-            raise ValueError(f"master_key is {size}; {self.name} takes an integer of 0 to 2^64 - 1")
+        object.__setattr__(self, "master_key", hidden_integer(self.master_key, "master_key", self.name))
         check_width(self.context_width)
-        object.__setattr__(self, "master_key", _Hidden(int(key)))
+
+    @classmethod
+    @cache
+    def configured(cls, settings: str) -> type[VllmPhilox]:
+        """The function with vLLM's settings of which contexts are marked, as they stand behind the colon of a
+        name: the same numbers at all contexts.
+
+        Args:
+            settings: `deduplicate_contexts`: "none", where contexts are marked as often as they come,
+                "single_turn", once a text, or "all", where those of the prompt are not marked either, nor the
+                first `context_width` tokens; and perhaps "history=N", `deduplicate_contexts_max_history`, for
+                how many positions they are remembered; parted by a comma.
+
+        Raises:
+            ValueError: for other settings, and a history of "none".
+        """
+        scope, comma, rest = settings.partition(",")
+        if scope not in _SCOPES:
+            scope, comma, rest = _ONCE, ",", settings
+        found = re.fullmatch(r"history=([1-9][0-9]{0,17})", rest)
+        if bool(comma) != bool(found) or (found and scope == _AGAIN):
+            raise ValueError(
+                f"prf='{cls.name}:{settings}' has settings that are none; write {cls.name}:none, "
+                f"{cls.name}:all, {cls.name}:history=8192 or {cls.name}:all,history=8192"
+            )
+        told = [*([] if scope == _ONCE else [scope]), *([rest] if found else [])]
+        everywhere = scope == _EVERYWHERE
+        attributes: dict[str, Any] = {
+            "name": ":".join([cls.name, ",".join(told)] if told else [cls.name]),
+            "memory": 0 if scope == _AGAIN else int(found[1]) if found else None,
+            "pads_contexts": not everywhere,
+            "masks_prompt": everywhere,
+            "reader": f"{cls.name}:{_EVERYWHERE}" if everywhere else cls.name,
+            "__doc__": cls.__doc__,
+            "__module__": cls.__module__,
+        }
+        return type(cls.__name__, (cls,), attributes) if told else cls
 
     @property
     def fingerprint(self) -> str:

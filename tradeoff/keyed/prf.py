@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
 from enum import StrEnum
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from array_api_compat import is_array_api_obj
@@ -101,6 +101,10 @@ class Prf(Hashable, Protocol):
         for as long as the text is, 0 if it uses contexts as often as they come."""
 
     @property
+    def masks_prompt(self) -> bool:
+        """Whether generation leaves out the contexts that occur in the prompt."""
+
+    @property
     def rounds(self) -> int | None:
         """How many tournament bits it has of a token, which are then those that a tournament must have; None
         for as many as are asked for."""
@@ -156,6 +160,10 @@ class Prf(Hashable, Protocol):
         """A uniform of the position, independent of those of tokens: `[...]` float64, strictly inside
         (0, 1)."""
 
+    def check_vocabulary(self, tokens: int) -> None:
+        """Raise ValueError if the numbers are of another model than one of so many tokens, padding among
+        them: where they depend on it."""
+
     def origins(self, contexts: np.ndarray, tokens: np.ndarray) -> np.ndarray | None:
         """What a token's numbers depend on, for contexts [t, context_width] and tokens [t]: [t] int64, equal
         where they are the same numbers. None where that is the context and nothing else.
@@ -172,6 +180,7 @@ class BasePrf:
     streams: ClassVar[frozenset[Stream]] = frozenset(Stream)
     serves: ClassVar[str] = "what needs none of it"
     reads_prompt: ClassVar[bool] = False
+    masks_prompt: ClassVar[bool] = False
 
     @property
     def name(self) -> str:
@@ -188,10 +197,18 @@ class BasePrf:
         """See `Prf.rounds`."""
         return None
 
+    @classmethod
+    def check_decoder(cls, decoder: Any) -> None:
+        """Raise ValueError unless a decoder, whose kinds of numbers the function has, reads them as texts of
+        its format have it."""
+
     @property
     def same_positions(self: Prf) -> Hashable:
         """See `Prf.same_positions`."""
         return self.pads_contexts, self.context_width
+
+    def check_vocabulary(self, tokens: int) -> None:
+        """See `Prf.check_vocabulary`."""
 
     def origins(self, contexts: np.ndarray, tokens: np.ndarray) -> np.ndarray | None:
         """See `Prf.origins`."""

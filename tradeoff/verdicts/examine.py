@@ -16,6 +16,7 @@ from tradeoff.detection import (
     SegmentSearch,
     Sequential,
     detect,
+    for_parts,
     holm,
     of_e_values,
 )
@@ -210,6 +211,7 @@ class Examiner:
             scores = [detect(detector, evidence) for evidence in texts]
         else:
             scores = self._scores(setting, forms, new, shared)
+        parts = for_parts(detector)
         by_count: dict[int, list[int]] = defaultdict(list)
         for i, case in enumerate(cases):
             by_count[len(case.tests)].append(i)
@@ -217,8 +219,8 @@ class Examiner:
             level = self._options.fpr / count
             some = [scores[i] for i in members]
             found = (
-                _SEARCH.search_all(detector, some, level)
-                if self._options.segments and detector.exactness.of_parts
+                _SEARCH.search_all(parts, some, level)
+                if self._options.segments and parts is not None
                 else [None] * len(some)
             )
             for i, score, segments in zip(members, some, found, strict=True):

@@ -20,6 +20,7 @@ from tradeoff.detection import (
     Segments,
     Sequential,
     Switching,
+    default_bets,
     given_text,
     of_e_values,
 )
@@ -331,7 +332,8 @@ class Result:
         scheme = self.scheme
         if scheme is None:
             return np.zeros(0)
-        return Switching(scheme.bets()).read(self.reading.evidence).share
+        # For people, so that tokens whose numbers depend on each other a little are taken as independent.
+        return Switching(default_bets(scheme.method)).read(self.reading.evidence).share
 
     def over_time(self) -> tuple[np.ndarray, np.ndarray]:
         """The evidence along the text: (tokens of the text read, decimal logarithm of the p-value), [m] each.

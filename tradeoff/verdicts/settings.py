@@ -25,6 +25,7 @@ from tradeoff.keyed import (
     Prf,
     parse_prf,
     prf_type,
+    reader_of,
     watermark_of,
 )
 from tradeoff.scheme import Scheme, Sight, read_watermark
@@ -193,7 +194,7 @@ class Settings:
             for scheme in self._schemes(key, claims) if claims else self._of_profile(key):
                 if prf_type(scheme.prf).key_type is not key.kind:
                     continue
-                prf = self._function(key, scheme)
+                prf = scheme.reads(self._function(key, scheme))
                 yield Setting(
                     prf,
                     self._detector_of(scheme, prf),
@@ -241,8 +242,9 @@ class Settings:
             options.prfs or (prf or key.default_prf,),
             options.context_widths or (width,),
         )
-        # The weights that a record names are of the method that it names.
-        claimed = {} if told.method is None else {told.method: told.alpha}
+        # The weights that a profile or a record names are of the method that it names.
+        claimed = {} if profile.method is None else {profile.method: profile.alpha}
+        claimed |= {} if told.method is None else {told.method: told.alpha}
         return [
             self._scheme(
                 how,
@@ -300,7 +302,7 @@ class Settings:
         """What a record says of other numbers, streams or another watermark than are read."""
         claims = text.claims
         for what, named, used in (
-            ("prf", claims.prf, [one.prf.name for one in settings]),
+            ("prf", _reader(claims.prf), [one.prf.name for one in settings]),
             ("context_width", claims.context_width, [one.prf.context_width for one in settings]),
             ("key (fingerprint)", claims.key, [one.prf.fingerprint for one in settings]),
         ):
@@ -335,6 +337,14 @@ def _seen(what: str, sights: list[tuple[str, Sight]]) -> Iterator[str]:
     if Sight.WHOLE not in found:
         best = Sight.PART if Sight.PART in found else Sight.NOTHING
         yield f"{what}, but {_listed(name for name, _ in sights)} looked for; {_PROSPECTS[best]}"
+
+
+def _reader(prf: str | None) -> str | None:
+    """The function that reads texts of one, of whatever name."""
+    try:
+        return prf if prf is None else reader_of(prf)
+    except ValueError:
+        return prf
 
 
 def _listed(names: Iterable[object]) -> str:
@@ -374,7 +384,7 @@ def _of_profile_of(key: KeyFile, error: ValueError) -> ValueError:
 
 
 def _function(key: KeyFile, scheme: Scheme) -> Prf:
-    return scheme.function(key.key)
+    return scheme.reading_function(key.key)
 
 
 def _scheme_of(

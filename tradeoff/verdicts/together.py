@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from tradeoff.detection import benjamini_hochberg, holm
+from tradeoff.detection import benjamini_hochberg, for_parts, holm
 from tradeoff.keyed import Keyring
 from tradeoff.texts import Broken, Text
 from tradeoff.verdicts.examine import Examiner
@@ -125,11 +125,14 @@ class Corpus:
     def _together(self, results: Sequence[Result]) -> list[Together]:
         # Those that differ in the tokenizer alone are one test here.
         read_alike = {(one.prf, one.detector): one for one in reversed(self._examiner.settings)}
+        # All texts together are read as any part of one is.
         settings = [
-            one for one in reversed(read_alike.values()) if one.detector.exactness.of_parts and results
+            (one, parts)
+            for one in reversed(read_alike.values())
+            if results and (parts := for_parts(one.detector)) is not None
         ]
         sums = []
-        for setting in settings:
+        for setting, parts in settings:
             # The words as they are: others are the same ones once more.
             scores = [
                 next(
@@ -142,9 +145,9 @@ class Corpus:
             ]
             count = sum(score.tokens_scored for score in scores)
             statistic = math.fsum(score.statistic for score in scores)
-            sums.append((statistic, count, setting.detector.log_p(statistic, count) if count else 0.0))
+            sums.append((statistic, count, parts.log_p(statistic, count) if count else 0.0))
         corrected = holm(np.array([log_p for *_, log_p in sums]))
         return [
             Together(setting, statistic, count, float(log_p))
-            for setting, (statistic, count, _), log_p in zip(settings, sums, corrected, strict=True)
+            for (setting, _), (statistic, count, _), log_p in zip(settings, sums, corrected, strict=True)
         ]

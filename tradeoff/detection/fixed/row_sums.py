@@ -40,11 +40,21 @@ class RowSum:
         rows: [m, k] whole numbers.
         counts: [m] whole numbers >= 1.
         mass: [k] probabilities > 0 of the entries of every row; None for equal ones.
+        log_mass: [m, k] logarithms of them, where every row has its own; an entry of -inf must equal another
+            one of its row.
     """
 
-    def __init__(self, rows: np.ndarray, counts: np.ndarray, mass: np.ndarray | None = None):
+    def __init__(
+        self,
+        rows: np.ndarray,
+        counts: np.ndarray,
+        mass: np.ndarray | None = None,
+        log_mass: np.ndarray | None = None,
+    ):
         k = rows.shape[-1]
-        self._log_mass = np.full(k, -math.log(k)) if mass is None else np.log(mass / mass.sum())
+        if log_mass is None:
+            log_mass = np.full(k, -math.log(k)) if mass is None else np.log(mass / mass.sum())
+        self._log_mass = log_mass
         self._lowest = rows.min(axis=-1)
         self._rows, self._counts = rows - self._lowest[:, None], counts
         self._low = int(counts @ self._lowest)
