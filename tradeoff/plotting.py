@@ -169,6 +169,7 @@ METHOD_LOOKS: Mapping[str, Look] = {
     "joint-race": _look("sky", 0, "h"),
     "joint-race-tree": _shade("sky", 1, ">", "black", 0.3),
     "joint-tournament": _shade("sky", 2, "p", "white", 0.15),
+    "joint-race-marked": _shade("sky", 4, "H", "black", 0.45),
     "joint-transport": _shade("sky", 3, "d", "black", 0.15),
 }
 #: How the name of a method ends where drafts were verified as blocks.

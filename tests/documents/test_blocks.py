@@ -64,6 +64,9 @@ TABLE = {
     "python -m figures transport_tilt": Instead(
         "python -m figures transport_tilt --texts 4 --seeds 16", "the positions there are; fewer seeds"
     ),
+    "python -m figures distortion": Instead(
+        "python -m figures distortion --paper-only", "at real positions it takes minutes"
+    ),
     "python -m figures remaining_trade_off": Instead(
         "python -m figures remaining_trade_off --paper-only --races 50",
         "at real positions it takes minutes",
@@ -78,6 +81,9 @@ TABLE = {
     ),
     f"OMP_NUM_THREADS=1 python -m tests.benchmarks.bench_race_limit --out {RESULTS}": Instead(
         "python -m tests.benchmarks.bench_race_limit --help", "minutes; test_benchmarks.py runs it small"
+    ),
+    f"OMP_NUM_THREADS=1 python -m tests.benchmarks.bench_kgw --out {RESULTS}": Instead(
+        "python -m tests.benchmarks.bench_kgw --help", "minutes; test_benchmarks.py runs it small"
     ),
     f"python -m tests.benchmarks.bench_engine --tokens 32 --out {RESULTS}": Instead(
         "python -m tests.benchmarks.bench_engine --help", "minutes; test_benchmarks.py runs it small"

@@ -53,8 +53,9 @@ _SHORT = 5
 _METHOD_HELP = (
     "joint: the best of the watermark's, whose name records hold. joint-race: gumbel; joint-race-tree: the "
     "same with more candidates a level; joint-tournament: synthid:M, completed or not; joint-transport: "
-    "simplexwater, heavywater; algorithm-1: any watermark, as in the paper. one-race, one-race-tree, "
-    "single-key, keep-strength, keep-efficiency, two-keys, target-only: to compare with; basic: no "
+    "simplexwater, heavywater; joint-race-marked: completed ones, biased too; algorithm-1: any unbiased "
+    "watermark, as in the paper. one-race, one-race-tree, single-key, keep-strength, keep-efficiency, "
+    "two-keys, target-only: to compare with; basic: no "
     "speculation; dual-key: the same for gumbel, under two keys as in vLLM; standard: no watermark. Default: "
     "joint."
 )

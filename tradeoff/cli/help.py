@@ -47,6 +47,7 @@ METHODS = (
     "joint-race",
     "joint-race-tree",
     "joint-tournament",
+    "joint-race-marked",
     "joint-transport",
 )
 #: Most candidates a level, `tradeoff.kernels.WIDEST`.

@@ -64,6 +64,10 @@ class Decoder(Protocol):
         each of them once (`tradeoff.keyed.TokensOnce`)."""
 
     @property
+    def completes(self) -> Decoder | None:
+        """The decoder from whose law a race of its own draws the token; None for what completes nothing."""
+
+    @property
     def leaves_little(self) -> bool:
         """Whether P_zeta is nearly a point mass, for nearly all P: of decoders to be completed."""
 
@@ -135,6 +139,11 @@ class BaseDecoder(ABC):
     def by_token(self) -> bool:
         """See `Decoder.by_token`."""
         return False
+
+    @property
+    def completes(self) -> Decoder | None:
+        """See `Decoder.completes`."""
+        return None
 
     @property
     def leaves_little(self) -> bool:

@@ -84,6 +84,11 @@ class Completed(BaseDecoder):
         return self.decoder.by_token
 
     @property
+    def completes(self) -> Decoder:
+        """The decoder."""
+        return self.decoder
+
+    @property
     def tournament(self) -> int | None:
         """That of the decoder."""
         return self.decoder.tournament

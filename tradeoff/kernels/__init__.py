@@ -58,6 +58,7 @@ from tradeoff.kernels.race_methods import (
 from tradeoff.kernels.race_tree import TreeVerdict
 from tradeoff.kernels.randomness import Randomness, SimulatedRandomness, open_uniform
 from tradeoff.kernels.tournament_method import JointTournament
+from tradeoff.kernels.towards_marked import JointRaceMarked
 from tradeoff.kernels.transport_method import JointTransport
 
 __all__ = [
@@ -74,6 +75,7 @@ __all__ = [
     "DualKey",
     "ExpectedAccepted",
     "JointRace",
+    "JointRaceMarked",
     "JointRaceTree",
     "JointTournament",
     "JointTransport",

@@ -21,7 +21,7 @@ class KeyedRandomness:
     """Pseudorandom numbers addressed by (key, stream, context, token), one position a row.
 
     At masked positions, and where there is no key, every number is truly random instead. All kernels are
-    unbiased with such numbers too, so they need not know.
+    unbiased with such numbers too, so they need not know. Lists, which bias laws, are empty there.
 
     Args:
         prf: the keyed pseudorandom function; None without a watermark.
@@ -161,7 +161,10 @@ class _Rows:
 
     def lists(self, gamma: float) -> GreenLists:
         of = self._of
-        free = {row: true.lists(gamma) for row, true in self._true().items()}
+        # Random lists would move the law as those of a key do: where a key is not to act, nothing is green.
+        true = {} if of._prf is not None else self._true()
+        free = {row: source.lists(gamma) for row, source in true.items()}
+        unmarked = set() if of._prf is None else set(of._free.tolist())
 
         def look(tokens: Array | None, rows: Array | None) -> Array:
             places = np.arange(len(of._contexts)) if rows is None else to_numpy(rows)
@@ -172,7 +175,9 @@ class _Rows:
             else:
                 green = of._keyed.lists(self._stream, of._contexts[places], asked, gamma)
             for place, row in enumerate(places.tolist()):
-                if row in free:
+                if row in unmarked:
+                    green[place] = False
+                elif row in free:
                     own = free[row].every() if tokens is None else free[row].of(tokens[place])
                     green[place] = like(own, of._ids)
             return green

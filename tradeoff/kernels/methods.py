@@ -2,7 +2,9 @@
 
 A method maps (P, Q, draft token, randomness) to (accepted, token) over arrays [..., n], for millions of seeds
 at once or for the rows of a language model's batch; the engine calls the same code that the tests enumerate.
-Every method preserves the law of the target. With a = min(1, P/Q), t = min E/Q the draft's winning time:
+Methods for unbiased watermarks preserve the law of the target; keep strength and the marked joint race
+preserve the watermarked law P_z, whatever its mean. With a = min(1, P/Q), t = min E/Q the draft's winning
+time:
 
     method            draft         accepted if       replacement             bonus       efficiency
     standard          Q             coin < a          (P-Q)_+                 P           1 - TV
@@ -18,6 +20,8 @@ Every method preserves the law of the target. With a = min(1, P/Q), t = min E/Q 
     joint race        argmin E/Q    t/a < m/(1-a)     argmin (E-tQ)/(P-Q)_+   argmin E/P  1 - TV
     joint tournament  S(Q, z)       coin < M_z(j, k)  k: D_z((P-Q)_+)         S(P, z)     1 - TV
     joint transport   S(Q, z)       coin < T_z(j)     T_z, but for j          S(P, z)     1 - TV
+    joint race,       argmin E/Q_z  the joint race's  the joint race's,       argmin      E[1 - TV(Q_z, P_z)]
+      marked                        of P_z and Q_z    of P_z and Q_z          E/P_z
 
 The first four and Algorithm 1 are the paper's (sections 2 and 4.1), the dual key is vLLM's without
 speculation and target only what it does with one key, the others and trees are this project's. m is the
@@ -30,7 +34,8 @@ dual key 1.620, single key 1.592, keep efficiency 1.324, two keys and Algorithm 
 (1 - alpha)^2 + alpha^2).
 
 Derivations: docs/theory/trade-off.md (strengths, Theorem 4.1), docs/theory/one-race.md,
-docs/theory/joint-race.md, docs/theory/joint-tournament.md, docs/theory/joint-transport.md.
+docs/theory/joint-race.md, docs/theory/joint-tournament.md, docs/theory/joint-transport.md,
+docs/theory/biased.md.
 """
 
 from __future__ import annotations

@@ -11,15 +11,16 @@ import operator
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import groupby
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
 from tradeoff._arrays import Array, like, to_numpy
 from tradeoff.keyed.formats import register_prf
-from tradeoff.keyed.philox import Hidden, VllmPhilox
+from tradeoff.keyed.philox import Hidden, VllmPhilox, hidden_integer
 from tradeoff.keyed.prf import (
     BasePrf,
     Kind,
@@ -42,7 +43,9 @@ _LARGEST = (1 << 32) // 20
 _TOKEN_BITS = 28
 _WORD = 0xFFFFFFFF
 #: Bytes of lists, and how many answers of self-hashing, that are remembered.
-_LISTS, _ANSWERS = 1 << 26, 1 << 18
+_LISTS, _ANSWERS = 1 << 27, 1 << 18
+#: So many tokens of a seed that is new are followed one by one.
+_FEW = 8
 
 
 @runtime_checkable
@@ -167,13 +170,11 @@ class HfKgw(BasePrf):
     memory: ClassVar[int | None] = 0
 
     def __post_init__(self) -> None:
-        # As of vLLM's keys, and with the same messages.
-        key = operator.index(VllmPhilox(self.key).master_key)
+        object.__setattr__(self, "key", hidden_integer(self.key, "key", self.name))
         check_width(self.context_width)
-        object.__setattr__(self, "key", Hidden(key))
 
     @property
-    def name(self) -> str:  # type: ignore[override]
+    def name(self) -> str:
         """See `HfKgwSettings.name`."""
         return self.settings.name
 
@@ -220,10 +221,11 @@ class HfKgw(BasePrf):
         before = contexts[:, 1:].astype(np.int64) % _TABLE
         own = tokens % _TABLE
         largest = max(int(before.max(initial=0)), int(own.max(initial=0)))
-        # Nearly always ids are of the vocabulary, of which fewer entries are needed than there are.
-        table = _hash_table(
-            key & _WORD, self.settings.vocabulary if largest < self.settings.vocabulary else _TABLE
-        )
+        # Fewer entries than all are made for the ids that there are, of which nearly always all are of the
+        # vocabulary; others in powers of 2, so that few tables are made.
+        n = self.settings.vocabulary
+        length = min(n if largest < n else 1 << largest.bit_length(), _TABLE)
+        table = _hash_table(key & _WORD, length)
         numbers = table[own] + 1
         times_key = numbers * np.array([key], dtype=np.uint64).view(np.int64)
         least = times_key * numbers
@@ -256,6 +258,14 @@ class HfKgw(BasePrf):
             look = lists.answers if self.settings.selfhash else lists.members
             green[which] = look(seeds[which], every[which])
         return like(green.reshape(*batch, ids.shape[-1]), tokens)
+
+    def check_vocabulary(self, tokens: int) -> None:
+        """See `Prf.check_vocabulary`: lists of another size of the vocabulary are other lists."""
+        if tokens != self.settings.vocabulary:
+            name = replace(self.settings, vocabulary=tokens).name
+            raise ValueError(
+                f"prf={self.name!r} is not of this model, whose config.vocab_size={tokens}; use {name}"
+            )
 
     def origins(self, contexts: np.ndarray, tokens: np.ndarray) -> np.ndarray:
         """See `Prf.origins`: the seed, and the token below it, of which all that are on no list are one."""
@@ -301,37 +311,58 @@ class _Lists:
     def __init__(self, vocabulary: int, size: int):
         self._vocabulary, self._size = vocabulary, size
         self._steps = np.arange(size)
+        self._short = self._steps.astype(np.uint32)
         self._left = (vocabulary - self._steps).astype(np.uint32)
         # Making one takes longer than seeding it anew.
         self._random = np.random.RandomState()
         self._most = max(64, _LISTS // -(-vocabulary // 8))
-        self._packed: OrderedDict[int, np.ndarray] = OrderedDict()
+        # Lists, when they were asked for last, their seeds, and where those of seeds are.
+        self._packed = np.empty((0, -(-vocabulary // 8)), dtype=np.uint8)
+        self._used, self._seeds = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+        self._slots: dict[int, int] = {}
+        self._free: list[int] = []
+        self._time = 0
         self._known: OrderedDict[int, bool] = OrderedDict()
+        self._once: OrderedDict[int, None] = OrderedDict()
         self._lock = threading.Lock()
 
     def whole(self, seed: int) -> np.ndarray:
         """The list of a seed: [vocabulary] booleans."""
         with self._lock:
-            return np.unpackbits(self._list(seed), count=self._vocabulary).view(bool)
+            slot = self._slot(seed)
+            return np.unpackbits(self._packed[slot], count=self._vocabulary).view(bool)
 
     def members(self, seeds: np.ndarray, tokens: np.ndarray) -> np.ndarray:
         """Whether tokens [t] are on the lists of seeds [t]: [t] booleans."""
-        found = np.empty(len(seeds), dtype=bool)
-        if not len(seeds):
-            return found
-        order = np.argsort(seeds, kind="stable")
-        seeds, tokens = seeds[order], tokens[order]
-        starts = np.flatnonzero(np.append(True, seeds[1:] != seeds[:-1]))
-        byte, bit = tokens >> 3, (128 >> (tokens & 7)).astype(np.uint8)
-        bounds = [*starts.tolist(), len(seeds)]
+        different, which, counts = np.unique(seeds, return_inverse=True, return_counts=True)
+        names = different.tolist()
         with self._lock:
-            bits = np.concatenate(
-                [
-                    self._list(seed)[byte[first:last]]
-                    for seed, first, last in zip(seeds[starts].tolist(), bounds, bounds[1:], strict=False)
-                ]
-            )
-        found[order] = (bits & bit) != 0
+            slots = np.array([self._slots.get(seed, -1) for seed in names], dtype=np.int64)
+            self._used[slots[slots >= 0]] = self._tick()
+            missing, alone = np.flatnonzero(slots < 0).tolist(), []
+            for i in missing:
+                if counts[i] > _FEW or names[i] in self._once:
+                    slots[i] = self._slot(names[i])
+                else:
+                    # Most seeds of a text are never met again, and their lists are not worth making.
+                    self._once[names[i]] = None
+                    alone.append(i)
+            while len(self._once) > _ANSWERS:
+                self._once.popitem(last=False)
+            if missing:
+                # Lists made last may have taken the places of others of this call.
+                stale = (slots >= 0) & (self._seeds[slots] != different) if len(self._seeds) else slots >= 0
+                alone += np.flatnonzero(stale).tolist()
+            if len(alone) == len(names):
+                found = np.zeros(len(seeds), dtype=bool)
+            else:
+                bit = 7 - (tokens & 7)
+                found = (self._packed[slots[which], tokens >> 3] >> bit.astype(np.uint8)) & 1 != 0
+            if alone:
+                order, ends = np.argsort(which, kind="stable"), np.cumsum(counts)
+                for i in alone:
+                    some = order[ends[i] - counts[i] : ends[i]]
+                    found[some] = self._followed(self._swaps(names[i]), tokens[some])
         return found
 
     def answers(self, seeds: np.ndarray, tokens: np.ndarray) -> np.ndarray:
@@ -340,36 +371,54 @@ class _Lists:
         with self._lock:
             missing = sorted({pair for pair in pairs if pair not in self._known})
             fresh: dict[int, bool] = {}
-            seed, swaps = -1, np.zeros(0, dtype=np.int64)
-            for pair in missing:
-                if pair >> _TOKEN_BITS != seed:
-                    seed = pair >> _TOKEN_BITS
-                    swaps = self._swaps(seed)
-                fresh[pair] = self._moves_ahead(swaps, pair & ((1 << _TOKEN_BITS) - 1))
+            for seed, group in groupby(missing, lambda pair: pair >> _TOKEN_BITS):
+                some = list(group)
+                below = np.array(some) & ((1 << _TOKEN_BITS) - 1)
+                fresh.update(zip(some, self._followed(self._swaps(seed), below).tolist(), strict=True))
             found = [fresh[pair] if pair in fresh else self._known[pair] for pair in pairs]
             self._known.update(fresh)
             while len(self._known) > _ANSWERS:
                 self._known.popitem(last=False)
         return np.array(found, dtype=bool)
 
-    def _list(self, seed: int) -> np.ndarray:
-        """The list of a seed, a bit a token."""
-        packed = self._packed.get(seed)
-        if packed is None:
-            packed = self._packed[seed] = np.packbits(self._made(seed))
-            if len(self._packed) > self._most:
-                self._packed.popitem(last=False)
-        else:
-            self._packed.move_to_end(seed)
-        return packed
+    def _slot(self, seed: int) -> int:
+        """Where the list of a seed is kept, a bit a token."""
+        slot = self._slots.get(seed)
+        if slot is None:
+            if len(self._slots) == len(self._packed):
+                self._make_room()
+            slot = self._free.pop()
+            self._packed[slot] = np.packbits(self._made(seed))
+            self._slots[seed], self._seeds[slot] = slot, seed
+        self._used[slot] = self._tick()
+        return slot
+
+    def _make_room(self) -> None:
+        """Twice as many places, or those of the half that was not asked for for longest."""
+        count = len(self._packed)
+        if count < self._most:
+            more = min(max(count, 64), self._most - count)
+            self._packed = np.concatenate([self._packed, np.empty((more, self._packed.shape[1]), np.uint8)])
+            self._used = np.append(self._used, np.zeros(more, dtype=np.int64))
+            self._seeds = np.append(self._seeds, np.full(more, -1))
+            self._free = list(range(count, count + more))
+            return
+        self._free = np.argsort(self._used, kind="stable")[: max(count // 2, 1)].tolist()
+        for slot in self._free:
+            del self._slots[int(self._seeds[slot])]
+            self._seeds[slot] = -1
+
+    def _tick(self) -> int:
+        self._time += 1
+        return self._time
 
     def _swaps(self, seed: int) -> np.ndarray:
-        """z of step i, which exchanges places i and z: [size]."""
-        return _swaps(self._random, seed, self._steps, self._left)
+        """z of step i, which exchanges places i and z: [size] uint32."""
+        return _swaps(self._random, seed, self._short, self._left)
 
     def _made(self, seed: int) -> np.ndarray:
         """The list of a seed: [vocabulary] booleans, the first `size` places after as many steps."""
-        swaps = self._swaps(seed)
+        swaps = self._swaps(seed).astype(np.int64)
         last, at_front = _traced(swaps, self._steps, self._vocabulary)
         # A place behind the front that was exchanged has given its own token, and holds in the end what was
         # at the front at the last of its exchanges.
@@ -378,6 +427,10 @@ class _Lists:
         behind = swaps[swaps >= self._size]
         green[at_front.take(last.take(behind))] = False
         return green
+
+    def _followed(self, swaps: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+        """Whether few tokens [m] end at the front: [m] booleans."""
+        return np.array([self._moves_ahead(swaps, token) for token in tokens.tolist()], dtype=bool)
 
     def _moves_ahead(self, swaps: np.ndarray, token: int) -> bool:
         """Whether a token ends at the front: followed through its exchanges."""
@@ -396,13 +449,19 @@ def _lists_of(vocabulary: int, size: int) -> _Lists:
 
 
 def _swaps(random: np.random.RandomState, seed: int, steps: np.ndarray, left: np.ndarray) -> np.ndarray:
-    """z of steps i = 0, 1, ..., which exchange places i and z, of the permutation of a seed: [steps] int64.
+    """z of steps i = 0, 1, ..., which exchange places i and z, of the permutation of a seed: [steps].
 
     The remainders of 32-bit draws, with their bias, are a part of the format.
+
+    Args:
+        random: seeded anew.
+        seed: 0 .. 2^32 - 1.
+        steps: i, [steps] uint32.
+        left: how many places there are from i on, [steps] uint32.
     """
     random.seed(seed)
-    draws = random.randint(0, 1 << 32, len(steps), dtype=np.uint32)
-    swaps: np.ndarray = np.remainder(draws, left, out=draws).astype(np.int64)
+    swaps: np.ndarray = random.randint(0, 1 << 32, len(steps), dtype=np.uint32)
+    np.remainder(swaps, left, out=swaps)
     swaps += steps
     return swaps
 
@@ -430,7 +489,8 @@ def _traced(swaps: np.ndarray, steps: np.ndarray, places: int) -> tuple[np.ndarr
 def _hash_table(seed: int, length: int) -> np.ndarray:
     """The first entries of the permutation of self-hashing: [length] int64."""
     steps = np.arange(min(length, _TABLE - 1))
-    swaps = _swaps(np.random.RandomState(), seed, steps, (_TABLE - steps).astype(np.uint32))
+    short, left = steps.astype(np.uint32), (_TABLE - steps).astype(np.uint32)
+    swaps = _swaps(np.random.RandomState(), seed, short, left).astype(np.int64)
     _, at_place = _traced(swaps, steps, _TABLE)
     # Step i puts in place i what the last step before it with the same z left there, or z itself.
     order = np.argsort(swaps, kind="stable")

@@ -15,7 +15,7 @@ from tradeoff._arrays import Array, like, namespace, on_host, to_numpy
 from tradeoff.keyed.bits import expand
 from tradeoff.keyed.prf import PAD, BasePrf, Kind, Stream, check_contexts, check_tokens, check_width, lacks
 
-__all__ = ["Hidden", "VllmPhilox", "philox4x32"]
+__all__ = ["Hidden", "VllmPhilox", "hidden_integer", "philox4x32"]
 
 _WORD = 0xFFFFFFFF
 _FACTORS = (0xD2511F53, 0xCD9E8D57)
@@ -85,6 +85,18 @@ class Hidden:
         raise TypeError("a key cannot be pickled; pass the integer and make the function anew")
 
 
+def hidden_integer(key: object, argument: str, name: str) -> Hidden:
+    """An integer key of 0 .. 2^64 - 1 of the function called `name`; ValueError for what is none."""
+    value = operator.index(key) if isinstance(key, Hidden) else key
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise ValueError(f"{argument} is {type(value).__name__}; {name} takes an integer below 2^64")
+    if not 0 <= value < 1 << 64:
+        # A message must not show the key, so it shows its size.
+        size = "negative" if value < 0 else f"{int(value).bit_length()} bits long"
+        raise ValueError(f"{argument} is {size}; {name} takes an integer of 0 to 2^64 - 1")
+    return Hidden(int(value))
+
+
 @dataclass(frozen=True)
 class VllmPhilox(BasePrf):
     """vLLM's watermark format "philox4x32-10-v1", bit for bit: texts of either are detected by the other.
@@ -120,15 +132,8 @@ class VllmPhilox(BasePrf):
     reader: ClassVar[str] = name
 
     def __post_init__(self) -> None:
-        # A message must not show the key, so it shows its size.
-        key = operator.index(self.master_key) if isinstance(self.master_key, Hidden) else self.master_key
-        if isinstance(key, bool) or not isinstance(key, int | np.integer):
-            raise ValueError(f"master_key is {type(key).__name__}; {self.name} takes an integer below 2^64")
-        if not 0 <= key < 1 << 64:
-            size = "negative" if key < 0 else f"{int(key).bit_length()} bits long"
-            raise ValueError(f"master_key is {size}; {self.name} takes an integer of 0 to 2^64 - 1")
+        object.__setattr__(self, "master_key", hidden_integer(self.master_key, "master_key", self.name))
         check_width(self.context_width)
-        object.__setattr__(self, "master_key", Hidden(int(key)))
 
     @classmethod
     @cache

@@ -160,6 +160,10 @@ class Prf(Hashable, Protocol):
         """A uniform of the position, independent of those of tokens: `[...]` float64, strictly inside
         (0, 1)."""
 
+    def check_vocabulary(self, tokens: int) -> None:
+        """Raise ValueError if the numbers are of another model than one of so many tokens, padding among
+        them: where they depend on it."""
+
     def origins(self, contexts: np.ndarray, tokens: np.ndarray) -> np.ndarray | None:
         """What a token's numbers depend on, for contexts [t, context_width] and tokens [t]: [t] int64, equal
         where they are the same numbers. None where that is the context and nothing else.
@@ -202,6 +206,9 @@ class BasePrf:
     def same_positions(self: Prf) -> Hashable:
         """See `Prf.same_positions`."""
         return self.pads_contexts, self.context_width
+
+    def check_vocabulary(self, tokens: int) -> None:
+        """See `Prf.check_vocabulary`."""
 
     def origins(self, contexts: np.ndarray, tokens: np.ndarray) -> np.ndarray | None:
         """See `Prf.origins`."""

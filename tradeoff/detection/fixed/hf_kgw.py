@@ -219,6 +219,23 @@ def _law(detector: _OfText, count: int) -> RowSum:
     return green_law(detector.settings, draws, seeds_of)
 
 
+class _GreenSum(RowSum):
+    """With the tilt of a binomial law, which is nearly that of hypergeometric ones."""
+
+    def __init__(self, rows: np.ndarray, counts: np.ndarray, log_mass: np.ndarray, share: float):
+        super().__init__(rows, counts, log_mass=log_mass)
+        self._log_odds = math.log(share) - math.log1p(-share)
+
+    def _tilt(self, k: int) -> float:
+        if 0 < k < self._top:
+            theta = max(0.0, math.log(k) - math.log(self._top - k) - self._log_odds)
+            _, _, mean, variance = self._tilted(theta)
+            # Where the middle of the tilted law lies this near, no digit of its tail is lost.
+            if (theta == 0 and mean >= k) or (mean - k) ** 2 <= variance:
+                return theta
+        return super()._tilt(k)
+
+
 def green_law(settings: HfKgwSettings, draws: np.ndarray, counts: np.ndarray) -> RowSum:
     """The law of the number of green tokens, where `counts[i]` seeds have `draws[i]` different ones.
 
@@ -245,4 +262,4 @@ def green_law(settings: HfKgwSettings, draws: np.ndarray, counts: np.ndarray) ->
     logs -= special.logsumexp(logs, axis=-1, keepdims=True)
     # What is impossible must not count as the largest.
     least = np.argmax(logs > -np.inf, axis=-1)
-    return RowSum(np.where(logs > -np.inf, k, least[:, None]), counts, log_mass=logs)
+    return _GreenSum(np.where(logs > -np.inf, k, least[:, None]), counts, logs, size / n)

@@ -21,7 +21,7 @@ from tradeoff.keyed import Kind, Prf, check_supplied
 from tradeoff.llm.generation.rounds import Speculator
 from tradeoff.llm.generation.rows import ContextWindow, GeneratedText, Row, TrueRandomness
 from tradeoff.llm.generation.slots import Feeder
-from tradeoff.llm.models.huggingface import end_token_ids, longest_context
+from tradeoff.llm.models.huggingface import end_token_ids, longest_context, text_config
 from tradeoff.llm.models.ngram import NgramIndex
 from tradeoff.llm.models.pair import ModelPair
 from tradeoff.llm.models.probe import findings
@@ -152,6 +152,8 @@ class Engine:
         self._report = report
         self._k = settings.lookahead if settings.drafts else 0
         self._prf = settings.prf if settings.marked else None
+        if self._prf is not None:
+            self._prf.check_vocabulary(int(text_config(pair.target).vocab_size))
         self._eos = frozenset() if settings.ignore_eos else _eos_ids(pair)
         self._rows: list[Row] = []
         self._open()
