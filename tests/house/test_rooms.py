@@ -67,7 +67,17 @@ HEAVY = {
 }
 MOST_FILES = 15
 #: A watermark has one name in every room; a command has the name of what it shows.
-WATERMARKS = {"completed", "gumbel", "heavywater", "identity", "kgw", "simplexwater", "synthid", "transport"}
+WATERMARKS = {
+    "completed",
+    "gumbel",
+    "heavywater",
+    "hf_kgw",
+    "identity",
+    "kgw",
+    "simplexwater",
+    "synthid",
+    "transport",
+}
 
 
 class Import(NamedTuple):
