@@ -388,6 +388,13 @@ def test_a_file_is_not_read_as_its_name(tmp_path):
         td.detect(str(path), SCHEME, KEY)
 
 
+def test_words_on_one_line_are_no_name_that_is_too_long():
+    """Of 256 letters to 1,000 an operating system refuses to look."""
+    words = "a text of one line, " * 20
+    assert 255 < len(words) < 1000
+    assert td.detect(words, SCHEME, KEY).verdict == "not detected"
+
+
 def test_contexts_that_are_none_are_refused():
     for context in ([1.7, 2, 3, 4], [-1, 2, 3, 4]):
         with pytest.raises(ValueError, match="must hold token ids"):

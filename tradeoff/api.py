@@ -922,7 +922,8 @@ def _as_text(given: Any, name: str) -> Text:
         pieces = [given.text] if given.text else []
         return Text(given.id, name, f"{name} ({given.id})", given.token_ids, pieces, claims, given.log_p)
     if isinstance(given, str):
-        if len(given) < 1000 and "\n" not in given and Path(given).is_file():
+        # Of a name that is too long for one this is False, and no error.
+        if len(given) < 1000 and "\n" not in given and os.path.isfile(given):
             raise ValueError(
                 f"{name} is the name of a file, {given!r}; pass what it holds, or use `tradeoff detect`"
             )

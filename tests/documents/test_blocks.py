@@ -85,8 +85,8 @@ TABLE = {
     f"OMP_NUM_THREADS=1 python -m tests.benchmarks.bench_race_limit --out {RESULTS}": Instead(
         "python -m tests.benchmarks.bench_race_limit --help", "minutes; test_benchmarks.py runs it small"
     ),
-    f"OMP_NUM_THREADS=1 python -m tests.benchmarks.bench_kgw --out {RESULTS}": Instead(
-        "python -m tests.benchmarks.bench_kgw --help", "minutes; test_benchmarks.py runs it small"
+    f"OMP_NUM_THREADS=1 python -m tests.benchmarks.formats.bench_kgw --out {RESULTS}": Instead(
+        "python -m tests.benchmarks.formats.bench_kgw --help", "minutes"
     ),
     f"python -m tests.benchmarks.bench_engine --tokens 32 --out {RESULTS}": Instead(
         "python -m tests.benchmarks.bench_engine --help", "minutes; test_benchmarks.py runs it small"
