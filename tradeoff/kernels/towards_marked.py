@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, final
 
-from tradeoff._arrays import Array
+import numpy as np
+
+from tradeoff._arrays import Array, like
 from tradeoff.decoders import KGW, Completed, Decoder, GumbelMax
 from tradeoff.kernels.clocks import joint_acceptance
 from tradeoff.kernels.method import Columns, Method, Settled, drawn, register_method, replacing
@@ -28,7 +30,9 @@ class _Marked(NamedTuple):
 
 def _marked(method: Any, p: Array, q: Array, randomness: Randomness) -> _Marked:
     zeta, inner = randomness.zeta(Stream.SHARED, method.decoder), method.decoder.completes
-    return _Marked(inner(p, zeta.inner), inner(q, zeta.inner), zeta.race)
+    # True randomness is NumPy's, whatever the laws are.
+    race = like(zeta.race, p) if isinstance(zeta.race, np.ndarray) else zeta.race
+    return _Marked(inner(p, zeta.inner), inner(q, zeta.inner), race)
 
 
 def _accepted(laws: _Marked, draft: Array) -> Array:
