@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import tradeoff as td
 from tests.helpers.support import ALPHA, P, Q
-from tradeoff.api import detect_all
+from tradeoff.api import _as_text, detect_all
 from tradeoff.curves.measures import watermark_strength
 from tradeoff.detection import (
     Evidence,
@@ -379,6 +379,11 @@ def test_masked_positions_read_no_key():
 def test_what_is_no_text_is_refused(given, words):
     with pytest.raises(ValueError, match=words):
         td.detect(given, SCHEME, KEY)
+
+
+def test_words_longer_than_a_name_can_be_are_words():
+    """Of which some versions of Python say that they are no file, and some raise OSError."""
+    assert _as_text("word " * 100, "text").pieces == ["word " * 100]
 
 
 def test_a_file_is_not_read_as_its_name(tmp_path):

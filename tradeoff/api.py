@@ -922,7 +922,7 @@ def _as_text(given: Any, name: str) -> Text:
         pieces = [given.text] if given.text else []
         return Text(given.id, name, f"{name} ({given.id})", given.token_ids, pieces, claims, given.log_p)
     if isinstance(given, str):
-        if len(given) < 1000 and "\n" not in given and Path(given).is_file():
+        if len(given) < 1000 and "\n" not in given and _is_file(given):
             raise ValueError(
                 f"{name} is the name of a file, {given!r}; pass what it holds, or use `tradeoff detect`"
             )
@@ -937,6 +937,14 @@ def _as_text(given: Any, name: str) -> Text:
         f"{name} is {type(given).__name__}; pass token ids, words, or a Record (of a parsed line "
         "Record.of_json(line); of files those of tradeoff.llm.read_records)"
     )
+
+
+def _is_file(words: str) -> bool:
+    try:
+        return Path(words).is_file()
+    except OSError:
+        # Longer than a name can be.
+        return False
 
 
 def _is_whole(value: Any) -> bool:

@@ -4,9 +4,10 @@
 
 Texts are the Markdown and Python files of this repository in the tokens of the built-in model, 200 each,
 under one key (left-hash, gamma 0.25). Both take turns: Transformers' detector reads a few, as its rate does
-not depend on how many; ours reads one text with nothing remembered, then all with nothing remembered, all again,
-and once more, when the lists of all seeds that came twice are there. That both find the same tokens green is
-checked first. Times are of the processor; medians of turns, and ratios are of rates of one turn.
+not depend on how many; ours reads one text with nothing remembered, then all with nothing remembered, all
+again, and all once more, when the lists of all seeds that came twice are there. That both find the same
+tokens green is checked first. Times are of the processor; medians of turns, and ratios are of rates of one
+turn.
 """
 
 from __future__ import annotations
