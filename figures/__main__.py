@@ -22,6 +22,7 @@ FIGURES = {
         "joint.remaining_trade_off",
         "What is left of the trade-off, as a detector reads.",
     ),
+    "distortion": ("curves.distortion", "Red and green lists: efficiency, strength and distortion."),
     "transport_curves": ("curves.transport_curves", "Curves of transport watermarks and completed ones."),
     "transport_gaps": ("transport.gaps", "Detection gaps of transport watermarks."),
     "transport_tilt": ("transport.tilt", "Detection against distortion, on a real model's laws."),

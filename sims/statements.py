@@ -18,6 +18,7 @@ from sims.real_pair import statement as real_pair
 from sims.tools.common import FEWEST
 from sims.tools.rows import NotEvaluatedError, Row
 from sims.trade_off import (
+    biased,
     curves_3_2,
     definition_3_1,
     impossibility,
@@ -52,6 +53,7 @@ STATEMENTS: dict[str, Statement] = {
     "curves_3_2": curves_3_2.run,
     "theorem_4_1": theorem_4_1.run,
     "sequences_4_1": sequences_4_1.run,
+    "biased": biased.run,
     "joint_race": race.run,
     "joint_tournament": tournament.run,
     "keyed_blocks": blocks.run,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import tradeoff as td
 from tests.helpers.support import ALPHA, P, Q
-from tradeoff.api import _as_text, detect_all
+from tradeoff.api import detect_all
 from tradeoff.curves.measures import watermark_strength
 from tradeoff.detection import (
     Evidence,
@@ -381,16 +381,18 @@ def test_what_is_no_text_is_refused(given, words):
         td.detect(given, SCHEME, KEY)
 
 
-def test_words_longer_than_a_name_can_be_are_words():
-    """Of which some versions of Python say that they are no file, and some raise OSError."""
-    assert _as_text("word " * 100, "text").pieces == ["word " * 100]
-
-
 def test_a_file_is_not_read_as_its_name(tmp_path):
     path = tmp_path / "letter.txt"
     path.write_text("words")
     with pytest.raises(ValueError, match=r"is the name of a file, .*; pass what it holds"):
         td.detect(str(path), SCHEME, KEY)
+
+
+def test_words_on_one_line_are_no_name_that_is_too_long():
+    """Of 256 letters to 1,000 an operating system refuses to look."""
+    words = "a text of one line, " * 20
+    assert 255 < len(words) < 1000
+    assert td.detect(words, SCHEME, KEY).verdict == "not detected"
 
 
 def test_contexts_that_are_none_are_refused():

@@ -35,7 +35,12 @@ def test_decoders_that_are_unbiased_pass(decoder):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_methods_that_keep_the_target_pass(name):
-    others = {"standard": Identity(), "joint-transport": simplex_water(4), "joint-tournament": SynthID(3)}
+    others = {
+        "standard": Identity(),
+        "joint-transport": simplex_water(4),
+        "joint-tournament": SynthID(3),
+        "joint-race-marked": Completed(SynthID(3)),
+    }
     method = METHODS[name].make(others.get(name, GumbelMax()))
     share = check_method(method, P, Q)
     if method.full_efficiency:

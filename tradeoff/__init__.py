@@ -41,20 +41,22 @@ if TYPE_CHECKING:
     from tradeoff.errors import DistributionError, FileError, SolverError
     from tradeoff.estimate import Estimate
     from tradeoff.kernels import METHODS, Method
-    from tradeoff.keyed import Key, KeyFile, Keyring, Stream
+    from tradeoff.keyed import DepthKeys, Key, KeyFile, Keyring, Stream
     from tradeoff.llm import load_pair
     from tradeoff.scheme import Scheme
     from tradeoff.texts import Record
-    from tradeoff.verdicts import Result
+    from tradeoff.verdicts import ForeignConfig, Result
 
 __all__ = [
     "METHODS",
     "Completed",
     "Curve",
+    "DepthKeys",
     "DistributionError",
     "Estimate",
     "Evidence",
     "FileError",
+    "ForeignConfig",
     "GumbelMax",
     "Identity",
     "Key",
@@ -118,11 +120,11 @@ _HOMES = {
     "errors": ("DistributionError", "FileError", "SolverError"),
     "estimate": ("Estimate",),
     "kernels": ("METHODS", "Method"),
-    "keyed": ("Key", "KeyFile", "Keyring", "Stream"),
+    "keyed": ("DepthKeys", "Key", "KeyFile", "Keyring", "Stream"),
     "llm": ("load_pair",),
     "scheme": ("Scheme",),
     "texts": ("Record",),
-    "verdicts": ("Result",),
+    "verdicts": ("ForeignConfig", "Result"),
 }
 __getattr__, __dir__, _known = lazy(
     __name__,

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tradeoff.decoders import Decoder
     from tradeoff.detection import Detector, Forecast
     from tradeoff.kernels import Method
-    from tradeoff.keyed import KeyFile, Keyring
+    from tradeoff.keyed import AnyKey, KeyFile, Keyring
     from tradeoff.llm import ModelPair, Texts
     from tradeoff.verdicts import CorpusResult, Decoys, Options, Result
 
@@ -57,7 +57,7 @@ __all__ = [
 
 _Report = Callable[[str], None]
 #: Keys to look for.
-Keys: TypeAlias = "Key | int | KeyFile | Keyring | Sequence[Key | int | KeyFile]"
+Keys: TypeAlias = "AnyKey | KeyFile | Keyring | Sequence[AnyKey | KeyFile]"
 #: The look-ahead that is chosen by measuring.
 _AUTO = "auto"
 
@@ -190,7 +190,7 @@ def detect_corpus(
 def decoys(
     texts: Iterable[Any],
     options: Options | Scheme,
-    real: Key | int | KeyFile | None = None,
+    real: AnyKey | KeyFile | None = None,
     *,
     keys: int = 200,
     seed: int = 0,
@@ -269,7 +269,7 @@ class Watched:
 def watch(
     tokens: Iterable[int | Sequence[int] | np.ndarray],
     scheme: Scheme,
-    key: Key | int | None = None,
+    key: AnyKey | None = None,
     *,
     alpha: float = 0.01,
     late: bool = False,
@@ -295,7 +295,7 @@ def watch(
     from tradeoff.detection import Sequential
 
     function = _checked(scheme).function(_key_for(key)(scheme.prf))
-    stream = Sequential(scheme.bets(), late=late).stream(function, alpha)
+    stream = Sequential(scheme.bets(), late=late).stream(scheme.reads(function), alpha)
 
     def steps() -> Iterator[Watched]:
         for part in tokens:
@@ -501,7 +501,7 @@ def _forecast_of_laws(
 def draw(
     p: Any,
     scheme: Scheme,
-    key: Key | int | None,
+    key: AnyKey | None,
     context: Sequence[int] | np.ndarray,
     *,
     marked: bool | np.ndarray = True,
@@ -561,7 +561,7 @@ def draw(
 def generate(
     prompts: str | Path | Sequence[str] | Sequence[tuple[str, str]],
     scheme: Scheme,
-    key: Key | int | None = None,
+    key: AnyKey | None = None,
     *,
     target: str | None = None,
     draft: str | None = None,
@@ -922,7 +922,8 @@ def _as_text(given: Any, name: str) -> Text:
         pieces = [given.text] if given.text else []
         return Text(given.id, name, f"{name} ({given.id})", given.token_ids, pieces, claims, given.log_p)
     if isinstance(given, str):
-        if len(given) < 1000 and "\n" not in given and _is_file(given):
+        # Of a name that is too long for one this is False, and no error.
+        if len(given) < 1000 and "\n" not in given and os.path.isfile(given):
             raise ValueError(
                 f"{name} is the name of a file, {given!r}; pass what it holds, or use `tradeoff detect`"
             )
@@ -939,22 +940,14 @@ def _as_text(given: Any, name: str) -> Text:
     )
 
 
-def _is_file(words: str) -> bool:
-    try:
-        return Path(words).is_file()
-    except OSError:
-        # Longer than a name can be.
-        return False
-
-
 def _is_whole(value: Any) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
-def _key_for(key: Key | int | None) -> Callable[[str], Key | int]:
+def _key_for(key: AnyKey | None) -> Callable[[str], AnyKey]:
     """The key for a pseudorandom function by its name: the given one, or that of the environment."""
 
-    def asked(name: str) -> Key | int:
+    def asked(name: str) -> AnyKey:
         return _of_environment([name]) if key is None else key
 
     return asked
@@ -973,7 +966,8 @@ def _of_environment(prfs: Sequence[str]) -> Key:
     """The key of the environment, for functions of these names."""
     for name in prfs:
         if prf_type(name).key_type is not Key:
-            raise ValueError(f"prf={name!r} needs an integer key; pass key=")
+            needed = "an integer key" if prf_type(name).key_type is int else prf_type(name).takes
+            raise ValueError(f"prf={name!r} needs {needed}; pass key=")
     if not os.environ.get("TRADEOFF_KEY"):
         raise ValueError("key is missing; pass key=, or set TRADEOFF_KEY to its hex digits")
     return Key.from_environment()

@@ -159,6 +159,7 @@ METHOD_LOOKS: Mapping[str, Look] = {
     "standard": _shade("black", 3, "x", "white", 0.35),
     "keep-strength": _look("grey", 0, "^"),
     "keep-efficiency": _shade("grey", 1, "v", "white", 0.3),
+    "target-only": _shade("green", 2, "d", "white", 0.4),
     "two-keys": _look("green", 0, "D"),
     "dual-key": _shade("green", 1, "*", "black", 0.45),
     "algorithm-1": _look("blue", 0, "s"),
@@ -168,6 +169,7 @@ METHOD_LOOKS: Mapping[str, Look] = {
     "joint-race": _look("sky", 0, "h"),
     "joint-race-tree": _shade("sky", 1, ">", "black", 0.3),
     "joint-tournament": _shade("sky", 2, "p", "white", 0.15),
+    "joint-race-marked": _shade("sky", 4, "H", "black", 0.45),
     "joint-transport": _shade("sky", 3, "d", "black", 0.15),
 }
 #: How the name of a method ends where drafts were verified as blocks.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,19 @@ from tradeoff.kernels import (
     make_method,
     method_type,
 )
-from tradeoff.keyed import PRF_NAMES, Key, Kind, Prf, check_supplied, check_width, parse_prf, prf_type
+from tradeoff.keyed import (
+    PRF_NAMES,
+    AnyKey,
+    Kind,
+    Prf,
+    TokensOnce,
+    check_supplied,
+    check_width,
+    parse_prf,
+    prf_type,
+    reader_of,
+    watermark_of,
+)
 
 if TYPE_CHECKING:
     from tradeoff.detection import Bets, Detector
@@ -58,7 +70,7 @@ class Scheme:
 
     Args:
         method: kernel and watermark.
-        prf: name of the pseudorandom function (`PRF_NAMES`, or one with settings), kept in one spelling.
+        prf: name of the pseudorandom function (`tradeoff.keyed.prf_type`); settings are spelled in one way.
         context_width: tokens before a position that seed it, 1 to 64.
 
     Raises:
@@ -71,6 +83,7 @@ class Scheme:
 
     def __post_init__(self) -> None:
         function = prf_type(self.prf)
+        object.__setattr__(self, "prf", function.name)
         check_width(self.context_width)
         if self.marks:
             coin = {Kind.COIN} if self.method.detection.coin is Coin.KEYED else set()
@@ -95,12 +108,12 @@ class Scheme:
         Args:
             method: a key of `METHODS`, a method as it is, or `joint`, which is meant if it is left out: the
                 method whose text a detector reads best (`tradeoff.kernels.joint_name`).
-            watermark: a name that `parse_decoder` reads, or a decoder; gumbel if left out, and none for the
-                method standard.
+            watermark: a name that `parse_decoder` reads, or a decoder; if left out that of the function,
+                gumbel as a rule and synthid:30 of hf-synthid, and none for the method standard.
             width: candidates a level of a tree; 2 if left out.
             alpha: weight of the second of two keys of Gumbel-max, above 0 and below 1. If left out, 0.1 for
                 dual-key, which draws with it; others weigh both keys alike.
-            prf: one of PRF_NAMES; the first if left out.
+            prf: one of PRF_NAMES, or a name with settings such as hf-synthid; the first if left out.
             context_width: 1 to 64; the default of the function if left out: 2, and 4 of vLLM's.
 
         Raises:
@@ -112,7 +125,8 @@ class Scheme:
                     f"method={method.name!r} holds its watermark, width and alpha already; leave these out"
                 )
         else:
-            method = _carrying(method, watermark, width, alpha)
+            usual = watermark_of(PRF_NAMES[0] if prf is None else prf)
+            method = _carrying(method, watermark, width, alpha, usual)
         if prf is None:
             prf = PRF_NAMES[0]
         if context_width is None:
@@ -144,15 +158,38 @@ class Scheme:
     @property
     def warm_up(self) -> int:
         """How many tokens at the start of a text never count."""
-        return 0 if prf_type(self.prf).pads_contexts else self.context_width
+        every = prf_type(self.prf).pads_contexts or self.method.decoder.by_token
+        return 0 if every else self.context_width
 
-    def function(self, key: Key | int) -> Prf:
+    def function(self, key: AnyKey) -> Prf:
         """The pseudorandom function under a key.
 
         Raises:
-            ValueError: for a key of the wrong kind.
+            ValueError: for a key of the wrong kind, or depth keys that are not as many as the tournament has
+                rounds.
         """
-        return parse_prf(self.prf, key, self.context_width)
+        function = parse_prf(self.prf, key, self.context_width)
+        rounds = self.method.decoder.tournament
+        if self.marks and function.rounds is not None and rounds != function.rounds:
+            raise ValueError(
+                f"watermark={self.watermark!r} plays {rounds or 'no fixed number of'} rounds, and {self.prf} "
+                f"needs a depth key for each; there are {function.rounds}: name synthid:{function.rounds}, "
+                "or give as many keys as there are rounds"
+            )
+        return function
+
+    def reading_function(self, key: AnyKey) -> Prf:
+        """The function that its texts are read with: that without what generation alone follows.
+
+        Raises:
+            ValueError: as `function`.
+        """
+        return replace(self, prf=reader_of(self.prf)).function(key)
+
+    def reads(self, function: Prf) -> Prf:
+        """What detection makes `Evidence` of: the function of a key, whose tokens count once each where the
+        watermark is of tokens alone (`Decoder.by_token`)."""
+        return TokensOnce(function) if self.method.decoder.by_token else function
 
     def detector(self) -> Detector:
         """The untrained detector of its texts, with an exact null law.
@@ -172,7 +209,8 @@ class Scheme:
 
     def sees(self, other: Scheme) -> Sight:
         """How much its detector sees of a text of another scheme, under the same key."""
-        same_numbers = (self.prf, self.context_width) == (other.prf, other.context_width)
+        mine, theirs = ((reader_of(one.prf), one.context_width) for one in (self, other))
+        same_numbers = mine == theirs
         streams = self.sees_streams(other.method.detection)
         if not (same_numbers and self.marks and other.marks) or streams is Sight.NOTHING:
             return Sight.NOTHING
@@ -241,12 +279,16 @@ def read_watermark(watermark: str) -> Decoder:
 
 
 def _carrying(
-    name: str | None, watermark: str | Decoder | None, width: int | None, alpha: float | None
+    name: str | None,
+    watermark: str | Decoder | None,
+    width: int | None,
+    alpha: float | None,
+    usual: str,
 ) -> Method:
-    """The method of that name, `joint` if None, with a watermark that it can carry."""
+    """The method of that name, `joint` if None, with a watermark that it can carry, `usual` if None."""
     taken = JOINT if name is None else name
     if watermark is None:
-        watermark = "none" if taken == Standard.name else "gumbel"
+        watermark = "none" if taken == Standard.name else usual
     decoder = read_watermark(watermark) if isinstance(watermark, str) else watermark
     if taken == JOINT:
         return make_method(JOINT, decoder, width, alpha)

@@ -32,6 +32,7 @@ PAGES: tuple[str, ...] = (
     "transport",
     "faster",
     "speed",
+    "calibration",
 )
 _ROOT = Path(__file__).parents[2]
 _TEMPLATES = _ROOT / "paper_repro" / "templates" / "pages"

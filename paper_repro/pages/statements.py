@@ -51,6 +51,7 @@ STATEMENTS = {
     "Theorem 4.1": Named(
         "Theorem 4.1: one step, and whole sequences", _TRADE_OFF, ("theorem_4_1", "sequences_4_1")
     ),
+    "Biased watermarks": Named("biased watermarks: strength, one step", _OURS, ("biased",)),
     "Joint race": Named("the joint race: one step", _OURS, ("joint_race",)),
     "Joint tournament": Named("the joint tournament: one step", _OURS, ("joint_tournament",)),
     "Keyed blocks": Named("keyed blocks: whole sequences", _OURS, ("keyed_blocks",)),

@@ -9,7 +9,7 @@ import numpy as np
 
 from tradeoff.decoders import Decoder, GreenLists, GumbelMax, TrueSource
 from tradeoff.kernels import open_uniform
-from tradeoff.keyed import KeyedPrf, Stream
+from tradeoff.keyed import KeyedPrf, Stream, listed
 from tradeoff.laws import at
 
 __all__ = ["OwnKeys"]
@@ -91,6 +91,16 @@ class _Stream:
         of = self._of
         green = np.array(of.prf.lists(self._stream, of.contexts, np.arange(of.n), gamma))
         green[of.masked] = self._true.lists(gamma).every()[of.masked]
+
+        def look(tokens: np.ndarray | None, rows: np.ndarray | None) -> np.ndarray:
+            some = green if rows is None else green[rows]
+            return some if tokens is None else np.take_along_axis(some, tokens, axis=-1)
+
+        return GreenLists(look)
+
+    def one_list(self, gamma: float) -> GreenLists:
+        of = self._of
+        green = np.broadcast_to(listed(of.prf, np.arange(of.n), gamma), (len(of.masked), of.n))
 
         def look(tokens: np.ndarray | None, rows: np.ndarray | None) -> np.ndarray:
             some = green if rows is None else green[rows]

@@ -48,6 +48,10 @@ class Chromium:
         self._session = session["sessionId"]
         self.call("Page.enable")
 
+    def close(self) -> None:
+        """Read no more answers."""
+        self._answers.close()
+
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """One command, and what it answers.
 
@@ -141,9 +145,13 @@ def chromium(executable: str) -> Iterator[Chromium]:
         )
         os.close(to_browser[0])
         os.close(from_browser[1])
+        browser = None
         try:
-            yield Chromium(to_browser[1], from_browser[0])
+            browser = Chromium(to_browser[1], from_browser[0])
+            yield browser
         finally:
+            if browser is not None:
+                browser.close()
             process.kill()
             process.wait()
             os.close(to_browser[1])

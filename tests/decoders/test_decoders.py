@@ -11,12 +11,17 @@ from hypothesis import strategies as st
 
 from tests.helpers.support import ALPHA, P, Z, chi_square_p, distributions
 from tradeoff.decoders import (
+    KGW,
     Completed,
     Decoder,
     DegenerateDecoder,
+    DeltaReweight,
+    DiPmark,
     GumbelMax,
     Identity,
+    InverseTransform,
     SynthID,
+    Unigram,
     heavy_water,
     shares_randomness,
     simplex_water,
@@ -32,9 +37,19 @@ ALL = [
     simplex_water(4),
     heavy_water(k=64),
     heavy_water("gamma", k=64, solver=Sinkhorn()),
-    *(Completed(decoder) for decoder in (SynthID(4), simplex_water(4), heavy_water(k=64))),
+    DiPmark(0.3),
+    DiPmark(0.5),
+    DeltaReweight(),
+    InverseTransform(),
+    *(Completed(decoder) for decoder in (SynthID(4), simplex_water(4), heavy_water(k=64), DiPmark(0.4))),
+    KGW(),
+    KGW(math.inf, 0.5),
+    KGW(3.0, most=2),
+    Unigram(),
+    Unigram(math.inf, 0.25),
+    Completed(Unigram()),
 ]
-DEGENERATE = [decoder for decoder in ALL if decoder.degenerate]
+DEGENERATE = [decoder for decoder in ALL if decoder.degenerate and decoder.unbiased]
 
 
 def by_name(decoder):

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from figures.anchored import growth, stopping
-from figures.curves import figure_1, figure_1_real, transport_curves
+from figures.curves import distortion, figure_1, figure_1_real, transport_curves
 from figures.curves.panels import draw_planes
 from figures.experiment.rates import draw_edits, draw_power, draw_roc, draw_steps, draw_tpr
 from figures.experiment.shares import draw_shares
@@ -67,6 +67,7 @@ def _straight(family: str, setting: Setting, gamma: np.ndarray) -> Any:
 #: Pictures in docs/pictures, by stem; figure_1_real has the panels of figure_1 three times.
 FIGURES: dict[str, Callable[[], Figure]] = {
     "anchored_figure_2": lambda: stopping._figure(stopping.compute(paths=200)),
+    "distortion": lambda: distortion._figure(pd.read_csv(TABLES / "distortion.csv")),
     "figure_1": lambda: draw_planes([("", _planes())], "P and Q of the paper. " * 12),
     "figure_1_real": lambda: draw_planes([(f", T = {t:g}", _planes()) for t in (1, 0.7, 0.5)], "note. " * 90),
     "figure_1_real_positions": _positions,

@@ -10,6 +10,7 @@ from tradeoff.decoders import Completed, GumbelMax, SynthID, heavy_water, simple
 from tradeoff.kernels import (
     Algorithm1,
     JointRace,
+    JointRaceMarked,
     JointRaceTree,
     JointTournament,
     JointTransport,
@@ -20,6 +21,7 @@ from tradeoff.kernels import (
     OneRaceTree,
     SingleKey,
     Standard,
+    TargetOnly,
     TwoKeys,
 )
 
@@ -37,6 +39,8 @@ SPECULATIVE: list[Method] = [
     KeepStrength(SHORT_SYNTHID),
     KeepEfficiency(GumbelMax()),
     KeepEfficiency(SHORT_SYNTHID),
+    TargetOnly(GumbelMax()),
+    TargetOnly(SHORT_SYNTHID),
     TwoKeys(GumbelMax()),
     TwoKeys(SYNTHID),
     TwoKeys(SHORT_SYNTHID),
@@ -57,6 +61,7 @@ SPECULATIVE: list[Method] = [
     JointTransport(simplex_water(3)),
     JointTournament(SHORT_SYNTHID),
     JointTournament(Completed(SHORT_SYNTHID), cut=0.12),
+    JointRaceMarked(Completed(SHORT_SYNTHID)),
 ]
 #: Every method without a tree, as texts of tiny models are written with them.
 WITHOUT_A_TREE: list[Method] = [
@@ -64,6 +69,7 @@ WITHOUT_A_TREE: list[Method] = [
     KeepStrength(GumbelMax()),
     KeepStrength(SynthID(5)),
     KeepEfficiency(GumbelMax()),
+    TargetOnly(GumbelMax()),
     TwoKeys(SynthID(5)),
     Algorithm1(GumbelMax()),
     Algorithm1(Completed(SynthID(5))),
@@ -74,6 +80,7 @@ WITHOUT_A_TREE: list[Method] = [
     JointTransport(simplex_water(4)),
     JointTournament(SynthID(5)),
     JointTournament(Completed(SynthID(5))),
+    JointRaceMarked(Completed(SynthID(5))),
 ]
 
 

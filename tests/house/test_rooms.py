@@ -58,7 +58,7 @@ HEAVY = {
     "torch": ("llm", "detection/fixed/bayes.py"),
     "transformers": ("llm",),
     "matplotlib": ("plotting.py",),
-    "cvxpy": ("curves/linear.py", "anchored/programme.py"),
+    "cvxpy": ("curves/linear.py", "curves/biased/budget.py", "anchored/programme.py"),
     "ot": ("optimal_transport/solvers.py",),
     "pandas": ("curves", "files.py", "cli"),
     "pyarrow": ("texts/tables.py",),
@@ -69,14 +69,18 @@ MOST_FILES = 15
 #: A watermark has one name in every room; a command has the name of what it shows.
 WATERMARKS = {
     "completed",
+    "delta_reweight",
+    "dipmark",
     "gumbel",
     "heavywater",
     "hf_kgw",
     "identity",
+    "inverse_transform",
     "kgw",
     "simplexwater",
     "synthid",
     "transport",
+    "unigram",
 }
 
 

@@ -34,6 +34,7 @@ CLOSED = {
     "OneRaceTree",
     "SingleKey",
     "Standard",
+    "TargetOnly",
     "TwoKeys",
 }
 #: Attributes that hold words for people.

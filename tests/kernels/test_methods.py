@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 from tests.helpers.methods import SEEDS, SHORT_SYNTHID, SPECULATIVE, SYNTHID, TREE_P, TREE_Q, describe, spread
 from tests.helpers.support import ALPHA, P, Q, Z, assert_within, chi_square_p, pairs
 from tradeoff.curves.measures import google_end_point_strength, hu_end_point_strength, sampling_efficiency
-from tradeoff.decoders import GumbelMax, Identity, SynthID
+from tradeoff.decoders import Decoder, GumbelMax, Identity, SynthID
 from tradeoff.decoders.gumbel import one_hot
 from tradeoff.kernels import (
     Algorithm1,
     Basic,
     DualKey,
     JointRace,
+    JointRaceMarked,
     JointRaceTree,
     KeepEfficiency,
     KeepStrength,
@@ -30,6 +31,7 @@ from tradeoff.kernels import (
     OneRaceTree,
     SingleKey,
     Standard,
+    TargetOnly,
     TwoKeys,
 )
 from tradeoff.kernels.randomness import SimulatedRandomness
@@ -74,8 +76,9 @@ def test_step_is_unbiased_with_the_efficiency_of_its_formula(
         accepted += int(verdict.accepted.sum())
     assert chi_square_p(counts, seeds * p) > ALPHA
     formula = method.efficiency(p, q)
-    if formula is None and isinstance(method, KeepStrength):
-        estimate = sampling_efficiency(p, q, method.decoder, method.decoder, seeds=SEEDS // 4, rng=9)
+    if formula is None and isinstance(method, KeepStrength | JointRaceMarked):
+        decoder = method.decoder if isinstance(method, KeepStrength) else method.decoder.decoder
+        estimate = sampling_efficiency(p, q, decoder, decoder, seeds=SEEDS // 4, rng=9)
         spread_of_both = math.hypot(math.sqrt(1 / 4 / seeds), estimate.standard_error)
         assert_within(accepted / seeds, estimate.value, spread_of_both)
     else:
@@ -208,7 +211,7 @@ def test_rejected_token_is_replaced_by_one_with_excess(
         assert (q[draft] > 0).all()
         accepted, token = method(spread(p, 50), spread(q, 50), draft, randomness)
         assert (p[token] > 0).all()
-        if not isinstance(method, KeepStrength | OneRaceTree | JointRaceTree):
+        if not isinstance(method, KeepStrength | JointRaceMarked | OneRaceTree | JointRaceTree):
             assert (p[token[~accepted]] > q[token[~accepted]]).all()
 
 
@@ -357,3 +360,42 @@ def test_torch_agrees_with_numpy(method: Method) -> None:
         method(p, q, draft, numpy), method(tp, tq, torch_draft, pytorch)
     ):
         np.testing.assert_array_equal(ours, theirs)
+
+
+class OneRace(SimulatedRandomness):
+    """A race [1, n] that is what it is, under every stream."""
+
+    def __init__(self, race: np.ndarray):
+        super().__init__(np.random.default_rng(0), (1,), race.shape[-1])
+        self._race = race
+
+    def zeta(self, stream: str, decoder: Decoder) -> np.ndarray:
+        return self._race
+
+
+@given(pairs(max_n=6))
+def test_target_only_by_enumeration(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    """Given the key the law is min(P, Q) + TV at the residual's winner, whose law is the residual: the mean
+    is P, and the strength Ent(P) less the mean entropy (docs/theory/trade-off.md)."""
+    p, q = pair
+    assume(1 - overlap(p, q) > 1e-9)
+    n, tv = len(p), 1 - float(overlap(p, q))
+    rest = excess(p, q) / excess(p, q).sum()
+    method, accepted = TargetOnly(GumbelMax()), np.array(acceptance_probability(p, q))
+    laws = np.zeros((n, n))
+    for k in np.flatnonzero(rest > 0):
+        # A key under which k wins the residual's race; every rejected draft is then replaced by k.
+        randomness = OneRace(np.where(np.arange(n) == k, 1e-300, 1.0)[None])
+        for j in range(n):
+            token = method.replacement(p[None], q[None], np.array([j]), randomness)
+            laws[k, j] += q[j] * accepted[j]
+            laws[k, token[0]] += q[j] * (1 - accepted[j])
+    np.testing.assert_allclose(rest @ laws, p, atol=1e-12)
+    held = np.array([float(entropy(laws[k] / laws[k].sum())) if rest[k] > 0 else 0.0 for k in range(n)])
+
+    def f(x: np.ndarray) -> np.ndarray:
+        return -x * np.log(np.where(x > 0, x, 1.0))
+
+    least = np.minimum(p, q)
+    formula = sum(rest[k] * (f(q[k] + tv) + f(np.delete(least, k)).sum()) for k in np.flatnonzero(rest > 0))
+    assert float(rest @ held) == pytest.approx(float(formula), abs=1e-9)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.helpers.methods import SPECULATIVE, spread
 from tests.helpers.support import P, Q
-from tradeoff.decoders import Completed, GumbelMax, Identity, SynthID, heavy_water, parse_decoder
+from tradeoff.decoders import KGW, Completed, GumbelMax, Identity, SynthID, heavy_water, parse_decoder
 from tradeoff.kernels import METHODS, make_method
 from tradeoff.kernels.randomness import SimulatedRandomness
 from tradeoff.keyed.prf import Stream
@@ -23,6 +23,7 @@ from tradeoff.keyed.prf import Stream
         ("standard", "random"),
         ("keep-strength", "random"),
         ("keep-efficiency", "random"),
+        ("target-only", "random"),
         ("two-keys", "random"),
         ("algorithm-1", "keyed"),
         ("joint-transport", "random"),
@@ -32,6 +33,7 @@ from tradeoff.keyed.prf import Stream
         ("joint-race", "winning time"),
         ("joint-race-tree", "winning time"),
         ("joint-tournament", "random"),
+        ("joint-race-marked", "winning time"),
     ],
 )
 def test_coins_are_named(name: str, coin: str) -> None:
@@ -44,6 +46,7 @@ def test_make_method_knows_all_methods() -> None:
         "standard",
         "keep-strength",
         "keep-efficiency",
+        "target-only",
         "two-keys",
         "dual-key",
         "algorithm-1",
@@ -53,9 +56,15 @@ def test_make_method_knows_all_methods() -> None:
         "joint-race",
         "joint-race-tree",
         "joint-tournament",
+        "joint-race-marked",
         "joint-transport",
     ]
-    others = {"standard": Identity(), "joint-transport": heavy_water(), "joint-tournament": SynthID()}
+    others = {
+        "standard": Identity(),
+        "joint-transport": heavy_water(),
+        "joint-tournament": SynthID(),
+        "joint-race-marked": Completed(KGW()),
+    }
     for name in METHODS:
         decoder = others.get(name, GumbelMax())
         assert make_method(name, decoder).name == name
@@ -106,6 +115,8 @@ def test_weights_that_a_method_does_not_have(name, decoder, alpha, message) -> N
         ("joint-tournament", SynthID(math.inf), None, "plays no tournament of finitely many rounds"),
         ("joint-tournament", GumbelMax(), None, "algorithm-1 works with any decoder"),
         ("joint-tournament", Completed(heavy_water()), None, "needs synthid:M or completed:synthid:M"),
+        ("joint-race-marked", KGW(), None, "joint-race-marked needs completed:NAME"),
+        ("joint-race-marked", GumbelMax(), None, "not completed"),
         ("joint-tournament", SynthID(30), 2, "joint-tournament has one candidate a level"),
         ("one-race", GumbelMax(), 3, "width=3 is for one-race-tree and joint-race-tree"),
         ("one-race-tree", GumbelMax(), 0, "width=0 must be a whole number, at least 1"),
@@ -137,6 +148,8 @@ def test_joint_is_the_method_whose_text_reads_best() -> None:
         ("heavywater:lognormal,tilt=1.5", None, "algorithm-1"),
         ("completed:simplexwater:3", None, "algorithm-1"),
         ("completed:heavywater", None, "algorithm-1"),
+        ("kgw:2", None, "keep-strength"),
+        ("completed:kgw:hard", None, "joint-race-marked"),
     ]:
         method = make_method("joint", parse_decoder(spelling), width)
         assert (method.name, method.width) == (name, width or 1)

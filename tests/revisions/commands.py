@@ -101,6 +101,7 @@ _TEXTS = {
     "joint-race-tree": "--method joint-race-tree --width 3",
     "joint-tournament": "--method joint-tournament --watermark synthid:30",
     "joint-tournament-completed": "--method joint-tournament --watermark completed:synthid:5",
+    "joint-race-marked": "--method joint-race-marked --watermark completed:synthid:5",
     "joint-transport": "--method joint-transport --watermark simplexwater:8",
 }
 #: It has races only, so that it serves fewer methods.
@@ -130,6 +131,7 @@ _FIGURES = {
         "transport_curves",
         "transport_gaps",
         "transport_tilt",
+        "distortion",
         "anchored_figure_1",
         "anchored_figure_2",
     )
@@ -152,6 +154,7 @@ def _figures() -> list[Step]:
     options["figure_1_real"] = ["--out . --positions 24 --seeds 4 --processes 1"]
     options["remaining_trade_off"] = ["--out . --pairs next_token_pairs.npz --positions 4 --races 100"]
     options["transport_tilt"] = ["--out . --pairs next_token_pairs.npz --texts 6 --seeds 32"]
+    options["distortion"] = ["--out . --paper-only"]
     # What is printed of references is in no table.
     for name in (
         "figure_1",

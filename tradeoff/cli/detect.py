@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import typer
 from rich.text import Text as Styled
 
 from tradeoff.api import detect_all, detect_corpus
-from tradeoff.cli.key import day_of, read_keyring
+from tradeoff.cli.key import day_of, read_configs, read_keyring
 from tradeoff.cli.verdict_table import VerdictTable, print_caveats, print_summary
 from tradeoff.cli.workers import KeysToRead, told_by_workers
 from tradeoff.display import (
@@ -30,7 +30,7 @@ from tradeoff.display import (
     visible,
 )
 from tradeoff.errors import FileError
-from tradeoff.keyed import VllmPhilox
+from tradeoff.keyed import prf_type
 from tradeoff.texts import IN_FOLDERS, STDIN, Broken, read_texts, texts_known
 from tradeoff.verdicts import (
     TOGETHER,
@@ -48,6 +48,7 @@ from tradeoff.verdicts import (
     plain_view,
     shown_tokens,
     terminal_view,
+    vocabulary_beside,
 )
 
 __all__ = ["detect_sources"]
@@ -62,6 +63,8 @@ def detect_sources(
     *,
     key_files: Sequence[Path],
     key: str | None,
+    configs: Sequence[Path],
+    vocabulary: int | None,
     written: str | None,
     field: str | None,
     correction: Correction | None,
@@ -83,19 +86,31 @@ def detect_sources(
         if html is None:
             require_stdout()
         else:
-            files = [str(path) for path in (*key_files, options.detector, options.tokenizer) if path]
+            files = [
+                str(path) for path in (*key_files, *configs, options.detector, options.tokenizer) if path
+            ]
             _check_page(html, [*sources, *files])
         if workers != 1:
             # Before keys are read, which may be possible once only.
-            _check_workers(workers, key_files, tokens=tokens, html=html, corpus=correction, key=key)
-        keyring, day = read_keyring(key_files, key, options.prfs), day_of("written", written)
+            _check_workers(
+                workers, [*key_files, *configs], tokens=tokens, html=html, corpus=correction, key=key
+            )
+        known, day = _vocabulary_of(options.tokenizer), day_of("written", written)
+        if configs:
+            keyring = read_configs(configs, vocabulary, _said_by_configs(options, key_files, key), known)
+        elif vocabulary is not None:
+            raise ValueError(f"--vocabulary {vocabulary} is for --config; leave it out")
+        else:
+            keyring = read_keyring(key_files, key, options.prfs)
         if day is not None:
             keyring = keyring.on(day)
         texts = read_texts(sources, stdin(), print_warning, eager=sequential, field=field, note=print_note)
         whole: CorpusResult | None = None
         found: Iterable[Result | Told | Broken]
         if workers != 1:
-            keys = KeysToRead(tuple(key_files), VllmPhilox.name in options.prfs, day)
+            integers = any(prf_type(prf).key_type is int for prf in options.prfs)
+            asked = known() if vocabulary is None else vocabulary
+            keys = KeysToRead(tuple(key_files), integers, day, tuple(configs), asked)
             found = told_by_workers(texts, options, keys, workers, print_warning, print_note)
         elif correction is None:
             # What a pipe brings is told at once.
@@ -170,6 +185,24 @@ def detect_sources(
             raise typer.Exit(2)
         if exit_code and any(verdict.found for verdict in verdicts):
             raise typer.Exit(1)
+
+
+def _vocabulary_of(tokenizer: str | None) -> Callable[[], int | None]:
+    """What tells the vocabulary of the model whose folder a tokenizer is in."""
+    return lambda: None if tokenizer is None or not Path(tokenizer).is_dir() else vocabulary_beside(tokenizer)
+
+
+def _said_by_configs(options: Options, key_files: Sequence[Path], key: str | None) -> dict[str, object]:
+    """The options that configurations leave no room for."""
+    return {
+        "--key-file": key_files,
+        "--key": key,
+        "--method": options.method,
+        "--watermark": options.watermark,
+        "--prf": options.prf,
+        "--context-width": options.context_width,
+        "--alpha": options.alpha,
+    }
 
 
 def _facts_of(whole: CorpusResult) -> dict[str, object]:

@@ -10,6 +10,7 @@ import typer
 from tradeoff.cli.help import AsJsonTexts, CorrectionName, Quiet, examples
 from tradeoff.cli.looked_for import (
     Alpha,
+    Configs,
     DetectorName,
     FieldName,
     Fpr,
@@ -21,6 +22,7 @@ from tradeoff.cli.looked_for import (
     Retokenize,
     Sources,
     TokenizerName,
+    Vocabulary,
     Watermarks,
     Widths,
 )
@@ -34,6 +36,7 @@ DETECT_EXAMPLES = examples(
     "tradeoff detect essays/ --key-file my.key --corpus bh",
     "cat letter.txt | tradeoff detect - --key-file my.key --json",
     "tradeoff detect letter.txt --key-file my.key --quiet --exit-code",
+    "tradeoff detect letter.txt --config watermark.json --tokenizer model/",
 )
 
 
@@ -41,6 +44,8 @@ def detect_command(
     sources: Sources,
     key_file: KeyFiles = None,
     key: IntegerKey = None,
+    config: Configs = None,
+    vocabulary: Vocabulary = None,
     written: Annotated[
         str | None,
         typer.Option(metavar="YYYY-MM-DD", help="Test only keys that were in use on this day."),
@@ -157,6 +162,8 @@ def detect_command(
             options,
             key_files=key_file or [],
             key=key,
+            configs=config or [],
+            vocabulary=vocabulary,
             written=written,
             field=field,
             correction=None if corpus is None else Correction(corpus),

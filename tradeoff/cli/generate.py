@@ -7,13 +7,14 @@ import math
 import shlex
 from collections.abc import Mapping
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tradeoff.cli.help import PRF_NAMES, WATERMARKS, WIDEST, AsJsonTexts, Quiet, examples
-from tradeoff.cli.key import read_key
+from tradeoff.cli.key import read_configs, read_key
 from tradeoff.display import (
     exit_on_bad_input,
     print_note,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tradeoff.estimate import Estimate
-    from tradeoff.keyed import KeyFile
+    from tradeoff.keyed import KeyFile, KeyProfile
     from tradeoff.llm import Texts
 
 __all__ = ["GENERATE_EXAMPLES", "generate_command"]
@@ -52,8 +53,9 @@ _SHORT = 5
 _METHOD_HELP = (
     "joint: the best of the watermark's, whose name records hold. joint-race: gumbel; joint-race-tree: the "
     "same with more candidates a level; joint-tournament: synthid:M, completed or not; joint-transport: "
-    "simplexwater, heavywater; algorithm-1: any watermark, as in the paper. one-race, one-race-tree, "
-    "single-key, keep-strength, keep-efficiency, two-keys: earlier methods, to compare with; basic: no "
+    "simplexwater, heavywater; joint-race-marked: completed ones, biased too; algorithm-1: any unbiased "
+    "watermark, as in the paper. one-race, one-race-tree, single-key, keep-strength, keep-efficiency, "
+    "two-keys, target-only: to compare with; basic: no "
     "speculation; dual-key: the same for gumbel, under two keys as in vLLM; standard: no watermark. Default: "
     "joint."
 )
@@ -100,7 +102,21 @@ def generate_command(
             help="Key file, as made by `tradeoff key new`. Default: the hex digits in TRADEOFF_KEY."
         ),
     ] = None,
-    key: Annotated[str | None, typer.Option(help="Integer key, for --prf vllm-philox-v1 only.")] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(help="Integer key of --prf vllm-philox-v1, or depth keys N,N,... of hf-synthid."),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="Configuration of vLLM or Transformers, as it is, in place of --key-file, --watermark, "
+            "--prf, --context-width and --alpha; as `tradeoff detect` reads them."
+        ),
+    ] = None,
+    vocabulary: Annotated[
+        int | None,
+        typer.Option(help="vocab_size of the model, for --config with green lists. Default: the target's."),
+    ] = None,
     prf: Annotated[
         str | None, typer.Option(help=f"One of {', '.join(PRF_NAMES)}. Default: the first.")
     ] = None,
@@ -171,6 +187,7 @@ def generate_command(
     """
     with exit_on_bad_input(quiet):
         from tradeoff.api import generate
+        from tradeoff.keyed import prf_type, watermark_of
         from tradeoff.scheme import Scheme
 
         given = {
@@ -185,7 +202,25 @@ def generate_command(
             require_stdout()
         asked = _prompts(prompt, prompts)
         used = None
-        if watermark != "none" and (watermark is not None or method != _STANDARD):
+        if config is not None:
+            said: dict[str, object] = {
+                "--key-file": key_file,
+                "--key": key,
+                "--watermark": watermark,
+                "--prf": prf,
+            }
+            said |= {"--context-width": context_width, "--alpha": alpha}
+            known = partial(_vocabulary_of, target)
+            used = _valid_today(read_configs([config], vocabulary, said, known).keys[0])
+            profile = used.profile
+            if method is None or method == profile.method:
+                method, alpha = profile.method, profile.alpha
+            else:
+                _check_read_alike(method, profile)
+            watermark, prf, context_width = profile.watermark, profile.prf, profile.context_width
+        elif vocabulary is not None:
+            raise ValueError(f"--vocabulary {vocabulary} is for --config; leave it out")
+        elif watermark != "none" and (watermark is not None or method != _STANDARD):
             used = _valid_today(read_key(key_file, key, prf or (None if key is None else PRF_NAMES[0])))
             profile = used.profile
             if method is None and watermark is None:
@@ -194,10 +229,15 @@ def generate_command(
                 # Else `detect` would take that of the profile.
                 given["--method"] = "joint"
             watermark = watermark or profile.watermark
-            prf = prf or profile.prf
+            prf = prf or profile.prf or used.default_prf
+            if prf_type(prf).key_type is used.kind:
+                watermark = watermark or watermark_of(prf, used.key)
             context_width = profile.context_width if context_width is None else context_width
+            if alpha is None and method == profile.method:
+                alpha = profile.alpha
         scheme = Scheme.of(method, watermark, width=width, alpha=alpha, prf=prf, context_width=context_width)
-        if key_file is not None and output is not None and key_file.resolve() == output.resolve():
+        secret = key_file or config
+        if secret is not None and output is not None and secret.resolve() == output.resolve():
             raise ValueError(f"{output} holds the key; write the texts to another file")
         texts = generate(
             asked,
@@ -239,7 +279,7 @@ def generate_command(
             out.print()
         _print_summary(out, texts)
         if shown and scheme.marks:
-            out.print(_told_detection(given, key_file, key, output), soft_wrap=True)
+            out.print(_told_detection(given, key_file, key, config, output), soft_wrap=True)
         if output is None:
             return
         if texts.new:
@@ -285,7 +325,11 @@ def _print_texts(texts: Texts) -> None:
 
 
 def _told_detection(
-    given: Mapping[str, object], key_file: Path | None, key: str | None, output: Path | None
+    given: Mapping[str, object],
+    key_file: Path | None,
+    key: str | None,
+    config: Path | None,
+    output: Path | None,
 ) -> str:
     """The command by which the text is detected; an integer key is not repeated."""
     words = ["tradeoff", "detect", "letter.txt" if output is None else str(output)]
@@ -293,11 +337,40 @@ def _told_detection(
         words += ["--key-file", str(key_file)]
     elif key is not None:
         words += ["--key", "N"]
+    elif config is not None:
+        words += ["--config", str(config)]
+        # What generated it is told by its record, and read alike.
+        given = {name: value for name, value in given.items() if name != "--method"}
     for name, value in given.items():
         if value is not None:
             words += [name, str(value)]
     saved = "with the text in letter.txt, " if output is None else ""
     return f"to detect it: {saved}{visible(shlex.join(words))}"
+
+
+def _vocabulary_of(target: str) -> int | None:
+    """That of a model whose folder is here."""
+    from tradeoff.verdicts import vocabulary_beside
+
+    if target == "builtin":
+        from tradeoff.llm import builtin_target_folder
+
+        return vocabulary_beside(builtin_target_folder())
+    return vocabulary_beside(target) if Path(target).is_dir() else None
+
+
+def _check_read_alike(method: str, profile: KeyProfile) -> None:
+    """A method writes what a configuration means if whoever reads that reads it whole."""
+    from tradeoff.scheme import Scheme, Sight
+
+    prf, width = profile.prf, profile.context_width
+    meant = Scheme.of(profile.method, profile.watermark, alpha=profile.alpha, prf=prf, context_width=width)
+    asked = Scheme.of(method, profile.watermark, prf=prf, context_width=width)
+    if meant.sees(asked) is not Sight.WHOLE:
+        raise ValueError(
+            f"--method {method} draws under other streams of the key than --config says, so that its own "
+            f"software would not find the text; leave --method out, which is {profile.method} then"
+        )
 
 
 def _valid_today(key: KeyFile) -> KeyFile:

@@ -27,7 +27,9 @@ __all__ = [
 #: As `tradeoff.decoders.watermarks` tells them.
 WATERMARKS = (
     "gumbel, completed:NAME, heavywater[:LAW[,SETTINGS]] (lognormal, gamma; k, head, sinkhorn, tilt, as "
-    "heavywater:gamma,k=256), simplexwater[:R[,SETTINGS]], synthid:M with M >= 1, synthid:inf"
+    "heavywater:gamma,k=256), kgw[:DELTA[,gamma=G]], delta-reweight, synthid:M with "
+    "M >= 1, synthid:inf, dipmark[:ALPHA], gamma-reweight, inverse-transform, "
+    "unigram[:DELTA[,gamma=G]], simplexwater[:R[,SETTINGS]]"
 )
 #: Names of `tradeoff.kernels.METHODS`.
 METHODS = (
@@ -35,6 +37,7 @@ METHODS = (
     "standard",
     "keep-strength",
     "keep-efficiency",
+    "target-only",
     "two-keys",
     "dual-key",
     "algorithm-1",
@@ -44,6 +47,7 @@ METHODS = (
     "joint-race",
     "joint-race-tree",
     "joint-tournament",
+    "joint-race-marked",
     "joint-transport",
 )
 #: Most candidates a level, `tradeoff.kernels.WIDEST`.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
@@ -16,9 +16,9 @@ from tradeoff.cli.help import PRF_NAMES, Quiet, examples
 from tradeoff.display import exit_on_bad_input, print_warning, require_stdout, stdout, visible
 
 if TYPE_CHECKING:
-    from tradeoff.keyed import KeyFile, Keyring
+    from tradeoff.keyed import AnyKey, KeyFile, Keyring
 
-__all__ = ["KEY_EXAMPLES", "day_of", "key_app", "read_key", "read_keyring"]
+__all__ = ["KEY_EXAMPLES", "day_of", "key_app", "read_configs", "read_key", "read_keyring"]
 
 #: Shown below the options of every command, by its name.
 KEY_EXAMPLES = {
@@ -69,7 +69,7 @@ def new_command(
     and `detect` go where no option says otherwise.
     """
     with exit_on_bad_input(quiet):
-        from tradeoff.keyed import Key, KeyFile, KeyProfile, prf_type
+        from tradeoff.keyed import DepthKeys, Key, KeyFile, KeyProfile, prf_type
         from tradeoff.scheme import Scheme
 
         scheme = Scheme.of(method, watermark, prf=prf, context_width=context_width)
@@ -79,7 +79,10 @@ def new_command(
         # The width is told always: the default has changed once.
         profile = KeyProfile(method, watermark, prf, scheme.context_width, tokenizer, _hash_of(tokenizer))
         kind = prf_type(PRF_NAMES[0] if prf is None else prf).key_type
-        key = Key.new() if kind is Key else secrets.randbits(64)
+        if kind is DepthKeys:
+            key: AnyKey = DepthKeys.new(scheme.method.decoder.tournament or 0)
+        else:
+            key = Key.new() if kind is Key else secrets.randbits(64)
         made = KeyFile(
             key, name, day_of("valid-from", valid_from), day_of("valid-until", valid_until), profile
         )
@@ -153,48 +156,100 @@ def read_keyring(key_files: Sequence[Path], key: str | None, prfs: Sequence[str]
 
     Args:
         key_files: files and folders.
-        key: integer of vLLM's format.
+        key: integer of vLLM's format, or several with commas between them, depth keys of hf-synthid.
         prfs: names of the pseudorandom functions that the options name.
 
     Raises:
         ValueError: if there is no key, or one of the wrong kind.
     """
-    from tradeoff.keyed import Key, Keyring, files_of_keys, prf_type
+    from tradeoff.keyed import DepthKeys, Key, Keyring, files_of_keys, prf_type
 
     kinds = [prf_type(prf).key_type for prf in prfs]
     if key is not None and key_files:
         raise ValueError("--key and --key-file name two keys; write the integer to a file of its own")
     if key is not None:
-        if kinds and int not in kinds:
+        if kinds and int not in kinds and DepthKeys not in kinds:
             raise ValueError(
                 "--key takes the integer keys of --prf vllm-philox-v1; secret keys come from --key-file or "
                 "TRADEOFF_KEY, so that they do not show in the list of processes"
             )
-        return _checked(Keyring.of(_integer(key)))
+        integers = [_integer(one) for one in key.split(",")]
+        if len(integers) > 1 or (kinds and int not in kinds):
+            return _checked(Keyring.of(DepthKeys(integers)))
+        return _checked(Keyring.of(integers[0]))
     if key_files:
         for file in key_files:
             for path in files_of_keys(file):
                 _warn_if_shared(path)
         return _checked(Keyring.read(key_files, integers=int in kinds))
+    if kinds and set(kinds) == {DepthKeys}:
+        raise ValueError(f"--prf {prfs[0]} needs depth keys: --key N,N,..., or --key-file FILE")
     if kinds and Key not in kinds:
         raise ValueError(f"--prf {prfs[0]} needs the integer key of vLLM: --key N, or --key-file FILE")
     return Keyring.of(Key.from_environment())
+
+
+def read_configs(
+    configs: Sequence[Path],
+    vocabulary: int | None,
+    others: Mapping[str, object],
+    known: Callable[[], int | None] | None = None,
+) -> Keyring:
+    """The keys of configurations of other software, each with what it says as its profile.
+
+    Args:
+        configs: files.
+        vocabulary: of the model.
+        others: options that say what configurations say, by their names.
+        known: tells the vocabulary where neither option nor file does.
+
+    Raises:
+        ValueError: for an option beside configurations, or what is no configuration.
+    """
+    from tradeoff.keyed import Keyring
+    from tradeoff.verdicts import ForeignConfig
+
+    for name, value in others.items():
+        if value not in (None, [], ()):
+            raise ValueError(
+                f"--config says what {name} does: it holds the key and all that is drawn by it; leave {name} "
+                "out, or --config"
+            )
+    for path in configs:
+        _warn_if_shared(path)
+    told = known if vocabulary is None else vocabulary
+    return _checked(Keyring(tuple(ForeignConfig.read(path, told).key for path in configs)))
 
 
 def _integer(key: str) -> int:
     try:
         return int(key.strip(), 16 if key.strip().lower().startswith("0x") else 10)
     except ValueError:
-        raise ValueError("--key is not an integer; pass 0 to 2^64 - 1") from None
+        raise ValueError(
+            "--key is not an integer; pass 0 to 2^64 - 1, or depth keys with commas between them"
+        ) from None
 
 
 def _checked(keyring: Keyring) -> Keyring:
-    if any(isinstance(key, int) and key < 1 << _GUESSED_BITS for key in keyring.secrets):
+    from tradeoff.keyed import DepthKeys
+
+    secrets_ = keyring.secrets
+    if any(isinstance(key, DepthKeys) and _bits(key.secret) < _GUESSED_BITS for key in secrets_):
+        print_warning(
+            f"the depth keys have fewer than {_GUESSED_BITS} bits together: whoever sees their fingerprint, "
+            "which records hold, finds them by trying; use random ones of `tradeoff key new --prf hf-synthid`"
+        )
+    if any(isinstance(key, int) and key < 1 << _GUESSED_BITS for key in secrets_):
         print_warning(
             f"the integer key is below 2^{_GUESSED_BITS}: whoever sees its fingerprint, which records hold, "
             "finds it by trying; use a random one of 64 bits"
         )
     return keyring
+
+
+def _bits(integers: Sequence[int]) -> int:
+    """How many they have together."""
+    return sum(integer.bit_length() for integer in integers)
 
 
 def _hash_of(tokenizer: str | None) -> str | None:
@@ -211,4 +266,6 @@ def _warn_if_shared(key_file: Path) -> None:
     """Warn of a key file that others can read or change; what it holds is not touched."""
     with suppress(OSError):
         if os.name != "nt" and key_file.is_file() and key_file.stat().st_mode & 0o077:
-            print_warning(f"key file {key_file} is open to other users of this machine: chmod 600 {key_file}")
+            print_warning(
+                f"{key_file}, which holds a key, is open to other users of this machine: chmod 600 {key_file}"
+            )

@@ -11,6 +11,7 @@ from tradeoff.cli.help import IN_FOLDERS, METHODS, PRF_NAMES, WATERMARKS
 
 __all__ = [
     "Alpha",
+    "Configs",
     "DetectorName",
     "FieldName",
     "Fpr",
@@ -22,6 +23,7 @@ __all__ = [
     "Retokenize",
     "Sources",
     "TokenizerName",
+    "Vocabulary",
     "Watermarks",
     "Widths",
 ]
@@ -43,7 +45,24 @@ KeyFiles = Annotated[
         "and all are tested. Default: TRADEOFF_KEY."
     ),
 ]
-IntegerKey = Annotated[str | None, typer.Option(help="Integer key of --prf vllm-philox-v1.")]
+Configs = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Configuration of the software that wrote the text, as it is: vLLM's --watermark-config, "
+        "Transformers' watermarking configuration or generation_config.json. It holds the key, and stands in "
+        "place of the options that say what it says; may be given several times."
+    ),
+]
+Vocabulary = Annotated[
+    int | None,
+    typer.Option(
+        help="vocab_size of the model's config.json, for --config with green lists. Default: of the one "
+        "beside the file, or in --tokenizer."
+    ),
+]
+IntegerKey = Annotated[
+    str | None, typer.Option(help="Integer key of --prf vllm-philox-v1, or depth keys N,N,... of hf-synthid.")
+]
 Prfs = Annotated[
     list[str] | None,
     typer.Option(help=f"One of {', '.join(PRF_NAMES)}. Default: the key's, or {PRF_NAMES[0]}."),

@@ -12,7 +12,7 @@ from pathlib import Path
 from tradeoff.errors import FileError
 from tradeoff.keyed import Key, Keyring
 from tradeoff.texts import Broken, Text
-from tradeoff.verdicts import TOGETHER, Examiner, Options, Result, Told
+from tradeoff.verdicts import TOGETHER, Examiner, ForeignConfig, Options, Result, Told
 from tradeoff.workers import worker_pool
 
 __all__ = ["KeysToRead", "told_by_workers"]
@@ -31,16 +31,28 @@ class KeysToRead:
         files: key files and folders; the environment has the key if there are none.
         integers: whether decimal digits alone are a key of vLLM's format.
         written: the day on which keys must be valid.
+        configs: configurations of other software, in place of all these.
+        vocabulary: what they need of the model; None for what lies beside them.
     """
 
     files: tuple[Path, ...]
     integers: bool
     written: date | None
+    configs: tuple[Path, ...] = ()
+    vocabulary: int | None = None
 
     def read(self) -> Keyring:
         """The keys."""
-        ring = Keyring.read(self.files, self.integers) if self.files else Keyring.of(Key.from_environment())
+        if self.configs:
+            ring = Keyring(tuple(ForeignConfig.read(path, self.vocabulary).key for path in self.configs))
+        else:
+            ring = self._of_files()
         return ring if self.written is None else ring.on(self.written)
+
+    def _of_files(self) -> Keyring:
+        if self.files:
+            return Keyring.read(self.files, self.integers)
+        return Keyring.of(Key.from_environment())
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,16 @@ from tradeoff._lazy import lazy
 
 if TYPE_CHECKING:
     from tradeoff.curves.averaged import AveragedPlane, average_plane, check_paired_seeds
+    from tradeoff.curves.biased.budget import BudgetedPoint, most_efficient_within, strongest_within
+    from tradeoff.curves.biased.decomposition import (
+        MEASURES,
+        Decomposition,
+        biased_efficiency,
+        decompose,
+        distortion,
+        mutual_information,
+    )
+    from tradeoff.curves.biased.green_mass import Lists, MeanOfLists, mean_over_lists
     from tradeoff.curves.drawing import draw_curve, draw_ends, draw_points, plot_curves, style_axes
     from tradeoff.curves.example import PAPER_P, PAPER_Q
     from tradeoff.curves.families import CLASSES, curve, linear_parts
@@ -46,15 +56,20 @@ if TYPE_CHECKING:
 __all__ = [
     "CLASSES",
     "DEFAULT_SEEDS",
+    "MEASURES",
     "PAPER_P",
     "PAPER_Q",
     "PRICES",
     "AveragedPlane",
+    "BudgetedPoint",
     "Curve",
+    "Decomposition",
     "ExactPairs",
     "GoogleEntropy",
     "HuEntropy",
     "LinearEfficiency",
+    "Lists",
+    "MeanOfLists",
     "OperatingPoint",
     "Planes",
     "RaceLimit",
@@ -63,9 +78,12 @@ __all__ = [
     "SampledPairs",
     "Setting",
     "average_plane",
+    "biased_efficiency",
     "check_paired_seeds",
     "check_seeds",
     "curve",
+    "decompose",
+    "distortion",
     "draw_curve",
     "draw_ends",
     "draw_points",
@@ -75,7 +93,10 @@ __all__ = [
     "linear_efficiency",
     "linear_parts",
     "linear_strength",
+    "mean_over_lists",
     "most_efficient",
+    "most_efficient_within",
+    "mutual_information",
     "non_dominated",
     "planes_table",
     "plot_curves",
@@ -89,6 +110,7 @@ __all__ = [
     "simulate",
     "spliced_law",
     "strongest",
+    "strongest_within",
     "style_axes",
     "threshold_rule_score",
     "watermark_strength",
@@ -99,6 +121,24 @@ _HOMES = {
         "AveragedPlane",
         "average_plane",
         "check_paired_seeds",
+    ),
+    "curves.biased.budget": (
+        "BudgetedPoint",
+        "most_efficient_within",
+        "strongest_within",
+    ),
+    "curves.biased.decomposition": (
+        "MEASURES",
+        "Decomposition",
+        "biased_efficiency",
+        "decompose",
+        "distortion",
+        "mutual_information",
+    ),
+    "curves.biased.green_mass": (
+        "Lists",
+        "MeanOfLists",
+        "mean_over_lists",
     ),
     "curves.drawing": (
         "draw_curve",

@@ -1,7 +1,8 @@
 """Watermark strength and sampling efficiency: exact where a formula exists, else estimated.
 
-Strength (Definition 3.1) is E_zeta KL(P_zeta || P) = Ent(P) - E_zeta Ent(P_zeta); efficiency
-(Definition 2.1 with the speculative kernel, Lemma 3.1) is E_zeta sum min(P_zeta, Q_zeta).
+Strength (Definition 3.1) is E_zeta KL(P_zeta || P), for unbiased decoders Ent(P) - E_zeta Ent(P_zeta);
+efficiency (Definition 2.1 with the speculative kernel, Lemma 3.1) is E_zeta sum min(P_zeta, Q_zeta). Biased
+decoders: `tradeoff.curves.biased`.
 
 What has no closed form is estimated by `tradeoff.curves.monte_carlo`. Proofs: docs/theory/trade-off.md.
 """
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from tradeoff._arrays import to_numpy
+from tradeoff.curves.biased.decomposition import biased_efficiency, decompose
 from tradeoff.curves.monte_carlo import DEFAULT_SEEDS, simulate
 from tradeoff.curves.pairs import exact_pairs
 from tradeoff.decoders import Decoder, Identity
@@ -39,17 +41,21 @@ def watermark_strength(
     seeds: int = DEFAULT_SEEDS,
     rng: np.random.Generator | int = 0,
 ) -> Estimate:
-    """WS = E_zeta KL(P_zeta || P) in nats (Definition 3.1), in [0, Ent(P)] (Theorem 3.2).
+    """WS = E_zeta KL(P_zeta || P) in nats (Definition 3.1), for unbiased decoders in [0, Ent(P)] (Theorem
+    3.2).
 
     Args:
         p: distribution [n].
-        decoder: any decoder; degenerate ones have strength Ent(P) exactly (Theorem 3.2).
+        decoder: any decoder; degenerate unbiased ones have strength Ent(P) exactly (Theorem 3.2). What biased
+            ones are made of, `tradeoff.curves.decompose` tells.
         seeds, rng: for decoders that need simulation.
 
     Raises:
         DistributionError: if p is not a distribution.
     """
     p = _single(distribution(p), "P")
+    if not decoder.unbiased:
+        return decompose(p, decoder, seeds=seeds, rng=rng).strength
     if decoder.degenerate:
         return Estimate(float(entropy(p)), 0.0)
     if not decoder.marks:
@@ -93,6 +99,8 @@ def sampling_efficiency(
     p, q = distribution_pair(p, q)
     p, q = _single(p, "P"), _single(q, "Q")
     draft = target if draft is None else draft
+    if not (target.unbiased and draft.unbiased):
+        return biased_efficiency(p, q, target, draft, seeds=seeds, rng=rng)
     pairs = exact_pairs(p, q, target, draft)
     if pairs is not None:
         return Estimate(float(pairs.diagonal.sum()), 0.0)

@@ -1,8 +1,8 @@
 """Monte Carlo over pseudorandomness, with standard errors, antithetic pairs and control variates.
 
-The seeds come in antithetic pairs. E_zeta P_zeta = P is known exactly, so the part of any functional
-that is linear in P_zeta and Q_zeta is removed by regression. Sums are accumulated batch by batch, so
-that memory does not grow with the number of seeds.
+The seeds come in antithetic pairs. Of unbiased decoders E_zeta P_zeta = P is known exactly, so the part of
+any functional that is linear in P_zeta and Q_zeta is removed by regression. Sums are accumulated batch by
+batch, so that memory does not grow with the number of seeds.
 """
 
 from __future__ import annotations
@@ -173,7 +173,8 @@ def simulate(
                 np.broadcast_to(draft(q, draft_zeta), (*shape, n)),
                 np.broadcast_to(target(rest, rest_zeta) if draw_residual else rest, (*shape, n)),
             ]
-            sides.append((functional(*laws), _controls(laws, (p, q, rest))))
+            known = (target.unbiased, draft.unbiased, target.unbiased or not draw_residual)
+            sides.append((functional(*laws), _controls(laws, (p, q, rest), known)))
         (values, controls), (mirrored, mirrored_controls) = sides
         if total is None:
             total = ControlledMean(values.shape[1], controls.shape[1])
@@ -212,14 +213,19 @@ def _enumerate(
     return Estimate(value / total, np.zeros_like(value))
 
 
-def _controls(laws: list[np.ndarray], means: tuple[np.ndarray, ...]) -> np.ndarray:
-    """Columns of known mean 0, [batch, columns]."""
+def _controls(
+    laws: list[np.ndarray], means: tuple[np.ndarray, ...], known: tuple[bool, bool, bool]
+) -> np.ndarray:
+    """Columns of known mean 0, [batch, columns]: of laws of known mean alone."""
     n = means[0].shape[-1]
     if n <= FULL_CONTROLS:
-        return np.concatenate([law - mean for law, mean in zip(laws, means, strict=True)], axis=-1)
+        zero = np.zeros_like(laws[0])
+        parts = [law - mean if has else zero for law, mean, has in zip(laws, means, known, strict=True)]
+        return np.concatenate(parts, axis=-1)
     p, q, _ = means
+    off_p, off_q = ((law - mean) * has for law, mean, has in zip(laws[:2], (p, q), known[:2], strict=True))
     weights = (np.log(np.where(p > 0, p, 1.0)), acceptance_probability(p, q))
-    return np.stack([(laws[0] - p) @ weights[0], (laws[0] - p) @ q, (laws[1] - q) @ weights[1]], axis=-1)
+    return np.stack([off_p @ weights[0], off_p @ q, off_q @ weights[1]], axis=-1)
 
 
 def pair_mean(

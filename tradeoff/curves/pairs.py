@@ -94,8 +94,8 @@ def sample_pairs(
 
 def exact_pairs(p: np.ndarray, q: np.ndarray, target: Decoder, draft: Decoder) -> ExactPairs | None:
     """The exact joint law of both draws where there is one: Gumbel-max on both sides, or any two
-    degenerate decoders that share no randomness. None otherwise."""
-    if not (target.degenerate and draft.degenerate):
+    degenerate unbiased decoders that share no randomness. None otherwise."""
+    if not (target.degenerate and draft.degenerate and target.unbiased and draft.unbiased):
         return None
     if not shares_randomness(target, draft):
         return ExactPairs.independent(p, q)

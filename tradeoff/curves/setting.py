@@ -55,6 +55,13 @@ class Setting:
                     f"{name}={getattr(self, name)!r} is not a decoder; pass one of tradeoff.decoders, "
                     "such as GumbelMax()"
                 )
+            decoder: Decoder = getattr(self, name)
+            if decoder.degenerate and not decoder.unbiased:
+                raise ValueError(
+                    f"{name}={decoder.name!r} is a biased decoder of point masses, whose draws do not have "
+                    "the laws that the curves of classes go by; use tradeoff.curves.decompose and "
+                    "tradeoff.efficiency"
+                )
         object.__setattr__(self, "p", to_numpy(p))
         object.__setattr__(self, "q", to_numpy(q))
 

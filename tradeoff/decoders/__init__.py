@@ -19,6 +19,10 @@ from tradeoff.decoders.kgw import KGW
 from tradeoff.decoders.names import decoder_name, parse_decoder, register_watermark, watermarks
 from tradeoff.decoders.race_moments import scaled_score_moments, scaled_score_slopes, sum_score_moments
 from tradeoff.decoders.races import race_coupling, race_diagonal, race_potential
+from tradeoff.decoders.reweights.delta_reweight import DeltaReweight
+from tradeoff.decoders.reweights.dipmark import DiPmark, reweighted
+from tradeoff.decoders.reweights.inverse_transform import InverseTransform, PermutedPosition
+from tradeoff.decoders.reweights.unigram import Unigram
 from tradeoff.decoders.simplexwater import SimplexScores, simplex_water
 from tradeoff.decoders.sources import GreenLists, Source, TrueSource
 from tradeoff.decoders.synthid import SETTLED, BitsDecoder, SynthID, TournamentBits
@@ -33,10 +37,14 @@ __all__ = [
     "Completion",
     "Decoder",
     "DegenerateDecoder",
+    "DeltaReweight",
+    "DiPmark",
     "FiniteDecoder",
     "GreenLists",
     "GumbelMax",
     "Identity",
+    "InverseTransform",
+    "PermutedPosition",
     "PosteriorDecoder",
     "SideInformation",
     "SimplexScores",
@@ -46,6 +54,7 @@ __all__ = [
     "Transport",
     "TransportWarning",
     "TrueSource",
+    "Unigram",
     "decoder_name",
     "draw_antithetic",
     "has_posterior",
@@ -57,6 +66,7 @@ __all__ = [
     "race_diagonal",
     "race_potential",
     "register_watermark",
+    "reweighted",
     "scaled_score_moments",
     "scaled_score_slopes",
     "shares_randomness",

@@ -59,6 +59,15 @@ class Decoder(Protocol):
         P_zeta itself, and by no other law."""
 
     @property
+    def by_token(self) -> bool:
+        """Whether its own numbers are those of tokens alone, the same at every position, so that a text says
+        each of them once (`tradeoff.keyed.TokensOnce`)."""
+
+    @property
+    def completes(self) -> Decoder | None:
+        """The decoder from whose law a race of its own draws the token; None for what completes nothing."""
+
+    @property
     def leaves_little(self) -> bool:
         """Whether P_zeta is nearly a point mass, for nearly all P: of decoders to be completed."""
 
@@ -125,6 +134,16 @@ class BaseDecoder(ABC):
     def moves_target(self) -> bool:
         """See `Decoder.moves_target`."""
         return False
+
+    @property
+    def by_token(self) -> bool:
+        """See `Decoder.by_token`."""
+        return False
+
+    @property
+    def completes(self) -> Decoder | None:
+        """See `Decoder.completes`."""
+        return None
 
     @property
     def leaves_little(self) -> bool:

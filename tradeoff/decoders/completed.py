@@ -79,6 +79,16 @@ class Completed(BaseDecoder):
         return self.decoder.moves_target
 
     @property
+    def by_token(self) -> bool:
+        """As the decoder."""
+        return self.decoder.by_token
+
+    @property
+    def completes(self) -> Decoder:
+        """The decoder."""
+        return self.decoder
+
+    @property
     def tournament(self) -> int | None:
         """That of the decoder."""
         return self.decoder.tournament

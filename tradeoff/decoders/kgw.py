@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from tradeoff._arrays import Array, device_of, namespace
+import numpy as np
+
+from tradeoff._arrays import Array, device_of, like, namespace
 from tradeoff.decoders.base import BaseDecoder
 from tradeoff.decoders.names import register_watermark
 from tradeoff.decoders.sources import GreenLists, Source
 from tradeoff.keyed import Kind, check_gamma
 
-__all__ = ["KGW"]
+__all__ = ["KGW", "check_delta", "favoured", "read_lists", "spelled_delta"]
 
 _KEYWORD = "kgw"
 _GAMMA = 0.25
+#: Beyond it exp(delta) is beyond numbers of 32 bits, and red tokens are long gone.
+_MOST_DELTA = 80.0
 
 
 @dataclass(frozen=True)
@@ -48,8 +52,7 @@ class KGW(BaseDecoder):
     excess: ClassVar[None] = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.delta, bool) or not isinstance(self.delta, int | float) or not self.delta > 0:
-            raise ValueError(f"delta={self.delta!r} must be above 0; 2 is usual, and inf for hard lists")
+        check_delta(self.delta)
         check_gamma(self.gamma)
         if self.most is not None and (type(self.most) is not int or self.most < 1):
             raise ValueError(f"most={self.most!r} must be a whole number of tokens, or None for all")
@@ -63,12 +66,12 @@ class KGW(BaseDecoder):
     def name(self) -> str:
         """ "KGW (delta = 2, gamma = 0.25)"."""
         among = "" if self.most is None else f", among {self.most}"
-        return f"KGW (δ = {'∞' if self.delta == math.inf else f'{self.delta:g}'}, γ = {self.gamma:g}{among})"
+        return f"KGW (δ = {spelled_delta(self.delta, '∞')}, γ = {self.gamma:g}{among})"
 
     @property
     def spelling(self) -> str:
         """ "kgw:2", "kgw:hard,gamma=0.5", "kgw:2.5,gamma=0.25,most=40"."""
-        told = [_KEYWORD + ":" + ("hard" if self.delta == math.inf else f"{self.delta:g}")]
+        told = [f"{_KEYWORD}:{spelled_delta(self.delta, 'hard')}"]
         if self.gamma != _GAMMA:
             told.append(f"gamma={self.gamma!r}")
         if self.most is not None:
@@ -95,13 +98,33 @@ class KGW(BaseDecoder):
         else:
             likely = xp.argsort(p, axis=-1, descending=True, stable=True)[..., : self.most]
             green = _placed(likely, zeta.of(likely), p.shape[-1])
-        marked = xp.where(green, p, xp.zeros_like(p))
-        if self.delta == math.inf:
-            share = xp.sum(marked, axis=-1, keepdims=True)
-            some = share > 0
-            return xp.where(some, marked / xp.where(some, share, 1.0), p)
-        tilted = p + math.expm1(self.delta) * marked
-        return tilted / xp.sum(tilted, axis=-1, keepdims=True)
+        return favoured(p, green, self.delta)
+
+
+def favoured(p: Array, green: Array, delta: float) -> Array:
+    """P(w) exp(delta g(w)), normalised, of green tokens g(w) = 1, booleans [..., n]: `[..., n]`."""
+    xp = namespace(p)
+    marked = xp.where(like(green, p) if isinstance(green, np.ndarray) else green, p, xp.zeros_like(p))
+    if delta == math.inf:
+        share = xp.sum(marked, axis=-1, keepdims=True)
+        some = share > 0
+        return xp.where(some, marked / xp.where(some, share, 1.0), p)
+    tilted = p + math.expm1(delta) * marked
+    return tilted / xp.sum(tilted, axis=-1, keepdims=True)
+
+
+def check_delta(delta: float) -> None:
+    """Raise ValueError unless `delta` is a bias above 0; infinite for hard lists."""
+    known = isinstance(delta, int | float) and not isinstance(delta, bool)
+    if not known or not (0 < delta <= _MOST_DELTA or delta == math.inf):
+        raise ValueError(
+            f"delta={delta!r} must be above 0 and at most {_MOST_DELTA:g}; 2 is usual, and inf for hard lists"
+        )
+
+
+def spelled_delta(delta: float, infinite: str) -> str:
+    """A bias as it is written, the infinite one by its name."""
+    return infinite if delta == math.inf else repr(float(delta)).removesuffix(".0")
 
 
 def _placed(tokens: Array, values: Array, n: int) -> Array:
@@ -114,20 +137,37 @@ def _placed(tokens: Array, values: Array, n: int) -> Array:
     return xp.reshape(placed, (*values.shape[:-1], n))
 
 
-@register_watermark(_KEYWORD, "kgw[:DELTA]", "kgw:2")
+@register_watermark(_KEYWORD, "kgw[:DELTA[,gamma=G]]", "kgw:2")
 def _read(argument: str) -> KGW:
+    return KGW(**read_lists(_KEYWORD, argument, ("gamma", "most")))
+
+
+def read_lists(keyword: str, argument: str, known: tuple[str, ...]) -> dict[str, Any]:
+    """delta and the settings of a name, such as "2,gamma=0.25", "hard" and "".
+
+    Args:
+        keyword: of the name, for messages.
+        argument: what follows it.
+        known: settings that there are, of gamma (a number) and most (a whole number).
+
+    Raises:
+        ValueError: for settings that are unknown or come twice, and for what are no numbers.
+    """
     delta, *settings = argument.split(",") if argument else ["2"]
-    told: dict[str, float | int] = {"delta": math.inf if delta == "hard" else _number("delta", delta)}
+    told: dict[str, Any] = {"delta": math.inf if delta == "hard" else _number(keyword, "delta", delta, float)}
     for setting in settings:
         name, equals, value = setting.partition("=")
-        if name not in ("gamma", "most") or not equals or name in told:
-            raise ValueError(f"its setting {setting!r} is none; write kgw:2,gamma=0.25 or kgw:2,most=40")
-        told[name] = _number(name, value) if name == "gamma" else int(_number(name, value))
-    return KGW(**told)  # type: ignore[arg-type]
+        if name not in known or not equals or name in told:
+            raise ValueError(f"its setting {setting!r} is none; write {keyword}:2,gamma=0.25")
+        told[name] = _number(keyword, name, value, float if name == "gamma" else int)
+    return told
 
 
-def _number(name: str, text: str) -> float:
+def _number(keyword: str, name: str, text: str, kind: type) -> Any:
     try:
-        return float(text)
+        return kind(text)
     except ValueError:
-        raise ValueError(f"{name}={text!r} is no number; write kgw:2,gamma=0.25, or kgw:hard") from None
+        what = "number" if kind is float else "whole number"
+        raise ValueError(
+            f"{name}={text!r} is no {what}; write {keyword}:2,gamma=0.25, or {keyword}:hard"
+        ) from None

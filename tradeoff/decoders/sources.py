@@ -36,6 +36,10 @@ class Source(Protocol):
     def lists(self, gamma: float) -> GreenLists:
         """Tokens of every position, which have the share `gamma` of the vocabulary."""
 
+    def one_list(self, gamma: float) -> GreenLists:
+        """Tokens of the key, the same at all positions, which have the share `gamma` of the vocabulary; where
+        there is no key, as `lists`: every seed stands for a key."""
+
     def position(self) -> Array:
         """A uniform of every position: [...], strictly inside (0, 1)."""
 
@@ -114,9 +118,13 @@ class TrueSource:
 
         return GreenLists(look)
 
+    def one_list(self, gamma: float) -> GreenLists:
+        """See `Source.one_list`."""
+        return self.lists(gamma)
+
     def position(self) -> np.ndarray:
         """See `Source.position`."""
-        return np.maximum(self._rng.random(self._batch), 2.0**-54)
+        return np.asarray(np.maximum(self._rng.random(self._batch), 2.0**-54))
 
     def table(self, seed: int) -> Prf:
         """See `Source.table`: that of the seed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tradeoff._lazy import lazy
+from tradeoff.detection.bets.cell_bets import CellBets
 from tradeoff.detection.bets.completed import CompletedBets
 from tradeoff.detection.bets.gumbel import PROBABILITIES, RaceBets, race_log_bets
 from tradeoff.detection.bets.simplexwater import SimplexBets, value_log_bets
@@ -54,7 +55,11 @@ from tradeoff.detection.fixed.gumbel import (
 from tradeoff.detection.fixed.hf_kgw import GreenPairs, GreenParts
 from tradeoff.detection.fixed.kgw import GreenTokens
 from tradeoff.detection.fixed.lattice import Statistic
+from tradeoff.detection.fixed.reweights.dipmark import LateTokens
+from tradeoff.detection.fixed.reweights.inverse_transform import NearUniforms
+from tradeoff.detection.fixed.reweights.unigram import GreenTypes
 from tradeoff.detection.fixed.row_sums import TableSum
+from tradeoff.detection.fixed.shifted_bits import ShiftedBits
 from tradeoff.detection.fixed.simplexwater import SimplexSum
 from tradeoff.detection.fixed.synthid import MeanBits, WeightedMeanBits, scored_rounds
 from tradeoff.detection.fixed.transport import AuthorsTest, LatticeDetector, RankRatio, rank_log_bets
@@ -112,6 +117,7 @@ __all__ = [
     "AuthorsTest",
     "BayesDetector",
     "Bets",
+    "CellBets",
     "CompletedBets",
     "CompletedSum",
     "Detector",
@@ -122,11 +128,14 @@ __all__ = [
     "GreenPairs",
     "GreenParts",
     "GreenTokens",
+    "GreenTypes",
+    "LateTokens",
     "LatticeDetector",
     "LikelihoodRatio",
     "MeanBits",
     "Mixing",
     "ModelAware",
+    "NearUniforms",
     "Oracle",
     "RaceBets",
     "RaceLawRatio",
@@ -144,6 +153,7 @@ __all__ = [
     "Segments",
     "Sequential",
     "SequentialResult",
+    "ShiftedBits",
     "SimplexBets",
     "SimplexSum",
     "Statistic",

@@ -129,9 +129,10 @@ def default_detector(method: Method, prf: str | None = None) -> Detector:
     Returns:
         Aaronson's test (Gumbel-max, one stream), the sum of both keys (Gumbel-max, two streams), weighed if
         the method has an alpha, weighted tournament bits (SynthID), the sum of scores (SimplexWater), the
-        likelihood ratio of ranks (HeavyWater), the own statistic and that of the race (completed watermarks),
-        or what another package registered with `detector_of`. The solver of a transport matters to the last
-        alone, and head and tilt to none.
+        likelihood ratio of ranks (HeavyWater), of late tokens (DiPmark) or of near uniforms (inverse
+        transform), green tokens (KGW), each counted once (Unigram), the own statistic and that of the race
+        (completed watermarks), or what another package registered with `detector_of`. The solver of a
+        transport matters to completed ones alone, and head and tilt to none.
 
     Raises:
         ValueError: for a method without a watermark, or a decoder that no such detector reads.

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tradeoff.keyed import PAD, Prf, Stream
+from tradeoff.keyed import PAD, Prf, Stream, TokensOnce, listed
 from tradeoff.optimal_transport import Scores, remembered_rows
 
 __all__ = ["Evidence", "check_token_ids", "score_and_rank", "scored_positions", "text_contexts"]
@@ -56,6 +56,7 @@ class Evidence:
 
     def _forget(self) -> None:
         self._uniforms: dict[Stream, np.ndarray] = {}
+        self._words: dict[tuple[Stream, int], np.ndarray] = {}
         self._bits: dict[tuple[Stream, int], np.ndarray] = {}
         self._scored: dict[tuple[Stream, Scores], tuple[np.ndarray, np.ndarray]] = {}
 
@@ -174,15 +175,22 @@ class Evidence:
         """The acceptance coin: [t]."""
         return self._in_pieces(lambda contexts, _: self._prf.coin(contexts))
 
+    def words(self, stream: Stream, k: int) -> np.ndarray:
+        """Tournament bits of rounds 64 k + 1 to 64 k + 64 at the tokens, from the last bit on: [t] int64."""
+        if (stream, k) not in self._words:
+            self._words[stream, k] = self._in_pieces(
+                lambda contexts, tokens: self._prf.bits(stream, contexts, tokens, k)[:, 0], kind=np.int64
+            )
+        return self._words[stream, k]
+
     def bits(self, stream: Stream, rounds: int) -> np.ndarray:
         """Tournament bits g_1 .. g_m at the tokens: [t, rounds] of 0 and 1 (int8)."""
         if (stream, rounds) not in self._bits:
             found = np.empty((len(self), rounds), dtype=np.int8)
-            for here, contexts, tokens in self._blocks():
-                for first in range(0, rounds, 64):
-                    word = self._prf.bits(stream, contexts, tokens, first // 64)
-                    found[here, first : first + 64] = (word >> np.arange(min(64, rounds - first))) & 1
-            # Only now: what a function lacks must not be remembered as numbers.
+            for first in range(0, rounds, 64):
+                word, shifts = self.words(stream, first // 64), np.arange(min(64, rounds - first))
+                for here in (slice(p, p + _POSITIONS) for p in range(0, len(self), _POSITIONS)):
+                    found[here, first : first + 64] = (word[here, None] >> shifts) & 1
             self._bits[stream, rounds] = found
         return self._bits[stream, rounds]
 
@@ -195,6 +203,19 @@ class Evidence:
         return self._in_pieces(
             lambda contexts, tokens: self._prf.lists(stream, contexts, tokens, gamma)[:, 0], kind=np.bool_
         )
+
+    def listed(self, gamma: float) -> np.ndarray:
+        """Whether the tokens are on the one list of the key: [t] booleans.
+
+        Raises:
+            ValueError: unless every token counts once, or for a function that has none.
+        """
+        if not isinstance(self._prf, TokensOnce):
+            raise ValueError(
+                "the list of a key says the same of a token wherever it stands, so that each counts once; "
+                "make the evidence with scheme.reads(prf), or TokensOnce(prf)"
+            )
+        return self._in_pieces(lambda _, tokens: listed(self._prf, tokens[:, 0], gamma), kind=np.bool_)
 
     def position(self, stream: Stream) -> np.ndarray:
         """The uniforms of the positions themselves: [t] in (0, 1).
@@ -291,6 +312,10 @@ def _ordered(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     # Rows are packed into one number of 63 bits, digit by digit; where that is too short, numbers are first
     # replaced by their ranks, of which there are at most n. No hash: different rows stay different.
     keys, size = np.zeros(len(rows), dtype=np.int64), 1
+    if rows.shape[1] == 1:
+        keys = rows[:, 0]
+        order = np.argsort(keys, kind="stable")
+        return order, keys[order]
     for column in rows.T:
         low = int(column.min(initial=0))
         span = int(column.max(initial=0)) - low + 1

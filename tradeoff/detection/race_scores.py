@@ -305,6 +305,7 @@ _MADE: dict[str, dict[Stream | None, _Parts]] = {
     "standard": {None: _no_mark},
     "keep-strength": {None: _target_race, Stream.SHARED: _target_race},
     "keep-efficiency": {None: _of_draft, Stream.DRAFT: _of_draft},
+    "target-only": {None: _of_target, Stream.SHARED: _of_target},
     "two-keys": _TWO_STREAMS,
     "algorithm-1": _TWO_STREAMS,
     "single-key": {None: _single_key, Stream.SHARED: _single_key},

@@ -41,6 +41,7 @@ from tradeoff.kernels.methods import (
     KeepEfficiency,
     KeepStrength,
     Standard,
+    TargetOnly,
     TwoKeys,
 )
 from tradeoff.kernels.race_methods import (
@@ -57,6 +58,7 @@ from tradeoff.kernels.race_methods import (
 from tradeoff.kernels.race_tree import TreeVerdict
 from tradeoff.kernels.randomness import Randomness, SimulatedRandomness, open_uniform
 from tradeoff.kernels.tournament_method import JointTournament
+from tradeoff.kernels.towards_marked import JointRaceMarked
 from tradeoff.kernels.transport_method import JointTransport
 
 __all__ = [
@@ -73,6 +75,7 @@ __all__ = [
     "DualKey",
     "ExpectedAccepted",
     "JointRace",
+    "JointRaceMarked",
     "JointRaceTree",
     "JointTournament",
     "JointTransport",
@@ -87,6 +90,7 @@ __all__ = [
     "SimulatedRandomness",
     "SingleKey",
     "Standard",
+    "TargetOnly",
     "TreeVerdict",
     "TwoKeys",
     "Verdict",

@@ -11,7 +11,7 @@ import numpy as np
 from tradeoff._arrays import Array, like, namespace, to_numpy
 from tradeoff.decoders import Decoder, GreenLists, GumbelMax, TrueSource
 from tradeoff.kernels.randomness import open_uniform
-from tradeoff.keyed import Prf, Stream
+from tradeoff.keyed import Prf, Stream, listed
 from tradeoff.optimal_transport import seeded_table
 
 __all__ = ["KeyedRandomness"]
@@ -181,6 +181,19 @@ class _Rows:
                     own = free[row].every() if tokens is None else free[row].of(tokens[place])
                     green[place] = like(own, of._ids)
             return green
+
+        return GreenLists(look)
+
+    def one_list(self, gamma: float) -> GreenLists:
+        # At every position, also where contexts repeat: it has nothing to do with them.
+        prf, ids, count = self._of._prf, self._of._ids, len(self._of._contexts)
+        if prf is None:
+            return self.lists(gamma)
+
+        def look(tokens: Array | None, rows: Array | None) -> Array:
+            green = listed(prf, ids if tokens is None else tokens, gamma)
+            batch = (count if rows is None else len(rows), green.shape[-1])
+            return namespace(green).broadcast_to(green, batch)
 
         return GreenLists(look)
 

@@ -316,7 +316,7 @@ def method_type(name: str) -> type[Method]:
 def joint_name(decoder: Decoder, width: int | None = None) -> str:
     """The name of the method that `joint` stands for: the first whose text a detector reads as it reads text
     without speculation, else algorithm-1, which carries any watermark that does not move the target, else
-    keep-strength; standard without a watermark.
+    joint-race-marked where that is completed and keep-strength where not; standard without a watermark.
 
     Args:
         decoder: the watermark; Identity for none.
@@ -326,7 +326,7 @@ def joint_name(decoder: Decoder, width: int | None = None) -> str:
         return "standard"
     tree = width not in (None, 1)
     joint = (kind for kind in METHODS.values() if kind.joint and kind.tree is tree)
-    others = (METHODS[name] for name in ("algorithm-1", "keep-strength"))
+    others = (METHODS[name] for name in ("algorithm-1", "joint-race-marked", "keep-strength"))
     return next(kind.name for kind in (*joint, *others) if kind.carries(decoder))
 
 

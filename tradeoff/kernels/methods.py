@@ -2,12 +2,15 @@
 
 A method maps (P, Q, draft token, randomness) to (accepted, token) over arrays [..., n], for millions of seeds
 at once or for the rows of a language model's batch; the engine calls the same code that the tests enumerate.
-Every method preserves the law of the target. With a = min(1, P/Q), t = min E/Q the draft's winning time:
+Methods for unbiased watermarks preserve the law of the target; keep strength and the marked joint race
+preserve the watermarked law P_z, whatever its mean. With a = min(1, P/Q), t = min E/Q the draft's winning
+time:
 
     method            draft         accepted if       replacement             bonus       efficiency
     standard          Q             coin < a          (P-Q)_+                 P           1 - TV
     keep strength     S(Q, z)       coin < a_z        (P_z-Q_z)_+             S(P, z)     E[1 - TV(Q_z, P_z)]
     keep efficiency   S(Q, z_D)     coin < a          (P-Q)_+                 S(P, z_D)   1 - TV
+    target only       Q             coin < a          S((P-Q)_+, z)           S(P, z)     1 - TV
     two keys          S(Q, z_D)     coin < a          S((P-Q)_+, z_T)         S(P, z_T)   1 - TV
     dual key          nothing                                                 S(P, z_T) if coin < alpha,
                                                                               else S(P, z_D)
@@ -17,18 +20,22 @@ Every method preserves the law of the target. With a = min(1, P/Q), t = min E/Q 
     joint race        argmin E/Q    t/a < m/(1-a)     argmin (E-tQ)/(P-Q)_+   argmin E/P  1 - TV
     joint tournament  S(Q, z)       coin < M_z(j, k)  k: D_z((P-Q)_+)         S(P, z)     1 - TV
     joint transport   S(Q, z)       coin < T_z(j)     T_z, but for j          S(P, z)     1 - TV
+    joint race,       argmin E/Q_z  the joint race's  the joint race's,       argmin      E[1 - TV(Q_z, P_z)]
+      marked                        of P_z and Q_z    of P_z and Q_z          E/P_z
 
 The first four and Algorithm 1 are the paper's (sections 2 and 4.1), the dual key is vLLM's without
-speculation, the others and trees are this project's. m is the winning time of the residual. D_z is the damped
-tournament, M_z a martingale that starts at a and moves with the bits of j and k. T_z is the transport of a on
-the draft token j and (1-a) (P-Q)_+ on the others to the posterior of z given j. What a detector that has only
-the key reads at a token, beyond other text and in standard deviations of that, on the paper's P and Q: no
-speculation 1.789, joint race 1.743, one race 1.712, dual key 1.620, single key 1.592, keep efficiency 1.324,
-two keys and Algorithm 1 1.211 (`tradeoff.detection.expected_race_score`; the dual key that of no speculation
-times the root of (1 - alpha)^2 + alpha^2).
+speculation and target only what it does with one key, the others and trees are this project's. m is the
+winning time of the residual. D_z is the damped tournament, M_z a martingale that starts at a and moves with
+the bits of j and k. T_z is the transport of a on the draft token j and (1-a) (P-Q)_+ on the others to the
+posterior of z given j. What a detector that has only the key reads at a token, beyond other text and in
+standard deviations of that, on the paper's P and Q: no speculation 1.789, joint race 1.743, one race 1.712,
+dual key 1.620, single key 1.592, keep efficiency 1.324, two keys and Algorithm 1 1.211, target only 0.389
+(`tradeoff.detection.expected_race_score`; the dual key that of no speculation times the root of
+(1 - alpha)^2 + alpha^2).
 
 Derivations: docs/theory/trade-off.md (strengths, Theorem 4.1), docs/theory/one-race.md,
-docs/theory/joint-race.md, docs/theory/joint-tournament.md, docs/theory/joint-transport.md.
+docs/theory/joint-race.md, docs/theory/joint-tournament.md, docs/theory/joint-transport.md,
+docs/theory/biased.md.
 """
 
 from __future__ import annotations
@@ -64,6 +71,7 @@ __all__ = [
     "KeepEfficiency",
     "KeepStrength",
     "Standard",
+    "TargetOnly",
     "TwoKeys",
 ]
 
@@ -155,6 +163,20 @@ class KeepEfficiency(Method):
     full_efficiency = True
     columns = Columns(drawn(Stream.DRAFT), random_coin, random_residual, drawn(Stream.DRAFT))
     detection = Detection(Stream.DRAFT, None, Stream.DRAFT, Coin.RANDOM)
+
+
+@final
+@register_method
+@dataclass(frozen=True)
+class TargetOnly(Method):
+    """vLLM's target-only watermarking: drafts are those of the model, replacements and bonus tokens are
+    watermarked, all under one key."""
+
+    decoder: Decoder = field(default_factory=GumbelMax)
+    name = "target-only"
+    full_efficiency = True
+    columns = Columns(random_draw, random_coin, drawn_from_residual(Stream.SHARED), drawn(Stream.SHARED))
+    detection = Detection(None, Stream.SHARED, Stream.SHARED, Coin.RANDOM)
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ __all__ = [
     "OneRaceTree",
     "SingleKey",
     "joint_clocks",
+    "remainders",
     "remaining_race",
     "winning_time",
 ]
@@ -56,11 +57,11 @@ def joint_clocks(method: Method, p: Array, q: Array, draft: Array, randomness: R
 def remaining_race(method: Method, p: Array, q: Array, draft: Array, randomness: Randomness) -> Array:
     """Column: the winner of the residual's race among what the draft left, E - t Q."""
     race = randomness.zeta(Stream.SHARED, method.decoder)
-    return GumbelMax().token(replacing(p, q, draft), _remainders(race, q, draft))
+    return GumbelMax().token(replacing(p, q, draft), remainders(race, q, draft))
 
 
-def _remainders(race: Array, q: Array, draft: Array) -> Array:
-    """E - t Q with t = E/Q at the draft token."""
+def remainders(race: Array, q: Array, draft: Array) -> Array:
+    """What a draft leaves of the race it won, E - t Q with t = E/Q at the draft token: [..., n]."""
     return race - (at(race, draft) / at(q, draft))[..., None] * q
 
 

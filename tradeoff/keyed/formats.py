@@ -12,7 +12,7 @@ from tradeoff.keyed.keys import Key
 from tradeoff.keyed.philox import VllmPhilox
 from tradeoff.keyed.prf import Prf
 
-__all__ = ["PRF_NAMES", "keyword_of", "parse_prf", "prf_type", "register_prf"]
+__all__ = ["PRF_NAMES", "keyword_of", "parse_prf", "prf_type", "reader_of", "register_prf", "watermark_of"]
 
 _Read = TypeVar("_Read", bound=Callable[[str], Any])
 _FUNCTIONS: dict[str, Any] = {KeyedPrf.name: KeyedPrf, VllmPhilox.name: VllmPhilox}
@@ -21,15 +21,20 @@ PRF_NAMES = tuple(_FUNCTIONS)
 _CONFIGURED: dict[str, Callable[[str], Any]] = {}
 #: Of every keyword a name that can be read.
 _EXAMPLES: dict[str, str] = {}
+_WATERMARKS: dict[str, Callable[[Any], str]] = {}
+_USUAL_WATERMARK = "gumbel"
 
 
-def register_prf(keyword: str, example: str = "") -> Callable[[_Read], _Read]:
+def register_prf(
+    keyword: str, example: str = "", watermark: Callable[[Any], str] | None = None
+) -> Callable[[_Read], _Read]:
     """Decorator of the function that reads what follows "keyword:" in a name, "" where nothing does, and
     gives what `prf_type` gives.
 
     Args:
         keyword: what names begin with.
         example: a name that can be read, for messages; the keyword if left out.
+        watermark: as `watermark_of`, of a key or None; None if that of all others is meant.
 
     Raises:
         ValueError: for a keyword that is taken.
@@ -40,6 +45,8 @@ def register_prf(keyword: str, example: str = "") -> Callable[[_Read], _Read]:
             raise ValueError(f"keyword={keyword!r} is taken; choose another")
         _CONFIGURED[keyword] = read
         _EXAMPLES[keyword] = example or keyword
+        if watermark is not None:
+            _WATERMARKS[keyword] = watermark
         return read
 
     return register
@@ -50,9 +57,20 @@ def keyword_of(name: str) -> str:
     return name.partition(":")[0]
 
 
+def watermark_of(name: str, key: Any = None) -> str:
+    """The watermark of texts of the function called `name` of which nobody says another.
+
+    Args:
+        name: one that `prf_type` knows.
+        key: of its `key_type`, where that decides; None for what is usual.
+    """
+    found = _WATERMARKS.get(keyword_of(name))
+    return _USUAL_WATERMARK if found is None else found(key)
+
+
 def prf_type(name: str) -> Any:
     """What holds of the function called `name` whatever the key, and makes it of a key: a class, or an object
-    for a name with settings ("hf-kgw:49152,selfhash").
+    for a name with settings ("hf-synthid:seed=7").
 
     It has the attributes `key_type` with `takes` (for messages), `name`, `supplies`, `streams`, `serves`,
     `pads_contexts` and `context_width` (the default), `check_decoder` (see `BasePrf.check_decoder`), and is
@@ -64,11 +82,25 @@ def prf_type(name: str) -> Any:
     keyword, colon, settings = name.partition(":")
     if keyword in _CONFIGURED:
         return _CONFIGURED[keyword](settings)
+    if colon and keyword == VllmPhilox.name:
+        return VllmPhilox.configured(settings)
     if colon and keyword in _FUNCTIONS:
         raise ValueError(f"prf={name!r} has settings, which {keyword} does not take; use {keyword}")
     if name not in _FUNCTIONS:
         raise ValueError(f"prf={name!r} is unknown; use one of {', '.join(_known_names())}")
     return _FUNCTIONS[name]
+
+
+def reader_of(name: str) -> str:
+    """The name of the function that a detector reads texts of the function `name` with: that without the
+    settings that generation alone follows, so that what is read alike is one test.
+
+    Raises:
+        ValueError: as `prf_type`.
+    """
+    function = prf_type(name)
+    is_vllm = isinstance(function, type) and issubclass(function, VllmPhilox)
+    return str(function.reader if is_vllm else function.name)
 
 
 def _known_names() -> list[str]:

@@ -174,7 +174,7 @@ class HfKgw(BasePrf):
         check_width(self.context_width)
 
     @property
-    def name(self) -> str:  # type: ignore[override]
+    def name(self) -> str:
         """See `HfKgwSettings.name`."""
         return self.settings.name
 

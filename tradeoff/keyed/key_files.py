@@ -13,7 +13,8 @@
     watermark = "gumbel"
 
 It is TOML. The fingerprint is a checksum too: a file that was cut or changed is refused, not taken for
-another key. An integer key of vLLM's format is a string `integer` in place of `secret`. Several keys in one
+another key. An integer key of vLLM's format is a string `integer` in place of `secret`, and the keys of
+Transformers' SynthID are a list `depth_keys` of integers. Several keys in one
 file are tables `[[key]]` of all this but the format, which is "tradeoff-keyring-1" then. Files of version 0.1
 hold 64 hex digits and nothing else, and are read all the same.
 """
@@ -27,20 +28,39 @@ import tomllib
 from dataclasses import dataclass, field, fields
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
+from tradeoff.keyed.depth_keys import DepthKeys
+from tradeoff.keyed.hf_synthid import HfSynthIDSettings
 from tradeoff.keyed.keys import REMEDY, Key, KeyFormatError, read_key_file
 from tradeoff.keyed.philox import VllmPhilox
+from tradeoff.keyed.prf import DEFAULT_PRF
 
-__all__ = ["KeyFile", "KeyProfile"]
+__all__ = ["AnyKey", "KeyFile", "KeyProfile"]
+
+#: Secret bytes, an integer of vLLM's format, or the keys of Transformers' SynthID.
+AnyKey: TypeAlias = Key | int | DepthKeys
 
 _FORMAT = "tradeoff-key-1"
 _RING_FORMAT = "tradeoff-keyring-1"
 _HEADING = "# Secret key of a watermark: whoever reads this file can write the watermark and find it.\n"
 _BARE = re.compile(r"\s*[0-9a-fA-F]*\s*")
 _INTEGER = re.compile(r"\s*([0-9]{1,20}|0[xX][0-9a-fA-F]{1,16})\s*")
-_FIELDS = {"fingerprint": str, "secret": str, "integer": str, "name": str, "profile": dict}
+_FIELDS = {
+    "fingerprint": str,
+    "secret": str,
+    "integer": str,
+    "depth_keys": list,
+    "name": str,
+    "profile": dict,
+}
+#: By kinds of keys.
+_FUNCTIONS = {Key: DEFAULT_PRF, int: VllmPhilox.name, DepthKeys: HfSynthIDSettings().name}
+#: One of them is there.
+_SECRETS = {"secret": "a secret", "integer": "an integer", "depth_keys": "depth keys"}
 _DATES = ("valid_from", "valid_until")
+#: Of the fields of a profile that are no names.
+_PROFILE_TYPES: dict[str, type] = {"context_width": int, "alpha": float}
 
 
 @dataclass(frozen=True)
@@ -48,7 +68,7 @@ class KeyProfile:
     """What a key is used for: settings of texts that name none; None where nothing is said.
 
     Attributes:
-        method, watermark, prf, context_width: of generation.
+        method, watermark, prf, context_width, alpha: of generation.
         tokenizer: of the model that writes: builtin, a folder, or a Hugging Face id.
         tokenizer_hash: SHA-256 of its vocabulary, 64 hex digits, by which another one is told from it.
     """
@@ -59,6 +79,7 @@ class KeyProfile:
     context_width: int | None = None
     tokenizer: str | None = None
     tokenizer_hash: str | None = None
+    alpha: float | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +87,7 @@ class KeyFile:
     """A key with its name, its dates and its profile.
 
     Attributes:
-        key: the secret; an integer for vLLM's format.
+        key: the secret; an integer for vLLM's format, DepthKeys for Transformers' SynthID.
         name: for people; empty if it has none.
         valid_from, valid_until: first and last day of its use.
         profile: what it is used for.
@@ -76,14 +97,14 @@ class KeyFile:
         ValueError: for what is no key.
     """
 
-    key: Key | int = field(repr=False)
+    key: AnyKey = field(repr=False)
     name: str = ""
     valid_from: date | None = None
     valid_until: date | None = None
     profile: KeyProfile = field(default_factory=KeyProfile)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.key, Key):
+        if not isinstance(self.key, Key | DepthKeys):
             if isinstance(self.key, bool) or not isinstance(self.key, int):
                 kind = type(self.key).__name__
                 raise ValueError(f"key is {kind}; pass a Key, as from Key.new() or Key.read(file)")
@@ -100,7 +121,17 @@ class KeyFile:
     @property
     def fingerprint(self) -> str:
         """A few hex digits that name the key and do not reveal it."""
-        return (self.key if isinstance(self.key, Key) else VllmPhilox(self.key)).fingerprint
+        return (VllmPhilox(self.key) if isinstance(self.key, int) else self.key).fingerprint
+
+    @property
+    def kind(self) -> type:
+        """Key, int or DepthKeys: `key_type` of functions that take it."""
+        return next(kind for kind in (Key, DepthKeys, int) if isinstance(self.key, kind))
+
+    @property
+    def default_prf(self) -> str:
+        """The name of the function of a key of which nobody says another: by its kind."""
+        return _FUNCTIONS[self.kind]
 
     def valid_on(self, day: date) -> bool:
         """Whether the key is in use on a day."""
@@ -149,14 +180,15 @@ class KeyFile:
             if not isinstance(value, expected) or isinstance(value, datetime):
                 kind = "a day, such as 2027-01-31" if name in _DATES else expected.__name__
                 raise KeyFormatError(f"its {name} is not {kind}; repair it")
-        if ("secret" in told) == ("integer" in told):
+        held = [name for name in _SECRETS if name in told]
+        if len(held) != 1:
             raise KeyFormatError(
-                f"it has no secret and may have been cut off; {REMEDY}"
-                if "secret" not in told
-                else "it has both a secret and an integer; leave one of them"
+                f"it has both {' and '.join(_SECRETS[one] for one in held)}; leave one of them"
+                if held
+                else f"it has no secret and may have been cut off; {REMEDY}"
             )
         found = cls(
-            Key.from_hex(told["secret"]) if "secret" in told else _integer(told["integer"]),
+            _key_of(held[0], told[held[0]]),
             told.get("name", ""),
             told.get("valid_from"),
             told.get("valid_until"),
@@ -204,7 +236,8 @@ class KeyFile:
             "format": _FORMAT,
             "fingerprint": self.fingerprint,
             "secret": self.key.secret.hex() if isinstance(self.key, Key) else None,
-            "integer": None if isinstance(self.key, Key) else str(self.key),
+            "integer": str(self.key) if isinstance(self.key, int) else None,
+            "depth_keys": list(self.key.secret) if isinstance(self.key, DepthKeys) else None,
             "name": self.name or None,
             "valid_from": self.valid_from,
             "valid_until": self.valid_until,
@@ -240,6 +273,13 @@ def _tables(content: str) -> list[dict[str, Any]]:
     return tables
 
 
+def _key_of(field_: str, told: Any) -> AnyKey:
+    """The key that a field of a file holds."""
+    if field_ == "depth_keys":
+        return DepthKeys(told)
+    return Key.from_hex(told) if field_ == "secret" else _integer(told)
+
+
 def _integer(digits: str) -> int:
     if not _INTEGER.fullmatch(digits):
         raise KeyFormatError("its integer is none of 0 to 2^64 - 1, in decimal or hex digits; repair it")
@@ -250,7 +290,7 @@ def _profile_of(told: dict[str, Any]) -> KeyProfile:
     for name, value in told.items():
         if name not in KeyProfile.__dataclass_fields__:
             raise KeyFormatError(f"its profile has {name!r}, unknown to this version; remove it")
-        expected = int if name == "context_width" else str
+        expected = _PROFILE_TYPES.get(name, str)
         if type(value) is not expected:
             raise KeyFormatError(f"the {name} of its profile is not {expected.__name__}; repair it")
     return KeyProfile(**told)
@@ -258,7 +298,7 @@ def _profile_of(told: dict[str, Any]) -> KeyProfile:
 
 def _lines(told: dict[str, Any]) -> list[str]:
     return [
-        f"{name} = {value if isinstance(value, int | date) else _quoted(value)}"
+        f"{name} = {value if isinstance(value, int | float | date | list) else _quoted(value)}"
         for name, value in told.items()
         if value is not None
     ]

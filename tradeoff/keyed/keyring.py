@@ -8,8 +8,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from tradeoff.keyed.key_files import KeyFile
-from tradeoff.keyed.keys import Key, KeyFormatError
+from tradeoff.keyed.key_files import AnyKey, KeyFile
+from tradeoff.keyed.keys import KeyFormatError
 
 __all__ = ["Keyring", "files_of_keys"]
 
@@ -42,7 +42,8 @@ class Keyring:
 
     @classmethod
     def of(cls, keys: Any) -> Keyring:
-        """The keyring of one key or several: Key, KeyFile, Keyring, integers of vLLM's format, or a sequence.
+        """The keyring of one key or several: Key, DepthKeys, KeyFile, Keyring, integers of vLLM's format, or
+        a sequence; so integers side by side are several keys, and no depth keys.
 
         Raises:
             ValueError: for what is none of them.
@@ -91,7 +92,7 @@ class Keyring:
         return Keyring(valid)
 
     @property
-    def secrets(self) -> tuple[Key | int, ...]:
+    def secrets(self) -> tuple[AnyKey, ...]:
         """Their keys alone."""
         return tuple(key.key for key in self.keys)
 

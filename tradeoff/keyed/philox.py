@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import operator
+import re
 from dataclasses import dataclass, field
-from typing import ClassVar, NoReturn
+from functools import cache
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
@@ -22,6 +24,8 @@ _ROUNDS = 10
 #: Constants of vLLM's format: they set apart the absorption of a context and the draws at its tokens.
 _ABSORB = 0x574D4358
 _DRAW = 0x574D544B
+#: Values of vLLM's `deduplicate_contexts`.
+_AGAIN, _ONCE, _EVERYWHERE = _SCOPES = ("none", "single_turn", "all")
 
 Words4 = tuple[Array, Array, Array, Array]
 
@@ -101,7 +105,7 @@ class VllmPhilox(BasePrf):
     SHARED uses the master key; DRAFT and TARGET use keys A and B of vLLM's dual-key algorithm.
 
     The format has races only, at positions padded with PAD too. It serves the methods without a keyed
-    coin, with Gumbel-max.
+    coin, with Gumbel-max. Contexts are marked once a text; `configured` has vLLM's other settings.
 
     Args:
         master_key: 0 .. 2^64 - 1. Small ones can be guessed, from the fingerprint too: draw it at random.
@@ -120,14 +124,53 @@ class VllmPhilox(BasePrf):
     streams: ClassVar[frozenset[Stream]] = frozenset({Stream.SHARED, Stream.DRAFT, Stream.TARGET})
     pads_contexts: ClassVar[bool] = True
     serves: ClassVar[str] = (
-        "the methods basic, keep-strength, keep-efficiency, two-keys, dual-key, one-race, one-race-tree, "
-        "joint-race or joint-race-tree with Gumbel-max"
+        "the methods basic, keep-strength, keep-efficiency, target-only, two-keys, dual-key, one-race, "
+        "one-race-tree, joint-race or joint-race-tree with Gumbel-max"
     )
     takes: ClassVar[str] = "the integer master key of vLLM, below 2^64"
+    #: Name of the function that reads its texts: that without what generation alone follows.
+    reader: ClassVar[str] = name
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "master_key", hidden_integer(self.master_key, "master_key", self.name))
         check_width(self.context_width)
+
+    @classmethod
+    @cache
+    def configured(cls, settings: str) -> type[VllmPhilox]:
+        """The function with vLLM's settings of which contexts are marked, as they stand behind the colon of a
+        name: the same numbers at all contexts.
+
+        Args:
+            settings: `deduplicate_contexts`: "none", where contexts are marked as often as they come,
+                "single_turn", once a text, or "all", where those of the prompt are not marked either, nor the
+                first `context_width` tokens; and perhaps "history=N", `deduplicate_contexts_max_history`, for
+                how many positions they are remembered; parted by a comma.
+
+        Raises:
+            ValueError: for other settings, and a history of "none".
+        """
+        scope, comma, rest = settings.partition(",")
+        if scope not in _SCOPES:
+            scope, comma, rest = _ONCE, ",", settings
+        found = re.fullmatch(r"history=([1-9][0-9]{0,17})", rest)
+        if bool(comma) != bool(found) or (found and scope == _AGAIN):
+            raise ValueError(
+                f"prf='{cls.name}:{settings}' has settings that are none; write {cls.name}:none, "
+                f"{cls.name}:all, {cls.name}:history=8192 or {cls.name}:all,history=8192"
+            )
+        told = [*([] if scope == _ONCE else [scope]), *([rest] if found else [])]
+        everywhere = scope == _EVERYWHERE
+        attributes: dict[str, Any] = {
+            "name": ":".join([cls.name, ",".join(told)] if told else [cls.name]),
+            "memory": 0 if scope == _AGAIN else int(found[1]) if found else None,
+            "pads_contexts": not everywhere,
+            "masks_prompt": everywhere,
+            "reader": f"{cls.name}:{_EVERYWHERE}" if everywhere else cls.name,
+            "__doc__": cls.__doc__,
+            "__module__": cls.__module__,
+        }
+        return type(cls.__name__, (cls,), attributes) if told else cls
 
     @property
     def fingerprint(self) -> str:

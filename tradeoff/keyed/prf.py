@@ -101,6 +101,15 @@ class Prf(Hashable, Protocol):
         for as long as the text is, 0 if it uses contexts as often as they come."""
 
     @property
+    def masks_prompt(self) -> bool:
+        """Whether generation leaves out the contexts that occur in the prompt."""
+
+    @property
+    def rounds(self) -> int | None:
+        """How many tournament bits it has of a token, which are then those that a tournament must have; None
+        for as many as are asked for."""
+
+    @property
     def same_positions(self) -> Hashable:
         """Functions with equal ones score the same positions of a text."""
 
@@ -167,12 +176,26 @@ class BasePrf:
     """What functions have in common: a function of one's own derives from it, and says in `supplies` which of
     these it has. All others are errors that say so."""
 
-    name: ClassVar[str]
     supplies: ClassVar[frozenset[Kind]]
     streams: ClassVar[frozenset[Stream]] = frozenset(Stream)
     serves: ClassVar[str] = "what needs none of it"
     reads_prompt: ClassVar[bool] = False
-    memory: ClassVar[int | None] = None
+    masks_prompt: ClassVar[bool] = False
+
+    @property
+    def name(self) -> str:
+        """See `Prf.name`."""
+        raise NotImplementedError
+
+    @property
+    def memory(self) -> int | None:
+        """See `Prf.memory`."""
+        return None
+
+    @property
+    def rounds(self) -> int | None:
+        """See `Prf.rounds`."""
+        return None
 
     @classmethod
     def check_decoder(cls, decoder: Any) -> None:

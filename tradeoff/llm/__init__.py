@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tradeoff.llm.generation.rows import ContextWindow, GeneratedText
     from tradeoff.llm.generation.vocabulary import vocabulary_ids
     from tradeoff.llm.lookahead import Lookahead, best_lookahead
+    from tradeoff.llm.models.builtin import builtin_target_folder
     from tradeoff.llm.models.huggingface import has_chat_format
     from tradeoff.llm.models.loading import load_tokenizer
     from tradeoff.llm.models.pair import ModelPair, ModelUnavailableError, load_pair
@@ -47,6 +48,7 @@ __all__ = [
     "Sampling",
     "Texts",
     "best_lookahead",
+    "builtin_target_folder",
     "collect_pairs",
     "encode_prompts",
     "generate_texts",
@@ -79,6 +81,7 @@ _HOMES = {
         "Lookahead",
         "best_lookahead",
     ),
+    "llm.models.builtin": ("builtin_target_folder",),
     "llm.models.huggingface": ("has_chat_format",),
     "llm.models.loading": ("load_tokenizer",),
     "llm.models.pair": (

@@ -8,7 +8,7 @@ from tradeoff._lazy import lazy
 
 if TYPE_CHECKING:
     from tradeoff.texts._record_model import fault_of_log_p
-    from tradeoff.texts.corpus import PromptKind, builtin_prompts, human_paragraphs
+    from tradeoff.texts.corpus import PromptKind, builtin_prompts, human_paragraphs, prose_of
     from tradeoff.texts.edits import delete, insert, paste_into, substitute, truncate
     from tradeoff.texts.json_texts import Broken, Claims, Text, not_utf8, texts_of_json, texts_of_lines
     from tradeoff.texts.metrics import (
@@ -67,6 +67,7 @@ __all__ = [
     "paste_into",
     "per_token_time",
     "prompt_hash",
+    "prose_of",
     "read_prompts",
     "read_records",
     "read_texts",
@@ -83,6 +84,7 @@ _HOMES = {
         "PromptKind",
         "builtin_prompts",
         "human_paragraphs",
+        "prose_of",
     ),
     "texts.edits": (
         "delete",

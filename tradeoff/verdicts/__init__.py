@@ -2,6 +2,7 @@
 
 from tradeoff.verdicts.decoy_keys import Decoys, decoys
 from tradeoff.verdicts.examine import TOGETHER, Examiner
+from tradeoff.verdicts.foreign import ForeignConfig, vocabulary_beside
 from tradeoff.verdicts.options import Options
 from tradeoff.verdicts.pages import EvidencePage, evidence_html, pages_folders
 from tradeoff.verdicts.profiles import REMEDY, MeasuredProfile, measured_profiles
@@ -32,6 +33,7 @@ __all__ = [
     "Decoys",
     "EvidencePage",
     "Examiner",
+    "ForeignConfig",
     "MeasuredProfile",
     "Options",
     "Outcome",
@@ -53,5 +55,6 @@ __all__ = [
     "shown_tokens",
     "terminal_view",
     "unscored_tokens",
+    "vocabulary_beside",
     "vocabulary_hash",
 ]

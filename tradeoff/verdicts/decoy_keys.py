@@ -12,16 +12,16 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tradeoff.errors import FileError
-from tradeoff.keyed import DEFAULT_PRF, Key, KeyFile, Keyring, prf_type
+from tradeoff.keyed import DEFAULT_PRF, AnyKey, DepthKeys, Key, KeyFile, Keyring, prf_type
 from tradeoff.texts import Broken, Text
 from tradeoff.verdicts.examine import Examiner
 from tradeoff.verdicts.options import Options
 from tradeoff.verdicts.result import Result
-from tradeoff.verdicts.settings import default_prf
 
 __all__ = ["Decoys", "decoys"]
 
 _USUAL = 200
+_USUAL_ROUNDS = 30
 
 
 @dataclass(frozen=True)
@@ -98,16 +98,16 @@ def decoys(
     profile = KeyFile(Key(bytes(32))).profile if real is None else real.profile
     named = [scheme.prf for scheme in options.schemes] or [*options.prfs]
     # Decoys are keys of the function of the real one: those of another would score other positions.
-    names = set(named or [profile.prf or (DEFAULT_PRF if real is None else default_prf(real))])
+    names = set(named or [profile.prf or (DEFAULT_PRF if real is None else real.default_prf)])
     kinds = {prf_type(name).key_type for name in names}
     if len(kinds) > 1:
         raise ValueError(f"prf={sorted(names)} take keys of different kinds; name one function")
     (kind,) = kinds
+    rounds = _rounds(real, [scheme.method.decoder.tournament for scheme in options.schemes])
     rng = np.random.default_rng(seed)
 
     def decoy() -> KeyFile:
-        key = Key(rng.bytes(32)) if kind is Key else int(rng.integers(1 << 63))
-        return KeyFile(key, profile=profile)
+        return KeyFile(_decoy(kind, rng, rounds), profile=profile)
 
     first = decoy()
     known = _tokenised(texts, Examiner(options, Keyring.of(first), lambda _: None, note))
@@ -119,6 +119,21 @@ def decoys(
         report(done, keys)
     found = None if real is None else _called(known, options, real)
     return Decoys(np.array(called), len(known), options.fpr, found)
+
+
+def _rounds(real: KeyFile | None, named: Sequence[int | None]) -> int:
+    """How many depth keys decoys have: as many as the real ones, or as the schemes have rounds."""
+    if real is not None and isinstance(real.key, DepthKeys):
+        return len(real.key)
+    return next((rounds for rounds in named if rounds is not None), _USUAL_ROUNDS)
+
+
+def _decoy(kind: type, rng: np.random.Generator, rounds: int) -> AnyKey:
+    if kind is Key:
+        return Key(rng.bytes(32))
+    if kind is DepthKeys:
+        return DepthKeys(rng.integers(1 << 63, size=rounds))
+    return int(rng.integers(1 << 63))
 
 
 def _tokenised(texts: Iterable[Text | Broken], examiner: Examiner) -> list[Text]:

@@ -106,15 +106,17 @@ def _contexts(text: Text, width: int | None) -> tuple[int, int]:
     claims = text.claims
     if claims.fault is not None:
         raise FileError(f'{text.place}: {claims.fault}; repair or remove "run"')
-    prf = PRF_NAMES[0] if claims.prf is None else claims.prf
     try:
-        function = prf_type(prf)
-    except ValueError as error:
-        raise FileError(f'{text.place}: "run" has {shown(str(error))}') from None
+        prf = prf_type(PRF_NAMES[0] if claims.prf is None else claims.prf)
+    except ValueError:
+        raise FileError(
+            f'{text.place}: "run" has prf={shown(claims.prf)}, which is unknown; use one of '
+            f"{', '.join(PRF_NAMES)}, or a format with its settings, such as hf-synthid"
+        ) from None
     if width is None:
-        width = function.context_width if claims.context_width is None else claims.context_width
+        width = prf.context_width if claims.context_width is None else claims.context_width
         try:
             check_width(width)
         except ValueError as error:
             raise FileError(f"{text.place}: {error}") from None
-    return width, 0 if function.pads_contexts else width
+    return width, 0 if prf.pads_contexts else width

@@ -20,13 +20,13 @@ from tradeoff.detection import Detector, Evidence, detector_called
 from tradeoff.kernels import METHODS, Method, Standard
 from tradeoff.keyed import (
     DEFAULT_PRF,
-    Key,
     KeyFile,
     Keyring,
     Prf,
-    VllmPhilox,
     parse_prf,
     prf_type,
+    reader_of,
+    watermark_of,
 )
 from tradeoff.scheme import Scheme, Sight, read_watermark
 from tradeoff.texts import Claims, Text
@@ -35,7 +35,7 @@ from tradeoff.verdicts.options import Options
 if TYPE_CHECKING:
     from tradeoff.detection import BayesDetector, Bets, TokenAware
 
-__all__ = ["Setting", "Settings", "default_prf"]
+__all__ = ["Setting", "Settings"]
 
 #: What becomes of texts of another scheme than is looked for.
 _PROSPECTS = {
@@ -154,11 +154,10 @@ class Settings:
         options = self._options
         prfs = [scheme.prf for scheme in options.schemes] or list(options.prfs)
         for key in self._keyring:
-            kind = Key if isinstance(key.key, Key) else int
-            wanted = prfs or [_prf_of_profile(key) or default_prf(key)]
-            if all(prf_type(prf).key_type is not kind for prf in wanted):
+            wanted = prfs or [_prf_of_profile(key) or key.default_prf]
+            if all(prf_type(prf).key_type is not key.kind for prf in wanted):
                 # The function says what it takes.
-                _function(key, wanted[0], prf_type(wanted[0]).context_width)
+                parse_prf(wanted[0], key.key)
 
     def _with_claims(self, claims: Claims) -> tuple[tuple[Setting, ...], tuple[str, ...]]:
         """The settings of texts with a record, and why one that it names is not among them."""
@@ -193,9 +192,9 @@ class Settings:
             if claims is not None and claims.key is not None and claims.key != key.fingerprint:
                 continue
             for scheme in self._schemes(key, claims) if claims else self._of_profile(key):
-                if prf_type(scheme.prf).key_type is not (Key if isinstance(key.key, Key) else int):
+                if prf_type(scheme.prf).key_type is not key.kind:
                     continue
-                prf = self._function(key, scheme.prf, scheme.context_width)
+                prf = scheme.reads(self._function(key, scheme))
                 yield Setting(
                     prf,
                     self._detector_of(scheme, prf),
@@ -240,14 +239,21 @@ class Settings:
         combinations = product(
             options.methods or (method,),
             options.watermarks or (watermark,),
-            options.prfs or (prf or default_prf(key),),
+            options.prfs or (prf or key.default_prf,),
             options.context_widths or (width,),
         )
-        # The weights that a record names are of the method that it names.
-        claimed = {} if told.method is None else {told.method: told.alpha}
+        # The weights that a profile or a record names are of the method that it names.
+        claimed = {} if profile.method is None else {profile.method: profile.alpha}
+        claimed |= {} if told.method is None else {told.method: told.alpha}
         return [
-            self._scheme(*one, claimed.get(one[0]) if options.alpha is None else options.alpha)
-            for one in combinations
+            self._scheme(
+                how,
+                what or _usual_watermark(key, how, function),
+                function,
+                tokens,
+                claimed.get(how) if options.alpha is None else options.alpha,
+            )
+            for how, what, function, tokens in combinations
         ]
 
     def _check_named(self, watermark: str) -> None:
@@ -296,7 +302,7 @@ class Settings:
         """What a record says of other numbers, streams or another watermark than are read."""
         claims = text.claims
         for what, named, used in (
-            ("prf", claims.prf, [one.prf.name for one in settings]),
+            ("prf", _reader(claims.prf), [one.prf.name for one in settings]),
             ("context_width", claims.context_width, [one.prf.context_width for one in settings]),
             ("key (fingerprint)", claims.key, [one.prf.fingerprint for one in settings]),
         ):
@@ -333,6 +339,14 @@ def _seen(what: str, sights: list[tuple[str, Sight]]) -> Iterator[str]:
         yield f"{what}, but {_listed(name for name, _ in sights)} looked for; {_PROSPECTS[best]}"
 
 
+def _reader(prf: str | None) -> str | None:
+    """The function that reads texts of one, of whatever name."""
+    try:
+        return prf if prf is None else reader_of(prf)
+    except ValueError:
+        return prf
+
+
 def _listed(names: Iterable[object]) -> str:
     """ "4 is", or "2, 4 are"."""
     different = list(dict.fromkeys(map(str, names)))
@@ -360,7 +374,7 @@ def _prf_of_profile(key: KeyFile) -> str | None:
 def _of_profile_of(key: KeyFile, error: ValueError) -> ValueError:
     """The error with the name of the key, if its profile says what others do not."""
     profile = key.profile
-    width = prf_type(default_prf(key)).context_width
+    width = prf_type(key.default_prf).context_width
     if (profile.method or profile.watermark or profile.prf) is None and profile.context_width in (
         None,
         width,
@@ -369,13 +383,8 @@ def _of_profile_of(key: KeyFile, error: ValueError) -> ValueError:
     return ValueError(f"key {key.name or key.fingerprint}, with its profile: {error}")
 
 
-def default_prf(key: KeyFile) -> str:
-    """The function of a key of which nobody says another: by its kind."""
-    return DEFAULT_PRF if isinstance(key.key, Key) else VllmPhilox.name
-
-
-def _function(key: KeyFile, prf: str, width: int) -> Prf:
-    return parse_prf(prf, key.key, width)
+def _function(key: KeyFile, scheme: Scheme) -> Prf:
+    return scheme.reading_function(key.key)
 
 
 def _scheme_of(
@@ -386,6 +395,12 @@ def _scheme_of(
     alpha: float | None,
 ) -> Scheme:
     return Scheme.of(method, watermark, alpha=alpha, prf=prf, context_width=context_width)
+
+
+def _usual_watermark(key: KeyFile, method: str | Method | None, prf: str) -> str | None:
+    """That of a function, where the key decides which; None where `Scheme.of` knows."""
+    known = isinstance(method, Method) or method == Standard.name or prf_type(prf).key_type is not key.kind
+    return None if known else watermark_of(prf, key.key)
 
 
 def _is_file(detector: str | Path) -> bool:

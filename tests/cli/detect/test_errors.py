@@ -27,7 +27,7 @@ from tests.helpers.detecting import KEY, detect, findings, flat, lines, marked, 
             ["--method", "joint-race", "--watermark", "synthid:30"],
             "watermark='synthid:30' does not fit: method joint-race carries gumbel only; pass a method that "
             "carries it (of a text, the one that generated it): joint, basic, keep-strength, "
-            "keep-efficiency, two-keys, algorithm-1",
+            "keep-efficiency, target-only, two-keys, algorithm-1",
         ),
         (
             ["--watermark", "synthid:30", "--method", "single-key"],

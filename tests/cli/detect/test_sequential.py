@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from tests.cli.detect.test_records import folder, marked_ids, run, spelled  # noqa: F401
 from tests.helpers.detecting import PRF, detect, findings, flat, lines, marked, other, tournament
-from tradeoff.decoders import GumbelMax, Identity, SynthID, heavy_water
+from tradeoff.decoders import Completed, GumbelMax, Identity, SynthID, heavy_water
 from tradeoff.detection import Evidence
 from tradeoff.detection.bets.gumbel import RaceBets
 from tradeoff.detection.bets.synthid import TournamentBets
@@ -107,7 +107,11 @@ def test_every_method_has_its_bets() -> None:
         20, (Stream.DRAFT, Stream.TARGET), True
     )
     for name in set(METHODS) - {"standard"}:
-        others = {"joint-transport": heavy_water(), "joint-tournament": SynthID(20)}
+        others = {
+            "joint-transport": heavy_water(),
+            "joint-tournament": SynthID(20),
+            "joint-race-marked": Completed(SynthID(20)),
+        }
         method = make_method(name, others.get(name, GumbelMax()))
         assert set(default_bets(method).streams) == method.detection.streams
     for method in (make_method("standard", Identity()), make_method("basic", Identity())):

@@ -16,6 +16,7 @@ from tradeoff.kernels import (
     OneRace,
     SimulatedRandomness,
     SingleKey,
+    TargetOnly,
     TwoKeys,
 )
 from tradeoff.keyed import Stream
@@ -24,6 +25,7 @@ METHODS: list[Method] = [
     Basic(GumbelMax()),
     KeepStrength(GumbelMax()),
     KeepEfficiency(),
+    TargetOnly(),
     TwoKeys(),
     Algorithm1(),
     SingleKey(),

@@ -36,6 +36,7 @@ from tradeoff.kernels import (
     Basic,
     DualKey,
     JointRace,
+    JointRaceMarked,
     JointRaceTree,
     JointTournament,
     JointTransport,
@@ -47,6 +48,7 @@ from tradeoff.kernels import (
     OneRaceTree,
     SingleKey,
     Standard,
+    TargetOnly,
     TwoKeys,
     Verify,
     block,
@@ -77,8 +79,10 @@ CASES: list[Method] = [
     JointTransport(simplex_water(3)),
     JointTournament(SHORT_SYNTHID),
     JointTournament(Completed(SHORT_SYNTHID)),
-    # Last, as the place of a case says which texts it writes.
+    # Later ones last, as the place of a case says which texts it writes.
     DualKey(alpha=0.3),
+    TargetOnly(GumbelMax()),
+    JointRaceMarked(Completed(SHORT_SYNTHID)),
 ]
 BLOCKS = [method for method in CASES if method.full_efficiency]
 #: Texts written side by side, and numbers of texts that a case may take.

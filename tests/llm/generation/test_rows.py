@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tradeoff.keyed import parse_prf
 from tradeoff.keyed.prf import PAD
 from tradeoff.llm.generation.rows import ContextWindow, Row, Step, TrueRandomness
 from tradeoff.texts.prompts import Prompt
@@ -153,3 +154,37 @@ def test_a_position_has_the_same_numbers_whenever_it_is_asked_for() -> None:
     first = source.at(2).random(3)
     source.at(0).random(9)
     np.testing.assert_array_equal(source.at(2).random(3), first)
+
+
+@pytest.mark.parametrize("name", ["", ":none", ":all", ":history=3", ":all,history=3"])
+def test_contexts_are_masked_as_vllm_documents(name: str) -> None:
+    """`deduplicate_contexts` and its max_history by their words, for texts of three tokens: which of the
+    positions before have the same context; of `all` the prompt's as well, and no short context is marked."""
+    prf = parse_prf(f"vllm-philox-v1{name}", 5, 2)
+    history = 3 if "history" in name else None
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        prompt, text = ([int(i) for i in rng.integers(0, 3, size)] for size in (rng.integers(0, 7), 12))
+        window, masks, done = ContextWindow.of(prf, prompt), [], 0
+        while done < len(text):
+            step = text[done : done + int(rng.integers(1, 4))]
+            masks += emit(window, step)
+            done += len(step)
+        everything = [*([PAD] * 2), *(prompt if "all" in name else ()), *text]
+        begin = len(everything) - len(text)
+        expected = []
+        for here in range(begin, len(everything)):
+            own = [*([PAD] * 2), *text][here - begin : here - begin + 2]
+            earlier = [j for j in range(2, here) if everything[j - 2 : j] == own]
+            near = [j for j in earlier if history is None or here - j <= history]
+            short = "all" in name and here - begin < 2
+            expected.append(short or (bool(near) and name != ":none"))
+        assert masks == expected
+
+
+@pytest.mark.parametrize(
+    "settings", ["", "some", "none,history=3", "history=0", "history=-1", "all,", "all,none"]
+)
+def test_other_settings_of_contexts_are_refused(settings: str) -> None:
+    with pytest.raises(ValueError, match="has settings that are none; write vllm-philox-v1:none"):
+        parse_prf(f"vllm-philox-v1:{settings}", 5)

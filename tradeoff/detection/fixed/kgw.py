@@ -33,6 +33,8 @@ class GreenTokens(LatticeDetector):
     name: ClassVar[str] = "green tokens"
     null: ClassVar[str] = "exact: binomial"
     lowest: ClassVar[int] = 0
+    #: Log-odds of green where its share is a fifth above gamma, as most tokens tell nothing: 250 to 400.
+    unit: ClassVar[int] = 300
 
     def __post_init__(self) -> None:
         check_gamma(self.gamma)

@@ -121,6 +121,8 @@ class ContextWindow:
         memory: as of `Prf`: for how many positions a context is remembered.
         origins: as of `Prf`; None if every context has numbers of its own.
         prompt: tokens before the text that contexts reach into.
+        masks: tokens before the text whose contexts are used already, as all are that begin among them; they
+            need a window that does not pad.
     """
 
     def __init__(
@@ -132,19 +134,29 @@ class ContextWindow:
         memory: int | None = None,
         origins: _Origins | None = None,
         prompt: Sequence[int] = (),
+        masks: Sequence[int] = (),
     ):
         self._width, self._pads, self._marked = width, pads, marked
         self._memory, self._origins = memory, origins
-        self._tail = [*([PAD] * width), *prompt][-width:]
+        # What a short context holds matters to no number, as it is not marked: but it is one that is used.
+        self._tail = [*([PAD] * width), *prompt, *masks][-width:]
         self._known = len(prompt)
+        self._counts_short = bool(masks)
         self._used: dict[bytes, int] = {}
+        for end in range(width, len(masks)):
+            before = np.array(masks[end - width : end], dtype=np.int64)
+            self._used[self._key(before)] = end - len(masks)
 
     @classmethod
     def of(cls, prf: Prf, prompt: Sequence[int]) -> ContextWindow:
         """At the beginning of a text, as a function has it."""
-        before = prompt if prf.reads_prompt else ()
         return cls(
-            prf.context_width, prf.pads_contexts, memory=prf.memory, origins=prf.origins, prompt=before
+            prf.context_width,
+            prf.pads_contexts,
+            memory=prf.memory,
+            origins=prf.origins,
+            prompt=prompt if prf.reads_prompt else (),
+            masks=prompt if prf.masks_prompt else (),
         )
 
     def ahead(self, drafts: Sequence[int]) -> np.ndarray:
@@ -161,7 +173,7 @@ class ContextWindow:
             key = self._key(context)
             last = seen.get(key, self._used.get(key))
             flags.append(self._is_short(place) or (last is not None and self._remembers(last, place)))
-            if not self._is_short(place):
+            if self._uses(place):
                 seen[key] = place
         return flags
 
@@ -169,13 +181,16 @@ class ContextWindow:
         """Emit `tokens`, drawn under `contexts`; no more is drawn under these, nor under those `spent`."""
         for used in (spent, contexts):
             for place, context in enumerate(used, self._known):
-                if not self._is_short(place):
+                if self._uses(place):
                     self._used[self._key(np.frombuffer(context, dtype=np.int64))] = place
         self._tail = [*self._tail, *tokens][-self._width :]
         self._known += len(tokens)
 
     def _is_short(self, place: int) -> bool:
         return not self._pads and place < self._width
+
+    def _uses(self, place: int) -> bool:
+        return self._counts_short or not self._is_short(place)
 
     def _remembers(self, last: int, place: int) -> bool:
         return self._memory is None or place - last <= self._memory

@@ -62,13 +62,19 @@ def replay(
         token_ids: the text.
 
     Raises:
-        ValueError: for a method whose tokens the key does not determine, or an empty prompt.
+        ValueError: for a method whose tokens the key does not determine, a biased watermark, or an empty
+            prompt.
     """
     if not method.determined:
         raise ValueError(
             f"method={method.name!r} with {method.decoder.name} leaves tokens to true randomness; "
             "model-aware detection needs a degenerate watermark and basic, keep-strength, algorithm-1, "
-            "single-key, one-race, joint-race or a tree of theirs"
+            "single-key, one-race, joint-race, joint-race-marked or a tree of theirs"
+        )
+    if not method.decoder.unbiased:
+        raise ValueError(
+            f"decoder={method.decoder.name!r} is biased: a random key selects tokens with other "
+            "probabilities than P, so that no test by P is valid; use the detectors of the key alone"
         )
     if not len(prompt_ids):
         raise ValueError("prompt_ids are empty; pass the prompt, or any token to start from")

@@ -1,0 +1,1 @@
+"""Watermarks that reweight the law by a list of the key, a permutation or a uniform of the position."""

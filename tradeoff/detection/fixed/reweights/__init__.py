@@ -1,0 +1,1 @@
+"""Detectors of the watermarks of `tradeoff.decoders.reweights`."""
