@@ -65,7 +65,7 @@ from tradeoff.workers import worker_pool
 __all__ = ["check_committed", "compute_paper", "compute_positions", "draw", "draw_distortion"]
 
 RESULTS = Path("figures/results")
-COMMITTED = Path("docs/results/tables/distortion.csv")
+COMMITTED = Path(__file__).parents[2] / "docs" / "results" / "tables" / "distortion.csv"
 DELTAS = (0.5, 1.0, 2.0, 3.0, 5.0, 10.0)
 GAMMAS = (0.1, 0.25, 0.5)
 #: The share of green tokens of what is shown completed.
@@ -332,7 +332,7 @@ def check_committed(path: Path = COMMITTED) -> list[tuple[str, float, float]]:
         FileError: if the table cannot be read.
     """
     if not path.exists():
-        raise FileError(f"{path} does not exist; run the check in the folder of a checkout")
+        raise FileError(f"{path} does not exist; git checkout brings it back")
     keys = ("scheme", "gamma", "delta")
     committed = pd.read_csv(path)
     committed = committed[committed["where"] == _PAPER].reset_index(drop=True)

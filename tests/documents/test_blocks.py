@@ -64,6 +64,9 @@ TABLE = {
     "python -m figures transport_tilt": Instead(
         "python -m figures transport_tilt --texts 4 --seeds 16", "the positions there are; fewer seeds"
     ),
+    "python -m sims.joint.public_table figures/results/next_token_pairs.npz": Instead(
+        "python -m sims.joint.public_table --help", "minutes, on what `python -m figures figure_1_real` wrote"
+    ),
     "python -m figures distortion": Instead(
         "python -m figures distortion --paper-only", "at real positions it takes minutes"
     ),
@@ -82,8 +85,8 @@ TABLE = {
     f"OMP_NUM_THREADS=1 python -m tests.benchmarks.bench_race_limit --out {RESULTS}": Instead(
         "python -m tests.benchmarks.bench_race_limit --help", "minutes; test_benchmarks.py runs it small"
     ),
-    f"OMP_NUM_THREADS=1 python -m tests.benchmarks.bench_kgw --out {RESULTS}": Instead(
-        "python -m tests.benchmarks.bench_kgw --help", "minutes; test_benchmarks.py runs it small"
+    f"OMP_NUM_THREADS=1 python -m tests.benchmarks.formats.bench_kgw --out {RESULTS}": Instead(
+        "python -m tests.benchmarks.formats.bench_kgw --help", "minutes"
     ),
     f"python -m tests.benchmarks.bench_engine --tokens 32 --out {RESULTS}": Instead(
         "python -m tests.benchmarks.bench_engine --help", "minutes; test_benchmarks.py runs it small"
@@ -150,6 +153,7 @@ TABLE = {
 SLOW = {
     "docs/detecting.md",
     "docs/extending.md",
+    "docs/formats/synthid.md",
     "docs/generating.md",
     "docs/p-values.md",
     "docs/stopping-at-any-time.md",

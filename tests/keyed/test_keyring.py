@@ -105,7 +105,7 @@ def test_what_keyrings_are_made_of() -> None:
         ('format = "tradeoff-keyring-1"\n[[key]]\nname = "x"\n', "has no secret and may have been cut off"),
         ('format = "tradeoff-key-1"\ninteger = "x"\nfingerprint = "y"\n', "its integer is none of 0 to 2"),
         ('format = "tradeoff-key-1"\ninteger = "1"\nfingerprint = "y"\n', "does not have the fingerprint"),
-        ('format = "tradeoff-key-1"\ninteger = "1"\nsecret = "ab"\n', "it has secret and integer; leave one"),
+        ('format = "tradeoff-key-1"\ninteger = "1"\nsecret = "ab"\n', "both a secret and an integer"),
     ],
 )
 def test_damaged_files(tmp_path: Path, content: str, message: str) -> None:

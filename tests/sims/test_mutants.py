@@ -12,6 +12,7 @@ from sims.statements import STATEMENTS, evaluate
 from sims.tools.rows import Row
 from tradeoff import laws
 from tradeoff.curves import measures, pairs
+from tradeoff.curves.biased import decomposition
 from tradeoff.decoders import races, synthid
 from tradeoff.kernels import (
     Algorithm1,
@@ -22,6 +23,7 @@ from tradeoff.kernels import (
     method,
     race_methods,
     race_tree,
+    towards_marked,
 )
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.prf import Stream
@@ -160,6 +162,32 @@ def diagonal_without_the_race(patch: pytest.MonkeyPatch) -> None:
         patch.setattr(module, "race_potential", lambda p, q: (p * q, honest(p, q)[1]))
 
 
+def replaced_by_the_watermarked_law(patch: pytest.MonkeyPatch) -> None:
+    """Towards the watermarked law: what replaces a draft has that law, and not the residual's."""
+    patch.setattr(towards_marked, "replacing", lambda p, q, draft: p)
+
+
+def verified_against_other_drafts(patch: pytest.MonkeyPatch) -> None:
+    """Drafts of Q_zeta, verified as if they had the law Q."""
+    honest = towards_marked._marked
+
+    def marked(method, p, q, randomness):
+        return honest(method, p, q, randomness)._replace(q=q)
+
+    patch.setattr(towards_marked, "_marked", marked)
+
+
+def mean_moved_the_other_way(patch: pytest.MonkeyPatch) -> None:
+    """The mean of P_zeta by integrals, mirrored at P."""
+    honest = decomposition.mean_over_lists
+
+    def means(p, gamma, deltas, most):
+        found = honest(p, gamma, deltas, most)
+        return found._replace(mean=2 * p - found.mean)
+
+    patch.setattr(decomposition, "mean_over_lists", means)
+
+
 MUTANTS: list[tuple[Patch, tuple[str, ...]]] = [
     (flipped_comparison, ("theorem_4_1", "sequences_4_1")),
     (flipped_one_race, ("theorem_4_1", "sequences_4_1")),
@@ -180,6 +208,9 @@ MUTANTS: list[tuple[Patch, tuple[str, ...]]] = [
     (tournament_with_one_bit, ("theorem_3_3",)),
     (forgotten_coin_entropy, ("theorem_4_1", "impossibility")),
     (diagonal_without_the_race, ("impossibility",)),
+    (replaced_by_the_watermarked_law, ("biased",)),
+    (verified_against_other_drafts, ("biased",)),
+    (mean_moved_the_other_way, ("biased",)),
 ]
 
 

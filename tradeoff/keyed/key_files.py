@@ -57,7 +57,7 @@ _FIELDS = {
 #: By kinds of keys.
 _FUNCTIONS = {Key: DEFAULT_PRF, int: VllmPhilox.name, DepthKeys: HfSynthIDSettings().name}
 #: One of them is there.
-_SECRETS = ("secret", "integer", "depth_keys")
+_SECRETS = {"secret": "a secret", "integer": "an integer", "depth_keys": "depth keys"}
 _DATES = ("valid_from", "valid_until")
 #: Of the fields of a profile that are no names.
 _PROFILE_TYPES: dict[str, type] = {"context_width": int, "alpha": float}
@@ -183,7 +183,7 @@ class KeyFile:
         held = [name for name in _SECRETS if name in told]
         if len(held) != 1:
             raise KeyFormatError(
-                f"it has {' and '.join(held)}; leave one of them"
+                f"it has both {' and '.join(_SECRETS[one] for one in held)}; leave one of them"
                 if held
                 else f"it has no secret and may have been cut off; {REMEDY}"
             )

@@ -10,7 +10,7 @@ import numpy as np
 from tradeoff.detection import scored_positions, text_contexts
 from tradeoff.display import shown
 from tradeoff.errors import FileError
-from tradeoff.keyed import DEFAULT_PRF, check_width, prf_type
+from tradeoff.keyed import PRF_NAMES, check_width, prf_type
 from tradeoff.texts import Broken, Text
 
 __all__ = ["REMEDY", "MeasuredProfile", "measured_profiles"]
@@ -107,9 +107,12 @@ def _contexts(text: Text, width: int | None) -> tuple[int, int]:
     if claims.fault is not None:
         raise FileError(f'{text.place}: {claims.fault}; repair or remove "run"')
     try:
-        prf = prf_type(DEFAULT_PRF if claims.prf is None else claims.prf)
-    except ValueError as error:
-        raise FileError(f'{text.place}: "run" has {shown(str(error))}') from None
+        prf = prf_type(PRF_NAMES[0] if claims.prf is None else claims.prf)
+    except ValueError:
+        raise FileError(
+            f'{text.place}: "run" has prf={shown(claims.prf)}, which is unknown; use one of '
+            f"{', '.join(PRF_NAMES)}, or a format with its settings, such as hf-synthid"
+        ) from None
     if width is None:
         width = prf.context_width if claims.context_width is None else claims.context_width
         try:

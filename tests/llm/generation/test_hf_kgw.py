@@ -174,8 +174,8 @@ def by_transformers(model, ids: torch.Tensor, prf: HfKgw, delta: float, tokens: 
     ids=["lefthash", "selfhash"],
 )
 def test_twenty_texts_each_way_on_the_built_in_model(builtin_pair, prf: HfKgw, delta: float) -> None:
-    """At temperature 1.0, on token ids and on text; Transformers' own at p < 1e-6, ours at its z > 4.75, which
-    is p < 1e-6 by its law as well."""
+    """At temperature 1.0, on token ids and on text: by this detector with p < 1e-6, by Transformers' with
+    z > 4.75, which is p < 1e-6 by its law."""
     key, pair = prf.key.__index__(), builtin_pair
     prompts = encode_prompts(pair.tokenizer, builtin_prompts("continuation")[:20])
     theirs = detector_of(pair.target, prf, delta)

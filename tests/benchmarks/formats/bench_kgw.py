@@ -1,12 +1,12 @@
 """Tokens a second of this detector of Transformers' green lists on one core, beside Transformers' own.
 
-    OMP_NUM_THREADS=1 python -m tests.benchmarks.bench_kgw [--texts N] [--out tests/benchmarks/results]
+    OMP_NUM_THREADS=1 python -m tests.benchmarks.formats.bench_kgw [--texts N] [--out FOLDER]
 
 Texts are the Markdown and Python files of this repository in the tokens of the built-in model, 200 each,
-under one key (left-hash, gamma 0.25). Both take turns: Transformers' detector reads a few, as its rate does not
-depend on how many; ours reads all, first with nothing remembered, again, and once more, when lists are made of
-all seeds that came twice, and one alone with nothing remembered. That both find the same tokens green is checked first. Times are of the processor; medians
-of turns, and ratios are of rates of one turn.
+under one key (left-hash, gamma 0.25). Both take turns: Transformers' detector reads a few, as its rate does
+not depend on how many; ours reads one text with nothing remembered, then all with nothing remembered, all
+again, and once more, when the lists of all seeds that came twice are there. That both find the same tokens
+green is checked first. Times are of the processor; medians of turns, and ratios are of rates of one turn.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def main(
 ) -> None:
     with exit_on_bad_input():
         torch.set_num_threads(1)
-        corpus = texts_of(Path(__file__).parents[2], texts)
+        corpus = texts_of(Path(__file__).parents[3], texts)
         prf, ours = SETTINGS(KEY), GreenPairs(SETTINGS)
         config = LlamaConfig(vocab_size=N, bos_token_id=N - 1)
         theirs = WatermarkDetector(config, "cpu", WatermarkingConfig(hashing_key=KEY))

@@ -1,6 +1,6 @@
 """Transformers' SynthID detector of means beside the exact one, on one core, in one run.
 
-    OMP_NUM_THREADS=1 python -m tests.benchmarks.bench_synthid [--out tests/benchmarks/results]
+    OMP_NUM_THREADS=1 python -m tests.benchmarks.formats.bench_synthid [--out tests/benchmarks/results]
 
 Theirs is g-values, both masks and their mean, which has no p-value; ours is positions, bits, weighted sum and
 the exact p-value given the text. Both read the same texts in turn; medians of both, and of the ratio run by

@@ -1,0 +1,1 @@
+"""Timings beside the software whose formats are read."""
