@@ -159,7 +159,7 @@ METHOD_LOOKS: Mapping[str, Look] = {
     "standard": _shade("black", 3, "x", "white", 0.35),
     "keep-strength": _look("grey", 0, "^"),
     "keep-efficiency": _shade("grey", 1, "v", "white", 0.3),
-    "target-only": _shade("green", 2, "d", "white", 0.4),
+    "target-only": _shade("green", 2, "8", "white", 0.4),
     "two-keys": _look("green", 0, "D"),
     "dual-key": _shade("green", 1, "*", "black", 0.45),
     "algorithm-1": _look("blue", 0, "s"),
@@ -182,6 +182,12 @@ WATERMARK_LOOKS: Mapping[str, Look] = {
     "heavywater": _look("vermilion", 4, "s"),
     "heavywater:gamma": _look("orange", 3, "D"),
     "completed": _look("purple", 5, "X"),
+    "kgw": _shade("blue", 4, "v", "white", 0.45),
+    "unigram": _shade("blue", 2, "<", "black", 0.45),
+    "dipmark": _shade("green", 3, ">", "white", 0.45),
+    "gamma-reweight": _shade("green", 0, "h", "black", 0.45),
+    "delta-reweight": _shade("orange", 1, "d", "black", 0.45),
+    "inverse-transform": _shade("purple", 2, "*", "black", 0.45),
     "none": _look("grey", 3, "p"),
 }
 #: Tests of a text, by how their names in tables begin, for panels of one scheme, where tests differ.

@@ -310,7 +310,6 @@ def _draw_lists(axes: Axes, part: pd.DataFrame, across: str) -> None:
                     (-6, 5),
                     textcoords="offset points",
                     ha="right",
-                    fontsize=8,
                     color=look.mixed("black", 0.35).color,
                 )
 

@@ -83,7 +83,7 @@ def test_completed_strength_is_a_cross_entropy(p, delta, gamma) -> None:
 
 @given(
     p=distributions(max_n=10),
-    delta=st.floats(1e-3, 200),
+    delta=st.floats(1e-3, 80),
     gamma=st.floats(0.01, 0.99),
     most=st.sampled_from([None, 1, 3]),
 )

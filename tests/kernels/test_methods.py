@@ -362,7 +362,7 @@ def test_torch_agrees_with_numpy(method: Method) -> None:
         np.testing.assert_array_equal(ours, theirs)
 
 
-class OneRace(SimulatedRandomness):
+class GivenRace(SimulatedRandomness):
     """A race [1, n] that is what it is, under every stream."""
 
     def __init__(self, race: np.ndarray):
@@ -385,7 +385,7 @@ def test_target_only_by_enumeration(pair: tuple[np.ndarray, np.ndarray]) -> None
     laws = np.zeros((n, n))
     for k in np.flatnonzero(rest > 0):
         # A key under which k wins the residual's race; every rejected draft is then replaced by k.
-        randomness = OneRace(np.where(np.arange(n) == k, 1e-300, 1.0)[None])
+        randomness = GivenRace(np.where(np.arange(n) == k, 1e-300, 1.0)[None])
         for j in range(n):
             token = method.replacement(p[None], q[None], np.array([j]), randomness)
             laws[k, j] += q[j] * accepted[j]

@@ -80,6 +80,7 @@ _TEXTS = {
     "keep-strength-synthid": "--method keep-strength --watermark synthid:30",
     "keep-efficiency": "--method keep-efficiency",
     "keep-efficiency-synthid-inf": "--method keep-efficiency --watermark synthid:inf",
+    "target-only": "--method target-only",
     "two-keys": "--method two-keys --lookahead 5",
     "two-keys-simplexwater": "--method two-keys --watermark simplexwater:8",
     "two-keys-heavywater": f"--method two-keys --watermark {_HEAVY}",

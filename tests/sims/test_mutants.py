@@ -96,7 +96,7 @@ def dropped_mask(patch: pytest.MonkeyPatch) -> None:
 
 def race_run_again(patch: pytest.MonkeyPatch) -> None:
     """The residual races the numbers that the draft was chosen by."""
-    patch.setattr(race_methods, "_remainders", lambda race, q, draft: race)
+    patch.setattr(race_methods, "remainders", lambda race, q, draft: race)
 
 
 def clock_rates_swapped(patch: pytest.MonkeyPatch) -> None:

@@ -112,7 +112,7 @@ def test_lost_marks_are_told(method: Method, make_pair: MakePair) -> None:
     Engine(looked_up(make_pair(N)), EngineSettings(method=method, prf=PRF), 1, said.append, probe=False)
     told = any("reads nothing in accepted drafts" in line for line in said)
     assert told == (method.name in ("keep-efficiency", "two-keys", "algorithm-1", "single-key"))
-    if method.decoder != GumbelMax():
+    if method.decoder != GumbelMax() or method.detection.drafted is None:
         return
     seeds = 40_000
     randomness = SimulatedRandomness(np.random.default_rng(1), (seeds,), 4)

@@ -397,7 +397,8 @@ def test_no_other_module_imports_transformers() -> None:
     found = [
         path.relative_to(ROOT).as_posix() for path in sources if importing.search(path.read_text("utf-8"))
     ]
-    assert found == ["tradeoff/llm/models/huggingface.py"]
+    # Beside it, where others' statistics are measured as they are.
+    assert sorted(found) == ["paper_repro/level/statistics.py", "tradeoff/llm/models/huggingface.py"]
 
 
 def test_generating_prints_no_warning(tiny_folder: Path, tmp_path: Path) -> None:
