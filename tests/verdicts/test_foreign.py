@@ -134,6 +134,11 @@ def test_settings_of_green_lists_are_those_of_transformers(scheme: str, watermar
         ({"keys": [*KEYS, KEY << 8], "ngram_len": 5}, "depth key 6 is 72 bits long"),
         ({"keys": KEYS}, "has no ngram_len; it cannot do without"),
         ({"keys": KEYS, "ngram_len": 5, "depth": 3}, "SynthIDTextWatermarkingConfig has the field 'depth'"),
+        (
+            {"keys": KEYS, "ngram_len": 5, "sampling_table_seed": -1},
+            "sampling_table_seed=-1 must be at least 0",
+        ),
+        ({"keys": KEYS, "ngram_len": 5, "context_history_size": -1}, "context_history_size=-1 must be at"),
         ({"hashing_key": KEY}, "vocabulary is missing"),
         ({"hashing_key": KEY, "bias": 0.0}, "vocabulary is missing"),
     ],
@@ -146,6 +151,12 @@ def test_what_is_no_configuration_is_refused(told: dict, message: str) -> None:
         assert str(secret) not in str(refused.value)
 
 
+@pytest.mark.parametrize("vocabulary", ["12", True, 3.5, -5, 1])
+def test_what_is_no_vocabulary_is_refused(vocabulary: object) -> None:
+    with pytest.raises(ValueError, match=r"vocabulary=.* must be the model's config.vocab_size"):
+        ForeignConfig.of({"hashing_key": KEY}, vocabulary)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("told", "message"),
     [
@@ -155,6 +166,11 @@ def test_what_is_no_configuration_is_refused(told: dict, message: str) -> None:
         ({"seeding_scheme": "minhash"}, "seeding_scheme='minhash' is unknown; it is lefthash or selfhash"),
         ({"seeding_scheme": None}, "seeding_scheme of the type NoneType, not str"),
         ({"context_width": 0}, "context_width=0 must be"),
+        ({"bias": float("inf")}, "bias=inf is more than is read"),
+        ({"bias": 10**400}, "has a bias that is too large"),
+        ({"greenlist_ratio": 10**400}, "has a greenlist_ratio that is too large"),
+        ({"hashing_key": -KEY}, "hashing_key is out of range"),
+        ({"hashing_key": KEY << 8}, "hashing_key is out of range"),
     ],
 )
 def test_green_lists_that_could_not_be_read_are_refused(told: dict, message: str) -> None:

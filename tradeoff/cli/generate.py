@@ -187,6 +187,7 @@ def generate_command(
     """
     with exit_on_bad_input(quiet):
         from tradeoff.api import generate
+        from tradeoff.kernels import method_type
         from tradeoff.keyed import prf_type, watermark_of
         from tradeoff.scheme import Scheme
 
@@ -217,6 +218,7 @@ def generate_command(
                 method, alpha = profile.method, profile.alpha
             else:
                 _check_read_alike(method, profile)
+                alpha = profile.alpha if method_type(method).weighed else None
             watermark, prf, context_width = profile.watermark, profile.prf, profile.context_width
         elif vocabulary is not None:
             raise ValueError(f"--vocabulary {vocabulary} is for --config; leave it out")

@@ -27,7 +27,7 @@ __all__ = [
 
 @runtime_checkable
 class Decoder(Protocol):
-    """An unbiased decoder S: (P, zeta) -> P_zeta with E_zeta P_zeta = P (section 2 of the paper)."""
+    """A decoder S: (P, zeta) -> P_zeta (section 2 of the paper), with the mean P where unbiased."""
 
     @property
     def name(self) -> str:

@@ -30,6 +30,7 @@ class _Marked(NamedTuple):
 
 def _marked(method: Any, p: Array, q: Array, randomness: Randomness) -> _Marked:
     zeta, inner = randomness.zeta(Stream.SHARED, method.decoder), method.decoder.completes
+    # True randomness is NumPy's, whatever the laws are.
     race = like(zeta.race, p) if isinstance(zeta.race, np.ndarray) else zeta.race
     return _Marked(inner(p, zeta.inner), inner(q, zeta.inner), race)
 

@@ -40,6 +40,8 @@ _GAMMA = 0.25
 _TABLE, _MOST = 1_000_003, 40
 #: From here on torch draws other numbers.
 _LARGEST = (1 << 32) // 20
+#: The largest vocabularies in use have about half as many tokens.
+_MOST_NAMED = 1 << 19
 _TOKEN_BITS = 28
 _WORD = 0xFFFFFFFF
 #: Bytes of lists, and how many answers of self-hashing, that are remembered.
@@ -97,6 +99,13 @@ class HfKgwSettings:
                 f"gamma={self.gamma!r} leaves lists of {self.size} of {self.vocabulary} tokens; they must "
                 "hold some, and not all"
             )
+
+    @property
+    def excess(self) -> str | None:
+        """See `BasePrf.excess`: lists that take long to draw."""
+        if self.vocabulary <= _MOST_NAMED:
+            return None
+        return f"a vocabulary of {self.vocabulary}, and a record may name {_MOST_NAMED} at most"
 
     @property
     def size(self) -> int:

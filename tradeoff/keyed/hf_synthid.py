@@ -128,8 +128,9 @@ class HfSynthIDSettings:
     takes: ClassVar[str] = "depth keys, one for every round (DepthKeys; `depth_keys` of a key file)"
     supplies: ClassVar[frozenset[Kind]] = frozenset({Kind.BITS})
     streams: ClassVar[frozenset[Stream]] = frozenset({Stream.SHARED})
-    serves: ClassVar[str] = "the methods basic, keep-strength or joint-tournament with synthid:M"
+    serves: ClassVar[str] = "the methods basic, keep-strength, target-only or joint-tournament with synthid:M"
     context_width: ClassVar[int] = 4
+    excess: ClassVar[None] = None
 
     def __post_init__(self) -> None:
         if type(self.history) is not int or self.history < 0:
@@ -153,7 +154,16 @@ class HfSynthIDSettings:
         return not self.skips_first
 
     def check_decoder(self, decoder: Any) -> None:
-        """See `BasePrf.check_decoder`: with keys for its rounds any tournament will do."""
+        """See `BasePrf.check_decoder`: with keys for its rounds any tournament will do.
+
+        Raises:
+            ValueError: for a decoder that reads bits and plays none.
+        """
+        if decoder.tournament is None:
+            raise ValueError(
+                f"{self.name} has a depth key for every round, and {decoder.name} has no fixed number of "
+                "them; name synthid:M"
+            )
 
     def __call__(self, key: DepthKeys, context_width: int = 4) -> HfSynthID:
         return HfSynthID(key, context_width, self)

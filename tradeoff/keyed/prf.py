@@ -179,6 +179,8 @@ class BasePrf:
     supplies: ClassVar[frozenset[Kind]]
     streams: ClassVar[frozenset[Stream]] = frozenset(Stream)
     serves: ClassVar[str] = "what needs none of it"
+    #: As of decoders: what it has too much of for a stranger's record to name it; or None.
+    excess: ClassVar[str | None] = None
     reads_prompt: ClassVar[bool] = False
     masks_prompt: ClassVar[bool] = False
 

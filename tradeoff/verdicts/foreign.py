@@ -17,7 +17,6 @@ it may change what is drawn. All of them hold secrets, which no message quotes.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,6 +68,8 @@ _VLLM: dict[str, Any] = {
 #: vLLM's only function.
 _PHILOX = "philox"
 _GUMBEL, _DUAL = "gumbel", "dual_key_gumbel"
+#: Of `KGW`.
+_MOST_BIAS = 80.0
 #: Fields that may be null.
 _OPTIONAL = {"deduplicate_contexts_max_history"}
 #: Tokens that Transformers' self-hashing looks at.
@@ -211,7 +212,10 @@ def _fields(told: Mapping[str, Any], known: Mapping[str, Any], what: str) -> dic
             continue
         value, kind = told[name], default if isinstance(default, type) else type(default)
         if kind is float and type(value) is int:
-            value = float(value)
+            try:
+                value = float(value)
+            except OverflowError:
+                raise ValueError(f"{what} has a {name} that is too large; repair it") from None
         if type(value) is not kind and not (value is None and name in _OPTIONAL):
             raise ValueError(f"{what} has {name} of the type {type(value).__name__}, not {kind.__name__}")
         found[name] = value
@@ -231,11 +235,17 @@ def _kgw(told: dict[str, Any], vocabulary: _Vocabulary) -> ForeignConfig:
             "which Transformers' WatermarkingConfig does not hold; pass --vocabulary N (vocabulary=N), or "
             "lay the model's config.json beside the file"
         )
+    if type(vocabulary) is not int or vocabulary < 2:
+        raise ValueError(f"vocabulary={vocabulary!r} must be the model's config.vocab_size, at least 2")
     if told["seeding_scheme"] not in ("lefthash", "selfhash"):
         raise ValueError(f"seeding_scheme={told['seeding_scheme']!r} is unknown; it is lefthash or selfhash")
     bias, ratio = told["bias"], told["greenlist_ratio"]
-    if not 0 < bias < math.inf:
+    if not bias > 0:
         raise ValueError(f"bias={bias} leaves no watermark that could be read; it must be above 0")
+    if bias > _MOST_BIAS:
+        raise ValueError(f"bias={bias:g} is more than is read; it must be at most {_MOST_BIAS:g}")
+    if not 0 <= told["hashing_key"] < 1 << 64:
+        raise ValueError("hashing_key is out of range; keys of 0 to 2^64 - 1 are read")
     if not 0 < ratio < 1:
         raise ValueError(f"greenlist_ratio={ratio} must be above 0 and below 1; 0.25 is usual")
     selfhash = told["seeding_scheme"] == "selfhash"
@@ -268,6 +278,9 @@ def _synthid(told: dict[str, Any]) -> ForeignConfig:
     named += ["skip-first"] if told["skip_first_ngram_calls"] else []
     if told["ngram_len"] < 2:
         raise ValueError(f"ngram_len={told['ngram_len']} leaves no context to seed a token; 5 is usual")
+    for name in ("sampling_table_seed", "context_history_size"):
+        if told[name] < 0:
+            raise ValueError(f"{name}={told[name]} must be at least 0")
     keys = DepthKeys(told["keys"])
     return _made(
         "Transformers",

@@ -44,7 +44,7 @@ _PROSPECTS = {
 }
 #: What is made once for many texts: more than the texts of one user need, however many others bring.
 _REMEMBERED = 64
-#: How many watermarks the records of one examiner may name.
+#: How many watermarks, and how many functions, the records of one examiner may name.
 _MOST_NAMED = 16
 #: The tokenizer of texts of which nobody says another.
 _BUILTIN = "builtin"
@@ -106,6 +106,7 @@ class Settings:
     def __init__(self, options: Options, keyring: Keyring):
         self._options, self._keyring = options, keyring
         self._named: set[Decoder] = set()
+        self._functions: set[str] = set()
         self._function = lru_cache(maxsize=_REMEMBERED)(_function)
         self._scheme = lru_cache(maxsize=_REMEMBERED)(_scheme_of)
         self._of_claims = lru_cache(maxsize=_REMEMBERED)(self._with_claims)
@@ -168,6 +169,8 @@ class Settings:
         try:
             if claims.watermark is not None and not self._options.watermarks:
                 self._check_named(claims.watermark)
+            if claims.prf is not None and not self._options.prfs:
+                self._check_function(claims.prf)
             if self._fitted is not None:
                 self._fitted.check_reads(
                     self._scheme(claims.method, claims.watermark, None, None, None).method
@@ -269,6 +272,18 @@ class Settings:
                 f"watermark={name!r} is one more than the {_MOST_NAMED} that records may name; {remedy}"
             )
         self._named.add(decoder)
+
+    def _check_function(self, prf: str) -> None:
+        """Records name few pseudorandom functions, and none that takes long, as anybody may write records."""
+        function = prf_type(prf)
+        remedy = f"pass --prf {function.name} to look for it all the same"
+        if function.excess is not None:
+            raise ValueError(f"prf={function.name!r} has {function.excess}; {remedy}")
+        if function.name not in self._functions and len(self._functions) == _MOST_NAMED:
+            raise ValueError(
+                f"prf={function.name!r} is one more than the {_MOST_NAMED} that records may name; {remedy}"
+            )
+        self._functions.add(function.name)
 
     def _detector_of(self, scheme: Scheme, prf: Prf) -> Detector:
         if self._fitted is not None:

@@ -157,6 +157,13 @@ def test_text_is_generated_by_a_configuration(
     beside = runner.invoke(app, [*command, "--prf", "vllm-philox-v1"])
     assert beside.exit_code == 2
     assert "--config says what --prf does" in " ".join(beside.output.split())
+    if method == "two-keys":
+        # Of the same keys with the same weights: what vLLM does without speculation.
+        path = tmp_path / "alone.jsonl"
+        alone = runner.invoke(app, [*command[:5], str(path), *command[6:], "--method", "dual-key"])
+        assert alone.exit_code == 0, alone.output
+        routed = json.loads(path.read_text())["run"]
+        assert (routed["method"], routed["alpha"]) == ("dual-key", told["alpha"])
     other_method = runner.invoke(app, [*command, "--method", "keep-efficiency"])
     assert "draws under other streams of the key" in " ".join(other_method.output.split())
     assert np.all(np.array(record["token_ids"]) >= 0)

@@ -7,8 +7,10 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from tests.helpers.detecting import KEY, detect, findings, flat, lines, marked, other
+from tradeoff.cli import app
 
 
 @pytest.mark.parametrize(
@@ -224,6 +226,27 @@ def test_what_takes_long_is_not_read_because_a_record_says_so(
     )
     assert f"pass --watermark {watermark} to look for it all the same" in flat(result.stderr)
     assert [found["id"] for found in findings(result)] == ["1", "2"]
+
+
+def test_lists_of_large_vocabularies_are_not_drawn_because_a_record_says_so(folder: Path) -> None:
+    run = {"method": "keep-strength", "watermark": "kgw", "prf": "hf-kgw:9000000", "context_width": 1}
+    path = lines(folder / "x.jsonl", {"token_ids": other(60), "run": run})
+    options = ["--key", "123456789123456789", "--json"]
+    result = CliRunner().invoke(app, ["detect", str(path), *options])
+    assert [len(found["tests"]) for found in findings(result)] == [1]
+    assert (
+        "prf='hf-kgw:9000000' has a vocabulary of 9000000, and a record may name 524288 at most; pass --prf "
+        "hf-kgw:9000000 to look for it all the same"
+    ) in flat(result.stderr)
+
+
+def test_records_may_name_few_functions(folder: Path) -> None:
+    run = {"method": "keep-strength", "watermark": "kgw", "context_width": 1}
+    runs = [run | {"prf": f"hf-kgw:{size}"} for size in range(500, 517)]
+    path = lines(folder / "x.jsonl", *({"token_ids": other(60), "run": one} for one in runs))
+    result = CliRunner().invoke(app, ["detect", str(path), "--key", "123456789123456789", "--json"])
+    assert [len(found["tests"]) for found in findings(result)] == [2] * 16 + [1]
+    assert "prf='hf-kgw:516' is one more than the 16 that records may name" in flat(result.stderr)
 
 
 def test_what_takes_long_is_read_if_the_user_says_so(folder: Path) -> None:

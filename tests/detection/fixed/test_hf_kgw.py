@@ -220,3 +220,20 @@ def test_schemes_that_fit_are_told_by_one_name():
     assert Scheme.of_dict(scheme.to_dict()) == scheme
     assert isinstance(scheme.function(7), HfKgw)
     assert scheme.warm_up == 1
+
+
+def test_a_text_is_judged_by_its_own_law_whatever_was_judged_before():
+    """Tokens behind token 0 say nothing, so that the law of the first text is another, of as many tokens."""
+    scheme = Scheme.of("keep-strength", KGW(2.0), prf="hf-kgw:49152")
+    prf = scheme.function(123456789)
+    rng = np.random.default_rng(0)
+    silent = [one for token in rng.permutation(np.arange(100, 40000))[:200].tolist() for one in (0, token)]
+    plain = Evidence(rng.integers(1, 40000, len(silent)), prf)
+    beyond = Evidence(np.arange(60000, 60000 + len(plain) + 1), prf)
+    alone = detect(scheme.detector(), plain).log_p
+    for other in (Evidence(silent, prf), beyond):
+        detect(scheme.detector(), other)
+        detector = given_text(scheme.detector(), other)
+        detector.log_p(0.0, len(plain))
+        assert given_text(scheme.detector(), plain) != detector
+        assert detect(scheme.detector(), plain).log_p == alone

@@ -168,6 +168,13 @@ class _OfText(GreenPairs):
 
     seeds: np.ndarray = field(repr=False)
 
+    def __eq__(self, other: object) -> bool:
+        # Laws are remembered by their detectors, and no other text has this one's.
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
     def log_p(self, statistic: float, count: int) -> float:
         """See `Detector.log_p`: of the text's first `count` tokens that count."""
         return _law(self, count).log_sf(statistic)
