@@ -43,6 +43,7 @@ ROOT = Path(__file__).parents[2]
 RUNNABLE = {
     "cat",
     "cd",
+    "chmod",
     "cmp",
     "cp",
     "diff",

@@ -31,6 +31,9 @@ TABLE = {
     "python -m paper_repro.edits --texts edited --out docs/results/tables": Instead(
         "python -m paper_repro.edits --help", "two hours"
     ),
+    "python -m paper_repro.level --out FOLDER --texts 40 20 10 --keys 200 50 25": Instead(
+        "python -m paper_repro.level --out FOLDER --texts 1 1 1 --keys 2 1 1 --only gumbel", "twenty minutes"
+    ),
     "python -m sims": Instead("python -m sims --quick --only lemma_3_1", "8 minutes"),
     **{
         f"python -m sims {options}": Instead(f"python -m sims --quick {options}", "fewer seeds")
