@@ -156,10 +156,12 @@ TABLE = {
 SLOW = {
     "docs/detecting.md",
     "docs/extending.md",
+    "docs/formats/kgw.md",
     "docs/formats/synthid.md",
     "docs/generating.md",
     "docs/p-values.md",
     "docs/stopping-at-any-time.md",
+    "docs/theory/biased.md",
     "docs/your-own-models.md",
     *(
         f"docs/results/{page}.md"
