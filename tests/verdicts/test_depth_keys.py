@@ -54,7 +54,7 @@ def test_as_many_keys_as_rounds():
         td.Scheme.of(None, "synthid:30", prf="hf-synthid").function(KEYS)
     with pytest.raises(ValueError, match="name synthid:8, or give as many keys"):
         td.detect(written(20), td.Scheme.of(prf="hf-synthid"), KEYS)
-    with pytest.raises(ValueError, match="no fixed number of rounds"):
+    with pytest.raises(ValueError, match="no fixed number of them"):
         td.Scheme.of("basic", "synthid:inf", prf="hf-synthid").function(KEYS)
 
 
@@ -64,7 +64,8 @@ def test_as_many_keys_as_rounds():
 )
 def test_methods_of_other_numbers_are_refused(method, watermark):
     with pytest.raises(
-        ValueError, match="use the methods basic, keep-strength or joint-tournament with synthid:M"
+        ValueError,
+        match="use the methods basic, keep-strength, target-only or joint-tournament with synthid:M",
     ):
         td.Scheme.of(method, watermark, prf="hf-synthid")
 
