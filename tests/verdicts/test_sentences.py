@@ -169,7 +169,7 @@ def test_a_part_and_its_words() -> None:
     assert told.quotes == (" ".join(f"w{k}" for k in range(segment.start, segment.end)),)
     assert "most of the words of the marked part" in told.meaning[0]
     assert "Nothing is said of the rest of the text." in told.meaning[0]
-    assert f"{found.share:.0%} of all that counts lies there" in told.meaning[0]
+    assert f"{found.share:.0%} of all that counts lies in the marked part" in told.meaning[0]
     assert told.meaning[1].startswith("Its edges are rough")
     assert "would give a part of a text, whose writer" in told.chances[0]
     assert "nothing of the words around the marked part" in " ".join(told.limits)

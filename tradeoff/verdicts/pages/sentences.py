@@ -397,7 +397,12 @@ def _meaning(result: Result) -> tuple[str, ...]:
     if parts:
         more = len(parts) - _PARTS
         some = f" {more:,} more parts are marked in the text below." if more > 0 else ""
-        share = "" if result.share is None else f" {percent(result.share)} of all that counts lies there."
+        plural = "s" * (len(parts) > 1)
+        share = (
+            ""
+            if result.share is None
+            else f" {percent(result.share)} of all that counts lies in the marked part{plural}."
+        )
         told[0] += f" Nothing is said of the rest of the text.{share}{some}"
         where = "Its edges are" if len(parts) == 1 else "Their edges are"
         told.append(
