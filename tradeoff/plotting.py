@@ -223,7 +223,7 @@ CURVE_LOOKS: Mapping[str, Look] = {
 #: The point of largest efficiency and strength.
 OPTIMUM = Look(COLORS["purple"], "none", "*")
 #: Marks and colours of schemes that no table names.
-_OTHER_MARKERS = ("8", "1", "2", "3", "4", "+")
+_OTHER_MARKERS = ("1", "2", "3", "4", "+", "|")
 _OTHER_COLORS = ("blue", "vermilion", "green", "purple", "orange", "sky")
 
 
