@@ -255,11 +255,11 @@ def _bits(integers: Sequence[int]) -> int:
 def _hash_of(tokenizer: str | None) -> str | None:
     if tokenizer is None:
         return None
-    # Only this one needs Transformers.
-    from tradeoff.llm import load_tokenizer
+    # Only this one needs the extra `llm`.
+    from tradeoff.llm import load_words
     from tradeoff.verdicts import vocabulary_hash
 
-    return vocabulary_hash(load_tokenizer(tokenizer))
+    return vocabulary_hash(load_words(tokenizer))
 
 
 def _warn_if_shared(key_file: Path) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tradeoff.llm.models.huggingface import has_chat_format
     from tradeoff.llm.models.loading import load_tokenizer
     from tradeoff.llm.models.pair import ModelPair, ModelUnavailableError, load_pair
+    from tradeoff.llm.models.words import load_words
     from tradeoff.llm.readback.anchor import read_anchor
     from tradeoff.llm.readback.next_token import (
         NextTokenPairs,
@@ -56,6 +57,7 @@ __all__ = [
     "load_pair",
     "load_pairs",
     "load_tokenizer",
+    "load_words",
     "pair_settings",
     "position_laws",
     "read_anchor",
@@ -89,6 +91,7 @@ _HOMES = {
         "ModelUnavailableError",
         "load_pair",
     ),
+    "llm.models.words": ("load_words",),
     "llm.readback.anchor": ("read_anchor",),
     "llm.readback.next_token": (
         "NextTokenPairs",

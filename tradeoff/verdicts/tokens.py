@@ -205,10 +205,10 @@ class Tokens:
     def _tokenizer_or_why(self) -> tuple[Any, str]:
         """(tokenizer, ""), or (None, why there is none): asked for once, as a download takes its time."""
         try:
-            # Only texts without token ids, and views, pay for importing Transformers.
-            from tradeoff.llm import load_tokenizer
+            # Only texts without token ids, and views, need one.
+            from tradeoff.llm import load_words
 
-            tokenizer = load_tokenizer(self.name)
+            tokenizer = load_words(self.name)
         except ModuleNotFoundError as error:
             return None, f"{error}; {INSTALL_LLM}"
         except RuntimeError as error:

