@@ -34,10 +34,11 @@ if TYPE_CHECKING:
     from tradeoff.detection import Detector, Forecast
     from tradeoff.kernels import Method
     from tradeoff.keyed import AnyKey, KeyFile, Keyring
-    from tradeoff.llm import ModelPair, Texts
+    from tradeoff.llm import Controls, ModelPair, Texts
     from tradeoff.verdicts import CorpusResult, Decoys, Options, Result
 
 __all__ = [
+    "UNMARKED",
     "Watched",
     "curve",
     "decoys",
@@ -58,6 +59,9 @@ __all__ = [
 _Report = Callable[[str], None]
 #: Keys to look for.
 Keys: TypeAlias = "AnyKey | KeyFile | Keyring | Sequence[AnyKey | KeyFile]"
+#: Tokens at the beginning of texts that are drawn truly at random where several of one prompt are wanted:
+#: docs/sampling.md tells how many of how many are still equal.
+UNMARKED = 8
 #: The look-ahead that is chosen by measuring.
 _AUTO = "auto"
 
@@ -569,9 +573,13 @@ def generate(
     tokens: int = 200,
     lookahead: int | str = 3,
     verify: str = "token",
-    temperature: float = 1.0,
-    top_k: int = 0,
-    top_p: float = 1.0,
+    temperature: float | None = None,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
+    controls: Controls | None = None,
+    samples: int = 1,
+    unmarked: int | None = None,
     batch: int = 8,
     seed: int = 0,
     chat: bool = False,
@@ -600,7 +608,13 @@ def generate(
         lookahead: K, draft tokens a step; or "auto" for the fastest, by what is accepted and how long rounds
             take here. A run that goes on keeps that of its file.
         verify: token by token, or block, by which more of a step's drafts are accepted.
-        temperature, top_k, top_p: the sampling, of both models.
+        temperature, top_k, top_p, min_p: the sampling, of both models; if left out what the target's own
+            generation settings say, which is told, else 1 and nothing cut.
+        controls: penalties, bans, a least length, stop strings; if left out the target's own.
+        samples: texts for every prompt, named by its id and their number, as 3#1.
+        unmarked: tokens at the beginning of every text that are drawn truly at random, without a watermark.
+            The key alone decides about most texts, so that several of one prompt need some to differ: if left
+            out, UNMARKED of them for several samples, which is told, and none for one.
         batch: texts at a time; no text depends on it but for rounding.
         seed: of the true randomness.
         chat: ask in the tokenizer's chat format.
@@ -638,20 +652,27 @@ def generate(
     from tradeoff.kernels import Verify
     from tradeoff.llm import (
         EngineSettings,
-        Sampling,
+        Requested,
         best_lookahead,
         encode_prompts,
         generate_texts,
         has_chat_format,
         load_pair,
     )
-    from tradeoff.texts import check_output, named_prompts
+    from tradeoff.texts import check_output, named_prompts, several
 
     tell = note or _warn
+    if not _is_whole(samples) or samples < 1:
+        raise ValueError(f"samples={samples!r} must be a whole number of texts, at least 1")
+    requested = Requested(temperature, top_k, top_p, min_p, controls)
+    if unmarked is None:
+        unmarked = UNMARKED if samples > 1 and marks else 0
+        if unmarked:
+            tell(f"the first {unmarked} tokens of a text are drawn truly at random: the {samples} differ")
     settings = EngineSettings(
         method=scheme.method,
         prf=function,
-        sampling=Sampling(temperature, top_k, top_p),
+        sampling=requested.sampling({}),
         # That of "auto" is known when there are models.
         lookahead=1 if lookahead == _AUTO else int(lookahead),
         verify=Verify(verify),
@@ -659,6 +680,7 @@ def generate(
         seed=seed,
         ignore_eos=ignore_eos,
         measure=measure,
+        unmarked=unmarked,
     )
     if batch < 1:
         raise ValueError(f"batch={batch} must be at least 1 text")
@@ -674,12 +696,14 @@ def generate(
     models = pair
     if models is None:
         models = load_pair(target or "builtin", draft or "builtin", device=device, dtype=dtype)
+    settings = requested.settled(settings, models, tell)
     encoded = encode_prompts(models.tokenizer, named, chat=chat)
     if prompts == "builtin:question" and not chat and has_chat_format(models.tokenizer):
         tell(f"the questions of {prompts} are meant for --chat")
     equal = len(encoded) - len({prompt.token_ids for prompt in encoded})
     if equal:
         tell(_told_equal(equal, len(encoded), settings.seeded))
+    encoded = several(encoded, samples)
     if lookahead == _AUTO and settings.drafts:
         k = _lookahead_of(path)
         if k is None:

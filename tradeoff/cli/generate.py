@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -48,6 +48,8 @@ GENERATE_EXAMPLES = examples(
 _STDIN = "-"
 #: The only method without a watermark.
 _STANDARD = "standard"
+#: `tradeoff.api.UNMARKED`, which would be imported for the help.
+_UNMARKED = 8
 #: A text that ends before so many tokens is hardly one.
 _SHORT = 5
 _METHOD_HELP = (
@@ -152,9 +154,48 @@ def generate_command(
             "for trees, keep-strength, basic, ngram."
         ),
     ] = "token",
-    temperature: Annotated[float, typer.Option(help="Sampling temperature, above 0.")] = 1.0,
-    top_k: Annotated[int, typer.Option(help="Keep the k most probable tokens; 0 keeps all.")] = 0,
-    top_p: Annotated[float, typer.Option(help="Keep the most probable tokens up to this mass.")] = 1.0,
+    temperature: Annotated[
+        float | None, typer.Option(help="Sampling temperature, above 0. Default: the model's own, else 1.")
+    ] = None,
+    top_k: Annotated[
+        int | None,
+        typer.Option(help="Keep the k most probable tokens; 0 keeps all. Default: the model's own, or 0."),
+    ] = None,
+    top_p: Annotated[
+        float | None,
+        typer.Option(help="Keep the most probable tokens up to this mass. Default: the model's own, or 1."),
+    ] = None,
+    min_p: Annotated[
+        float | None,
+        typer.Option(
+            help="Keep tokens at least this times as probable as the first. Default: the model's own, or 0."
+        ),
+    ] = None,
+    repetition_penalty: Annotated[
+        float | None,
+        typer.Option(help="Of tokens in prompt or text; 1 is none. Default: the model's own, or 1."),
+    ] = None,
+    presence_penalty: Annotated[
+        float, typer.Option(help="Taken off the logits of tokens that the text has.")
+    ] = 0.0,
+    frequency_penalty: Annotated[float, typer.Option(help="The same for every time that it has them.")] = 0.0,
+    logit_bias: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID=BIAS", help="Added to the logit of a token; -inf bans it. Repeatable."),
+    ] = None,
+    min_tokens: Annotated[int, typer.Option(help="No end-of-text token before so many.")] = 0,
+    stop: Annotated[
+        list[str] | None,
+        typer.Option(help="The text ends with the token that completes this string. Repeatable."),
+    ] = None,
+    samples: Annotated[int, typer.Option(help="Texts for every prompt.")] = 1,
+    unmarked: Annotated[
+        int | None,
+        typer.Option(
+            help="Tokens at the beginning of every text that are drawn truly at random, without a watermark. "
+            f"Default: {_UNMARKED} for several samples, else none."
+        ),
+    ] = None,
     max_tokens: Annotated[int, typer.Option(help="Longest text.")] = 200,
     batch: Annotated[int, typer.Option(help="Texts at a time.")] = 8,
     seed: Annotated[int, typer.Option(help="Seed of the true randomness.")] = 0,
@@ -189,6 +230,7 @@ def generate_command(
         from tradeoff.api import generate
         from tradeoff.kernels import method_type
         from tradeoff.keyed import prf_type, watermark_of
+        from tradeoff.llm import Controls
         from tradeoff.scheme import Scheme
 
         given = {
@@ -253,6 +295,17 @@ def generate_command(
             temperature=temperature,
             top_k=top_k,
             top_p=top_p,
+            min_p=min_p,
+            controls=Controls(
+                repetition_penalty=repetition_penalty,
+                presence_penalty=presence_penalty,
+                frequency_penalty=frequency_penalty,
+                logit_bias=_biases(logit_bias or []),
+                min_tokens=min_tokens,
+                stop=tuple(stop or ()),
+            ),
+            samples=samples,
+            unmarked=unmarked,
             batch=batch,
             seed=seed,
             chat=chat,
@@ -289,6 +342,18 @@ def generate_command(
         else:
             done = f"nothing to do: all {len(texts)} texts are in {output}"
             out.print(done, soft_wrap=True)
+
+
+def _biases(given: Sequence[str]) -> dict[int, float]:
+    """Of options ID=BIAS."""
+    found: dict[int, float] = {}
+    for one in given:
+        token, _, bias = one.partition("=")
+        try:
+            found[int(token)] = float(bias)
+        except ValueError:
+            raise ValueError(f"--logit-bias {one} is not ID=BIAS, such as 13=-inf or 50=2.5") from None
+    return found
 
 
 def _prompts(prompt: str | None, prompts: str | None) -> str | list[str]:
@@ -414,7 +479,7 @@ def _print_summary(out: Console, texts: Texts) -> None:
         parts.append(f"AATPS {steps.value:.3f} (95% interval {low:.3f} to {high:.3f})")
     sampled = log_perplexity(records)
     parts.append(f"LOGPPL {_with_error(sampled, 3)}")
-    if not Sampling(run.temperature, run.top_k, run.top_p).plain:
+    if run.controls or not Sampling(run.temperature, run.top_k, run.top_p, run.min_p or 0.0).plain:
         parts.append(f"at temperature 1 {log_perplexity(records, model=True).value:.3f}")
     out.print("   ".join(parts), soft_wrap=True)
     if run.measured and run.lookahead and run.width == 1 and run.verify is None:

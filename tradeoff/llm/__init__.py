@@ -11,13 +11,20 @@ from tradeoff._lazy import lazy
 
 if TYPE_CHECKING:
     from tradeoff.llm.encoding import encode_prompts
+    from tradeoff.llm.generation.controls import Controls, TextRules
     from tradeoff.llm.generation.engine import Engine, EngineSettings
-    from tradeoff.llm.generation.rows import ContextWindow, GeneratedText
+    from tradeoff.llm.generation.rows import ContextWindow, GeneratedText, TrueRandomness
     from tradeoff.llm.generation.vocabulary import vocabulary_ids
     from tradeoff.llm.lookahead import Lookahead, best_lookahead
     from tradeoff.llm.models.builtin import builtin_target_folder
-    from tradeoff.llm.models.huggingface import has_chat_format
+    from tradeoff.llm.models.huggingface import (
+        decoder_only_output,
+        has_chat_format,
+        left_out_by_generate,
+        text_config,
+    )
     from tradeoff.llm.models.loading import load_tokenizer
+    from tradeoff.llm.models.ngram import NgramDraft
     from tradeoff.llm.models.pair import ModelPair, ModelUnavailableError, load_pair
     from tradeoff.llm.models.words import load_words
     from tradeoff.llm.readback.anchor import read_anchor
@@ -30,12 +37,14 @@ if TYPE_CHECKING:
     )
     from tradeoff.llm.readback.position_laws import position_laws
     from tradeoff.llm.readback.replay import Replay, replay
+    from tradeoff.llm.requested import Requested
     from tradeoff.llm.runs import Texts, generate_texts
     from tradeoff.llm.sampling import Sampling
     from tradeoff.texts import Prompt, RecordFile, read_prompts, read_records
 
 __all__ = [
     "ContextWindow",
+    "Controls",
     "Engine",
     "EngineSettings",
     "GeneratedText",
@@ -43,17 +52,23 @@ __all__ = [
     "ModelPair",
     "ModelUnavailableError",
     "NextTokenPairs",
+    "NgramDraft",
     "Prompt",
     "RecordFile",
     "Replay",
+    "Requested",
     "Sampling",
+    "TextRules",
     "Texts",
+    "TrueRandomness",
     "best_lookahead",
     "builtin_target_folder",
     "collect_pairs",
+    "decoder_only_output",
     "encode_prompts",
     "generate_texts",
     "has_chat_format",
+    "left_out_by_generate",
     "load_pair",
     "load_pairs",
     "load_tokenizer",
@@ -65,11 +80,16 @@ __all__ = [
     "read_records",
     "replay",
     "save_pairs",
+    "text_config",
     "vocabulary_ids",
 ]
 
 _HOMES = {
     "llm.encoding": ("encode_prompts",),
+    "llm.generation.controls": (
+        "Controls",
+        "TextRules",
+    ),
     "llm.generation.engine": (
         "Engine",
         "EngineSettings",
@@ -77,6 +97,7 @@ _HOMES = {
     "llm.generation.rows": (
         "ContextWindow",
         "GeneratedText",
+        "TrueRandomness",
     ),
     "llm.generation.vocabulary": ("vocabulary_ids",),
     "llm.lookahead": (
@@ -84,8 +105,14 @@ _HOMES = {
         "best_lookahead",
     ),
     "llm.models.builtin": ("builtin_target_folder",),
-    "llm.models.huggingface": ("has_chat_format",),
+    "llm.models.huggingface": (
+        "decoder_only_output",
+        "has_chat_format",
+        "left_out_by_generate",
+        "text_config",
+    ),
     "llm.models.loading": ("load_tokenizer",),
+    "llm.models.ngram": ("NgramDraft",),
     "llm.models.pair": (
         "ModelPair",
         "ModelUnavailableError",
@@ -105,6 +132,7 @@ _HOMES = {
         "Replay",
         "replay",
     ),
+    "llm.requested": ("Requested",),
     "llm.runs": (
         "Texts",
         "generate_texts",

@@ -10,7 +10,7 @@ from tradeoff.llm.models.huggingface import (
 )
 from tradeoff.texts import Prompt
 
-__all__ = ["chat_prompt", "encode_prompts"]
+__all__ = ["chat_prompt", "encode_prompts", "plain_prompt"]
 
 
 def encode_prompts(
@@ -30,9 +30,18 @@ def encode_prompts(
         raise ValueError("chat=True, but this tokenizer has no chat format; leave --chat out")
     encoded = []
     for name, text in prompts:
-        ids: list[int] = chat_prompt(tokenizer, text, name) if chat else list(tokenizer(text)["input_ids"])
+        ids: list[int] = chat_prompt(tokenizer, text, name) if chat else plain_prompt(tokenizer, text)
         encoded.append(Prompt(name, text, tuple(ids)))
     return encoded
+
+
+def plain_prompt(tokenizer: PreTrainedTokenizerBase, words: str) -> list[int]:
+    """Token ids of words as they are. What a chat template has rendered begins with the token of beginnings,
+    and does not get another one."""
+    ids: list[int] = list(tokenizer(words)["input_ids"])
+    beginning = tokenizer.bos_token_id
+    twice = beginning is not None and ids[:2] == [beginning, beginning]
+    return ids[1:] if twice and words.startswith(tokenizer.bos_token) else ids
 
 
 def chat_prompt(tokenizer: PreTrainedTokenizerBase, question: str, name: str) -> list[int]:
@@ -57,7 +66,7 @@ def chat_prompt(tokenizer: PreTrainedTokenizerBase, question: str, name: str) ->
             "without --chat"
         ) from error
     if rendered is None:
-        return list(tokenizer(question)["input_ids"])
+        return plain_prompt(tokenizer, question)
     piece = _control_piece(tokenizer, question)
     if piece is not None:
         raise ValueError(

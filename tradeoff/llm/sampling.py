@@ -11,12 +11,13 @@ __all__ = ["Sampling"]
 
 @dataclass(frozen=True)
 class Sampling:
-    """Temperature, top-k and top-p, applied in this order.
+    """Temperature, top-k, top-p and min-p, applied in this order.
 
     Args:
         temperature: > 0; logits are divided by it.
         top_k: keep the k most probable tokens (those that tie with the k-th stay too); 0 keeps all.
         top_p: keep the smallest set of most probable tokens whose mass reaches it; 1 keeps all.
+        min_p: keep the tokens that are at least this times as probable as the most probable one; 0 keeps all.
 
     Raises:
         ValueError: for values out of range. At temperature 0 the text is a function of the prompt: there is
@@ -26,6 +27,7 @@ class Sampling:
     temperature: float = 1.0
     top_k: int = 0
     top_p: float = 1.0
+    min_p: float = 0.0
 
     def __post_init__(self) -> None:
         if self.temperature == 0:
@@ -39,11 +41,13 @@ class Sampling:
             raise ValueError(f"top_k={self.top_k} must be a whole number of tokens, or 0 to keep all")
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p={self.top_p} must be above 0 and at most 1 (1 keeps all tokens)")
+        if not 0 <= self.min_p <= 1:
+            raise ValueError(f"min_p={self.min_p} must be between 0 and 1 (0 keeps all tokens)")
 
     @property
     def plain(self) -> bool:
         """Whether this is the model's own distribution: temperature 1, nothing cut."""
-        return self.temperature == 1 and self.top_k == 0 and self.top_p == 1
+        return self == Sampling()
 
     def probabilities(self, logits: torch.Tensor) -> torch.Tensor:
         """Next-token laws in float64: `[..., n] -> [..., n]`.
@@ -72,5 +76,8 @@ class Sampling:
             before = torch.cumsum(ordered, dim=-1) - ordered
             ordered = ordered.masked_fill(before >= self.top_p, 0.0)
             p = torch.zeros_like(p).scatter_(-1, order, ordered)
+            p = p / p.sum(dim=-1, keepdim=True)
+        if self.min_p > 0:
+            p = p.masked_fill(p < self.min_p * p.amax(dim=-1, keepdim=True), 0.0)
             p = p / p.sum(dim=-1, keepdim=True)
         return p

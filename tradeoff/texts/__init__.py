@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         per_token_time,
     )
     from tradeoff.texts.normal import Normalised, normalised
-    from tradeoff.texts.prompts import Prompt, named_prompts, prompt_hash, read_prompts
+    from tradeoff.texts.prompts import Prompt, named_prompts, prompt_hash, read_prompts, several
     from tradeoff.texts.reading import IN_FOLDERS, STDIN, read_texts, texts_known
     from tradeoff.texts.record_files import RecordFile, check_output, read_records
     from tradeoff.texts.records import Record, Run, no_record
@@ -71,6 +71,7 @@ __all__ = [
     "read_prompts",
     "read_records",
     "read_texts",
+    "several",
     "substitute",
     "texts_known",
     "texts_of_json",
@@ -124,6 +125,7 @@ _HOMES = {
         "named_prompts",
         "prompt_hash",
         "read_prompts",
+        "several",
     ),
     "texts.reading": (
         "IN_FOLDERS",

@@ -89,6 +89,9 @@ class RunModel(BaseModel):
     temperature: float
     top_k: Count
     top_p: float
+    min_p: float | None = None
+    controls: str | None = None
+    unmarked: Count | None = None
     max_tokens: Positive
     ignore_eos: bool
     seed: Count

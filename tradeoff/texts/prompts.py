@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,7 +15,7 @@ from tradeoff.errors import FileError
 from tradeoff.files import decoded, read_at_most
 from tradeoff.texts.corpus import PromptKind, builtin_prompts
 
-__all__ = ["BUILTIN_PROMPTS", "Prompt", "named_prompts", "prompt_hash", "read_prompts"]
+__all__ = ["BUILTIN_PROMPTS", "Prompt", "named_prompts", "prompt_hash", "read_prompts", "several"]
 
 #: Bytes of the largest file of prompts.
 _LARGEST = 256 << 20
@@ -25,17 +25,30 @@ BUILTIN_PROMPTS = tuple(f"builtin:{kind}" for kind in get_args(PromptKind))
 
 @dataclass(frozen=True)
 class Prompt:
-    """What a text continues: a name, the words, and their token ids."""
+    """What a text continues: a name, the words, their token ids, and which of several texts it is, from 0."""
 
     id: str
     text: str
     token_ids: tuple[int, ...]
+    sample: int = 0
 
 
 def prompt_hash(prompt: Prompt) -> str:
     """Of the token ids: the same words may be encoded in other ways (as chat, by another tokenizer)."""
     data = np.array(prompt.token_ids, dtype="<i8").tobytes()
     return hashlib.blake2b(data, digest_size=8).hexdigest()
+
+
+def several(prompts: Sequence[Prompt], samples: int) -> list[Prompt]:
+    """Every prompt as often as texts of it are wanted; named by its id and the number of the text, from 1, if
+    that is more than once."""
+    if samples == 1:
+        return list(prompts)
+    return [
+        replace(prompt, id=f"{prompt.id}#{number + 1}", sample=number)
+        for prompt in prompts
+        for number in range(samples)
+    ]
 
 
 def named_prompts(prompts: str | Path | Sequence[str] | Sequence[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -31,7 +31,9 @@ class Run:
         verify: "block" where the drafts of a step were verified together; None for one by one.
         prf, context_width, key: the keyed pseudorandom function, tokens of a context, and the fingerprint of
             the key; None without a watermark.
-        temperature, top_k, top_p: the sampling.
+        temperature, top_k, top_p, min_p: the sampling; no min_p for none.
+        controls: penalties and the like, as JSON; None for none.
+        unmarked: tokens at the beginning of every text that were to be drawn truly at random; None for none.
         max_tokens: longest text.
         ignore_eos: whether texts went on behind their end.
         seed: of the true randomness.
@@ -55,6 +57,9 @@ class Run:
     temperature: float
     top_k: int
     top_p: float
+    min_p: float | None = None
+    controls: str | None = None
+    unmarked: int | None = None
     max_tokens: int
     ignore_eos: bool
     seed: int
@@ -102,7 +107,7 @@ class Record:
         prompt_tokens: their number.
         token_ids: [t] the generated tokens.
         text: their words.
-        finish: "eos" or "length".
+        finish: "eos", "length" or "stop".
         accepted: [steps] accepted drafts of every step.
         sources: t letters: d (accepted draft), r (replacement of a rejected one), b (bonus, or no
             speculation).

@@ -18,6 +18,7 @@ import torch
 
 from tradeoff.kernels import Coin, Method, Verify, check_verify
 from tradeoff.keyed import Kind, Prf, check_supplied
+from tradeoff.llm.generation.controls import Rules
 from tradeoff.llm.generation.rounds import Speculator
 from tradeoff.llm.generation.rows import ContextWindow, GeneratedText, Row, TrueRandomness
 from tradeoff.llm.generation.slots import Feeder
@@ -28,7 +29,7 @@ from tradeoff.llm.models.probe import findings
 from tradeoff.llm.sampling import Sampling
 from tradeoff.texts import Prompt
 
-__all__ = ["Engine", "EngineSettings", "out_of_memory"]
+__all__ = ["Engine", "EngineSettings", "eos_ids", "out_of_memory"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ class EngineSettings:
     Args:
         method: kernel and watermark.
         prf: keyed pseudorandom function; None for methods without a watermark.
-        sampling: temperature, top-k and top-p, for both models.
+        sampling: temperature and cuts, for both models.
         lookahead: K, draft tokens a step; at least 1 (ignored by `basic`, which drafts nothing). A step
             drafts no more than some text of the batch still wants.
         max_tokens: longest text.
@@ -47,6 +48,10 @@ class EngineSettings:
         measure: keep 1 - TV, entropy and expected acceptance of every position.
         verify: token by token, or a step's drafts as a block, of which more are accepted. In a block the last
             tokens of a text depend on how long it may be.
+        rules: what applies to the text of a prompt by what stands before, in both models, and where it ends.
+        unmarked: tokens at the beginning of every text that are drawn truly at random, without a watermark:
+            so several texts of one prompt differ. As many are enough as tell texts apart.
+        eos: tokens that end a text; if left out those of the target, or of the tokenizer.
 
     Raises:
         ValueError: for values out of range, more candidates a level than tokens that top-k keeps, a watermark
@@ -62,6 +67,9 @@ class EngineSettings:
     ignore_eos: bool = False
     measure: bool = False
     verify: Verify = Verify.TOKEN
+    rules: Rules | None = None
+    unmarked: int = 0
+    eos: frozenset[int] | None = None
 
     def __post_init__(self) -> None:
         if self.drafts and self.lookahead < 1:
@@ -74,6 +82,8 @@ class EngineSettings:
             raise ValueError(f"max_tokens={self.max_tokens} must be at least 1")
         if not 0 <= self.seed < 1 << 63:
             raise ValueError(f"seed={self.seed} must be in 0 .. 2^63 - 1")
+        if self.unmarked < 0:
+            raise ValueError(f"unmarked={self.unmarked} must be a number of tokens, at least 0")
         if 0 < self.sampling.top_k < self.method.width:
             raise ValueError(
                 f"width={self.method.width} candidates a level are more than the tokens that top_k="
@@ -100,7 +110,7 @@ class EngineSettings:
     @property
     def seeded(self) -> bool:
         """Whether every text depends on the seed; else it does only behind a context that occurs again."""
-        if self.prf is None or not self.marked or not self.prf.pads_contexts:
+        if self.prf is None or not self.marked or not self.prf.pads_contexts or self.unmarked:
             return True
         return not self.method.determined
 
@@ -154,7 +164,8 @@ class Engine:
         self._prf = settings.prf if settings.marked else None
         if self._prf is not None:
             self._prf.check_vocabulary(int(text_config(pair.target).vocab_size))
-        self._eos = frozenset() if settings.ignore_eos else _eos_ids(pair)
+        eos = eos_ids(pair) if settings.eos is None else settings.eos
+        self._eos = frozenset() if settings.ignore_eos else eos
         self._rows: list[Row] = []
         self._open()
         self.limit = self._checked_models() if probe else None
@@ -189,6 +200,7 @@ class Engine:
             lookahead=self._k,
             vocabulary=n,
             measure=settings.measure,
+            ruled=settings.rules is not None,
         )
         self._rows = []
 
@@ -232,8 +244,15 @@ class Engine:
         self._admit(deque(prompts))
         return self._rows
 
-    def generate(self, prompts: Sequence[Prompt]) -> Iterator[GeneratedText]:
+    def generate(
+        self, prompts: Sequence[Prompt], emitted: Callable[[Prompt, list[int]], None] = lambda *_: None
+    ) -> Iterator[GeneratedText]:
         """One text for every prompt, in the order in which they are finished. One call at a time.
+
+        Args:
+            prompts: to be continued.
+            emitted: called with what a text got, as soon as it has it. After a device ran out of memory texts
+                start again, and what they got before is not told twice.
 
         Raises:
             ValueError: for prompts that are empty or do not fit the context window, before anything runs.
@@ -242,6 +261,7 @@ class Engine:
         self.check(prompts)
         queue = deque(prompts)
         self._rows = []
+        told: dict[int, int] = {}
         while queue or self._rows:
             failure = None
             try:
@@ -255,6 +275,11 @@ class Engine:
                 # Not while the exception is alive: its traceback holds what ran out of memory.
                 self._retreat(queue, failure)
                 continue
+            for row in self._rows:
+                before = told.get(id(row.prompt), 0)
+                if len(row.tokens) > before:
+                    emitted(row.prompt, row.tokens[before:])
+                    told[id(row.prompt)] = len(row.tokens)
             # As a list: the caller's time between two texts is not theirs.
             yield from list(self._retire())
 
@@ -276,7 +301,6 @@ class Engine:
     def _admit(self, queue: deque[Prompt]) -> None:
         """Fill free slots with new prompts, all but the last token of each."""
         first = len(self._rows)
-        prf = self._prf
         lookup = self.pair.lookup if self._k else None
         while queue and len(self._rows) < self.batch:
             prompt = queue.popleft()
@@ -284,11 +308,12 @@ class Engine:
                 Row(
                     prompt,
                     TrueRandomness(self.settings.seed, prompt),
-                    ContextWindow.of(prf, prompt.token_ids) if prf else ContextWindow(1, marked=False),
+                    self._window(prompt),
                     self.settings.max_tokens,
                     self._eos,
                     self.now(),
                     NgramIndex(lookup.n, prompt.token_ids) if lookup else None,
+                    self.settings.rules(prompt) if self.settings.rules else None,
                 )
             )
         new = self._rows[first:]
@@ -303,6 +328,11 @@ class Engine:
             feeder.filled[first : len(self._rows)] = counts
             if longest > 0:
                 feeder.logits(first, tokens, where, 1)
+
+    def _window(self, prompt: Prompt) -> ContextWindow:
+        if self._prf is None:
+            return ContextWindow(1, marked=False)
+        return ContextWindow.of(self._prf, prompt.token_ids, self.settings.unmarked)
 
     def now(self) -> float:
         """Wall time, after all that was asked of the device is done."""
@@ -337,7 +367,7 @@ def _unmarked_drafts(pair: ModelPair, settings: EngineSettings) -> str:
     )
 
 
-def _eos_ids(pair: ModelPair) -> frozenset[int]:
+def eos_ids(pair: ModelPair) -> frozenset[int]:
     """End-of-text tokens of the target, or of the tokenizer if the target names none."""
     named = end_token_ids(pair.target)
     if named is not None:

@@ -22,6 +22,7 @@ from tradeoff.kernels import (
 )
 from tradeoff.keyed import Prf
 from tradeoff.laws import entropy, overlap
+from tradeoff.llm.generation.controls import processed
 from tradeoff.llm.generation.rows import Row, Step, contexts_ahead
 from tradeoff.llm.generation.slots import Feeder
 from tradeoff.llm.generation.vocabulary import vocabulary_ids
@@ -76,6 +77,7 @@ class Speculator:
         lookahead: K, 0 without drafts; no more is drafted than the row that wants most tokens can use.
         vocabulary: number of tokens n.
         measure: whether to compute entropies, overlaps and expected acceptance.
+        ruled: whether rows have rules of their own.
     """
 
     method: Method
@@ -87,6 +89,7 @@ class Speculator:
     lookahead: int
     vocabulary: int
     measure: bool
+    ruled: bool = False
 
     @torch.inference_mode()
     def round(self, rows: Sequence[Row]) -> None:
@@ -98,7 +101,7 @@ class Speculator:
         contexts, masked = _contexts(rows, drafts)
         logits = self._target_logits(rows, candidates)
         main = logits[:, : depth + 1]
-        p = self.sampling.probabilities(main)
+        p = self._law(rows, main, drafts, 0)
         verdicts = self._verdicts(p, levels, drafted)
         count = verdicts.accepted
         last, rank = self._last_tokens(rows, p, levels, drafted, verdicts, contexts, masked)
@@ -131,6 +134,16 @@ class Speculator:
             if self.draft is not None:
                 self.draft.filled[b] = length + min(a, depth - 1)
 
+    def _law(self, rows: Sequence[Row], logits: torch.Tensor, drafts: np.ndarray, first: int) -> torch.Tensor:
+        """Laws [rows, m, n] behind the texts and their first `first`, `first` + 1, ... drafts."""
+        if self.ruled:
+            texts = [
+                [[*row.tokens, *line[: first + j]] for j in range(logits.shape[1])]
+                for row, line in zip(rows, drafts.tolist(), strict=True)
+            ]
+            logits = processed([row.rules for row in rows], texts, logits)
+        return self.sampling.probabilities(logits)
+
     def _draft_levels(self, rows: Sequence[Row]) -> tuple[list[Level], np.ndarray]:
         """Draft the look-ahead, one level at a time; and how many drafts every row has."""
         assert self.draft is not None
@@ -142,7 +155,7 @@ class Speculator:
             else:
                 tokens, where = drafts[:, -1:], _places(rows, level)[:, -1:]
             logits = self.draft.logits(0, tokens, where, 1)
-            law = self.sampling.probabilities(logits[:, 0])
+            law = self._law(rows, logits, drafts, level)[:, 0]
             contexts, masked = _contexts(rows, drafts)
             randomness = self._randomness(rows, level, contexts[:, level], masked[:, level])
             candidates = self.method.candidates(law, randomness)
@@ -274,8 +287,9 @@ class Speculator:
 
     def _after_sibling(self, row: Row, b: int, step: Step, logits: torch.Tensor) -> Step:
         """Another candidate of a tree was accepted: one more token from the target behind it."""
-        p = self.sampling.probabilities(logits)
-        contexts, masked = _contexts([row], np.array([step.tokens]))
+        tokens = np.array([step.tokens])
+        p = self._law([row], logits, tokens, len(step.tokens))
+        contexts, masked = _contexts([row], tokens)
         randomness = self._randomness([row], len(step.tokens), contexts[:, -1], masked[:, -1])
         token = self.method.bonus(p[:, 0], randomness).cpu().numpy()
         log_p, log_p_model = self._log_probabilities(p, logits, token[:, None])
@@ -312,7 +326,7 @@ class Speculator:
         """log P(token) as sampled, and at temperature 1 with nothing cut: [rows, m] each."""
         index = torch.from_numpy(tokens).to(p.device)[..., None]
         sampled = torch.log(torch.gather(p, -1, index)[..., 0]).cpu().numpy()
-        if self.sampling.plain:
+        if self.sampling.plain and not self.ruled:
             return sampled, sampled
         logits = logits if logits.dtype == torch.float64 else logits.float()
         plain = torch.gather(logits, -1, index)[..., 0] - torch.logsumexp(logits, dim=-1)

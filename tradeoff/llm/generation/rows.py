@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tradeoff.keyed import PAD, Prf
+from tradeoff.llm.generation.controls import TextRules
 from tradeoff.llm.models.ngram import NgramIndex
 from tradeoff.texts import Prompt
 
@@ -24,13 +25,13 @@ class GeneratedText:
     Attributes:
         prompt: what it continues.
         token_ids: generated tokens, the end-of-text token included if it came.
-        finish: "eos" or "length".
+        finish: "eos", "length", or "stop" where the text's own rules ended it.
         accepted: accepted draft tokens of every step, also behind an end of text that came within it, but no
             more than the text wanted: K, and at most the tokens that were left of its longest length.
         sources: one letter a token: d (accepted draft), r (replacement of a rejected one), b (bonus, or no
             speculation).
         unmarked: tokens sampled with true randomness because their context had been used before or was too
-            short, or because there is no watermark.
+            short, because they stand at a beginning that is to be unmarked, or there is no watermark.
         log_p: log P(token) under the target as it was sampled from (temperature, top-k, top-p), a token.
         log_p_model: the same at temperature 1 with nothing cut.
         seconds: wall time from admission to the last token (the whole batch shares the machine).
@@ -81,7 +82,7 @@ class Step:
 
 
 class TrueRandomness:
-    """The true randomness of one text, position by position: a function of (seed, prompt tokens) alone.
+    """The true randomness of one text, position by position: a function of seed and prompt alone.
 
     A position that was looked ahead at and thrown away has the same numbers again when the text gets there;
     nothing that was emitted depends on them. So how far a step looks ahead does not move what is drawn later,
@@ -95,7 +96,8 @@ class TrueRandomness:
 
     def __init__(self, seed: int, prompt: Prompt):
         data = np.array([seed, *prompt.token_ids], dtype=np.int64).tobytes()
-        self._hash = hashlib.blake2b(data, digest_size=32, person=b"tradeoff prompt")
+        sample = prompt.sample.to_bytes(8, "little") if prompt.sample else b""
+        self._hash = hashlib.blake2b(data, digest_size=32, person=b"tradeoff prompt", salt=sample)
 
     def at(self, position: int, visit: int = 0) -> np.random.Generator:
         """A new generator, at its beginning, for the generated token number `position`, from 0."""
@@ -123,6 +125,7 @@ class ContextWindow:
         prompt: tokens before the text that contexts reach into.
         masks: tokens before the text whose contexts are used already, as all are that begin among them; they
             need a window that does not pad.
+        unmarked: positions at the beginning of the text that go without a watermark.
     """
 
     def __init__(
@@ -135,12 +138,14 @@ class ContextWindow:
         origins: _Origins | None = None,
         prompt: Sequence[int] = (),
         masks: Sequence[int] = (),
+        unmarked: int = 0,
     ):
         self._width, self._pads, self._marked = width, pads, marked
         self._memory, self._origins = memory, origins
         # What a short context holds matters to no number, as it is not marked: but it is one that is used.
         self._tail = [*([PAD] * width), *prompt, *masks][-width:]
         self._known = len(prompt)
+        self._first = len(prompt) + unmarked
         self._counts_short = bool(masks)
         self._used: dict[bytes, int] = {}
         for end in range(width, len(masks)):
@@ -148,8 +153,8 @@ class ContextWindow:
             self._used[self._key(before)] = end - len(masks)
 
     @classmethod
-    def of(cls, prf: Prf, prompt: Sequence[int]) -> ContextWindow:
-        """At the beginning of a text, as a function has it."""
+    def of(cls, prf: Prf, prompt: Sequence[int], unmarked: int = 0) -> ContextWindow:
+        """At the beginning of a text, as a function has it; the first `unmarked` positions go without."""
         return cls(
             prf.context_width,
             prf.pads_contexts,
@@ -157,6 +162,7 @@ class ContextWindow:
             origins=prf.origins,
             prompt=prompt if prf.reads_prompt else (),
             masks=prompt if prf.masks_prompt else (),
+            unmarked=unmarked,
         )
 
     def ahead(self, drafts: Sequence[int]) -> np.ndarray:
@@ -172,7 +178,8 @@ class ContextWindow:
         for place, context in enumerate(contexts, self._known):
             key = self._key(context)
             last = seen.get(key, self._used.get(key))
-            flags.append(self._is_short(place) or (last is not None and self._remembers(last, place)))
+            unusable = place < self._first or self._is_short(place)
+            flags.append(unusable or (last is not None and self._remembers(last, place)))
             if self._uses(place):
                 seen[key] = place
         return flags
@@ -214,7 +221,7 @@ def contexts_ahead(windows: Sequence[ContextWindow], drafts: np.ndarray) -> np.n
 @dataclass
 class Row:
     """A text in progress. Its place in the batch says which slot holds its key/value entries; `index` is that
-    of prompt and text, where drafts are looked up."""
+    of prompt and text, where drafts are looked up; `rules` are its own."""
 
     prompt: Prompt
     randomness: TrueRandomness
@@ -223,6 +230,7 @@ class Row:
     eos: frozenset[int]
     started: float
     index: NgramIndex | None = None
+    rules: TextRules | None = None
     tokens: list[int] = field(default_factory=list)
     finish: str | None = None
     _steps: list[Step] = field(default_factory=list)
@@ -266,6 +274,8 @@ class Row:
             kept += 1
             if token in self.eos:
                 self.finish = "eos"
+            elif self.rules is not None and self.rules.end(self.tokens):
+                self.finish = "stop"
             elif len(self.tokens) == self.limit:
                 self.finish = "length"
             if self.finish:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stderr
 from functools import lru_cache
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -22,12 +23,14 @@ from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
     DynamicCache,
+    GenerationMixin,
     GgufConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
 from transformers.cache_utils import Cache, CacheLayerMixin, DynamicLayer
+from transformers.generation import GenerateDecoderOnlyOutput
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.utils import logging
@@ -41,11 +44,14 @@ __all__ = [
     "attention_mask",
     "code_in",
     "control_tokens",
+    "decoder_only_output",
     "end_token_ids",
     "final_states",
+    "generation_settings",
     "grouped_attention",
     "growing_cache",
     "has_chat_format",
+    "left_out_by_generate",
     "longest_context",
     "masks_rows",
     "moved",
@@ -230,6 +236,27 @@ def code_in(folder: Path) -> list[str]:
             parts = group if isinstance(group, list) else [group]
             found |= {f"{part.split('--')[-1].split('.')[0]}.py" for part in parts if isinstance(part, str)}
     return sorted(found)
+
+
+def left_out_by_generate(frame: FrameType | None) -> dict[str, Any]:
+    """`assistant_model` and `streamer` of the `generate` that runs in a frame: it hands them to loops of its
+    own, and drops them where `custom_generate` is a callable (5.23, 5.24). Empty for another frame."""
+    if frame is None or frame.f_code.co_name != "generate":
+        return {}
+    if frame.f_globals.get("__name__") != GenerationMixin.__module__:
+        return {}
+    return {name: frame.f_locals.get(name) for name in ("assistant_model", "streamer")}
+
+
+def decoder_only_output(sequences: torch.Tensor) -> Any:
+    """What `generate` returns with `return_dict_in_generate`, of tokens alone."""
+    return GenerateDecoderOnlyOutput(sequences=sequences)
+
+
+def generation_settings(model: PreTrainedModel) -> dict[str, Any]:
+    """What a model's own settings of generation say, without what is left to Transformers' defaults."""
+    told: dict[str, Any] = model.generation_config.to_diff_dict() if model.can_generate() else {}
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def has_chat_format(tokenizer: PreTrainedTokenizerBase) -> bool:

@@ -76,6 +76,6 @@ def load_words(spec: str | Path = BUILTIN, *, progress: bool = True) -> Any:
         return BuiltinWords(Tokenizer.from_file(str(file)))
     except Exception as error:  # the parser raises bare Exceptions
         raise ModelUnavailableError(
-            f"the tokenizer of {BUILTIN_NAME} in {str(file)!r} cannot be read ({error}); delete that folder, and "
-            "it is made again"
+            f"the tokenizer of {BUILTIN_NAME} in {str(file)!r} cannot be read ({error}); delete that "
+            "folder, and it is made again"
         ) from error

@@ -1,0 +1,103 @@
+"""How texts are sampled where a request leaves it open: as the model's own settings of generation say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from tradeoff.llm.generation.controls import Controls
+from tradeoff.llm.generation.engine import EngineSettings, eos_ids
+from tradeoff.llm.models.huggingface import generation_settings
+from tradeoff.llm.models.pair import ModelPair
+from tradeoff.llm.sampling import Sampling
+
+__all__ = ["Requested"]
+
+#: Settings of a model that are those of `Sampling` and `Controls`.
+_SAMPLED = ("temperature", "top_k", "top_p", "min_p")
+_PENALTY = "repetition_penalty"
+#: Settings of a model that change laws of tokens, and are not applied.
+_OTHERS = (
+    "bad_words_ids",
+    "begin_suppress_tokens",
+    "epsilon_cutoff",
+    "eta_cutoff",
+    "exponential_decay_length_penalty",
+    "forced_bos_token_id",
+    "forced_eos_token_id",
+    "guidance_scale",
+    "min_length",
+    "min_new_tokens",
+    "no_repeat_ngram_size",
+    "sequence_bias",
+    "stop_strings",
+    "suppress_tokens",
+    "top_h",
+    "typical_p",
+    "watermarking_config",
+)
+
+
+@dataclass(frozen=True)
+class Requested:
+    """What a request says of sampling; None leaves it to the model.
+
+    Args:
+        temperature, top_k, top_p, min_p: as of `Sampling`.
+        controls: as of `Controls`.
+    """
+
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    controls: Controls | None = None
+
+    def sampling(self, own: Mapping[str, Any]) -> Sampling:
+        """With a model's own settings where the request is silent.
+
+        Raises:
+            ValueError: as `Sampling`.
+        """
+        said = {name: own[name] for name in _SAMPLED if name in own}
+        return Sampling(**said | {name: value for name, value in self._asked.items() if value is not None})
+
+    @property
+    def _asked(self) -> dict[str, Any]:
+        return dict(zip(_SAMPLED, (self.temperature, self.top_k, self.top_p, self.min_p), strict=True))
+
+    def settled(
+        self, settings: EngineSettings, pair: ModelPair, tell: Callable[[str], None] = lambda _: None
+    ) -> EngineSettings:
+        """Settings with sampling and rules of this request.
+
+        Args:
+            settings: the others.
+            pair: whose target has settings of its own.
+            tell: called with what these set, and with what is not applied.
+
+        Raises:
+            ValueError: for numbers out of range, or controls that do not fit the vocabulary.
+        """
+        own = generation_settings(pair.target)
+        controls = self.controls or Controls()
+        used = {name: own[name] for name in _SAMPLED if name in own and self._asked[name] is None}
+        if controls.repetition_penalty is None and _PENALTY in own:
+            controls = replace(controls, repetition_penalty=own[_PENALTY])
+            used[_PENALTY] = own[_PENALTY]
+        if used:
+            said = ", ".join(f"{name} {value:g}" for name, value in used.items())
+            tell(f"{pair.target_name} sets {said}; say otherwise to change it")
+        left = [name for name in _OTHERS if name in own]
+        if left:
+            tell(f"not applied, of the settings of {pair.target_name}: {', '.join(left)}")
+        eos = frozenset() if settings.ignore_eos else eos_ids(pair)
+        decode = partial(_decoded, pair)
+        rules = controls.rules(pair.vocabulary_size, eos, decode)
+        return replace(settings, sampling=self.sampling(own), rules=rules)
+
+
+def _decoded(pair: ModelPair, tokens: list[int]) -> str:
+    return str(pair.tokenizer.decode(tokens, skip_special_tokens=True))
