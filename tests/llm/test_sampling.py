@@ -36,6 +36,12 @@ def cut(law: list[float], sampling: Sampling) -> np.ndarray:
         # Top-p looks at what top-k left: .4 / .7 = .57 of the mass, where it would be .4 of the whole.
         (Sampling(top_k=2, top_p=0.5), [1, 0, 0, 0, 0]),
         (Sampling(top_k=3, top_p=0.8), [0.4, 0, 0.3, 0, 0]),
+        (Sampling(min_p=0.3), [0.4, 0, 0.3, 0.15, 0]),
+        (Sampling(min_p=0.76), [0.4, 0, 0, 0, 0]),
+        (Sampling(min_p=1.0), [1, 0, 0, 0, 0]),
+        # Behind the temperature: .3 is .75 of .4, and its square .5625 of the square of that.
+        (Sampling(0.5, min_p=0.6), [1, 0, 0, 0, 0]),
+        (Sampling(2.0, min_p=0.6), [0.4**0.5, 0, 0.3**0.5, 0.15**0.5, 0]),
     ],
 )
 def test_small_cases(sampling: Sampling, expected: list[float]) -> None:
@@ -78,6 +84,8 @@ def test_batches_of_any_dtype_give_float64_laws() -> None:
         ({"temperature": float("nan")}, "temperature=nan"),
         ({"temperature": float("inf")}, "temperature=inf"),
         ({"top_k": -1}, "top_k=-1"),
+        ({"min_p": -0.1}, "min_p=-0.1"),
+        ({"min_p": 1.1}, "min_p=1.1"),
         ({"top_k": 1.5}, "top_k=1.5"),
         ({"top_p": 0.0}, "top_p=0.0"),
         ({"top_p": 1.1}, "top_p=1.1"),

@@ -1,4 +1,4 @@
-"""`model.generate(custom_generate=watermarked(...))` writes what the engine writes, and refuses the rest by name."""
+"""`model.generate(custom_generate=watermarked(...))` writes what the engine writes, and refuses the rest."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_the_assistant_and_the_streamer_reach_the_engine_either_way(pair) -> Non
     for shown in (by_call, by_mark):
         assert shown.ended
         assert shown.got[0] == row[0]
-        assert sum(shown.got[1:], []) == first[0]
+        assert [token for part in shown.got[1:] for token in part] == first[0]
     # Several tokens come at once where drafts were accepted.
     assert max(map(len, by_call.got[1:])) > 1
 
@@ -159,8 +159,11 @@ def test_criteria_end_texts_within_a_step(pair) -> None:
     """At the first token that ends it, also where more were accepted in the same step."""
     mark = watermarked(KEY, "joint-race", seed=1, assistant_model=pair.draft, lookahead=4, probe=False)
     given = StoppingCriteriaList([EndsWithSeven()])
-    whole = by_generate(pair, watermarked(KEY, "joint-race", seed=1, assistant_model=pair.draft, probe=False),
-                        max_new_tokens=60)
+    whole = by_generate(
+        pair,
+        watermarked(KEY, "joint-race", seed=1, assistant_model=pair.draft, probe=False),
+        max_new_tokens=60,
+    )
     found = by_generate(pair, mark, max_new_tokens=60, stopping_criteria=given)
     assert any(7 in text for text in whole)
     for text, free in zip(mark.texts, whole, strict=True):
@@ -177,7 +180,9 @@ def law_by_transformers(model, row: list[int], calls: int, **arguments) -> np.nd
     with torch.random.fork_rng():
         torch.manual_seed(0)
         ids = torch.tensor([row] * calls)
-        found = model.generate(ids, attention_mask=torch.ones_like(ids), **(QUIET | arguments), max_new_tokens=2)
+        found = model.generate(
+            ids, attention_mask=torch.ones_like(ids), **(QUIET | arguments), max_new_tokens=2
+        )
     np.add.at(counts, (found[:, -2].numpy(), found[:, -1].numpy()), 1)
     return counts
 
@@ -193,8 +198,8 @@ def law_by_transformers(model, row: list[int], calls: int, **arguments) -> np.nd
     ids=lambda one: "-".join(one),
 )
 def test_laws_of_processors_are_those_of_transformers(pair, arguments: dict) -> None:
-    """Two tokens, of which the second was drafted before the first was sure: against Transformers' own loop, by
-    a test of two samples."""
+    """Two tokens, of which the second was drafted before the first was sure: against Transformers' own loop,
+    by a test of two samples."""
     row, calls = ROWS[0], 1500
     theirs = law_by_transformers(pair.target, row, calls, **arguments)
     mark = watermarked(scheme=Scheme.of("standard"), seed=5, assistant_model=pair.draft, probe=False)
@@ -252,7 +257,7 @@ def test_prompt_lookup_drafts(pair) -> None:
     ids=["synthid", "kgw"],
 )
 def test_configurations_of_transformers_are_carried_whole_with_an_assistant(pair, config) -> None:
-    """What Transformers' own assisted generation loses; texts are those of the engine under the same scheme."""
+    """What Transformers' own assisted generation loses; texts are the engine's under the same scheme."""
     foreign = ForeignConfig.of(config.to_dict(), N)
     mark = watermarked(seed=3, probe=False)
     texts = by_generate(
@@ -315,8 +320,8 @@ def test_inputs_that_are_none(pair) -> None:
         by_generate(pair, watermarked(KEY, "basic", probe=False, streamer=object()), max_new_tokens=4)
     with pytest.raises(ValueError, match="names watermark and key already"):
         by_generate(pair, mark, max_new_tokens=4, watermarking_config=WatermarkingConfig())
+    model = copy.deepcopy(pair.target).train()
     with pytest.raises(ValueError, match="training mode"):
-        model = copy.deepcopy(pair.target).train()
         model.generate(**inputs, **QUIET, max_new_tokens=4, custom_generate=mark)
     with pytest.raises(ValueError, match="seed=-1"):
         watermarked(KEY, seed=-1)

@@ -9,6 +9,7 @@ from transformers import LogitsProcessorList
 import tradeoff as td
 from tests.helpers.texts import MakePair
 from tests.transformers.test_generation import KEY, QUIET, ROWS, N, by_engine, padded
+from tradeoff.keyed import KeyFormatError
 from tradeoff.llm import Sampling
 from tradeoff.scheme import Scheme
 from tradeoff.transformers import WatermarkProcessor
@@ -64,14 +65,14 @@ def test_watermarks_that_leave_the_token_open_are_refused(watermark: str) -> Non
 
 
 def test_without_a_key_that_of_the_environment(pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TRADEOFF_KEY", bytes(range(16)).hex())
+    monkeypatch.setenv("TRADEOFF_KEY", bytes(range(32)).hex())
     inputs = padded(ROWS[:1])
     texts = [
         pair.target.generate(**inputs, **QUIET, max_new_tokens=20, logits_processor=[mark]).tolist()
-        for mark in (WatermarkProcessor(seed=1), WatermarkProcessor(KEY, seed=1))
+        for mark in (WatermarkProcessor(seed=1), WatermarkProcessor(td.Key(bytes(range(32))), seed=1))
     ]
     assert texts[0] == texts[1]
     monkeypatch.delenv("TRADEOFF_KEY")
-    with pytest.raises(td.KeyFormatError):
+    with pytest.raises(KeyFormatError):
         WatermarkProcessor()
     assert torch.is_tensor(inputs["input_ids"])

@@ -160,8 +160,8 @@ def ending_of(criteria: Sequence[Any]) -> Ending:
 
 
 class RowRules:
-    """The rules of every row. A processor or criterion sees what it would see in `generate`, were the batch one
-    row: the prompt with its padding in front.
+    """The rules of every row. A processor or criterion sees what it would see in `generate`, were this the
+    only row: the prompt with its padding in front.
 
     Args:
         rows: ids of every prompt as they were given, by the name of the prompt.

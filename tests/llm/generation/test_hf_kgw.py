@@ -170,12 +170,13 @@ def by_transformers(model, ids: torch.Tensor, prf: HfKgw, delta: float, tokens: 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("prf", "delta"),
-    [(HfKgwSettings(49152)(15485863), 2.5), (HfKgwSettings(49152, 0.25, True)(15485863, 4), 2.5)],
+    [(HfKgwSettings(49152)(15485863), 2.5), (HfKgwSettings(49152, 0.25, True)(15485863, 4), 2.0)],
     ids=["lefthash", "selfhash"],
 )
 def test_twenty_texts_each_way_on_the_built_in_model(builtin_pair, prf: HfKgw, delta: float) -> None:
     """At temperature 1.0, on token ids and on text: by this detector with p < 1e-6, by Transformers' with
-    z > 4.75, which is p < 1e-6 by its law."""
+    z > 4.75, which is p < 1e-6 by its law. Lists of width 4 with a larger bias have this small model go round
+    in circles, where few pairs of a seed and a token are left to count."""
     key, pair = prf.key.__index__(), builtin_pair
     prompts = encode_prompts(pair.tokenizer, builtin_prompts("continuation")[:20])
     theirs = detector_of(pair.target, prf, delta)

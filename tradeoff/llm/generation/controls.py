@@ -206,8 +206,8 @@ class _Counts:
     start: int
 
     def __call__(self, ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        counts = torch.bincount(ids[0, self.start :], minlength=scores.shape[-1])[: scores.shape[-1]]
-        return scores - self.presence * (counts > 0) - self.frequency * counts
+        counts = torch.bincount(ids[0, self.start :], minlength=scores.shape[-1]).to(scores.dtype)
+        return scores - self.presence * counts.sign() - self.frequency * counts
 
 
 @dataclass(frozen=True)
