@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -120,6 +121,53 @@ def test_options_reach_the_run(folder: Path, tiny_folder: Path) -> None:
     }
     assert {name: record["run"][name] for name in wanted} == wanted
     assert record["batch"] == 1
+
+
+def test_controls_reach_the_run_and_its_records(folder: Path, tiny_folder: Path) -> None:
+    options = ["--min-p", "0.01", "--repetition-penalty", "1.2", "--logit-bias", "5=-inf", "--stop", "q"]
+    result = generate(folder, tiny_folder, *options, "--max-tokens", "60")
+    assert result.exit_code == 0, result.output
+    for record in records(folder):
+        run = record["run"]
+        assert run["min_p"] == 0.01
+        assert json.loads(run["controls"]) == {
+            "repetition_penalty": 1.2,
+            "logit_bias": {"5": -math.inf},
+            "stop": ["q"],
+        }
+        assert 5 not in record["token_ids"]
+        # It ends with the token that completes the word, or is as long as can be.
+        assert record["text"].count("q") == (record["finish"] == "stop")
+        assert record["finish"] == "stop" or len(record["token_ids"]) == 60
+    again = generate(folder, tiny_folder, *options, "--max-tokens", "60")
+    assert "nothing to do" in again.output
+    other = generate(folder, tiny_folder, *options[:-2], "--max-tokens", "60")
+    assert other.exit_code == 2
+
+
+def test_several_texts_of_a_prompt_differ(folder: Path, tiny_folder: Path) -> None:
+    result = generate(folder, tiny_folder, "--samples", "3", "--max-tokens", "30")
+    assert result.exit_code == 0, result.output
+    assert "the first 8 tokens of a text are drawn truly at random" in result.output.replace("\n", " ")
+    found = records(folder)
+    assert [record["id"] for record in found] == [f"{i}#{j}" for i in (1, 2) for j in (1, 2, 3)]
+    assert len({tuple(record["token_ids"]) for record in found}) == 6
+    assert all(record["unmarked"] >= 8 and record["run"]["unmarked"] == 8 for record in found)
+
+
+def test_what_the_model_sets_is_taken_and_told(folder: Path, tiny_folder: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    shutil.copytree(tiny_folder, own)
+    settings = {"temperature": 0.6, "top_p": 0.9, "repetition_penalty": 1.1, "no_repeat_ngram_size": 3}
+    (own / "generation_config.json").write_text(json.dumps(settings | {"do_sample": True}))
+    result = generate(folder, own, "--top-p", "0.8")
+    assert result.exit_code == 0, result.output
+    told = " ".join(result.output.split())
+    assert "sets temperature 0.6, repetition_penalty 1.1" in told
+    assert "no_repeat_ngram_size" in told
+    run = records(folder)[0]["run"]
+    assert (run["temperature"], run["top_p"]) == (0.6, 0.8)
+    assert json.loads(run["controls"]) == {"repetition_penalty": 1.1}
 
 
 def test_interval_of_aatps_is_printed(folder: Path, tiny_folder: Path) -> None:
@@ -404,6 +452,14 @@ def test_every_method_runs(folder: Path, tiny_folder: Path, options: list[str]) 
         (["--temperature", "-1"], "temperature=-1.0 must be a positive number"),
         (["--top-p", "0"], "top_p=0.0"),
         (["--top-k", "-2"], "top_k=-2"),
+        (["--min-p", "2"], "min_p=2.0"),
+        (["--repetition-penalty", "0"], "repetition_penalty=0.0 must be a positive number"),
+        (["--logit-bias", "x"], "--logit-bias x is not ID=BIAS"),
+        (["--logit-bias", "100000=1"], "logit_bias names token 100000, and the vocabulary has tokens"),
+        (["--min-tokens", "-1"], "min_tokens=-1"),
+        (["--stop", ""], "stop=('',) must be strings of one character or more"),
+        (["--samples", "0"], "samples=0"),
+        (["--unmarked", "-1"], "unmarked=-1"),
         (["--lookahead", "0"], "lookahead=0 must be at least 1"),
         (["--batch", "0"], "batch=0 must be at least 1"),
         (["--max-tokens", "0"], "max_tokens=0"),

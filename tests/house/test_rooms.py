@@ -49,13 +49,14 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "texts": ("_lazy", "display", "errors", "estimate", "files", "locks", "scheme"),
     "llm": (*_SCHEMES, "texts"),
     "verdicts": (*_SCHEMES, "llm", "plotting", "texts"),
+    "transformers": (*_SCHEMES, "llm", "texts", "verdicts"),
     "api": (*_SCHEMES, "curves", "llm", "texts", "verdicts"),
     "cli": (*_SCHEMES, "api", "curves", "llm", "texts", "verdicts", "workers"),
     "__init__": (*_SCHEMES, "_moved", "api", "curves", "llm", "optimal_transport", "texts", "verdicts"),
 }
 #: Packages that take seconds to import, or are of an extra, and where they may be.
 HEAVY = {
-    "torch": ("llm", "detection/fixed/bayes.py"),
+    "torch": ("llm", "detection/fixed/bayes.py", "transformers"),
     "transformers": ("llm",),
     "matplotlib": ("plotting.py",),
     "cvxpy": ("curves/linear.py", "curves/biased/budget.py", "anchored/programme.py"),
