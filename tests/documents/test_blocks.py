@@ -91,6 +91,12 @@ TABLE = {
     f"OMP_NUM_THREADS=1 python -m tests.benchmarks.formats.bench_kgw --out {RESULTS}": Instead(
         "python -m tests.benchmarks.formats.bench_kgw --help", "minutes"
     ),
+    f"OMP_NUM_THREADS=1 python -m tests.benchmarks.formats.bench_synthid --out {RESULTS}": Instead(
+        "python -m tests.benchmarks.formats.bench_synthid --help", "a minute"
+    ),
+    f"python -m tests.benchmarks.bench_samples --out {RESULTS}": Instead(
+        "python -m tests.benchmarks.bench_samples --help", "minutes"
+    ),
     f"python -m tests.benchmarks.bench_engine --tokens 32 --out {RESULTS}": Instead(
         "python -m tests.benchmarks.bench_engine --help", "minutes; test_benchmarks.py runs it small"
     ),

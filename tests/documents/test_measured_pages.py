@@ -401,3 +401,18 @@ def test_when_it_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         measured.measured_at(table)
     with pytest.raises(ValueError, match="0 rows"):
         tables.one_row(table, what="c")
+
+
+@pytest.mark.parametrize(
+    ("page", "table", "rates"),
+    [
+        ("kgw", "kgw", ["tokens_per_second"]),
+        ("synthid", "synthid_speed", ["transformers_per_second", "exact_per_second"]),
+    ],
+)
+def test_speeds_of_formats_are_those_that_were_measured(page: str, table: str, rates: list[str]) -> None:
+    text = (ROOT / "docs" / "formats" / f"{page}.md").read_text(encoding="utf-8")
+    measured = pd.read_csv(BENCHMARKS / f"{table}.csv")
+    for row in measured.to_dict("records"):
+        line = next(line for line in text.splitlines() if f"| {row[rates[-1]]:,} |" in line)
+        assert all(f"| {row[rate]:,} |" in line for rate in rates)
