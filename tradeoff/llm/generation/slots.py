@@ -23,6 +23,7 @@ from tradeoff.llm.models.huggingface import (
     grouped_attention,
     masks_rows,
     next_logits,
+    sights,
     text_config,
     unrollable_layers,
 )
@@ -176,7 +177,7 @@ class Feeder:
                 'for every row; load it with attn_implementation="sdpa" or "eager"'
             )
         self.model, self.vocabulary = model, vocabulary
-        self._skinny = skinny_maps(model)
+        self._skinny, self._sights = skinny_maps(model), sights(model)
         self.cache = SlotCache(text_config(model).num_hidden_layers)
         self.filled = np.zeros(slots, dtype=np.int64)
 
@@ -210,7 +211,8 @@ class Feeder:
         self.cache.point(first, slots, length, device)
         if reads is None:
             reads = np.arange(length) <= where[..., None]
-        mask = attention_mask(self.model, torch.from_numpy(reads).to(device))
+        lies = np.tile(np.arange(length), (len(where), 1))
+        np.put_along_axis(lies, slots, where, axis=1)
         with skinny_products(self._skinny), grouped_attention(self.model):
             logits = next_logits(
                 self.model,
@@ -218,9 +220,19 @@ class Feeder:
                 keep,
                 cache=self.cache,
                 positions=torch.from_numpy(where).to(device),
-                mask=mask,
+                mask=self._masks(*(torch.from_numpy(array).to(device) for array in (reads, where, lies))),
             )
         return logits[..., : self.vocabulary]
+
+    def _masks(
+        self, reads: torch.Tensor, where: torch.Tensor, lies: torch.Tensor
+    ) -> torch.Tensor | dict[str, torch.Tensor]:
+        """One mask for all layers, or one for every kind of them; arguments as for `Sight.narrowed`."""
+        masks = {
+            sight.kind: attention_mask(self.model, sight.narrowed(reads, where, lies))
+            for sight in self._sights
+        }
+        return masks if len(masks) > 1 else next(iter(masks.values()))
 
     @torch.inference_mode()
     def move(self, source: int, target: int) -> None:

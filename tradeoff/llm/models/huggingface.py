@@ -13,6 +13,7 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stderr
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from transformers import (
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
-from transformers.cache_utils import Cache, CacheLayerMixin, DynamicLayer
+from transformers.cache_utils import Cache, CacheLayerMixin, DynamicLayer, DynamicSlidingWindowLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.utils import logging
@@ -38,6 +39,7 @@ __all__ = [
     "LayeredCache",
     "PreTrainedModel",
     "PreTrainedTokenizerBase",
+    "Sight",
     "attention_mask",
     "code_in",
     "control_tokens",
@@ -58,6 +60,7 @@ __all__ = [
     "render_chat",
     "selects_positions",
     "setting",
+    "sights",
     "text_config",
     "unrollable_layers",
 ]
@@ -70,6 +73,8 @@ _GGUF = ".gguf"
 _NO_CODE = {"trust_remote_code": False}
 #: What Transformers calls attention by PyTorch's own function.
 _SDPA = "sdpa"
+#: What it calls layers that attend within blocks of positions.
+_CHUNKED = "chunked_attention"
 #: Settings that attention with a mask does not read, or that are seen to here; with another it is left to
 #: Transformers.
 _HARMLESS = frozenset(
@@ -272,7 +277,7 @@ def next_logits(
     *,
     cache: Cache | None = None,
     positions: torch.Tensor | None = None,
-    mask: torch.Tensor | None = None,
+    mask: torch.Tensor | dict[str, torch.Tensor] | None = None,
 ) -> torch.Tensor:
     """Next-token logits after chosen tokens of `ids`.
 
@@ -282,7 +287,7 @@ def next_logits(
         keep: how many last tokens, or the indices of the tokens, [rows, K].
         cache: what the model has read before; it takes up the new tokens.
         positions: of the tokens in their texts, [rows, m]; counted from what the cache holds if None.
-        mask: made by `attention_mask`; causal if None.
+        mask: made by `attention_mask`, or one for each kind of layer; causal if None.
 
     Returns:
         [rows, keep or K, columns of the output projection], in the dtype of the model.
@@ -325,6 +330,56 @@ def masks_rows(model: PreTrainedModel) -> bool:
 def attention_name(model: PreTrainedModel) -> str:
     """What the model computes attention with, such as "sdpa"."""
     return str(text_config(model)._attn_implementation)
+
+
+@dataclass(frozen=True)
+class Sight:
+    """How far back the attention of a layer sees.
+
+    Attributes:
+        kind: what the configuration calls such layers.
+        window: positions that a token sees, its own among them; None: all.
+        chunk: length of the blocks of positions that see nothing outside themselves; None: one block.
+    """
+
+    kind: str
+    window: int | None = None
+    chunk: int | None = None
+
+    def narrowed(self, reads: torch.Tensor, where: torch.Tensor, lies: torch.Tensor) -> torch.Tensor:
+        """Which of the entries in `reads` [rows, m, length] tokens at positions `where` [rows, m] see, if the
+        entries lie at positions `lies` [rows, length]."""
+        token, entry = where[..., None], lies[:, None]
+        if self.window is not None:
+            reads = reads & (token - entry < self.window)
+        if self.chunk is not None:
+            reads = reads & (token // self.chunk == entry // self.chunk)
+        return reads
+
+
+def sights(model: PreTrainedModel) -> list[Sight]:
+    """How far back the layers of the model see, once for every kind of layer.
+
+    Raises:
+        ValueError: for layers of one kind with windows of several sizes.
+    """
+    config = text_config(model)
+    layers = DynamicCache(config=model.config).layers
+    kinds = setting(config, "layer_types") or [type(layer).__name__ for layer in layers]
+    found: dict[str, set[Sight]] = {}
+    for kind, layer in zip(kinds, layers, strict=True):
+        size = layer.sliding_window if isinstance(layer, DynamicSlidingWindowLayer) else None
+        # From where a cache stands windows and chunks are one thing.
+        chunked = kind == _CHUNKED or setting(config, "sliding_window") is None
+        sight = Sight(kind, chunk=size) if chunked else Sight(kind, window=size)
+        found.setdefault(kind, set()).add(sight)
+    several = sorted(kind for kind, sizes in found.items() if len(sizes) > 1)
+    if several:
+        raise ValueError(
+            f"{type(model).__name__} has layers of one kind ({', '.join(several)}) with windows of several "
+            "sizes; use another model family"
+        )
+    return [sight for (sight,) in found.values()]
 
 
 def attention_mask(model: PreTrainedModel, reads: torch.Tensor) -> torch.Tensor:
@@ -405,15 +460,12 @@ def setting(config: Any, name: str) -> Any:
 
 
 def longest_context(model: PreTrainedModel) -> int | None:
-    """Positions that the model can attend over at once; None if its configuration sets no limit.
+    """Positions that a text may have; None if the configuration sets no limit.
 
-    A sliding window counts as the limit: masks here let every token see all of its past.
+    A window of attention is none: texts go on beyond it (`Sight`).
     """
-    config = text_config(model)
-    limits = [setting(config, "max_position_embeddings")]
-    if any(DynamicCache(config=model.config).is_sliding):
-        limits.append(setting(config, "sliding_window"))
-    return min((int(limit) for limit in limits if limit), default=None)
+    limit = setting(text_config(model), "max_position_embeddings")
+    return int(limit) if limit else None
 
 
 def end_token_ids(model: PreTrainedModel) -> frozenset[int] | None:
@@ -428,7 +480,7 @@ def _history(
     cache: Cache | None,
     *,
     positions: torch.Tensor | None = None,
-    mask: torch.Tensor | None = None,
+    mask: torch.Tensor | dict[str, torch.Tensor] | None = None,
 ) -> dict[str, Any]:
     """Arguments of a forward pass about what came before; those that say nothing are left out."""
     given: dict[str, Any] = {"position_ids": positions, "attention_mask": mask}
