@@ -158,9 +158,8 @@ def tiny(case: Case, seed: int = 0) -> PreTrainedModel:
     named = {name: value for name, value in _SIZES.items() if hasattr(plain, name)}
     if case.family == "falcon":
         del named["head_dim"]
-    layers = getattr(plain, "layer_types", None)
-    if layers:
-        kinds = sorted(set(layers))
+    if plain.__dict__.get("layer_types"):
+        kinds = sorted(set(plain.layer_types))
         named["layer_types"] = (kinds * 3)[:3]
     settings = dict(case.settings)
     attention = {name: settings.pop(name) for name in ("attn_implementation",) if name in settings}

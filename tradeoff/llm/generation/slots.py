@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from tradeoff.llm.generation.recurrent import RecurrentFeeder
 from tradeoff.llm.generation.skinny import skinny_maps, skinny_products
 from tradeoff.llm.models.huggingface import (
     CacheLayer,
@@ -28,7 +29,7 @@ from tradeoff.llm.models.huggingface import (
     unrollable_layers,
 )
 
-__all__ = ["Feeder", "SlotCache"]
+__all__ = ["AnyFeeder", "Feeder", "SlotCache", "make_feeder"]
 
 #: Slots grow by this many positions at a time.
 _GRAIN = 64
@@ -239,3 +240,17 @@ class Feeder:
         """Move a row into another slot."""
         self.cache.move(source, target, int(self.filled[source]))
         self.filled[target] = self.filled[source]
+
+
+#: What a round needs of a model.
+AnyFeeder = Feeder | RecurrentFeeder
+
+
+def make_feeder(model: PreTrainedModel, slots: int, vocabulary: int) -> AnyFeeder:
+    """Slots side by side where every layer's cache can be rolled back, else a cache for every row.
+
+    Raises:
+        ValueError: as `Feeder`.
+    """
+    kind = RecurrentFeeder if unrollable_layers(model) else Feeder
+    return kind(model, slots, vocabulary)

@@ -6,6 +6,7 @@ No other module imports Transformers or names its arguments, so what a release r
 
 from __future__ import annotations
 
+import copy
 import inspect
 import io
 import json
@@ -43,6 +44,7 @@ __all__ = [
     "attention_mask",
     "code_in",
     "control_tokens",
+    "copied_cache",
     "end_token_ids",
     "final_states",
     "grouped_attention",
@@ -62,12 +64,14 @@ __all__ = [
     "setting",
     "sights",
     "text_config",
+    "takes_positions",
     "unrollable_layers",
+    "windows",
 ]
 
 #: What a forward pass calls its key/value cache: `cache` since Transformers 5.24, where the older name is
 #: deprecated (and gone from 5.40 on).
-_CACHE_ARGUMENTS = ("cache", "past_key_values")
+_CACHE_ARGUMENTS = ("cache", "past_key_values", "cache_params")
 _GGUF = ".gguf"
 #: Not the default, which asks on a terminal whether to run the Python files that come with a model.
 _NO_CODE = {"trust_remote_code": False}
@@ -91,6 +95,8 @@ _HARMLESS = frozenset(
 )
 #: Tokens of a row up to which heads are grouped.
 _MOST_GROUPED = 32
+#: Layers of plain keys and values, which leave the tensors they had as they are.
+_NEW_TENSORS = (DynamicLayer, DynamicSlidingWindowLayer)
 #: Weights that are not in the files as they should be, in what Transformers tells about loading.
 _LACKING = ("missing_keys", "mismatched_keys")
 
@@ -270,6 +276,11 @@ def selects_positions(model: PreTrainedModel) -> bool:
     return "logits_to_keep" in inspect.signature(model.forward).parameters
 
 
+def takes_positions(model: PreTrainedModel) -> bool:
+    """Whether the positions of tokens can be given to the model, which not all count from their cache."""
+    return "position_ids" in inspect.signature(model.forward).parameters
+
+
 def next_logits(
     model: PreTrainedModel,
     ids: torch.Tensor,
@@ -316,10 +327,20 @@ def growing_cache(model: PreTrainedModel) -> Cache:
     return DynamicCache(config=model.config)
 
 
+def copied_cache(cache: Cache) -> Cache:
+    """A cache from `growing_cache` with the same content, which later passes with the other leave as it is."""
+    twin = copy.copy(cache)
+    # Keys and values are put into new tensors by every pass; recurrent states are overwritten in place.
+    twin.layers = [
+        copy.copy(layer) if type(layer) in _NEW_TENSORS else copy.deepcopy(layer) for layer in cache.layers
+    ]
+    return twin
+
+
 def unrollable_layers(model: PreTrainedModel) -> list[str]:
     """Kinds of cache layers that are no plain keys and values, which cannot be rolled back; sorted."""
     layers = DynamicCache(config=model.config).layers
-    return sorted({type(layer).__name__ for layer in layers if not isinstance(layer, DynamicLayer)})
+    return sorted({type(layer).__name__ for layer in layers if type(layer) not in _NEW_TENSORS})
 
 
 def masks_rows(model: PreTrainedModel) -> bool:
@@ -380,6 +401,12 @@ def sights(model: PreTrainedModel) -> list[Sight]:
             "sizes; use another model family"
         )
     return [sight for (sight,) in found.values()]
+
+
+def windows(model: PreTrainedModel) -> list[int]:
+    """Sizes of the windows and chunks of attention in the model's layers; sorted."""
+    layers = DynamicCache(config=model.config).layers
+    return sorted({layer.sliding_window for layer in layers if isinstance(layer, DynamicSlidingWindowLayer)})
 
 
 def attention_mask(model: PreTrainedModel, reads: torch.Tensor) -> torch.Tensor:
