@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -94,7 +95,8 @@ class RecurrentFeeder:
             raise ValueError(
                 f"{type(self.model).__name__} keeps state that cannot branch; use a method without a tree"
             )
-        rows = [self._row(self._lines[first + b], *new, keep) for b, new in enumerate(zip(tokens, where, strict=True))]
+        lines = self._lines[first : first + len(tokens)]
+        rows = [self._row(*new, keep) for new in zip(lines, tokens, where, strict=True)]
         return torch.stack(rows)[..., : self.vocabulary]
 
     def move(self, source: int, target: int) -> None:
@@ -124,7 +126,7 @@ class RecurrentFeeder:
         return torch.cat(wanted)[index]
 
     def _passes(self, base: int, start: int, end: int) -> Iterator[tuple[int, int]]:
-        """From where to where each pass reads; the tokens up to `start` are known, those up to `base` read."""
+        """From where to where each pass reads; the tokens up to `start` are known, up to `base` read."""
         if base < start and (base == 0 or (self._pieces and start - base > _MOST_REPEATED)):
             # From nothing every model reads as many as there are.
             yield base, start
@@ -149,10 +151,7 @@ def _reads_pieces(model: PreTrainedModel) -> bool:
         n = int(text_config(small).vocab_size)
         ids = np.random.default_rng(2).integers(3, n, _ASKED).tolist()
         cache = growing_cache(small)
-        parts = [
-            _read(small, ids[begin:end], begin, end - begin, cache)
-            for begin, end in zip(_CUTS, _CUTS[1:], strict=False)
-        ]
+        parts = [_read(small, ids[begin:end], begin, end - begin, cache) for begin, end in pairwise(_CUTS)]
         whole = next_logits(small, torch.tensor([ids]), _ASKED)[0]
     except Exception:  # token by token is right whatever a class makes of it, and else the probe will say
         return False

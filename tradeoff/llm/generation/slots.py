@@ -24,10 +24,10 @@ from tradeoff.llm.models.huggingface import (
     grouped_attention,
     masks_rows,
     next_logits,
-    sights,
     text_config,
     unrollable_layers,
 )
+from tradeoff.llm.models.sights import sights
 
 __all__ = ["AnyFeeder", "Feeder", "SlotCache", "make_feeder"]
 

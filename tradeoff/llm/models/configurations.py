@@ -18,6 +18,7 @@ from tradeoff.llm.models.huggingface import (
     text_config,
     windows,
 )
+from tradeoff.llm.models.quantised import quantisation
 
 __all__ = ["keep_layers", "model_features", "named_lengths", "small_model"]
 
@@ -58,6 +59,8 @@ def small_model(model: PreTrainedModel, shortest: int, seed: int = 0) -> PreTrai
         Exception: whatever the model's class raises for such a configuration.
     """
     config = copy.deepcopy(text_config(model))
+    if quantisation(config):
+        del config.quantization_config
     keep_layers(config, _one_of_every_kind(config))
     config.vocab_size = min(config.vocab_size, _SMALL_VOCABULARY)
     for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
@@ -95,8 +98,11 @@ def model_features(model: PreTrainedModel) -> list[str]:
     config = text_config(model)
     found = {f"attention {attention_name(model)}"}
     found |= {f"layers {kind}" for kind in setting(config, "layer_types") or []}
+    quantised = quantisation(config)
+    if quantised:
+        found.add(f"weights {quantised}")
     reach = setting(config, "max_position_embeddings")
-    if any(reach is None or length < reach for length in windows(model)):
+    if any(size is not None and (reach is None or size < reach) for size in windows(model)):
         found.add("window shorter than texts")
     ropes = setting(config, "rope_parameters") or {}
     nested = [value for value in ropes.values() if isinstance(value, dict)]

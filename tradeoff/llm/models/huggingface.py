@@ -14,13 +14,13 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stderr
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     DynamicCache,
@@ -40,7 +40,6 @@ __all__ = [
     "LayeredCache",
     "PreTrainedModel",
     "PreTrainedTokenizerBase",
-    "Sight",
     "attention_mask",
     "code_in",
     "control_tokens",
@@ -50,6 +49,7 @@ __all__ = [
     "grouped_attention",
     "growing_cache",
     "has_chat_format",
+    "is_gguf",
     "longest_context",
     "masks_rows",
     "moved",
@@ -57,14 +57,14 @@ __all__ = [
     "output_projection",
     "quiet_transformers",
     "random_model",
+    "read_config",
     "read_model",
     "read_tokenizer",
     "render_chat",
     "selects_positions",
     "setting",
-    "sights",
-    "text_config",
     "takes_positions",
+    "text_config",
     "unrollable_layers",
     "windows",
 ]
@@ -77,8 +77,6 @@ _GGUF = ".gguf"
 _NO_CODE = {"trust_remote_code": False}
 #: What Transformers calls attention by PyTorch's own function.
 _SDPA = "sdpa"
-#: What it calls layers that attend within blocks of positions.
-_CHUNKED = "chunked_attention"
 #: Settings that attention with a mask does not read, or that are seen to here; with another it is left to
 #: Transformers.
 _HARMLESS = frozenset(
@@ -170,13 +168,15 @@ def read_model(
     location: str | Path,
     dtype: torch.dtype,
     revision: str | None = None,
+    device: torch.device | None = None,
 ) -> PreTrainedModel:
-    """A causal language model in evaluation mode, all weights in `dtype`.
+    """A causal language model in evaluation mode, all weights in `dtype` but those that are quantised.
 
     Args:
         location: a folder with config.json and safetensors, a .gguf file (unpacked), or a Hugging Face id.
         dtype: of the weights.
         revision: branch, tag or commit on the hub.
+        device: for quantised weights, which must not be moved later; None: to be moved.
 
     Raises:
         ValueError: for weights that are missing or of another shape, which Transformers would draw at random.
@@ -184,12 +184,13 @@ def read_model(
     """
     reader: Any = AutoModelForCausalLM.from_pretrained
     common = {"dtype": dtype, "output_loading_info": True, "ignore_mismatched_sizes": True, **_NO_CODE}
-    if _is_gguf(location):
+    if is_gguf(location):
         path = Path(location)
         unpacked = GgufConfig(dequantize=True)
         model, info = reader(path.parent, gguf_file=path.name, quantization_config=unpacked, **common)
     else:
-        model, info = reader(location, revision=revision, use_safetensors=True, **common)
+        placed = {} if device is None else {"device_map": {"": device}}
+        model, info = reader(location, revision=revision, use_safetensors=True, **placed, **common)
     lacking = sorted(key if isinstance(key, str) else str(key[0]) for part in _LACKING for key in info[part])
     if lacking:
         raise ValueError(
@@ -197,6 +198,11 @@ def read_model(
             "be random numbers"
         )
     return model.eval()
+
+
+def read_config(location: str | Path, revision: str | None = None) -> Any:
+    """The configuration of a model in a folder or under a Hugging Face id."""
+    return AutoConfig.from_pretrained(location, revision=revision, **_NO_CODE)
 
 
 def random_model(config: Any, attention: str) -> PreTrainedModel:
@@ -221,7 +227,7 @@ def read_tokenizer(location: str | Path, revision: str | None = None) -> PreTrai
     Raises:
         Exception: whatever Transformers and its readers raise for files that they cannot read.
     """
-    if _is_gguf(location):
+    if is_gguf(location):
         path = Path(location)
         return AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name, **_NO_CODE)
     if isinstance(location, Path) and location.is_file():
@@ -328,7 +334,7 @@ def growing_cache(model: PreTrainedModel) -> Cache:
 
 
 def copied_cache(cache: Cache) -> Cache:
-    """A cache from `growing_cache` with the same content, which later passes with the other leave as it is."""
+    """A cache of the same content as one of `growing_cache`, which later passes with that one leave alone."""
     twin = copy.copy(cache)
     # Keys and values are put into new tensors by every pass; recurrent states are overwritten in place.
     twin.layers = [
@@ -353,60 +359,13 @@ def attention_name(model: PreTrainedModel) -> str:
     return str(text_config(model)._attn_implementation)
 
 
-@dataclass(frozen=True)
-class Sight:
-    """How far back the attention of a layer sees.
-
-    Attributes:
-        kind: what the configuration calls such layers.
-        window: positions that a token sees, its own among them; None: all.
-        chunk: length of the blocks of positions that see nothing outside themselves; None: one block.
-    """
-
-    kind: str
-    window: int | None = None
-    chunk: int | None = None
-
-    def narrowed(self, reads: torch.Tensor, where: torch.Tensor, lies: torch.Tensor) -> torch.Tensor:
-        """Which of the entries in `reads` [rows, m, length] tokens at positions `where` [rows, m] see, if the
-        entries lie at positions `lies` [rows, length]."""
-        token, entry = where[..., None], lies[:, None]
-        if self.window is not None:
-            reads = reads & (token - entry < self.window)
-        if self.chunk is not None:
-            reads = reads & (token // self.chunk == entry // self.chunk)
-        return reads
-
-
-def sights(model: PreTrainedModel) -> list[Sight]:
-    """How far back the layers of the model see, once for every kind of layer.
-
-    Raises:
-        ValueError: for layers of one kind with windows of several sizes.
-    """
-    config = text_config(model)
+def windows(model: PreTrainedModel) -> list[int | None]:
+    """Of every layer, how many positions its attention sees at once; None: all, or it keeps no such cache."""
     layers = DynamicCache(config=model.config).layers
-    kinds = setting(config, "layer_types") or [type(layer).__name__ for layer in layers]
-    found: dict[str, set[Sight]] = {}
-    for kind, layer in zip(kinds, layers, strict=True):
-        size = layer.sliding_window if isinstance(layer, DynamicSlidingWindowLayer) else None
-        # From where a cache stands windows and chunks are one thing.
-        chunked = kind == _CHUNKED or setting(config, "sliding_window") is None
-        sight = Sight(kind, chunk=size) if chunked else Sight(kind, window=size)
-        found.setdefault(kind, set()).add(sight)
-    several = sorted(kind for kind, sizes in found.items() if len(sizes) > 1)
-    if several:
-        raise ValueError(
-            f"{type(model).__name__} has layers of one kind ({', '.join(several)}) with windows of several "
-            "sizes; use another model family"
-        )
-    return [sight for (sight,) in found.values()]
-
-
-def windows(model: PreTrainedModel) -> list[int]:
-    """Sizes of the windows and chunks of attention in the model's layers; sorted."""
-    layers = DynamicCache(config=model.config).layers
-    return sorted({layer.sliding_window for layer in layers if isinstance(layer, DynamicSlidingWindowLayer)})
+    return [
+        int(layer.sliding_window) if isinstance(layer, DynamicSlidingWindowLayer) else None
+        for layer in layers
+    ]
 
 
 def attention_mask(model: PreTrainedModel, reads: torch.Tensor) -> torch.Tensor:
@@ -489,7 +448,7 @@ def setting(config: Any, name: str) -> Any:
 def longest_context(model: PreTrainedModel) -> int | None:
     """Positions that a text may have; None if the configuration sets no limit.
 
-    A window of attention is none: texts go on beyond it (`Sight`).
+    A window of attention is none: texts go on beyond it.
     """
     limit = setting(text_config(model), "max_position_embeddings")
     return int(limit) if limit else None
@@ -531,5 +490,6 @@ def _cache_argument(forward: Callable[..., Any]) -> str:
     )
 
 
-def _is_gguf(location: str | Path) -> bool:
+def is_gguf(location: str | Path) -> bool:
+    """Whether that is the path of a GGUF file."""
     return isinstance(location, Path) and location.suffix == _GGUF and not location.is_dir()

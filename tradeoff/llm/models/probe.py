@@ -1,9 +1,10 @@
 """Does the engine draw from the law of this model? Asked before text is drawn from one that nobody tried.
 
-The engine feeds rows of unequal lengths, takes tokens back, and verifies trees in one pass, by slots of one
-cache or, where that cannot be rolled back, by a cache and copies of it for every row (`make_feeder`). A model that counts slots of its cache for positions, looks at the other rows of a batch, or changes beyond some
-length would answer with another law than its own, and nothing would tell. So each of these ways is compared
-with plain passes over the same tokens; what differs beyond rounding is refused, with what still works.
+The engine feeds rows of unequal lengths, takes tokens back, and verifies trees in one pass, in slots of one
+cache or, where that cannot be rolled back, with a cache and copies of it for every row (`make_feeder`). A model
+that counts slots of its cache for positions, looks at the other rows of a batch, or changes beyond some length
+would answer with another law than its own, and nothing would tell. So each of these ways is compared with plain
+passes over the same tokens; what differs beyond rounding is refused, with what still works.
 
 Two models are asked. A small one of the same configuration (few layers, few tokens, all lengths divided by
 one factor, random weights in float32) tells about structure, and about texts beyond every length that the
@@ -39,6 +40,7 @@ from tradeoff.llm.models.huggingface import (
     text_config,
     unrollable_layers,
 )
+from tradeoff.llm.models.quantised import quantisation
 
 __all__ = ["Findings", "findings", "probe"]
 
@@ -46,7 +48,7 @@ __all__ = ["Findings", "findings", "probe"]
 TOLERANCE = 1e-3
 #: Log-probabilities below this are not compared: no token of such a probability is ever drawn.
 _LEAST = -16.0
-#: Rounding errors of a dtype that models with recurrent state are granted.
+#: Rounding errors of a dtype that models with recurrent state or quantised weights are granted.
 _ROUNDINGS = 8
 #: Changed whenever more is asked, or the engine computes in another way: what was remembered is asked again.
 _QUESTIONS = 3
@@ -325,8 +327,9 @@ def _noise(model: PreTrainedModel) -> float:
     """What rounding alone does to log-probabilities: one pass against two with Transformers' own cache."""
     n = int(text_config(model).vocab_size)
     ids = torch.from_numpy(np.random.default_rng(1).integers(3, n, (1, 12))).to(model.device)
-    if unrollable_layers(model):
-        # Such a cache need not go on rightly at all, so that its differences say nothing of rounding.
+    if unrollable_layers(model) or quantisation(text_config(model)):
+        # Such a cache need not go on rightly at all, and some quantised weights read other tokens along, so
+        # that differences say nothing of rounding.
         return _ROUNDINGS * torch.finfo(model.dtype).eps
     try:
         cache = growing_cache(model)
