@@ -48,7 +48,7 @@ class Sampling:
         return self.temperature == 1 and self.top_k == 0 and self.top_p == 1
 
     def probabilities(self, logits: torch.Tensor) -> torch.Tensor:
-        """Next-token laws in float64: `[..., n] -> [..., n]`, on the CPU if the device of the logits has none.
+        """Next-token laws in float64: `[..., n] -> [..., n]`; on the CPU if the logits' device has none.
 
         The acceptance rule is exact for what this returns, so it must be applied to both models alike.
 

@@ -1,10 +1,11 @@
 """Does the engine draw from the law of this model? Asked before text is drawn from one that nobody tried.
 
-The engine feeds rows of unequal lengths, takes tokens back, and verifies trees in one pass, in slots of one
-cache or, where that cannot be rolled back, with a cache and copies of it for every row (`make_feeder`). A model
-that counts slots of its cache for positions, looks at the other rows of a batch, or changes beyond some length
-would answer with another law than its own, and nothing would tell. So each of these ways is compared with plain
-passes over the same tokens; what differs beyond rounding is refused, with what still works.
+The engine feeds rows of unequal lengths, takes tokens back, and verifies trees in one pass, in slots of
+one cache or, where that cannot be rolled back, with a cache and copies of it for every row (`make_feeder`).
+A model that counts slots of its cache for positions, looks at the other rows of a batch, or changes beyond
+some length would answer with another law than its own, and nothing would tell. So each of these ways is
+compared with plain passes over the same tokens; what differs beyond rounding is refused, with what still
+works.
 
 Two models are asked. A small one of the same configuration (few layers, few tokens, all lengths divided by
 one factor, random weights in float32) tells about structure, and about texts beyond every length that the
