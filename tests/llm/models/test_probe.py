@@ -70,8 +70,8 @@ def test_what_is_refused_would_be_drawn_wrongly(name: str) -> None:
 
 
 def test_the_engine_refuses_by_name_and_says_what_works() -> None:
-    """A tree over ALiBi or a state, a text beyond where a model changes, a model that cannot be run; each with
-    the remedy."""
+    """A tree over ALiBi or a state, a text beyond where a model changes, a model that cannot be run; each
+    with the remedy."""
     mpt, window = BY_NAME["mpt-ALiBi"], BY_NAME["moshi-sliding-window"]
     with pytest.raises(
         ValueError, match=r"target cannot verify a tree of candidates: log P is off by .*joint-race"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from importlib.util import find_spec
 from typing import Any
 
@@ -30,8 +31,8 @@ def quantisation(config: Any) -> str | None:
     settings = found if isinstance(found, dict) else found.to_dict()
     eight, four = (settings.get(f"load_in_{bits}bit") for bits in (8, 4))
     bits = settings.get("bits") or (8 if eight else 4 if four else None)
-    method = str(settings.get("quant_method") or ("bitsandbytes" if bits else "an unknown method"))
-    method = method.rpartition(".")[2].lower()
+    method = settings.get("quant_method") or ("bitsandbytes" if bits else "an unknown method")
+    method = method.value if isinstance(method, Enum) else str(method)
     return f"{method} {bits} bits" if bits else method
 
 
