@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
+from tradeoff.llm.law_device import on_law_device
+
 __all__ = ["Sampling"]
 
 
@@ -50,14 +52,14 @@ class Sampling:
         return self == Sampling()
 
     def probabilities(self, logits: torch.Tensor) -> torch.Tensor:
-        """Next-token laws in float64: `[..., n] -> [..., n]`.
+        """Next-token laws in float64: `[..., n] -> [..., n]`; on the CPU if the logits' device has none.
 
         The acceptance rule is exact for what this returns, so it must be applied to both models alike.
 
         Raises:
             RuntimeError: for logits that are not finite.
         """
-        scaled = logits.double()
+        scaled = on_law_device(logits).double()
         if self.temperature != 1:
             # Differences first: a tiny temperature may overflow the logits, but not their order.
             scaled = (scaled - scaled.amax(dim=-1, keepdim=True)) / self.temperature

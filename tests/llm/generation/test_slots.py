@@ -176,7 +176,7 @@ def test_models_with_recurrent_state_are_refused() -> None:
 
 
 def test_longest_context() -> None:
-    """The model's positions, or its sliding window if that is shorter; None if neither is set."""
+    """The model's positions, and not its window; None if none are set."""
 
     class Holder:
         def __init__(self, config):
@@ -186,4 +186,4 @@ def test_longest_context() -> None:
     llama = LlamaConfig(max_position_embeddings=77, **sizes)
     mistral = MistralConfig(max_position_embeddings=77, sliding_window=33, num_key_value_heads=1, **sizes)
     endless = BloomConfig(hidden_size=16, n_layer=2, n_head=2)
-    assert [longest_context(Holder(config)) for config in (llama, mistral, endless)] == [77, 33, None]
+    assert [longest_context(Holder(config)) for config in (llama, mistral, endless)] == [77, 77, None]

@@ -25,8 +25,9 @@ from tradeoff.kernels import make_method
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.keys import Key
 from tradeoff.llm.generation.engine import Engine, EngineSettings
+from tradeoff.llm.generation.recurrent import reads_pieces
 from tradeoff.llm.models.configurations import model_features
-from tradeoff.llm.models.huggingface import longest_context, next_logits, text_config
+from tradeoff.llm.models.huggingface import next_logits, text_config, unrollable_layers
 from tradeoff.llm.models.pair import ModelPair
 from tradeoff.llm.models.probe import Findings, probe
 from tradeoff.texts.prompts import Prompt
@@ -72,6 +73,11 @@ _SIZES: dict[str, Any] = {
     "eos_token_id": None,
     "pad_token_id": None,
 }
+#: Small states of recurrent layers, under the names that families have for them.
+_STATES = {"state_size": 16, "chunk_size": 16}
+_MAMBA_HEADS = {"mamba_n_heads": 8, "mamba_d_head": 16, "mamba_d_state": 16, "mamba_chunk_size": 16}
+#: What works where there are no trees.
+_ROWS = ("rows",)
 _LONG = {"rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1.0] * 8, "long_factor": [4.0] * 8}
 
 
@@ -129,7 +135,13 @@ CASES = [
     Case("llama", {"attn_implementation": "eager"}, "eager attention"),
     Case("mistral", {"sliding_window": 48}, "sliding window"),
     Case(
-        "qwen2", {"use_sliding_window": True, "sliding_window": 48, "max_window_layers": 1}, "sliding window"
+        "qwen2",
+        {
+            "use_sliding_window": True,
+            "sliding_window": 48,
+            "layer_types": ["full_attention", "sliding_attention", "sliding_attention"],
+        },
+        "sliding window",
     ),
     Case(
         "gemma3_text",
@@ -144,7 +156,28 @@ CASES = [
         "LongRoPE",
         limit=64,
     ),
-    Case("llama4_text", {"attention_chunk_size": 32, "intermediate_size_mlp": 96}, "chunks", limit=32),
+    Case("llama4_text", {"attention_chunk_size": 32, "intermediate_size_mlp": 96}, "chunks"),
+    Case("gemma2", {"sliding_window": 48}, "windows"),
+    Case("phi3", {"sliding_window": 48}, "sliding window"),
+    # Its attention ignores the window that its configuration names.
+    Case("moshi", {"sliding_window": 48}, "sliding window", limit=48),
+    Case("lfm2", {"layer_types": ["conv", "full_attention", "conv"]}, "convolutions", _ROWS),
+    Case("mamba", about="recurrent", right=_ROWS),
+    Case("mamba2", _STATES | {"num_heads": 8, "n_groups": 2}, "recurrent", _ROWS),
+    Case("falcon_mamba", about="recurrent", right=_ROWS),
+    Case("jamba", {"attn_layer_period": 2, "attn_layer_offset": 1, "mamba_d_state": 8}, "hybrid", _ROWS),
+    Case("bamba", _MAMBA_HEADS | {"attn_layer_indices": [1]}, "hybrid", _ROWS),
+    Case("falcon_h1", _MAMBA_HEADS | {"mamba_d_ssm": 128}, "hybrid", _ROWS),
+    Case(
+        "granitemoehybrid",
+        _MAMBA_HEADS | {"layer_types": ["linear_attention", "full_attention", "linear_attention"]},
+        "hybrid",
+        _ROWS,
+    ),
+    Case("olmo_hybrid", about="hybrid", right=_ROWS),
+    Case("qwen3_next", about="hybrid", right=_ROWS),
+    # Its layers keep their state to themselves, so that rows cannot be told apart.
+    Case("recurrent_gemma", about="recurrent", right=None),
     Case("mpt", about="ALiBi", right=("rows",)),
     Case("bloom", about="ALiBi", right=None),
     Case("falcon", {"alibi": True}, "ALiBi", right=None),
@@ -158,9 +191,8 @@ def tiny(case: Case, seed: int = 0) -> PreTrainedModel:
     named = {name: value for name, value in _SIZES.items() if hasattr(plain, name)}
     if case.family == "falcon":
         del named["head_dim"]
-    layers = getattr(plain, "layer_types", None)
-    if layers:
-        kinds = sorted(set(layers))
+    if plain.__dict__.get("layer_types"):
+        kinds = sorted(set(plain.layer_types))
         named["layer_types"] = (kinds * 3)[:3]
     settings = dict(case.settings)
     attention = {name: settings.pop(name) for name in ("attn_implementation",) if name in settings}
@@ -226,7 +258,7 @@ def _rows() -> Iterator[dict[str, Any]]:
             "family": str(text_config(model).model_type),
             "about": case.about,
             "features": model_features(model),
-            "window": longest_context(model) not in (None, _SIZES["max_position_embeddings"]),
+            "pieces": not unrollable_layers(model) or reads_pieces(model),
             "findings": asdict(found),
         }
 
@@ -247,8 +279,10 @@ def page(table: dict[str, list[dict[str, Any]]]) -> str:
         "",
         "A model that is not here (another family, or another feature of one) is asked the same when it is",
         "first generated with, once per configuration and versions (`tradeoff/llm/models/probe.py`), and",
-        "refused where it differs. Where a model changes beyond some length, or sees only a window, texts",
-        "end there.",
+        "refused where it differs. Windows of attention, here of 48 positions of 256, limit no text. Where",
+        "a model changes beyond some length, texts end there. Recurrent and hybrid models have no trees,",
+        'since one state cannot branch. "Token by token" says that their drafts are verified one after',
+        "another, so that speculation has the right law and saves no time.",
         "",
         f"| family | | {' | '.join(f'Transformers {release}' for release in releases)} |",
         "|---" * (2 + len(releases)) + "|",
@@ -273,8 +307,8 @@ def _verdict(row: dict[str, Any]) -> str:
         if reason is not None
     ]
     said = f"all but {', '.join(wrong)}" if wrong else "all"
-    if row["window"]:
-        return f"{said}, up to the window"
+    if not row["pieces"]:
+        said += ", token by token"
     return (
         said
         if found.limit in (None, _SIZES["max_position_embeddings"])

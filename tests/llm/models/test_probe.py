@@ -27,6 +27,8 @@ from tradeoff.texts.prompts import Prompt
 #: Largest difference in log P that may pass, nats.
 TOLERANCE = 1e-3
 BY_NAME = {str(case): case for case in CASES}
+#: Rows of these are run one after another, token by token.
+SLOW = {str(case) for case in CASES if case.about in ("recurrent", "hybrid")} - {"recurrent_gemma-recurrent"}
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +37,9 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRADEOFF_CACHE", str(tmp_path / "cache"))
 
 
-@pytest.mark.parametrize("name", BY_NAME)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in BY_NAME]
+)
 def test_what_passes_is_drawn_rightly(name: str) -> None:
     """Whatever the probe lets through agrees with plain passes; the rest is refused as is known of it."""
     case = BY_NAME[name]
@@ -57,7 +61,7 @@ def test_what_passes_is_drawn_rightly(name: str) -> None:
         assert drawn_wrongly(case, 1 if found.rows else 2, method, longer) < TOLERANCE
 
 
-@pytest.mark.parametrize("name", ["phi3-LongRoPE", "llama4_text-chunks", "mpt-ALiBi"])
+@pytest.mark.parametrize("name", ["phi3-LongRoPE", "moshi-sliding-window", "mpt-ALiBi"])
 def test_what_is_refused_would_be_drawn_wrongly(name: str) -> None:
     """So that a refusal is not for nothing: without the probe, log P is off."""
     case = BY_NAME[name]
@@ -66,15 +70,20 @@ def test_what_is_refused_would_be_drawn_wrongly(name: str) -> None:
 
 
 def test_the_engine_refuses_by_name_and_says_what_works() -> None:
-    """A tree over ALiBi, a text beyond a chunk, a model that cannot be run; each with the remedy."""
-    mpt, chunks = BY_NAME["mpt-ALiBi"], BY_NAME["llama4_text-chunks"]
+    """A tree over ALiBi or a state, a text beyond where a model changes, a model that cannot be run; each
+    with the remedy."""
+    mpt, window = BY_NAME["mpt-ALiBi"], BY_NAME["moshi-sliding-window"]
     with pytest.raises(
         ValueError, match=r"target cannot verify a tree of candidates: log P is off by .*joint-race"
     ):
         _engine(mpt, "one-race-tree")
     assert isinstance(_engine(mpt, "one-race"), Engine)
-    with pytest.raises(ValueError, match=r"beyond the context window of 32; shorten the prompt"):
-        _engine(chunks, "one-race").check([Prompt("a", "", (5, 6, 7))])
+    with pytest.raises(ValueError, match=r"beyond the context window of 48; shorten the prompt"):
+        _engine(window, "one-race").check([Prompt("a", "", tuple(range(3, 13)))])
+    with pytest.raises(
+        ValueError, match=r"target cannot verify a tree of candidates: it keeps state that cannot branch"
+    ):
+        _engine(BY_NAME["lfm2-convolutions"], "one-race-tree")
     with pytest.raises(
         ValueError, match=r"target cannot be run here: its forward pass fails .*another model family"
     ):

@@ -21,7 +21,7 @@ from tradeoff.keyed import Kind, Prf, check_supplied
 from tradeoff.llm.generation.controls import Rules
 from tradeoff.llm.generation.rounds import Speculator
 from tradeoff.llm.generation.rows import ContextWindow, GeneratedText, Row, TrueRandomness
-from tradeoff.llm.generation.slots import Feeder
+from tradeoff.llm.generation.slots import make_feeder
 from tradeoff.llm.models.huggingface import end_token_ids, longest_context, text_config
 from tradeoff.llm.models.ngram import NgramIndex
 from tradeoff.llm.models.pair import ModelPair
@@ -186,9 +186,9 @@ class Engine:
     def _open(self) -> None:
         """Empty slots for `batch` texts."""
         n, settings = self.pair.vocabulary_size, self.settings
-        target = Feeder(self.pair.target, self.batch, n)
+        target = make_feeder(self.pair.target, self.batch, n)
         models = self._k and not self.pair.lookup
-        draft = Feeder(self.pair.draft_model, self.batch, n) if models else None
+        draft = make_feeder(self.pair.draft_model, self.batch, n) if models else None
         self._feeders = [target] if draft is None else [target, draft]
         self.speculator = Speculator(
             method=settings.method,

@@ -24,8 +24,9 @@ from tradeoff.keyed import Prf
 from tradeoff.laws import entropy, overlap
 from tradeoff.llm.generation.controls import processed
 from tradeoff.llm.generation.rows import Row, Step, contexts_ahead
-from tradeoff.llm.generation.slots import Feeder
+from tradeoff.llm.generation.slots import AnyFeeder
 from tradeoff.llm.generation.vocabulary import vocabulary_ids
+from tradeoff.llm.law_device import law_device, on_law_device
 from tradeoff.llm.sampling import Sampling
 
 __all__ = ["Level", "Speculator"]
@@ -84,8 +85,8 @@ class Speculator:
     prf: Prf | None
     verify: Verify
     sampling: Sampling
-    target: Feeder
-    draft: Feeder | None
+    target: AnyFeeder
+    draft: AnyFeeder | None
     lookahead: int
     vocabulary: int
     measure: bool
@@ -174,7 +175,7 @@ class Speculator:
             for row in rows
         ]
         drafted = np.array([len(tokens) for tokens in found])
-        depth, device = int(drafted.max()), self.target.model.device
+        depth, device = int(drafted.max()), law_device(self.target.model.device)
         # Where one row has fewer than another, any token: it is never looked at.
         drafts = np.zeros((len(rows), depth), dtype=np.int64)
         for line, tokens in zip(drafts, found, strict=True):
@@ -317,7 +318,7 @@ class Speculator:
             cache(partial(row.randomness.at, len(row.tokens) + ahead, row.steps if blocks else 0))
             for row in rows
         ]
-        device = self.target.model.device
+        device = law_device(self.target.model.device)
         return KeyedRandomness(self.prf, contexts, masked, sources, vocabulary_ids(self.vocabulary, device))
 
     def _log_probabilities(
@@ -328,6 +329,7 @@ class Speculator:
         sampled = torch.log(torch.gather(p, -1, index)[..., 0]).cpu().numpy()
         if self.sampling.plain and not self.ruled:
             return sampled, sampled
+        logits = on_law_device(logits)
         logits = logits if logits.dtype == torch.float64 else logits.float()
         plain = torch.gather(logits, -1, index)[..., 0] - torch.logsumexp(logits, dim=-1)
         return sampled, plain.double().cpu().numpy()

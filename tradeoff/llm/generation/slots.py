@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from tradeoff.llm.generation.recurrent import RecurrentFeeder
 from tradeoff.llm.generation.skinny import skinny_maps, skinny_products
 from tradeoff.llm.models.huggingface import (
     CacheLayer,
@@ -26,8 +27,9 @@ from tradeoff.llm.models.huggingface import (
     text_config,
     unrollable_layers,
 )
+from tradeoff.llm.models.sights import sights
 
-__all__ = ["Feeder", "SlotCache"]
+__all__ = ["AnyFeeder", "Feeder", "SlotCache", "make_feeder"]
 
 #: Slots grow by this many positions at a time.
 _GRAIN = 64
@@ -176,7 +178,7 @@ class Feeder:
                 'for every row; load it with attn_implementation="sdpa" or "eager"'
             )
         self.model, self.vocabulary = model, vocabulary
-        self._skinny = skinny_maps(model)
+        self._skinny, self._sights = skinny_maps(model), sights(model)
         self.cache = SlotCache(text_config(model).num_hidden_layers)
         self.filled = np.zeros(slots, dtype=np.int64)
 
@@ -210,7 +212,8 @@ class Feeder:
         self.cache.point(first, slots, length, device)
         if reads is None:
             reads = np.arange(length) <= where[..., None]
-        mask = attention_mask(self.model, torch.from_numpy(reads).to(device))
+        lies = np.tile(np.arange(length), (len(where), 1))
+        np.put_along_axis(lies, slots, where, axis=1)
         with skinny_products(self._skinny), grouped_attention(self.model):
             logits = next_logits(
                 self.model,
@@ -218,12 +221,36 @@ class Feeder:
                 keep,
                 cache=self.cache,
                 positions=torch.from_numpy(where).to(device),
-                mask=mask,
+                mask=self._masks(*(torch.from_numpy(array).to(device) for array in (reads, where, lies))),
             )
         return logits[..., : self.vocabulary]
+
+    def _masks(
+        self, reads: torch.Tensor, where: torch.Tensor, lies: torch.Tensor
+    ) -> torch.Tensor | dict[str, torch.Tensor]:
+        """One mask for all layers, or one for every kind of them; arguments as for `Sight.narrowed`."""
+        masks = {
+            sight.kind: attention_mask(self.model, sight.narrowed(reads, where, lies))
+            for sight in self._sights
+        }
+        return masks if len(masks) > 1 else next(iter(masks.values()))
 
     @torch.inference_mode()
     def move(self, source: int, target: int) -> None:
         """Move a row into another slot."""
         self.cache.move(source, target, int(self.filled[source]))
         self.filled[target] = self.filled[source]
+
+
+#: What a round needs of a model.
+AnyFeeder = Feeder | RecurrentFeeder
+
+
+def make_feeder(model: PreTrainedModel, slots: int, vocabulary: int) -> AnyFeeder:
+    """Slots side by side where every layer's cache can be rolled back, else a cache for every row.
+
+    Raises:
+        ValueError: as `Feeder`.
+    """
+    kind = RecurrentFeeder if unrollable_layers(model) else Feeder
+    return kind(model, slots, vocabulary)

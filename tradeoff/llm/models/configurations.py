@@ -16,7 +16,9 @@ from tradeoff.llm.models.huggingface import (
     random_model,
     setting,
     text_config,
+    windows,
 )
+from tradeoff.llm.models.quantised import quantisation
 
 __all__ = ["keep_layers", "model_features", "named_lengths", "small_model"]
 
@@ -57,15 +59,9 @@ def small_model(model: PreTrainedModel, shortest: int, seed: int = 0) -> PreTrai
         Exception: whatever the model's class raises for such a configuration.
     """
     config = copy.deepcopy(text_config(model))
-    kinds: dict[tuple[Any, ...], int] = {}
-    lists = [values for values in vars(config).values() if _is_per_layer(values, config.num_hidden_layers)]
-    for index in range(config.num_hidden_layers):
-        kinds.setdefault(tuple(str(values[index]) for values in lists), index)
-    kept = sorted(kinds.values())[:_MOST_LAYERS]
-    if len(kept) < _FEWEST_LAYERS:
-        rest = [index for index in range(config.num_hidden_layers) if index not in kept]
-        kept = sorted(kept + rest[: _FEWEST_LAYERS - len(kept)])
-    keep_layers(config, kept)
+    if quantisation(config):
+        del config.quantization_config
+    keep_layers(config, _one_of_every_kind(config))
     config.vocab_size = min(config.vocab_size, _SMALL_VOCABULARY)
     for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
         setattr(config, name, None)
@@ -79,12 +75,35 @@ def small_model(model: PreTrainedModel, shortest: int, seed: int = 0) -> PreTrai
     return small
 
 
+def _one_of_every_kind(config: Any) -> list[int]:
+    """Indices of the layers that a small model keeps."""
+    count = config.num_hidden_layers
+    derived = setting(config, "layer_types")
+    if derived and "layer_types" not in vars(config) and _is_per_layer(derived, count):
+        # Where the kinds follow from other settings, such as a period, only a beginning keeps them.
+        most = max(derived.index(kind) for kind in set(derived))
+        return list(range(min(count, max(most + 1, _FEWEST_LAYERS))))
+    kinds: dict[tuple[Any, ...], int] = {}
+    lists = [values for values in vars(config).values() if _is_per_layer(values, count)]
+    for index in range(count):
+        kinds.setdefault(tuple(str(values[index]) for values in lists), index)
+    kept = sorted(kinds.values())[:_MOST_LAYERS]
+    rest = [index for index in range(count) if index not in kept]
+    return sorted(kept + rest[: max(0, _FEWEST_LAYERS - len(kept))])
+
+
 def model_features(model: PreTrainedModel) -> list[str]:
     """What sets a model apart from others of its family, apart from sizes: the kinds of attention and of
     positions, and every switch that its configuration turns on. Sorted."""
     config = text_config(model)
     found = {f"attention {attention_name(model)}"}
     found |= {f"layers {kind}" for kind in setting(config, "layer_types") or []}
+    quantised = quantisation(config)
+    if quantised:
+        found.add(f"weights {quantised}")
+    reach = setting(config, "max_position_embeddings")
+    if any(size is not None and (reach is None or size < reach) for size in windows(model)):
+        found.add("window shorter than texts")
     ropes = setting(config, "rope_parameters") or {}
     nested = [value for value in ropes.values() if isinstance(value, dict)]
     found |= {f"rope {rope.get('rope_type', 'default')}" for rope in (nested or [ropes]) if rope}

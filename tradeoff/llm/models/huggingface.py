@@ -6,6 +6,7 @@ No other module imports Transformers or names its arguments, so what a release r
 
 from __future__ import annotations
 
+import copy
 import inspect
 import io
 import json
@@ -20,6 +21,7 @@ from typing import Any
 
 import torch
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     DynamicCache,
@@ -29,7 +31,7 @@ from transformers import (
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
-from transformers.cache_utils import Cache, CacheLayerMixin, DynamicLayer
+from transformers.cache_utils import Cache, CacheLayerMixin, DynamicLayer, DynamicSlidingWindowLayer
 from transformers.generation import GenerateDecoderOnlyOutput
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
@@ -44,6 +46,7 @@ __all__ = [
     "attention_mask",
     "code_in",
     "control_tokens",
+    "copied_cache",
     "decoder_only_output",
     "end_token_ids",
     "final_states",
@@ -51,6 +54,7 @@ __all__ = [
     "grouped_attention",
     "growing_cache",
     "has_chat_format",
+    "is_gguf",
     "left_out_by_generate",
     "longest_context",
     "masks_rows",
@@ -59,18 +63,21 @@ __all__ = [
     "output_projection",
     "quiet_transformers",
     "random_model",
+    "read_config",
     "read_model",
     "read_tokenizer",
     "render_chat",
     "selects_positions",
     "setting",
+    "takes_positions",
     "text_config",
     "unrollable_layers",
+    "windows",
 ]
 
 #: What a forward pass calls its key/value cache: `cache` since Transformers 5.24, where the older name is
 #: deprecated (and gone from 5.40 on).
-_CACHE_ARGUMENTS = ("cache", "past_key_values")
+_CACHE_ARGUMENTS = ("cache", "past_key_values", "cache_params")
 _GGUF = ".gguf"
 #: Not the default, which asks on a terminal whether to run the Python files that come with a model.
 _NO_CODE = {"trust_remote_code": False}
@@ -92,6 +99,8 @@ _HARMLESS = frozenset(
 )
 #: Tokens of a row up to which heads are grouped.
 _MOST_GROUPED = 32
+#: Layers of plain keys and values, which leave the tensors they had as they are.
+_NEW_TENSORS = (DynamicLayer, DynamicSlidingWindowLayer)
 #: Weights that are not in the files as they should be, in what Transformers tells about loading.
 _LACKING = ("missing_keys", "mismatched_keys")
 
@@ -165,13 +174,15 @@ def read_model(
     location: str | Path,
     dtype: torch.dtype,
     revision: str | None = None,
+    device: torch.device | None = None,
 ) -> PreTrainedModel:
-    """A causal language model in evaluation mode, all weights in `dtype`.
+    """A causal language model in evaluation mode, all weights in `dtype` but those that are quantised.
 
     Args:
         location: a folder with config.json and safetensors, a .gguf file (unpacked), or a Hugging Face id.
         dtype: of the weights.
         revision: branch, tag or commit on the hub.
+        device: for quantised weights, which must not be moved later; None: to be moved.
 
     Raises:
         ValueError: for weights that are missing or of another shape, which Transformers would draw at random.
@@ -179,12 +190,13 @@ def read_model(
     """
     reader: Any = AutoModelForCausalLM.from_pretrained
     common = {"dtype": dtype, "output_loading_info": True, "ignore_mismatched_sizes": True, **_NO_CODE}
-    if _is_gguf(location):
+    if is_gguf(location):
         path = Path(location)
         unpacked = GgufConfig(dequantize=True)
         model, info = reader(path.parent, gguf_file=path.name, quantization_config=unpacked, **common)
     else:
-        model, info = reader(location, revision=revision, use_safetensors=True, **common)
+        placed = {} if device is None else {"device_map": {"": device}}
+        model, info = reader(location, revision=revision, use_safetensors=True, **placed, **common)
     lacking = sorted(key if isinstance(key, str) else str(key[0]) for part in _LACKING for key in info[part])
     if lacking:
         raise ValueError(
@@ -192,6 +204,11 @@ def read_model(
             "be random numbers"
         )
     return model.eval()
+
+
+def read_config(location: str | Path, revision: str | None = None) -> Any:
+    """The configuration of a model in a folder or under a Hugging Face id."""
+    return AutoConfig.from_pretrained(location, revision=revision, **_NO_CODE)
 
 
 def random_model(config: Any, attention: str) -> PreTrainedModel:
@@ -216,7 +233,7 @@ def read_tokenizer(location: str | Path, revision: str | None = None) -> PreTrai
     Raises:
         Exception: whatever Transformers and its readers raise for files that they cannot read.
     """
-    if _is_gguf(location):
+    if is_gguf(location):
         path = Path(location)
         return AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name, **_NO_CODE)
     if isinstance(location, Path) and location.is_file():
@@ -292,6 +309,11 @@ def selects_positions(model: PreTrainedModel) -> bool:
     return "logits_to_keep" in inspect.signature(model.forward).parameters
 
 
+def takes_positions(model: PreTrainedModel) -> bool:
+    """Whether the positions of tokens can be given to the model, which not all count from their cache."""
+    return "position_ids" in inspect.signature(model.forward).parameters
+
+
 def next_logits(
     model: PreTrainedModel,
     ids: torch.Tensor,
@@ -299,7 +321,7 @@ def next_logits(
     *,
     cache: Cache | None = None,
     positions: torch.Tensor | None = None,
-    mask: torch.Tensor | None = None,
+    mask: torch.Tensor | dict[str, torch.Tensor] | None = None,
 ) -> torch.Tensor:
     """Next-token logits after chosen tokens of `ids`.
 
@@ -309,7 +331,7 @@ def next_logits(
         keep: how many last tokens, or the indices of the tokens, [rows, K].
         cache: what the model has read before; it takes up the new tokens.
         positions: of the tokens in their texts, [rows, m]; counted from what the cache holds if None.
-        mask: made by `attention_mask`; causal if None.
+        mask: made by `attention_mask`, or one for each kind of layer; causal if None.
 
     Returns:
         [rows, keep or K, columns of the output projection], in the dtype of the model.
@@ -338,10 +360,20 @@ def growing_cache(model: PreTrainedModel) -> Cache:
     return DynamicCache(config=model.config)
 
 
+def copied_cache(cache: Cache) -> Cache:
+    """A cache of the same content as one of `growing_cache`, which later passes with that one leave alone."""
+    twin = copy.copy(cache)
+    # Keys and values are put into new tensors by every pass; recurrent states are overwritten in place.
+    twin.layers = [
+        copy.copy(layer) if type(layer) in _NEW_TENSORS else copy.deepcopy(layer) for layer in cache.layers
+    ]
+    return twin
+
+
 def unrollable_layers(model: PreTrainedModel) -> list[str]:
     """Kinds of cache layers that are no plain keys and values, which cannot be rolled back; sorted."""
     layers = DynamicCache(config=model.config).layers
-    return sorted({type(layer).__name__ for layer in layers if not isinstance(layer, DynamicLayer)})
+    return sorted({type(layer).__name__ for layer in layers if type(layer) not in _NEW_TENSORS})
 
 
 def masks_rows(model: PreTrainedModel) -> bool:
@@ -352,6 +384,15 @@ def masks_rows(model: PreTrainedModel) -> bool:
 def attention_name(model: PreTrainedModel) -> str:
     """What the model computes attention with, such as "sdpa"."""
     return str(text_config(model)._attn_implementation)
+
+
+def windows(model: PreTrainedModel) -> list[int | None]:
+    """Of every layer, how many positions its attention sees at once; None: all, or it keeps no such cache."""
+    layers = DynamicCache(config=model.config).layers
+    return [
+        int(layer.sliding_window) if isinstance(layer, DynamicSlidingWindowLayer) else None
+        for layer in layers
+    ]
 
 
 def attention_mask(model: PreTrainedModel, reads: torch.Tensor) -> torch.Tensor:
@@ -432,15 +473,12 @@ def setting(config: Any, name: str) -> Any:
 
 
 def longest_context(model: PreTrainedModel) -> int | None:
-    """Positions that the model can attend over at once; None if its configuration sets no limit.
+    """Positions that a text may have; None if the configuration sets no limit.
 
-    A sliding window counts as the limit: masks here let every token see all of its past.
+    A window of attention is none: texts go on beyond it.
     """
-    config = text_config(model)
-    limits = [setting(config, "max_position_embeddings")]
-    if any(DynamicCache(config=model.config).is_sliding):
-        limits.append(setting(config, "sliding_window"))
-    return min((int(limit) for limit in limits if limit), default=None)
+    limit = setting(text_config(model), "max_position_embeddings")
+    return int(limit) if limit else None
 
 
 def end_token_ids(model: PreTrainedModel) -> frozenset[int] | None:
@@ -455,7 +493,7 @@ def _history(
     cache: Cache | None,
     *,
     positions: torch.Tensor | None = None,
-    mask: torch.Tensor | None = None,
+    mask: torch.Tensor | dict[str, torch.Tensor] | None = None,
 ) -> dict[str, Any]:
     """Arguments of a forward pass about what came before; those that say nothing are left out."""
     given: dict[str, Any] = {"position_ids": positions, "attention_mask": mask}
@@ -479,5 +517,6 @@ def _cache_argument(forward: Callable[..., Any]) -> str:
     )
 
 
-def _is_gguf(location: str | Path) -> bool:
+def is_gguf(location: str | Path) -> bool:
+    """Whether that is the path of a GGUF file."""
     return isinstance(location, Path) and location.suffix == _GGUF and not location.is_dir()

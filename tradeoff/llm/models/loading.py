@@ -20,12 +20,15 @@ from tradeoff.llm.models.huggingface import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
     code_in,
+    is_gguf,
     moved,
     quiet_transformers,
+    read_config,
     read_model,
     read_tokenizer,
     selects_positions,
 )
+from tradeoff.llm.models.quantised import check_quantisation
 
 __all__ = ["BUILTIN", "load_model", "load_tokenizer", "model_name"]
 
@@ -59,13 +62,14 @@ def load_model(
     `role` is the argument that error messages name; `spec` and `revision` are as for
     `tradeoff.llm.load_pair`.
 
-    Raises ModelUnavailableError if it is not there, cannot be read, or cannot compute logits at chosen
-    positions.
+    Raises ModelUnavailableError if it is not there, cannot be read, cannot compute logits at chosen
+    positions, or has quantised weights whose package is not installed.
     """
     location, is_hub_id = _locate(role, spec, progress)
     with _loading(role, spec, is_hub_id, progress):
         tokenizer = read_tokenizer(location, revision)
-        model = read_model(location, dtype, revision)
+        stays = not is_gguf(location) and check_quantisation(read_config(location, revision))
+        model = read_model(location, dtype, revision, device if stays else None)
     if not selects_positions(model):
         raise ModelUnavailableError(
             f"{role}={str(spec)!r} is a {type(model).__name__}, which cannot compute logits at "
@@ -90,6 +94,8 @@ def _loading(role: str, spec: str | Path, is_hub_id: bool, progress: bool) -> It
             local = f"no folder or file {str(spec)!r} here"
             remedy = f"{local}; connect to the network, or download the model elsewhere and pass its folder"
         reason = (str(error).splitlines() or [""])[0]
+        if isinstance(error, ImportError):
+            raise ModelUnavailableError(f"{role}={str(spec)!r} could not be loaded: {reason}") from error
         code = code_in(Path(spec).expanduser())
         if code:
             raise ModelUnavailableError(

@@ -21,11 +21,14 @@ from tradeoff.llm.models.huggingface import (
     PreTrainedTokenizerBase,
     next_logits,
     output_projection,
+    text_config,
 )
 from tradeoff.llm.models.jump import jump_draft
 from tradeoff.llm.models.layer_skip import parse_skip, skip_layers
 from tradeoff.llm.models.loading import load_model
 from tradeoff.llm.models.ngram import NgramDraft, parse_ngram
+from tradeoff.llm.models.quantised import quantisation
+from tradeoff.llm.models.token_ids import forbid, token_ids
 
 __all__ = [
     "BUILTIN_DRAFT_SKIPPED_LAYERS",
@@ -69,7 +72,8 @@ class ModelPair:
 
     Instead of a model the draft may be an `NgramDraft`, which looks up what stood in the text before.
     `vocabulary_size` is the number n of tokens both can predict; columns of either model's logits
-    beyond it are padding and belong to no token.
+    beyond it are padding and belong to no token. Ids below it that the tokenizer has no token for (holes) are
+    given no mass by either model of `load_pair`.
     """
 
     draft: PreTrainedModel | NgramDraft
@@ -103,7 +107,7 @@ class ModelPair:
     def describe(self) -> str:
         """One line: both names and parameter counts, device, dtype and vocabulary size."""
         return (
-            f"target {self.target_name} ({_millions(_size(self.target))} parameters), "
+            f"target {self.target_name} ({_describe_size(self.target)}), "
             f"draft {self._describe_draft()}, "
             f"{self.device}, {str(self.dtype).removeprefix('torch.')}, "
             f"vocabulary {self.vocabulary_size}"
@@ -112,6 +116,8 @@ class ModelPair:
     def _describe_draft(self) -> str:
         if isinstance(self.draft, NgramDraft):
             return f"{self.draft_name} (looked up in prompt and text)"
+        if quantisation(text_config(self.draft)):
+            return f"{self.draft_name} ({_describe_size(self.draft)})"
         held = {p.data_ptr() for p in self.target.parameters()}
         size = _size(self.draft)
         own = sum(p.numel() for p in self.draft.parameters() if p.data_ptr() not in held)
@@ -142,12 +148,15 @@ def load_pair(
     text before (`tradeoff.llm.models.ngram`). A folder that is itself called "builtin", "jump" or "ngram" is
     "./builtin", "./jump" or "./ngram".
 
+    Weights that are quantised stay so; `dtype` is then of all else, and the package that they were quantised
+    with must be installed.
+
     `device` defaults to cuda where there is one, else cpu; `dtype` to bfloat16 on cuda, else
     float32. With `progress`, each step and the finished pair are shown on standard error.
 
     Raises ModelUnavailableError if a model is not there or cannot be read, TokenizerMismatchError
-    if the tokenizers differ, and ValueError for a device, dtype or layer that does not exist, or
-    draft="jump" of another target than the built-in one.
+    if the tokenizers differ, and ValueError for a device, dtype or layer that does not exist,
+    draft="jump" of another target than the built-in one, or layers left out of quantised weights.
     """
     if draft == _JUMP and target != BUILTIN:
         raise ValueError(
@@ -169,6 +178,7 @@ def load_pair(
         draft_model = jump_draft(target_model)
         draft_name = f"{target_name} jump (layers 0,1,28,29 + fitted map)"
     elif skipped is not None:
+        _check_whole(target, target_model, draft)
         draft_model = skip_layers(target_model, skipped)
         draft_name = f"{target_name} without layers {','.join(map(str, skipped))}"
     else:
@@ -176,6 +186,14 @@ def load_pair(
             "draft", draft, draft_revision, chosen_device, chosen_dtype, progress
         )
         check_tokenizers(tokenizer, draft_tokenizer)
+
+    ids = token_ids(tokenizer)
+    vocabulary_size = min(max(ids) + 1, *_logits_widths(target_model, draft_model))
+    holes = sorted(set(range(vocabulary_size)) - ids)
+    if holes:
+        for model in (target_model, draft_model):
+            if not isinstance(model, NgramDraft):
+                forbid(model, holes)
 
     pair = ModelPair(
         draft=draft_model,
@@ -185,7 +203,7 @@ def load_pair(
         target_name=target_name,
         device=chosen_device,
         dtype=chosen_dtype,
-        vocabulary_size=min(len(tokenizer), *_logits_widths(target_model, draft_model)),
+        vocabulary_size=vocabulary_size,
     )
     if progress:
         stderr().print(pair.describe(), soft_wrap=True)
@@ -281,6 +299,16 @@ def _skipped_layers(target: str | Path, draft: str | Path) -> tuple[int, ...] | 
     return parse_skip(draft) if isinstance(draft, str) else None
 
 
+def _check_whole(target: str | Path, model: PreTrainedModel, draft: str | Path) -> None:
+    """Refuse a draft of fewer layers of quantised weights, which keep what they need beside the weights."""
+    quantised = quantisation(text_config(model))
+    if quantised:
+        raise ValueError(
+            f"draft={str(draft)!r} leaves layers out of target={str(target)!r}, whose weights are quantised "
+            f"({quantised}); use a draft model, or draft='ngram'"
+        )
+
+
 def _choose_device(device: str | torch.device | None) -> torch.device:
     if device is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -316,6 +344,12 @@ def _logits_widths(*models: PreTrainedModel | NgramDraft) -> list[int]:
     return [
         int(output_projection(model).weight.shape[0]) for model in models if not isinstance(model, NgramDraft)
     ]
+
+
+def _describe_size(model: PreTrainedModel) -> str:
+    quantised = quantisation(text_config(model))
+    # Packed weights are fewer numbers than there are parameters.
+    return f"quantised, {quantised}" if quantised else f"{_millions(_size(model))} parameters"
 
 
 def _size(model: PreTrainedModel) -> int:

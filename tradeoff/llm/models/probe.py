@@ -1,9 +1,11 @@
 """Does the engine draw from the law of this model? Asked before text is drawn from one that nobody tried.
 
-The engine feeds rows of unequal lengths side by side, takes tokens back, and verifies trees in one pass. A
-model that counts slots of its cache for positions, looks at the other rows of a batch, or changes beyond some
-length would answer with another law than its own, and nothing would tell. So each of these ways is compared
-with plain passes over the same tokens; what differs beyond rounding is refused, with what still works.
+The engine feeds rows of unequal lengths, takes tokens back, and verifies trees in one pass, in slots of
+one cache or, where that cannot be rolled back, with a cache and copies of it for every row (`make_feeder`).
+A model that counts slots of its cache for positions, looks at the other rows of a batch, or changes beyond
+some length would answer with another law than its own, and nothing would tell. So each of these ways is
+compared with plain passes over the same tokens; what differs beyond rounding is refused, with what still
+works.
 
 Two models are asked. A small one of the same configuration (few layers, few tokens, all lengths divided by
 one factor, random weights in float32) tells about structure, and about texts beyond every length that the
@@ -27,7 +29,8 @@ import torch
 
 from tradeoff.errors import FileError
 from tradeoff.files import replacing
-from tradeoff.llm.generation.slots import Feeder
+from tradeoff.llm.generation.slots import AnyFeeder, Feeder, make_feeder
+from tradeoff.llm.law_device import on_law_device
 from tradeoff.llm.models.builtin import cache_folder
 from tradeoff.llm.models.configurations import model_features, named_lengths, small_model
 from tradeoff.llm.models.huggingface import (
@@ -36,7 +39,9 @@ from tradeoff.llm.models.huggingface import (
     longest_context,
     next_logits,
     text_config,
+    unrollable_layers,
 )
+from tradeoff.llm.models.quantised import quantisation
 
 __all__ = ["Findings", "findings", "probe"]
 
@@ -44,8 +49,10 @@ __all__ = ["Findings", "findings", "probe"]
 TOLERANCE = 1e-3
 #: Log-probabilities below this are not compared: no token of such a probability is ever drawn.
 _LEAST = -16.0
+#: Rounding errors of a dtype that models with recurrent state or quantised weights are granted.
+_ROUNDINGS = 8
 #: Changed whenever more is asked, or the engine computes in another way: what was remembered is asked again.
-_QUESTIONS = 2
+_QUESTIONS = 3
 #: Tokens of the longest text that is probed.
 _LONGEST = 512
 #: The smallest named length becomes this long in the small model.
@@ -161,8 +168,8 @@ class _Asked:
         self._rng = np.random.default_rng(0)
 
     def alone(self) -> str | None:
-        """One text, in pieces as prompts and drafts come."""
-        return self._reason(lambda: self.pieces(12, (5, 1, 4, 2)))
+        """One text, in pieces as prompts and drafts come; then one that begins with a single token."""
+        return self._reason(lambda: max(self.pieces(12, (5, 1, 4, 2)), self.pieces(6, (1, 1, 4))))
 
     def back(self) -> str | None:
         """Tokens are taken back, and others put in their place."""
@@ -191,6 +198,8 @@ class _Asked:
 
     def tree(self) -> str | None:
         """One level of candidates: the first two tokens of the main branch, and a sibling of the first."""
+        if not isinstance(self._feeder(1), Feeder):
+            return "it keeps state that cannot branch"
 
         def differs() -> float:
             feeder, text, new = self._feeder(1), self.text(6), self.text(3)
@@ -229,7 +238,7 @@ class _Asked:
         """Random tokens."""
         return self._rng.integers(3, self._n, length)
 
-    def _together(self, texts: Sequence[np.ndarray]) -> tuple[Feeder, float]:
+    def _together(self, texts: Sequence[np.ndarray]) -> tuple[AnyFeeder, float]:
         """Texts fed as the engine admits prompts, then their last tokens: the feeder, and how far off."""
         feeder = self._feeder(len(texts))
         counts = [len(text) - 1 for text in texts]
@@ -241,10 +250,10 @@ class _Asked:
         logits = feeder.logits(0, np.array([text[-1:] for text in texts]), np.array(counts)[:, None], 1)
         return feeder, max(self._off(logits[b], text) for b, text in enumerate(texts))
 
-    def _feeder(self, slots: int) -> Feeder:
-        return Feeder(self.model, slots, self._n)
+    def _feeder(self, slots: int) -> AnyFeeder:
+        return make_feeder(self.model, slots, self._n)
 
-    def _feed(self, feeder: Feeder, row: int, tokens: np.ndarray, start: int) -> torch.Tensor:
+    def _feed(self, feeder: AnyFeeder, row: int, tokens: np.ndarray, start: int) -> torch.Tensor:
         """Logits after each of the tokens, which go to positions from `start` on: [tokens, n]."""
         feeder.filled[row] = start + len(tokens)
         where = np.arange(start, start + len(tokens))[None]
@@ -319,6 +328,10 @@ def _noise(model: PreTrainedModel) -> float:
     """What rounding alone does to log-probabilities: one pass against two with Transformers' own cache."""
     n = int(text_config(model).vocab_size)
     ids = torch.from_numpy(np.random.default_rng(1).integers(3, n, (1, 12))).to(model.device)
+    if unrollable_layers(model) or quantisation(text_config(model)):
+        # Such a cache need not go on rightly at all, and some quantised weights read other tokens along, so
+        # that differences say nothing of rounding.
+        return _ROUNDINGS * torch.finfo(model.dtype).eps
     try:
         cache = growing_cache(model)
         halves = [next_logits(model, part, 6, cache=cache) for part in (ids[:, :6], ids[:, 6:])]
@@ -328,5 +341,5 @@ def _noise(model: PreTrainedModel) -> float:
 
 
 def _difference(logits: torch.Tensor, reference: torch.Tensor) -> float:
-    found, wanted = (torch.log_softmax(x.double(), dim=-1) for x in (logits, reference))
+    found, wanted = (torch.log_softmax(on_law_device(x).double(), dim=-1) for x in (logits, reference))
     return float((found - wanted).abs()[wanted >= _LEAST].max())

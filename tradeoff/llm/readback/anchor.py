@@ -12,6 +12,7 @@ from tradeoff.detection import AnchorReading, Evidence, Seeds
 from tradeoff.kernels import KeyedRandomness, Method
 from tradeoff.keyed import Kind, Prf, check_supplied
 from tradeoff.llm.generation.vocabulary import vocabulary_ids
+from tradeoff.llm.law_device import on_law_device
 from tradeoff.llm.models.huggingface import PreTrainedModel, next_logits
 from tradeoff.llm.sampling import Sampling
 
@@ -82,7 +83,8 @@ def read_anchor(
         return AnchorReading(evidence.index, np.zeros(0), dict.fromkeys(values, nothing))
     device = next(draft.parameters()).device
     ids = torch.tensor([[*prompt_ids, *token_ids]], device=device)
-    logits = next_logits(draft, ids[:, :-1], len(token_ids))[0, :, :vocabulary_size]
+    logits = on_law_device(next_logits(draft, ids[:, :-1], len(token_ids))[0, :, :vocabulary_size])
+    device = logits.device
     hashes = {m: prf.buckets(vocabulary_ids(vocabulary_size, device), m) for m in buckets}
     mass: list[torch.Tensor] = []
     seeds: dict[int, list[tuple[torch.Tensor, torch.Tensor]]] = {m: [] for m in values}

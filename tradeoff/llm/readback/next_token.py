@@ -14,6 +14,7 @@ import torch
 
 from tradeoff.errors import FileError
 from tradeoff.files import replacing
+from tradeoff.llm.law_device import on_law_device
 from tradeoff.llm.models.huggingface import growing_cache, next_logits
 from tradeoff.llm.models.pair import ModelPair, logits_at, weights_fingerprint
 from tradeoff.texts import builtin_prompts, human_paragraphs
@@ -168,9 +169,9 @@ def sample_continuations(
     for step in range(tokens):
         report("sampling text from the target", step, tokens)
         logits = next_logits(models.target, new, 1, cache=cache)
-        scores = logits[:, -1, : models.vocabulary_size].double()
-        race = torch.from_numpy(rng.standard_exponential(tuple(scores.shape))).to(device)
-        new = torch.argmax(scores - torch.log(race), dim=-1, keepdim=True)
+        scores = on_law_device(logits[:, -1, : models.vocabulary_size]).double()
+        race = torch.from_numpy(rng.standard_exponential(tuple(scores.shape))).to(scores.device)
+        new = torch.argmax(scores - torch.log(race), dim=-1, keepdim=True).to(device)
         ids = torch.cat([ids, new], dim=1)
     report("sampling text from the target", tokens, tokens)
     return ids.cpu().numpy()

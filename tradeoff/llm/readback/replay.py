@@ -12,6 +12,7 @@ from tradeoff.detection import Evidence
 from tradeoff.kernels import KeyedRandomness, Method
 from tradeoff.keyed import Prf
 from tradeoff.llm.generation.vocabulary import vocabulary_ids
+from tradeoff.llm.law_device import law_device, on_law_device
 from tradeoff.llm.models.huggingface import PreTrainedModel, next_logits
 from tradeoff.llm.models.pair import ModelPair
 from tradeoff.llm.sampling import Sampling
@@ -79,11 +80,11 @@ def replay(
     if not len(prompt_ids):
         raise ValueError("prompt_ids are empty; pass the prompt, or any token to start from")
     evidence = Evidence(np.asarray(token_ids), prf)
-    device, n = pair.device, pair.vocabulary_size
-    ids = torch.tensor([[*prompt_ids, *token_ids]], device=device)
+    device, n = law_device(pair.device), pair.vocabulary_size
+    ids = torch.tensor([[*prompt_ids, *token_ids]], device=pair.device)
 
     def logits(model: PreTrainedModel) -> torch.Tensor:
-        return next_logits(model, ids[:, :-1], len(token_ids))[0, :, :n]
+        return on_law_device(next_logits(model, ids[:, :-1], len(token_ids))[0, :, :n])
 
     if len(evidence) == 0:
         nothing = np.zeros(0)
