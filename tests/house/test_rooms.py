@@ -62,6 +62,7 @@ HEAVY = {
     "ot": ("optimal_transport/solvers.py",),
     "pandas": ("curves", "files.py", "cli"),
     "pyarrow": ("texts/tables.py",),
+    "ray": ("workers/ray_actors.py",),
     "docx": ("texts/documents.py",),
     "pypdf": ("texts/documents.py",),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -38,7 +38,7 @@ def parse_workers(words: int | str) -> Workers:
     found = _WORDS.fullmatch(str(words))
     if isinstance(words, bool) or found is None:
         raise ValueError(
-            f"workers={words!r} must be at least 1 process, such as 4, or ray, or ray with a number, such as ray:8"
+            f"workers={words!r} must be at least 1 process, such as 4; or ray, or with a number ray:8"
         )
     number = found["actors"] or found["count"]
     count = None if number is None else int(number)
@@ -48,13 +48,18 @@ def parse_workers(words: int | str) -> Workers:
 
 
 @contextmanager
-def executor_of(workers: int | str, gpus_per_worker: float | None = 0.0) -> Iterator[Executor]:
+def executor_of(
+    workers: int | str,
+    gpus_per_worker: float | None = 0.0,
+    report: Callable[[str], None] = lambda _: None,
+) -> Iterator[Executor]:
     """Somebody to do tasks, for as long as the block lasts.
 
     Args:
         workers: as `parse_workers` takes it; 1 is this process itself.
         gpus_per_worker: of a Ray cluster, the share of a GPU that each takes, up to 1; None for one each
             where the cluster has any, and none elsewhere.
+        report: called with a line for the user when a worker is lost.
 
     Raises:
         ValueError: for workers that are none, a share out of range or without Ray, or if Ray is not
@@ -64,13 +69,13 @@ def executor_of(workers: int | str, gpus_per_worker: float | None = 0.0) -> Iter
     if not who.ray:
         if gpus_per_worker:
             raise ValueError(
-                f"gpus_per_worker={gpus_per_worker} is for workers='ray', not for workers={workers}; leave it out"
+                f"gpus_per_worker={gpus_per_worker} is for workers='ray', not workers={workers}; leave it out"
             )
         if who.count == 1:
             yield Alone()
             return
         with processes(who.count or 1) as crew:
-            yield Crewed(crew)
+            yield Crewed(crew, report)
         return
     _check_share(gpus_per_worker)
     try:
@@ -81,12 +86,12 @@ def executor_of(workers: int | str, gpus_per_worker: float | None = 0.0) -> Iter
         install = INSTALL_LLM.replace("llm", "ray")
         raise ValueError(f"workers={workers!r} needs the package ray; {install}") from None
     with ray_actors(who.count, gpus_per_worker) as actors:
-        yield Crewed(actors)
+        yield Crewed(actors, report)
 
 
 def _check_share(gpus: float | None) -> None:
     if gpus is not None and not 0 <= gpus <= 1:
         raise ValueError(
-            f"gpus_per_worker={gpus} must be in 0 .. 1: a model over several GPUs has not been checked; use a "
-            "larger card, or a smaller dtype"
+            f"gpus_per_worker={gpus} must be in 0 .. 1: a model over several GPUs has not been checked; use "
+            "a larger card, or a smaller dtype"
         )

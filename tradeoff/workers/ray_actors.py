@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -61,11 +62,11 @@ class Actors:
         room = sum(_room(node, gpus) for node in nodes)
         if room < (size or 1):
             raise ValueError(
-                f"workers=ray:{size or 1} with 1 core and {gpus:g} GPU each do not fit: the cluster has room for "
-                f"{room}; use fewer, a smaller --gpus-per-worker, or more nodes"
+                f"workers=ray:{size or 1} with 1 core and {gpus:g} GPU each do not fit: the cluster has room "
+                f"for {room}; use fewer, a smaller --gpus-per-worker, or more nodes"
             )
         self.size = size or room
-        self._class = ray.remote(_Actor).options(
+        self._class: Any = ray.remote(_Actor).options(
             num_cpus=1, num_gpus=gpus, max_restarts=0, max_task_retries=0, scheduling_strategy="SPREAD"
         )
         self._actors: dict[int, Any] = {}
@@ -103,8 +104,8 @@ class Actors:
             if busy:
                 return []
         raise WorkersError(
-            f"the cluster started no worker in {_LOOKS * _PATIENCE:.0f} s; see `ray status`, and run the same "
-            "command again when it has room"
+            f"the cluster started no worker in {_LOOKS * _PATIENCE:.0f} s; see `ray status`, and run the "
+            "same command again when it has room"
         )
 
     def _event(self, worker: int, one: Any) -> Event:
@@ -124,7 +125,7 @@ class Actors:
                 ray.kill(actor)
 
     def _start(self) -> None:
-        actor = self._class.remote(os.getcwd())
+        actor: Any = self._class.remote(os.getcwd())
         self._actors[self._started] = actor
         self._awaited[self._started] = actor.ready.remote()
         self._started += 1
@@ -148,7 +149,7 @@ def ray_actors(size: int | None, gpus: float | None) -> Iterator[Actors]:
     if ours:
         address = os.environ.get("RAY_ADDRESS") or "auto"
         try:
-            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise ValueError(
                 f"no Ray cluster answers at {address!r} ({str(error).splitlines()[0]}); start one with `ray "

@@ -9,7 +9,18 @@ from typing import Any, Protocol, TypeAlias
 
 from tradeoff.workers.messages import What, packed
 
-__all__ = ["ATTEMPTS", "Alone", "Crew", "Crewed", "Event", "Executor", "Task", "Work", "WorkersError", "in_order"]
+__all__ = [
+    "ATTEMPTS",
+    "Alone",
+    "Crew",
+    "Crewed",
+    "Event",
+    "Executor",
+    "Task",
+    "Work",
+    "WorkersError",
+    "in_order",
+]
 
 #: A function of a module that everybody can import; what it yields reaches the caller one by one.
 Work: TypeAlias = Callable[..., Iterable[Any]]
@@ -149,7 +160,9 @@ class _Queue:
     def begin(self) -> _Numbered | None:
         """The next task that may be begun; None if there is none now."""
         first = self._first()
-        if first is None or (self._ahead and first.number >= min(self._open, default=first.number) + self._ahead):
+        if first is None or (
+            self._ahead and first.number >= min(self._open, default=first.number) + self._ahead
+        ):
             return None
         if self._again:
             self._again.popleft()
@@ -167,8 +180,8 @@ class _Queue:
         if self._lost[one.number] >= ATTEMPTS:
             raise WorkersError(
                 f"{one.task.name} lost {ATTEMPTS} workers one after the other (the last: {why}); what was "
-                "finished is kept: mend the cause, such as too little memory for so many workers or so large a "
-                "batch, and run the same command again"
+                "finished is kept: mend the cause, such as too little memory for so many workers or so large "
+                "a batch, and run the same command again"
             )
         self._again.append(one)
 
@@ -185,10 +198,11 @@ class Crewed:
 
     Args:
         crew: the workers; whoever made them ends them.
+        report: called with a line for the user when a task is begun again.
     """
 
-    def __init__(self, crew: Crew):
-        self._crew = crew
+    def __init__(self, crew: Crew, report: Callable[[str], None] = lambda _: None):
+        self._crew, self._report = crew, report
         self._idle: list[int] = []
         self._never_ready = 0
 
@@ -218,7 +232,9 @@ class Crewed:
                     case What.FAILED:
                         raise event.value
                     case What.LOST if event.worker in given:
-                        queue.begin_again(given.pop(event.worker), event.value)
+                        one = given.pop(event.worker)
+                        queue.begin_again(one, event.value)
+                        self._report(f"{one.task.name} begins again: {event.value}")
                     case What.LOST:
                         self._lost_without_task(event)
 
@@ -235,4 +251,6 @@ class Crewed:
             return
         self._never_ready += 1
         if self._never_ready >= ATTEMPTS * self.size:
-            raise WorkersError(f"workers cannot be started ({event.value}); run with fewer workers, or with none")
+            raise WorkersError(
+                f"workers cannot be started ({event.value}); run with fewer workers, or with none"
+            )
