@@ -30,8 +30,10 @@ if TYPE_CHECKING:
     )
     from tradeoff.llm.readback.position_laws import position_laws
     from tradeoff.llm.readback.replay import Replay, replay
+    from tradeoff.llm.recipes import PairNames, SchemeRecipe
     from tradeoff.llm.runs import Texts, generate_texts
     from tradeoff.llm.sampling import Sampling
+    from tradeoff.llm.sharded import ShardedRun, generate_sharded
     from tradeoff.texts import Prompt, RecordFile, read_prompts, read_records
 
 __all__ = [
@@ -43,15 +45,19 @@ __all__ = [
     "ModelPair",
     "ModelUnavailableError",
     "NextTokenPairs",
+    "PairNames",
     "Prompt",
     "RecordFile",
     "Replay",
     "Sampling",
+    "SchemeRecipe",
+    "ShardedRun",
     "Texts",
     "best_lookahead",
     "builtin_target_folder",
     "collect_pairs",
     "encode_prompts",
+    "generate_sharded",
     "generate_texts",
     "has_chat_format",
     "load_pair",
@@ -105,11 +111,19 @@ _HOMES = {
         "Replay",
         "replay",
     ),
+    "llm.recipes": (
+        "PairNames",
+        "SchemeRecipe",
+    ),
     "llm.runs": (
         "Texts",
         "generate_texts",
     ),
     "llm.sampling": ("Sampling",),
+    "llm.sharded": (
+        "ShardedRun",
+        "generate_sharded",
+    ),
     "texts": (
         "Prompt",
         "RecordFile",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tradeoff.llm.generation.engine import EngineSettings
@@ -67,6 +67,19 @@ class SchemeRecipe:
     read_key: Callable[[], AnyKey] | None
     further: Mapping[str, Any] = field(default_factory=dict)
     probe: bool = True
+
+    @classmethod
+    def of(
+        cls,
+        names: PairNames,
+        scheme: Scheme,
+        read_key: Callable[[], AnyKey] | None,
+        settings: EngineSettings,
+        probe: bool = True,
+    ) -> SchemeRecipe:
+        """That of settings of this process, without the key in them."""
+        kept = [one.name for one in fields(settings) if one.name not in ("method", "prf")]
+        return cls(names, scheme, read_key, {name: getattr(settings, name) for name in kept}, probe)
 
     def settings(self) -> EngineSettings:
         """As of `Recipe`."""

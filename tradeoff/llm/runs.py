@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
 
-import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from tradeoff.display import Words, print_warning, stderr, table
@@ -17,10 +16,10 @@ from tradeoff.llm.models.pair import ModelPair
 from tradeoff.llm.run_records import run_settings, text_record
 from tradeoff.texts import Prompt, Record, RecordFile, Run, counted_steps
 
-__all__ = ["RUN_COLUMNS", "HeldRecords", "Texts", "generate_texts", "told_stopped"]
+__all__ = ["RUN_COLUMNS", "HeldRecords", "Texts", "generate_texts", "tell_other_batches", "told_stopped"]
 
 #: Where sums of other lengths round so differently that another token may be drawn.
-_ROUNDED_BY_BATCH = (torch.bfloat16, torch.float16)
+_ROUNDED_BY_BATCH = ("bfloat16", "float16")
 #: Of the bar of a run, whose task has the field `speed`.
 RUN_COLUMNS = (
     Words(),
@@ -128,13 +127,8 @@ def generate_texts(
     run = run_settings(pair, settings)
     with HeldRecords() if path is None else RecordFile(path, run) as file:
         missing = file.missing(prompts)
-        others = {record.batch for record in file.of(prompts)} - {engine.batch}
-        if missing and others and pair.dtype in _ROUNDED_BY_BATCH:
-            before, dtype = ", ".join(map(str, sorted(others))), str(pair.dtype).removeprefix("torch.")
-            report(
-                f"{path} holds texts of batch {before}, and this run has batch {engine.batch}: in {dtype} "
-                "rounding differs between them, so the new texts are not those of one run"
-            )
+        if missing:
+            tell_other_batches(file.of(prompts), engine.batch, run.dtype, f"{path}", report)
         try:
             tokens, seconds = _generate_missing(engine, file, run, missing, len(prompts), title)
             file.finish(prompts)
@@ -143,6 +137,19 @@ def generate_texts(
                 told_stopped(path, len(file.of(prompts)), len(prompts))
             raise
         return Texts(file.of(prompts), len(missing), tokens, seconds)
+
+
+def tell_other_batches(
+    records: Sequence[Record], batch: int, dtype: str, path: str, report: Callable[[str], None]
+) -> None:
+    """Report if records have another batch than the run that goes on with them, where that matters."""
+    others = {record.batch for record in records} - {batch}
+    if others and dtype in _ROUNDED_BY_BATCH:
+        before = ", ".join(map(str, sorted(others)))
+        report(
+            f"{path} holds texts of batch {before}, and this run has batch {batch}: in {dtype} "
+            "rounding differs between them, so the new texts are not those of one run"
+        )
 
 
 def told_stopped(path: Path, done: int, total: int) -> None:

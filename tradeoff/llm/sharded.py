@@ -20,7 +20,7 @@ from tradeoff.display import print_warning, stderr
 from tradeoff.llm.generation.engine import Engine
 from tradeoff.llm.recipes import PairNames, Recipe, pair_of
 from tradeoff.llm.run_records import run_settings, text_record
-from tradeoff.llm.runs import RUN_COLUMNS, HeldRecords, Texts, told_stopped
+from tradeoff.llm.runs import RUN_COLUMNS, HeldRecords, Texts, tell_other_batches, told_stopped
 from tradeoff.texts import Prompt, Record, RecordFile, Run, counted_steps
 from tradeoff.workers import Executor, Task
 
@@ -106,11 +106,10 @@ def generate_sharded(
 
     with ExitStack() as stack:
         settings = _settings_of(executor, runs, say)
-        files = [
-            stack.enter_context(HeldRecords() if run.path is None else RecordFile(run.path, known))
-            for run, known in zip(runs, settings, strict=True)
-        ]
+        files = [stack.enter_context(_file_of(run, known)) for run, known in zip(runs, settings, strict=True)]
         written = [_Written(run, known, file) for run, known, file in zip(runs, settings, files, strict=True)]
+        for one in written:
+            one.tell_other_batches(say)
         try:
             seconds = _generate(executor, written, say)
             for one in written:
@@ -149,6 +148,12 @@ class _Written:
                 yield Task(name, (run.recipe, run.size, shard, lacking, self.settings))
             start += len(shard)
 
+    def tell_other_batches(self, say: Callable[[str], None]) -> None:
+        """Of records that there are, if texts are missing."""
+        if self.missing:
+            there = self.file.of(self.run.prompts)
+            tell_other_batches(there, self.run.size, self.settings.dtype, f"{self.run.path}", say)
+
     def add(self, record: Record, say: Callable[[str], None]) -> bool:
         """Append a record, if it is missing; whether it was."""
         if record.id in self.missing:
@@ -160,11 +165,15 @@ class _Written:
             return True
         if record.token_ids != self._there[record.id]:
             say(
-                f"{self.run.path or self.run.title}: the text of the prompt {record.id!r} comes out otherwise "
-                "on a second try, on other devices or by another version; the first one is kept, and the "
-                "texts are not those of one process"
+                f"{self.run.path or self.run.title}: the text of the prompt {record.id!r} comes out "
+                "otherwise on a second try, on other devices or by another version; the first one is kept, "
+                "and the texts are not those of one process"
             )
         return False
+
+
+def _file_of(run: ShardedRun, settings: Run) -> RecordFile | HeldRecords:
+    return HeldRecords() if run.path is None else RecordFile(run.path, settings)
 
 
 def _settings_of(executor: Executor, runs: Sequence[ShardedRun], say: Callable[[str], None]) -> list[Run]:

@@ -28,6 +28,11 @@ class Workers:
     count: int | None
     ray: bool = False
 
+    @property
+    def alone(self) -> bool:
+        """Whether this process works itself."""
+        return self.count == 1 and not self.ray
+
 
 def parse_workers(words: int | str) -> Workers:
     """What `--workers` says: 4 for processes of this machine, ray or ray:8 for actors of a cluster.
@@ -71,7 +76,7 @@ def executor_of(
             raise ValueError(
                 f"gpus_per_worker={gpus_per_worker} is for workers='ray', not workers={workers}; leave it out"
             )
-        if who.count == 1:
+        if who.alone:
             yield Alone()
             return
         with processes(who.count or 1) as crew:
