@@ -106,8 +106,11 @@ def generate_sharded(
 
     with ExitStack() as stack:
         settings = _settings_of(executor, runs, say)
-        files = [stack.enter_context(_file_of(run, known)) for run, known in zip(runs, settings, strict=True)]
-        written = [_Written(run, known, file) for run, known, file in zip(runs, settings, files, strict=True)]
+        written = []
+        for run, known in zip(runs, settings, strict=True):
+            file = _file_of(run, known)
+            stack.enter_context(file)
+            written.append(_Written(run, known, file))
         for one in written:
             one.tell_other_batches(say)
         try:
