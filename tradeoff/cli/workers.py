@@ -54,8 +54,8 @@ class KeysToRead:
         found = tuple(key.fingerprint for key in ring)
         if self.fingerprints and found != self.fingerprints:
             raise ValueError(
-                f"a worker reads keys {', '.join(found)}, and the command has {', '.join(self.fingerprints)}; "
-                "give every node the same key files"
+                f"a worker reads keys {', '.join(found)}, and the command has "
+                f"{', '.join(self.fingerprints)}; give every node the same key files"
             )
         return ring
 
@@ -79,8 +79,8 @@ def check_key_files(paths: Sequence[Path], integer: str | None = None) -> None:
     """
     if integer is not None:
         raise ValueError(
-            "--key is read by this process alone, and every process reads the key itself; write it to a file, "
-            "for --key-file, or leave out --workers"
+            "--key is read by this process alone, and every process reads the key itself; write it to a "
+            "file, for --key-file, or leave out --workers"
         )
     for path in paths:
         if not path.is_file() and not path.is_dir():

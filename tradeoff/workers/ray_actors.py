@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -35,6 +36,8 @@ class _Actor:
         # Where the folder is not shared, absolute paths are needed; what is missing is told by whoever reads.
         with suppress(OSError):
             os.chdir(folder)
+        # As `python -m` does, for packages of a checkout.
+        sys.path.append(folder)
 
     def ready(self) -> None:
         """Return as soon as there is an actor."""
