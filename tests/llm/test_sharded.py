@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tradeoff as td
-from tests.helpers.crews import Loopback
+from tests.workers.crews import Loopback
 from tradeoff.kernels import Verify
 from tradeoff.keyed.keys import Key
 from tradeoff.llm.encoding import encode_prompts

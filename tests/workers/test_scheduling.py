@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.helpers.crews import Loopback
+from tests.workers.crews import Loopback
 from tests.workers.works import counting, failing
 from tradeoff.workers import Task, WorkersError, in_order
 from tradeoff.workers.messages import What, unpacked

@@ -13,6 +13,8 @@ from tradeoff.workers.scheduling import Alone, Crewed, Executor, WorkersError
 
 __all__ = ["Executor", "Workers", "WorkersError", "executor_of", "parse_workers"]
 
+#: The package of the extra of that name.
+_RAY = "ray"
 _WORDS = re.compile(r"(?P<ray>ray)(:(?P<actors>[0-9]+))?|(?P<count>[0-9]+)")
 
 
@@ -86,10 +88,10 @@ def executor_of(
     try:
         from tradeoff.workers.ray_actors import ray_actors
     except ModuleNotFoundError as error:
-        if error.name != "ray":
+        if error.name != _RAY:
             raise
-        install = INSTALL_LLM.replace("llm", "ray")
-        raise ValueError(f"workers={workers!r} needs the package ray; {install}") from None
+        install = INSTALL_LLM.replace("llm", _RAY)
+        raise ValueError(f"workers={workers!r} needs the package {_RAY}; {install}") from None
     with ray_actors(who.count, gpus_per_worker) as actors:
         yield Crewed(actors, report)
 
