@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -102,3 +103,11 @@ def test_shares_of_gpus_are_of_ray() -> None:
             executor_of("ray", share),
         ):
             pass
+
+
+def test_ray_is_asked_for_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it the error says how to install it; nothing else needs it."""
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.delitem(sys.modules, "tradeoff.workers.ray_actors", raising=False)
+    with pytest.raises(ValueError, match=r"workers='ray:2' needs the package ray; .*\[ray\]"):
+        executor_of("ray:2").__enter__()

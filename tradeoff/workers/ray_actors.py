@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,6 +21,8 @@ __all__ = ["Actors", "ray_actors"]
 
 #: Seconds without a sign of any actor before the cluster is asked whether one is left.
 _PATIENCE = 60.0
+#: Seconds for a cluster to answer.
+_ANSWERS_WITHIN = 10.0
 #: As often in a row nobody may be there: nodes that come and go take minutes.
 _LOOKS = 10
 
@@ -150,14 +153,7 @@ def ray_actors(size: int | None, gpus: float | None) -> Iterator[Actors]:
     """
     ours = not ray.is_initialized()
     if ours:
-        address = os.environ.get("RAY_ADDRESS") or "auto"
-        try:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise ValueError(
-                f"no Ray cluster answers at {address!r} ({str(error).splitlines()[0]}); start one with `ray "
-                "start --head`, or name it in RAY_ADDRESS"
-            ) from None
+        _connect(os.environ.get("RAY_ADDRESS") or "auto")
     try:
         actors = Actors(size, gpus)
         try:
@@ -167,6 +163,26 @@ def ray_actors(size: int | None, gpus: float | None) -> Iterator[Actors]:
     finally:
         if ours:
             ray.shutdown()
+
+
+def _connect(address: str) -> None:
+    """Join a cluster; ValueError if there is none."""
+    if "://" in address:
+        raise ValueError(
+            f"RAY_ADDRESS={address} is that of a client, which has not been checked; run the command on a node "
+            "of the cluster, with HOST:PORT"
+        )
+    host, _, port = address.rpartition(":")
+    try:
+        if host:
+            # Ray itself would try for minutes, and then end the process.
+            socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWERS_WITHIN).close()
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"no Ray cluster answers at {address!r} ({str(error).splitlines()[0]}); start one with `ray "
+            "start --head`, or name it in RAY_ADDRESS"
+        ) from None
 
 
 def _room(node: dict[str, float], gpus: float) -> int:
