@@ -18,6 +18,7 @@ import pandas as pd
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress
 
+from paper_repro.by_workers import generate_by_workers
 from paper_repro.generate import CellTexts, experiment_function, generate_cells, print_table, tabulate
 from paper_repro.nulls import human_chunks, null_evidence
 from paper_repro.presets import Cell, Preset, PromptSet, load_preset, preset_names
@@ -60,18 +61,28 @@ _UNDRAFTED = ("basic", "gumbel")
 _STYLES = {Verdict.SEEN: "green", Verdict.CONTRADICTED: "red", Verdict.UNDECIDED: "bright_black"}
 
 
-def run_experiment(name: str, out: Path = RESULTS, human: Path | None = None) -> list[Path]:
+def run_experiment(
+    name: str,
+    out: Path = RESULTS,
+    human: Path | None = None,
+    workers: int | str | None = None,
+    gpus_per_worker: float | None = None,
+) -> list[Path]:
     """Run, or finish, the experiment of a preset; the files that it wrote.
 
     Args:
         name: of the preset, or the path of a .toml file.
         out: texts go to `out/texts/NAME`, tables, pictures and the report to `out/NAME`.
         human: text without a watermark, for null scores; the prose of the Python manual if left out.
+        workers, gpus_per_worker: who generates, as of `tradeoff.generate`; what times are taken of, and all
+            that follows, is done by this process.
 
     Raises:
         FileError: for files that cannot be read or written.
         ValueError: for a preset without texts to detect.
     """
+    if workers is None and gpus_per_worker is not None:
+        raise ValueError(f"gpus_per_worker={gpus_per_worker} is for workers='ray'; pass both")
     preset, stem = load_preset(name), Path(name).stem
     cells = preset.cells()
     tested = [cell for cell in cells if cell.detect]
@@ -79,7 +90,9 @@ def run_experiment(name: str, out: Path = RESULTS, human: Path | None = None) ->
         raise ValueError(f"preset={name!r} has no arm with detect = true; add it to the arms to be detected")
     folder, texts_folder = output_folder(out / stem), output_folder(out / "texts" / stem)
     pair = load_pair(preset.target, preset.draft, dtype=preset.dtype)
-    if worthwhile(cells, texts_folder, pair.device.type):
+    if workers is not None:
+        generate_by_workers(preset, cells, texts_folder, pair, workers, gpus_per_worker)
+    elif worthwhile(cells, texts_folder, pair.device.type):
         generate_side_by_side(name, cells, texts_folder)
     texts = generate_cells(preset, cells, texts_folder, pair)
     speed = tabulate(texts)
@@ -264,11 +277,18 @@ def main(
     human: Annotated[
         Path | None, typer.Option(help="Text without a watermark: lines, or JSON lines with `prompt`.")
     ] = None,
+    workers: Annotated[
+        str | None,
+        typer.Option(help="Generate by 4 processes, say, or by actors of a Ray cluster: ray, ray:8."),
+    ] = None,
+    gpus_per_worker: Annotated[
+        float | None, typer.Option(help="Share of a GPU that an actor of Ray takes.")
+    ] = None,
 ) -> None:
     """Generate, detect, tabulate, draw and report."""
     with exit_on_bad_input():
         start = time.perf_counter()
-        written = run_experiment(preset, out, human)
+        written = run_experiment(preset, out, human, workers, gpus_per_worker)
         stdout().print(f"done in {time.perf_counter() - start:.0f} s")
         print_written(stdout(), written)
 

@@ -77,20 +77,26 @@ class CellTexts:
     alone: list[Record]
 
 
+def prompts_of(cells: Sequence[Cell], pair: ModelPair) -> dict[str, list[Prompt]]:
+    """The prompts of every set by its name, as many as the largest cell has texts."""
+    prompts: dict[str, list[Prompt]] = {}
+    for source in dict.fromkeys(cell.prompts for cell in cells):
+        most = max(cell.texts for cell in cells if cell.prompts == source)
+        named = source.read(most)
+        if len(named) < most:
+            print_note(f"{source.source or source.dataset} has {len(named)} prompts; using all")
+        prompts[source.name] = encode_prompts(pair.tokenizer, named, chat=source.chat)
+    return prompts
+
+
 def generate_cells(
     preset: Preset, cells: Sequence[Cell], folder: Path, pair: ModelPair
 ) -> dict[Cell, CellTexts]:
     """Generate what is missing of every cell, and the batch-1 texts that PTT is read from."""
-    prompts: dict[str, list[Prompt]] = {}
+    prompts = prompts_of(cells, pair)
     texts: dict[Cell, CellTexts] = {}
     for cell in cells:
         source = cell.prompts
-        if source.name not in prompts:
-            most = max(other.texts for other in cells if other.prompts == source)
-            named = source.read(most)
-            if len(named) < most:
-                print_note(f"{source.source or source.dataset} has {len(named)} prompts; using all")
-            prompts[source.name] = encode_prompts(pair.tokenizer, named, chat=source.chat)
         run = generate_texts(
             pair,
             cell_settings(preset, cell, measure=True),

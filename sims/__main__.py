@@ -10,6 +10,7 @@ statement whose model is not to be had is named with the reason; the others deci
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,7 @@ from sims.statements import STATEMENTS, chosen
 from sims.tools.rows import Row
 from tradeoff.display import Words, exit_on_bad_input, print_written, stderr, stdout
 from tradeoff.files import output_folder
+from tradeoff.workers import parse_workers
 
 __all__ = ["DEFAULT_SIZE", "QUICK_SIZE", "app", "main"]
 
@@ -44,11 +46,21 @@ def sims(
     processes: Annotated[
         int | None, typer.Option(help="Worker processes [default: one a core].", min=1)
     ] = None,
+    workers: Annotated[
+        str | None,
+        typer.Option(help="The same; or ray, ray:8 for actors of a Ray cluster whose nodes share --out."),
+    ] = None,
 ) -> None:
     """Check every statement of the paper against simulations of this library's own code."""
     with exit_on_bad_input():
         if quick and size is not None:
             raise ValueError(f"--quick means --size {QUICK_SIZE}; give one of the two")
+        if processes is not None and workers is not None:
+            raise ValueError(
+                f"--processes {processes} and --workers {workers} say the same; give one of the two"
+            )
+        who = workers or processes or os.cpu_count() or 1
+        parse_workers(who)
         statements = chosen(only or [])
         seeds = QUICK_SIZE if quick else DEFAULT_SIZE if size is None else size
         output_folder(out)
@@ -58,7 +70,7 @@ def sims(
         columns = (BarColumn(), Words(), TimeElapsedColumn())
         with Progress(*columns, console=stderr(), transient=True) as progress:
             task = progress.add_task(", ".join(statements), total=len(statements))
-            for name, part in evaluated(statements, seeds, seed, out, processes):
+            for name, part in evaluated(statements, seeds, seed, out, who):
                 found[name] = part
                 left = [other for other in statements if other not in found]
                 progress.update(task, advance=1, description=", ".join(left))

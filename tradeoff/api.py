@@ -17,6 +17,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from tradeoff.detection import Detector, Forecast
     from tradeoff.kernels import Method
     from tradeoff.keyed import AnyKey, KeyFile, Keyring
-    from tradeoff.llm import Controls, ModelPair, Texts
+    from tradeoff.llm import Controls, ModelPair, ShardedRun, Texts
     from tradeoff.verdicts import CorpusResult, Decoys, Options, Result
 
 __all__ = [
@@ -590,6 +591,9 @@ def generate(
     device: str | None = None,
     dtype: str | None = None,
     probe: bool = True,
+    workers: int | str | None = None,
+    gpus_per_worker: float | None = None,
+    read_key: Callable[[], AnyKey] | None = None,
     warn: _Report | None = None,
     note: _Report | None = None,
 ) -> Texts:
@@ -626,6 +630,12 @@ def generate(
         device: cpu, cuda or mps; the best there is if left out.
         dtype: float32, bfloat16 or float16; by device if left out.
         probe: check models outside the table of verified ones first.
+        workers: generate in shards of whole batches: 4 by so many processes, "ray" or "ray:8" by actors of
+            the Ray cluster that RAY_ADDRESS names or that runs here; 1 writes, in this process, what any
+            number writes. Left out, one batch is filled up to the end.
+        gpus_per_worker: share of a GPU that an actor takes; 1, where there is any, if left out.
+        read_key: with workers, instead of a key, which is never sent: what reads it in every process, such as
+            `functools.partial(Key.read, path)`; `Key.from_environment` if left out.
         warn, note: called with what the caller should and may want to know; if left out, warnings.
 
     Returns:
@@ -638,7 +648,16 @@ def generate(
     """
     # A run that cannot start should say so before models are loaded.
     marks = _checked(scheme).marks
-    function = scheme.function(_key_for(key)(scheme.prf)) if marks else None
+    reader = _reader_of(key, read_key, workers, scheme.prf) if marks else None
+    function = scheme.function(reader()) if reader is not None else None
+    if workers is None and gpus_per_worker is not None:
+        raise ValueError(f"gpus_per_worker={gpus_per_worker} is for workers='ray'; pass both")
+    if workers is not None and (pair is not None or lookahead == _AUTO):
+        what = "pair" if pair is not None else f"lookahead={lookahead!r}"
+        raise ValueError(
+            f"{what} is for this process alone; name the models and a number of draft tokens, or leave "
+            "workers out"
+        )
     if limit is not None and (not _is_whole(limit) or limit < 1):
         raise ValueError(f"limit={limit} must be a whole number, at least 1 prompt")
     for name, value in (("target", target), ("draft", draft), ("device", device), ("dtype", dtype)):
@@ -652,14 +671,20 @@ def generate(
     from tradeoff.kernels import Verify
     from tradeoff.llm import (
         EngineSettings,
+        PairNames,
         Requested,
+        SchemeRecipe,
+        ShardedRun,
         best_lookahead,
         encode_prompts,
+        generate_sharded,
         generate_texts,
         has_chat_format,
         load_pair,
+        load_tokenizer,
     )
     from tradeoff.texts import check_output, named_prompts, several
+    from tradeoff.workers import executor_of
 
     tell = note or _warn
     if not _is_whole(samples) or samples < 1:
@@ -694,16 +719,26 @@ def generate(
         source = prompts if isinstance(prompts, str | Path) else "the list"
         tell(f"{source} has {len(named)} prompts; using all")
     models = pair
-    if models is None:
+    if models is None and workers is None:
         models = load_pair(target or "builtin", draft or "builtin", device=device, dtype=dtype)
-    settings = requested.settled(settings, models, tell)
-    encoded = encode_prompts(models.tokenizer, named, chat=chat)
-    if prompts == "builtin:question" and not chat and has_chat_format(models.tokenizer):
+    tokenizer = load_tokenizer(target or "builtin") if models is None else models.tokenizer
+    encoded = encode_prompts(tokenizer, named, chat=chat)
+    if prompts == "builtin:question" and not chat and has_chat_format(tokenizer):
         tell(f"the questions of {prompts} are meant for --chat")
     equal = len(encoded) - len({prompt.token_ids for prompt in encoded})
     if equal:
         tell(_told_equal(equal, len(encoded), settings.seeded))
     encoded = several(encoded, samples)
+    if models is None:
+        assert workers is not None
+        names = PairNames(str(target or "builtin"), str(draft or "builtin"), device, dtype)
+        recipe = SchemeRecipe.of(names, scheme, reader, settings, probe, requested)
+        run = ShardedRun(recipe, encoded, path, batch)
+        with executor_of(workers, gpus_per_worker, warn or _warn) as executor:
+            if executor.size > len(run.shards):
+                tell(_told_idle(executor.size, run))
+            return generate_sharded(executor, [run], warn or _warn)[0]
+    settings = requested.settled(settings, models, tell)
     if lookahead == _AUTO and settings.drafts:
         k = _lookahead_of(path)
         if k is None:
@@ -723,6 +758,36 @@ def _lookahead_of(path: Path | None) -> int | None:
     records = read_records(path)
     # A file of no speculation is another run's, which is told when it is opened.
     return (records[0].run.lookahead or 1) if records else None
+
+
+def _reader_of(
+    key: AnyKey | None, read_key: Callable[[], AnyKey] | None, workers: int | str | None, prf: str
+) -> Callable[[], AnyKey]:
+    """How every process comes by the key."""
+    from tradeoff.workers import parse_workers
+
+    if read_key is not None:
+        if key is not None or workers is None:
+            raise ValueError(
+                "read_key is for workers, in place of a key; pass it with workers and without key"
+            )
+        return read_key
+    if key is None:
+        return partial(_of_environment, [prf])
+    if workers is not None and not parse_workers(workers).alone:
+        raise ValueError(
+            f"a key is never sent to workers (workers={workers}); pass read_key, which reads it in every "
+            "process, such as functools.partial(Key.read, path), in place of key"
+        )
+    return lambda: key
+
+
+def _told_idle(workers: int, run: ShardedRun) -> str:
+    count = len(run.shards)
+    return (
+        f"{len(run.prompts)} prompts are {count} part{'s' * (count != 1)} of whole batches of {run.size}, so "
+        f"that {count} of {workers} workers have work; a smaller batch gives it to more of them"
+    )
 
 
 def _told_equal(equal: int, prompts: int, seeded: bool) -> str:

@@ -97,6 +97,20 @@ TABLE = {
     f"python -m tests.benchmarks.bench_samples --out {RESULTS}": Instead(
         "python -m tests.benchmarks.bench_samples --help", "minutes"
     ),
+    f"OMP_NUM_THREADS=1 python -m tests.benchmarks.bench_workers --out {RESULTS}": Instead(
+        "python -m tests.benchmarks.bench_workers --help", "minutes; test_benchmarks.py runs it small"
+    ),
+    "pip install -c constraints.txt -e '.[llm,ray]'": Instead("", "it installs what the tests have"),
+    "RAY_USAGE_STATS_ENABLED=0 ray start --head --include-dashboard=false": Instead(
+        "", "tests/workers/test_kills.py starts a cluster of its own"
+    ),
+    "python -m paper_repro.experiment --preset llama --workers ray --gpus-per-worker 0.5": Instead(
+        "python -m paper_repro.experiment --help", "days, on GPUs"
+    ),
+    "ray stop": Instead("", "it ends every Ray of this machine"),
+    'head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1):6379': Instead("", "it needs SLURM"),
+    'srun ray symmetric-run --address "$head" --min-nodes "$SLURM_JOB_NUM_NODES" -- tradeoff generate '
+    "--key-file my.key --prompts prompts.txt --workers ray -o texts.jsonl": Instead("", "it needs SLURM"),
     f"python -m tests.benchmarks.bench_engine --tokens 32 --out {RESULTS}": Instead(
         "python -m tests.benchmarks.bench_engine --help", "minutes; test_benchmarks.py runs it small"
     ),
@@ -168,6 +182,7 @@ SLOW = {
     "docs/p-values.md",
     "docs/stopping-at-any-time.md",
     "docs/theory/biased.md",
+    "docs/workers.md",
     "docs/your-own-models.md",
     *(
         f"docs/results/{page}.md"

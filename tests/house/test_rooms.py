@@ -47,10 +47,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "detection": _KERNELS,
     "scheme": (*_KERNELS, "detection"),
     "texts": ("_lazy", "display", "errors", "estimate", "files", "locks", "scheme"),
-    "llm": (*_SCHEMES, "texts"),
+    "llm": (*_SCHEMES, "texts", "workers"),
     "verdicts": (*_SCHEMES, "llm", "plotting", "texts"),
     "transformers": (*_SCHEMES, "llm", "texts", "verdicts"),
-    "api": (*_SCHEMES, "curves", "llm", "texts", "verdicts"),
+    "api": (*_SCHEMES, "curves", "llm", "texts", "verdicts", "workers"),
     "cli": (*_SCHEMES, "api", "curves", "llm", "texts", "verdicts", "workers"),
     "__init__": (*_SCHEMES, "_moved", "api", "curves", "llm", "optimal_transport", "texts", "verdicts"),
 }
@@ -63,6 +63,7 @@ HEAVY = {
     "ot": ("optimal_transport/solvers.py",),
     "pandas": ("curves", "files.py", "cli"),
     "pyarrow": ("texts/tables.py",),
+    "ray": ("workers/ray_actors.py",),
     "docx": ("texts/documents.py",),
     "pypdf": ("texts/documents.py",),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -29,12 +30,14 @@ from tests.benchmarks import (
     bench_race_limit,
     bench_round,
     bench_transport,
+    bench_workers,
     hidden_passages,
     known_tokens,
 )
 from tests.helpers.texts import MakePair, some_prompts
 from tradeoff.errors import FileError
 from tradeoff.llm.generation.engine import EngineSettings
+from tradeoff.llm.recipes import PairNames
 
 ROOT = Path(__file__).parents[2]
 BENCHMARKS = ROOT / "tests" / "benchmarks" / "results"
@@ -250,6 +253,16 @@ def _known_tokens(patch: pytest.MonkeyPatch, out: Path) -> None:
     known_tokens.measure(out, Tables(out))
 
 
+def _workers(patch: pytest.MonkeyPatch, out: Path) -> None:
+    spent = iter([9.0, 9.0, 3.0, 2.0, 3.0, 1.5, 3.0, 1.0])
+    patch.setattr(bench_workers, "executor_of", nullcontext)
+    patch.setattr(bench_workers, "load_tokenizer", lambda *_, **__: None)
+    patch.setattr(bench_workers, "encode_prompts", lambda *_: some_prompts(4))
+    generated = lambda *_: [SimpleNamespace(tokens=6, seconds=next(spent))]  # noqa: E731
+    patch.setattr(bench_workers, "generate_sharded", generated)
+    bench_workers.measure("2", PairNames("a", "b"), 4, 5, 2, 3, Tables(out))
+
+
 RUNS: dict[str, Run] = {
     "figure_1": _figure_1,
     "detect": _detect,
@@ -264,6 +277,7 @@ RUNS: dict[str, Run] = {
     "round": _round,
     "hidden_passages": _hidden_passages,
     "known_tokens": _known_tokens,
+    "workers": _workers,
 }
 
 
@@ -292,6 +306,14 @@ def test_a_run_replaces_the_committed_table(path: Path, written: Path) -> None:
 
 def test_what_benchmarks_write(written: Path) -> None:
     """Medians with the extremes, ratios of pairs, quartiles, counts; each row with its date and versions."""
+    workers = pd.read_csv(written / "workers.csv").set_index(["workers", "quantity"])
+    assert workers.loc[(2, "times one worker"), ["median", "lowest", "highest", "runs"]].tolist() == [
+        2,
+        1.5,
+        3,
+        3,
+    ]
+    assert workers.loc[(2, "tokens per second"), "median"] == 4
     rate = pd.read_csv(written / "figure_1.csv").set_index("what")
     assert rate.loc["full pi for n = 1,000", ["median", "lowest", "highest", "runs"]].tolist() == [2, 1, 3, 3]
     spent = rate.loc["plain Monte Carlo of the Gumbel-max curves", "median"]

@@ -14,7 +14,7 @@ from rich.text import Text as Styled
 from tradeoff.api import detect_all, detect_corpus
 from tradeoff.cli.key import day_of, read_configs, read_keyring
 from tradeoff.cli.verdict_table import VerdictTable, print_caveats, print_summary
-from tradeoff.cli.workers import KeysToRead, told_by_workers
+from tradeoff.cli.workers import KeysToRead, check_key_files, told_by_workers
 from tradeoff.display import (
     Bar,
     Reader,
@@ -50,6 +50,7 @@ from tradeoff.verdicts import (
     terminal_view,
     vocabulary_beside,
 )
+from tradeoff.workers import parse_workers
 
 __all__ = ["detect_sources"]
 
@@ -68,7 +69,7 @@ def detect_sources(
     written: str | None,
     field: str | None,
     correction: Correction | None,
-    workers: int,
+    workers: str,
     as_json: bool,
     tokens: bool,
     html: Path | None,
@@ -90,11 +91,11 @@ def detect_sources(
                 str(path) for path in (*key_files, *configs, options.detector, options.tokenizer) if path
             ]
             _check_page(html, [*sources, *files])
-        if workers != 1:
+        shared = not parse_workers(workers).alone
+        if shared:
             # Before keys are read, which may be possible once only.
-            _check_workers(
-                workers, [*key_files, *configs], tokens=tokens, html=html, corpus=correction, key=key
-            )
+            check_key_files([*key_files, *configs])
+            _check_alone(tokens=tokens, html=html, corpus=correction, key=key)
         known, day = _vocabulary_of(options.tokenizer), day_of("written", written)
         if configs:
             keyring = read_configs(configs, vocabulary, _said_by_configs(options, key_files, key), known)
@@ -107,10 +108,11 @@ def detect_sources(
         texts = read_texts(sources, stdin(), print_warning, eager=sequential, field=field, note=print_note)
         whole: CorpusResult | None = None
         found: Iterable[Result | Told | Broken]
-        if workers != 1:
+        if shared:
             integers = any(prf_type(prf).key_type is int for prf in options.prfs)
             asked = known() if vocabulary is None else vocabulary
-            keys = KeysToRead(tuple(key_files), integers, day, tuple(configs), asked)
+            prints = tuple(one.fingerprint for one in keyring)
+            keys = KeysToRead(tuple(key_files), integers, day, tuple(configs), asked, prints)
             found = told_by_workers(texts, options, keys, workers, print_warning, print_note)
         elif correction is None:
             # What a pipe brings is told at once.
@@ -257,16 +259,8 @@ class _Errors:
                 print_error(f"{source}: {more} more text{'s' * (more != 1)} cannot be read for such reasons")
 
 
-def _check_workers(workers: int, key_files: Sequence[Path], **others: object) -> None:
-    """Processes tell verdicts, and nothing of what is behind them."""
-    if workers < 1:
-        raise ValueError(f"workers={workers} must be at least 1; as many as there are cores is good")
-    for path in key_files:
-        if not path.is_file() and not path.is_dir():
-            raise ValueError(
-                f"--key-file {path} is no file, and every process reads the key itself; write it to one, or "
-                "leave out --workers"
-            )
+def _check_alone(**others: object) -> None:
+    """Workers tell verdicts, and nothing of what is behind them."""
     for name, value in others.items():
         if value:
             raise ValueError(f"--{name} needs the texts in one process; leave out --workers or --{name}")

@@ -77,8 +77,12 @@ def detect_command(
         ),
     ] = None,
     workers: Annotated[
-        int, typer.Option(help="Processes that judge texts; for many texts, without --tokens and --html.")
-    ] = 1,
+        str,
+        typer.Option(
+            help="Processes that judge texts, or ray, ray:8 for actors of a Ray cluster; for many texts, "
+            "without --tokens and --html."
+        ),
+    ] = "1",
     as_json: AsJsonTexts = False,
     tokens: Annotated[
         bool,

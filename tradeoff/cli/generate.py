@@ -213,6 +213,21 @@ def generate_command(
             "side by side, speculated, from trees, or beyond a window are drawn from the model's own law.",
         ),
     ] = False,
+    workers: Annotated[
+        str | None,
+        typer.Option(
+            help="Generate in parts: 4 by so many processes; ray, or ray:8, by actors of a Ray cluster. 1 "
+            "writes what any number writes. Each loads the models, and reads the key file.",
+            show_default=False,
+        ),
+    ] = None,
+    gpus_per_worker: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of a GPU that an actor of Ray takes, such as 0.5. Default: 1 where there is any.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJsonTexts = False,
     quiet: Quiet = False,
 ) -> None:
@@ -228,6 +243,7 @@ def generate_command(
     """
     with exit_on_bad_input(quiet):
         from tradeoff.api import generate
+        from tradeoff.cli.workers import KeysToRead, check_key_files
         from tradeoff.kernels import method_type
         from tradeoff.keyed import prf_type, watermark_of
         from tradeoff.llm import Controls
@@ -243,8 +259,11 @@ def generate_command(
         }
         if as_json or output is None:
             require_stdout()
+        secret = key_file or config
+        if workers is not None:
+            check_key_files([] if secret is None else [secret], key)
         asked = _prompts(prompt, prompts)
-        used = None
+        used, told_prf = None, prf
         if config is not None:
             said: dict[str, object] = {
                 "--key-file": key_file,
@@ -280,13 +299,23 @@ def generate_command(
             if alpha is None and method == profile.method:
                 alpha = profile.alpha
         scheme = Scheme.of(method, watermark, width=width, alpha=alpha, prf=prf, context_width=context_width)
-        secret = key_file or config
         if secret is not None and output is not None and secret.resolve() == output.resolve():
             raise ValueError(f"{output} holds the key; write the texts to another file")
+        marking = used if scheme.marks else None
+        reader = None
+        if marking is not None and workers is not None:
+            reader = KeysToRead(
+                () if key_file is None else (key_file,),
+                told_prf is not None and prf_type(told_prf).key_type is int,
+                None,
+                () if config is None else (config,),
+                vocabulary if config is None or vocabulary is not None else _vocabulary_of(target),
+                (marking.fingerprint,),
+            ).read_one
         texts = generate(
             asked,
             scheme,
-            used.key if used is not None and scheme.marks else None,
+            marking.key if marking is not None and reader is None else None,
             target=target,
             draft=draft,
             tokens=max_tokens,
@@ -316,6 +345,9 @@ def generate_command(
             device=device,
             dtype=dtype,
             probe=not no_probe,
+            workers=workers,
+            gpus_per_worker=gpus_per_worker,
+            read_key=reader,
             warn=print_warning,
             note=print_note,
         )

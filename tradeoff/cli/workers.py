@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
 from tradeoff.errors import FileError
-from tradeoff.keyed import Key, Keyring
+from tradeoff.keyed import AnyKey, Key, Keyring
 from tradeoff.texts import Broken, Text
 from tradeoff.verdicts import TOGETHER, Examiner, ForeignConfig, Options, Result, Told
-from tradeoff.workers import worker_pool
+from tradeoff.workers import Task, executor_of, in_order
 
-__all__ = ["KeysToRead", "told_by_workers"]
+__all__ = ["KeysToRead", "check_key_files", "told_by_workers"]
 
-#: Batches that are out at a time, for each process: one being judged and one waiting.
-_AHEAD = 2
 #: Characters and tokens of a batch, but for its last text.
 _MOST_HELD = 1 << 22
 
@@ -33,6 +29,8 @@ class KeysToRead:
         written: the day on which keys must be valid.
         configs: configurations of other software, in place of all these.
         vocabulary: what they need of the model; None for what lies beside them.
+        fingerprints: of the keys that are to be there, by which another file of that name is told; empty if
+            nobody knows.
     """
 
     files: tuple[Path, ...]
@@ -40,19 +38,56 @@ class KeysToRead:
     written: date | None
     configs: tuple[Path, ...] = ()
     vocabulary: int | None = None
+    fingerprints: tuple[str, ...] = ()
 
     def read(self) -> Keyring:
-        """The keys."""
+        """The keys.
+
+        Raises:
+            ValueError: if they cannot be read, or are others than those that are to be there.
+        """
         if self.configs:
             ring = Keyring(tuple(ForeignConfig.read(path, self.vocabulary).key for path in self.configs))
         else:
             ring = self._of_files()
-        return ring if self.written is None else ring.on(self.written)
+        ring = ring if self.written is None else ring.on(self.written)
+        found = tuple(key.fingerprint for key in ring)
+        if self.fingerprints and found != self.fingerprints:
+            raise ValueError(
+                f"a worker reads keys {', '.join(found)}, and the command has "
+                f"{', '.join(self.fingerprints)}; give every node the same key files"
+            )
+        return ring
+
+    def read_one(self) -> AnyKey:
+        """The only one of them."""
+        (only,) = self.read()
+        return only.key
 
     def _of_files(self) -> Keyring:
         if self.files:
             return Keyring.read(self.files, self.integers)
         return Keyring.of(Key.from_environment())
+
+
+def check_key_files(paths: Sequence[Path], integer: str | None = None) -> None:
+    """Raise ValueError for keys that only this process can read.
+
+    Args:
+        paths: of key files, folders and configurations.
+        integer: a key that stands in the command itself.
+    """
+    if integer is not None:
+        raise ValueError(
+            "--key is read by this process alone, and every process reads the key itself; write it to a "
+            "file, for --key-file, or leave out --workers"
+        )
+    for path in paths:
+        if not path.is_file() and not path.is_dir():
+            raise ValueError(
+                f"--key-file {path} is no file, and every process reads the key itself; write it to one, or "
+                "leave out --workers"
+            )
 
 
 @dataclass(frozen=True)
@@ -68,7 +103,7 @@ def told_by_workers(
     texts: Iterable[Text | Broken],
     options: Options,
     keys: KeysToRead,
-    workers: int,
+    workers: str,
     warn: Callable[[str], None],
     note: Callable[[str], None],
 ) -> Iterator[Told | Broken]:
@@ -78,29 +113,22 @@ def told_by_workers(
         texts: as they come; their words are held until they are judged.
         options: what the caller says.
         keys: where the keys are.
-        workers: processes, 2 or more.
+        workers: as `parse_workers` takes them.
         warn, note: as of `Examiner`; the same words once, whichever process they come from.
     """
     said: set[str] = set()
-
-    def answered(future: Future[_Answer]) -> Iterator[Told | Broken]:
-        answer = future.result()
-        for speak, words in ((warn, answer.warnings), (note, answer.notes)):
-            for one in words:
-                if one not in said:
-                    said.add(one)
-                    speak(one)
-        yield from answer.told
-
-    waiting: deque[Future[_Answer]] = deque()
-    with worker_pool(workers) as pool:
-        assert pool is not None
-        for batch in _batches(texts):
-            waiting.append(pool.submit(_judge, batch, options, keys))
-            if len(waiting) >= _AHEAD * workers:
-                yield from answered(waiting.popleft())
-        while waiting:
-            yield from answered(waiting.popleft())
+    tasks = (
+        Task(f"batch {number} of the texts", (batch, options, keys))
+        for number, batch in enumerate(_batches(texts), 1)
+    )
+    with executor_of(workers, report=warn) as executor:
+        for answer in in_order(executor, _judge, tasks):
+            for speak, words in ((warn, answer.warnings), (note, answer.notes)):
+                for one in words:
+                    if one not in said:
+                        said.add(one)
+                        speak(one)
+            yield from answer.told
 
 
 def _batches(texts: Iterable[Text | Broken]) -> Iterator[list[Text | Broken]]:
@@ -131,7 +159,7 @@ def _held(text: Text | Broken) -> Text | Broken:
 _examiners: dict[tuple[Options, KeysToRead], tuple[Examiner, list[str], list[str]]] = {}
 
 
-def _judge(texts: list[Text | Broken], options: Options, keys: KeysToRead) -> _Answer:
+def _judge(texts: list[Text | Broken], options: Options, keys: KeysToRead) -> Iterator[_Answer]:
     if (options, keys) not in _examiners:
         warnings: list[str] = []
         notes: list[str] = []
@@ -142,4 +170,4 @@ def _judge(texts: list[Text | Broken], options: Options, keys: KeysToRead) -> _A
     answer = _Answer(found, [*warnings], [*notes])
     warnings.clear()
     notes.clear()
-    return answer
+    yield answer

@@ -37,9 +37,11 @@ if TYPE_CHECKING:
     )
     from tradeoff.llm.readback.position_laws import position_laws
     from tradeoff.llm.readback.replay import Replay, replay
+    from tradeoff.llm.recipes import PairNames, SchemeRecipe
     from tradeoff.llm.requested import Requested
     from tradeoff.llm.runs import Texts, generate_texts
     from tradeoff.llm.sampling import Sampling
+    from tradeoff.llm.sharded import ShardedRun, generate_sharded
     from tradeoff.texts import Prompt, RecordFile, read_prompts, read_records
 
 __all__ = [
@@ -53,11 +55,14 @@ __all__ = [
     "ModelUnavailableError",
     "NextTokenPairs",
     "NgramDraft",
+    "PairNames",
     "Prompt",
     "RecordFile",
     "Replay",
     "Requested",
     "Sampling",
+    "SchemeRecipe",
+    "ShardedRun",
     "TextRules",
     "Texts",
     "TrueRandomness",
@@ -66,6 +71,7 @@ __all__ = [
     "collect_pairs",
     "decoder_only_output",
     "encode_prompts",
+    "generate_sharded",
     "generate_texts",
     "has_chat_format",
     "left_out_by_generate",
@@ -133,11 +139,19 @@ _HOMES = {
         "replay",
     ),
     "llm.requested": ("Requested",),
+    "llm.recipes": (
+        "PairNames",
+        "SchemeRecipe",
+    ),
     "llm.runs": (
         "Texts",
         "generate_texts",
     ),
     "llm.sampling": ("Sampling",),
+    "llm.sharded": (
+        "ShardedRun",
+        "generate_sharded",
+    ),
     "texts": (
         "Prompt",
         "RecordFile",

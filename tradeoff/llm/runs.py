@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
 
-import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from tradeoff.display import Words, print_warning, stderr, table
@@ -17,10 +16,18 @@ from tradeoff.llm.models.pair import ModelPair
 from tradeoff.llm.run_records import run_settings, text_record
 from tradeoff.texts import Prompt, Record, RecordFile, Run, counted_steps
 
-__all__ = ["Texts", "generate_texts"]
+__all__ = ["RUN_COLUMNS", "HeldRecords", "Texts", "generate_texts", "tell_other_batches", "told_stopped"]
 
 #: Where sums of other lengths round so differently that another token may be drawn.
-_ROUNDED_BY_BATCH = (torch.bfloat16, torch.float16)
+_ROUNDED_BY_BATCH = ("bfloat16", "float16")
+#: Of the bar of a run, whose task has the field `speed`.
+RUN_COLUMNS = (
+    Words(),
+    BarColumn(),
+    MofNCompleteColumn(),
+    Words("{task.fields[speed]}"),
+    TimeRemainingColumn(),
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -59,13 +66,13 @@ class Texts(Sequence[Record]):
         return table((record.id, len(record.token_ids), record.text) for record in self.records)
 
 
-class _Held:
+class HeldRecords:
     """What a `RecordFile` does, without a file."""
 
     def __init__(self) -> None:
         self._records: list[Record] = []
 
-    def __enter__(self) -> _Held:
+    def __enter__(self) -> HeldRecords:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -118,39 +125,45 @@ def generate_texts(
     engine = Engine(pair, settings, min(batch, max(len(prompts), 1)), report, probe)
     engine.check(prompts)
     run = run_settings(pair, settings)
-    with _Held() if path is None else RecordFile(path, run) as file:
+    with HeldRecords() if path is None else RecordFile(path, run) as file:
         missing = file.missing(prompts)
-        others = {record.batch for record in file.of(prompts)} - {engine.batch}
-        if missing and others and pair.dtype in _ROUNDED_BY_BATCH:
-            before, dtype = ", ".join(map(str, sorted(others))), str(pair.dtype).removeprefix("torch.")
-            report(
-                f"{path} holds texts of batch {before}, and this run has batch {engine.batch}: in {dtype} "
-                "rounding differs between them, so the new texts are not those of one run"
-            )
+        if missing:
+            tell_other_batches(file.of(prompts), engine.batch, run.dtype, f"{path}", report)
         try:
             tokens, seconds = _generate_missing(engine, file, run, missing, len(prompts), title)
             file.finish(prompts)
         except (KeyboardInterrupt, SystemExit):
             if path is not None:
-                done = f"{len(file.of(prompts))} of {len(prompts)} texts are in {path}"
-                stderr().print(f"stopped: {done}; the same command goes on", soft_wrap=True)
+                told_stopped(path, len(file.of(prompts)), len(prompts))
             raise
         return Texts(file.of(prompts), len(missing), tokens, seconds)
 
 
+def tell_other_batches(
+    records: Sequence[Record], batch: int, dtype: str, path: str, report: Callable[[str], None]
+) -> None:
+    """Report if records have another batch than the run that goes on with them, where that matters."""
+    others = {record.batch for record in records} - {batch}
+    if others and dtype in _ROUNDED_BY_BATCH:
+        before = ", ".join(map(str, sorted(others)))
+        report(
+            f"{path} holds texts of batch {before}, and this run has batch {batch}: in {dtype} "
+            "rounding differs between them, so the new texts are not those of one run"
+        )
+
+
+def told_stopped(path: Path, done: int, total: int) -> None:
+    """Say on standard error what a run that was stopped leaves, and how to go on."""
+    words = f"stopped: {done} of {total} texts are in {path}; the same command goes on"
+    stderr().print(words, soft_wrap=True)
+
+
 def _generate_missing(
-    engine: Engine, file: RecordFile | _Held, run: Run, missing: list[Prompt], total: int, title: str
+    engine: Engine, file: RecordFile | HeldRecords, run: Run, missing: list[Prompt], total: int, title: str
 ) -> tuple[int, float]:
     """Generate and append; the number of new tokens, and the seconds they took."""
     tokens, emitted, steps, seconds = 0, 0, 0, 0.0
-    columns = (
-        Words(),
-        BarColumn(),
-        MofNCompleteColumn(),
-        Words("{task.fields[speed]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=stderr(), transient=True) as progress:
+    with Progress(*RUN_COLUMNS, console=stderr(), transient=True) as progress:
         task = progress.add_task(title, total=total, completed=total - len(missing), speed="")
         if missing:
             engine.warm_up(missing[0])

@@ -164,8 +164,11 @@ class Engine:
         self._prf = settings.prf if settings.marked else None
         if self._prf is not None:
             self._prf.check_vocabulary(int(text_config(pair.target).vocab_size))
-        eos = eos_ids(pair) if settings.eos is None else settings.eos
-        self._eos = frozenset() if settings.ignore_eos else eos
+        self._eos = settings.eos or frozenset()
+        if settings.ignore_eos:
+            self._eos = frozenset()
+        elif settings.eos is None:
+            self._eos = eos_ids(pair)
         self._rows: list[Row] = []
         self._open()
         self.limit = self._checked_models() if probe else None

@@ -1,0 +1,7 @@
+"""Worker processes, here or on a cluster, for what takes long and comes in independent parts."""
+
+from tradeoff.workers.executors import Executor, WorkersError, executor_of, parse_workers
+from tradeoff.workers.pool import worker_pool
+from tradeoff.workers.scheduling import Task, in_order
+
+__all__ = ["Executor", "Task", "WorkersError", "executor_of", "in_order", "parse_workers", "worker_pool"]
