@@ -19,6 +19,7 @@ from tests.workers.crews import Loopback
 from tradeoff.kernels import Verify
 from tradeoff.keyed.keys import Key
 from tradeoff.llm.encoding import encode_prompts
+from tradeoff.llm.generation.controls import Controls
 from tradeoff.llm.generation.engine import EngineSettings
 from tradeoff.llm.models.loading import load_tokenizer
 from tradeoff.llm.models.pair import load_pair
