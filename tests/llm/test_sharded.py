@@ -337,7 +337,7 @@ def test_rules_of_a_request_are_made_by_the_workers(tiny_folder: Path, key_file:
     scheme = td.Scheme.of("joint-race", "gumbel")
     reader = functools.partial(Key.read, key_file)
     controls = Controls(repetition_penalty=1.3, stop=("q",), min_tokens=3)
-    given = {"tokens": 20, "controls": controls, "min_p": 0.01, "samples": 2, "batch": 2}
+    given = {"tokens": 20, "controls": controls, "min_p": 0.01, "samples": 2, "batch": 2, "note": str}
     prompts = ["the man", "and then"]
     pair = load_pair(tiny_folder, "skip:1", dtype="float32", progress=False)
     plain = td.generate(prompts, scheme, reader(), pair=pair, **given)
