@@ -169,8 +169,8 @@ def _connect(address: str) -> None:
     """Join a cluster; ValueError if there is none."""
     if "://" in address:
         raise ValueError(
-            f"RAY_ADDRESS={address} is that of a client, which has not been checked; run the command on a node "
-            "of the cluster, with HOST:PORT"
+            f"RAY_ADDRESS={address} is that of a client, which has not been checked; run the command on a "
+            "node of the cluster, with HOST:PORT"
         )
     host, _, port = address.rpartition(":")
     try:
