@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from tradeoff.display import hide_announcements
 
-__all__ = ["worker_pool"]
+__all__ = ["one_thread_each", "worker_pool"]
 
 
 @contextmanager
@@ -24,19 +24,25 @@ def worker_pool(processes: int | None) -> Iterator[ProcessPoolExecutor | None]:
     if count == 1:
         yield None
         return
-    # Workers inherit the environment: each keeps to one BLAS thread, or they would fight for the cores.
+    context = multiprocessing.get_context("spawn")
+    with one_thread_each(), ProcessPoolExecutor(count, context, initializer=hide_announcements) as executor:
+        try:
+            yield executor
+        except BaseException:
+            # An interrupted run must not wait for what is still queued.
+            executor.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Processes started meanwhile keep to one BLAS thread each, or they would fight for the cores."""
     names = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
     before = {name: os.environ.get(name) for name in names}
+    # They inherit the environment.
     os.environ.update(dict.fromkeys(names, "1"))
     try:
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(count, context, initializer=hide_announcements) as executor:
-            try:
-                yield executor
-            except BaseException:
-                # An interrupted run must not wait for what is still queued.
-                executor.shutdown(wait=False, cancel_futures=True)
-                raise
+        yield
     finally:
         for name, value in before.items():
             if value is None:

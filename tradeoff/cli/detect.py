@@ -14,7 +14,7 @@ from rich.text import Text as Styled
 from tradeoff.api import detect_all, detect_corpus
 from tradeoff.cli.key import day_of, read_configs, read_keyring
 from tradeoff.cli.verdict_table import VerdictTable, print_caveats, print_summary
-from tradeoff.cli.workers import KeysToRead, told_by_workers
+from tradeoff.cli.workers import KeysToRead, check_files, told_by_workers
 from tradeoff.display import (
     Bar,
     Reader,
@@ -51,7 +51,7 @@ from tradeoff.verdicts import (
     vocabulary_beside,
 )
 
-__all__ = ["detect_sources"]
+__all__ = ["detect_sources", "said_by_configs", "vocabulary_of"]
 
 #: Errors of one source that are told in full: a file of the wrong kind has one on every line.
 _TOLD_ERRORS = 3
@@ -95,9 +95,9 @@ def detect_sources(
             _check_workers(
                 workers, [*key_files, *configs], tokens=tokens, html=html, corpus=correction, key=key
             )
-        known, day = _vocabulary_of(options.tokenizer), day_of("written", written)
+        known, day = vocabulary_of(options.tokenizer), day_of("written", written)
         if configs:
-            keyring = read_configs(configs, vocabulary, _said_by_configs(options, key_files, key), known)
+            keyring = read_configs(configs, vocabulary, said_by_configs(options, key_files, key), known)
         elif vocabulary is not None:
             raise ValueError(f"--vocabulary {vocabulary} is for --config; leave it out")
         else:
@@ -187,12 +187,12 @@ def detect_sources(
             raise typer.Exit(1)
 
 
-def _vocabulary_of(tokenizer: str | None) -> Callable[[], int | None]:
+def vocabulary_of(tokenizer: str | None) -> Callable[[], int | None]:
     """What tells the vocabulary of the model whose folder a tokenizer is in."""
     return lambda: None if tokenizer is None or not Path(tokenizer).is_dir() else vocabulary_beside(tokenizer)
 
 
-def _said_by_configs(options: Options, key_files: Sequence[Path], key: str | None) -> dict[str, object]:
+def said_by_configs(options: Options, key_files: Sequence[Path], key: str | None) -> dict[str, object]:
     """The options that configurations leave no room for."""
     return {
         "--key-file": key_files,
@@ -261,12 +261,7 @@ def _check_workers(workers: int, key_files: Sequence[Path], **others: object) ->
     """Processes tell verdicts, and nothing of what is behind them."""
     if workers < 1:
         raise ValueError(f"workers={workers} must be at least 1; as many as there are cores is good")
-    for path in key_files:
-        if not path.is_file() and not path.is_dir():
-            raise ValueError(
-                f"--key-file {path} is no file, and every process reads the key itself; write it to one, or "
-                "leave out --workers"
-            )
+    check_files(key_files, "write it to one, or leave out --workers")
     for name, value in others.items():
         if value:
             raise ValueError(f"--{name} needs the texts in one process; leave out --workers or --{name}")

@@ -15,7 +15,7 @@ from tradeoff.texts import Broken, Text
 from tradeoff.verdicts import TOGETHER, Examiner, ForeignConfig, Options, Result, Told
 from tradeoff.workers import worker_pool
 
-__all__ = ["KeysToRead", "told_by_workers"]
+__all__ = ["KeysToRead", "check_files", "told_by_workers"]
 
 #: Batches that are out at a time, for each process: one being judged and one waiting.
 _AHEAD = 2
@@ -53,6 +53,23 @@ class KeysToRead:
         if self.files:
             return Keyring.read(self.files, self.integers)
         return Keyring.of(Key.from_environment())
+
+
+def check_files(paths: Iterable[Path], remedy: str) -> None:
+    """Whether keys can be read several times.
+
+    Args:
+        paths: where they are.
+        remedy: what to do where they cannot.
+
+    Raises:
+        ValueError: for what is neither a file nor a folder, such as a pipe.
+    """
+    for path in paths:
+        if not path.is_file() and not path.is_dir():
+            raise ValueError(
+                f"--key-file {path} is no file, and every process reads the key itself; {remedy}"
+            )
 
 
 @dataclass(frozen=True)
