@@ -168,7 +168,7 @@ def serve_command(
             access,
             reports,
             port=port,
-            workers=workers or os.cpu_count() or 1,
+            workers=(os.cpu_count() or 1) if workers is None else workers,
             proxies=tuple(proxy or ()),
         )
         if not is_quiet():

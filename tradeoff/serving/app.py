@@ -20,7 +20,7 @@ from tradeoff.serving.counters import Counters
 from tradeoff.serving.guard import Guard
 from tradeoff.serving.judging import Job, Judged
 from tradeoff.serving.limits import Access, Setup
-from tradeoff.serving.processes import Judges
+from tradeoff.serving.processes import FAILED, Judges
 from tradeoff.serving.refusals import Refusal, Refused
 from tradeoff.serving.schema import (
     DetectAnswer,
@@ -43,6 +43,7 @@ DETECT, KEYS, HEALTH, METRICS, PAGE, STYLE = (
     "/style.css",
 )
 OPENAPI = "/openapi.json"
+PATHS = (DETECT, KEYS, HEALTH, METRICS, PAGE, STYLE, OPENAPI)
 _DESCRIPTION = (
     "Tells whether texts carry the watermark of a key of this server, with exact p-values. The keys are the "
     "server's: a request that names one is refused. Verdicts are those of `tradeoff detect`, and so are "
@@ -83,7 +84,7 @@ def make_app(
         log: called with a line for every request; None for none.
     """
     app = FastAPI(title="tradeoff", docs_url=None, redoc_url=None, openapi_url=None)
-    counters = Counters((DETECT, KEYS, HEALTH, METRICS, PAGE, STYLE, OPENAPI))
+    counters = Counters(PATHS)
     limits, fpr = setup.limits, setup.options.fpr
 
     async def judged(job: Job) -> Judged:
@@ -188,11 +189,18 @@ def make_app(
     async def on_http(request: Request, error: HTTPException) -> Response:
         return refused(request, _of_http(error))
 
+    @app.exception_handler(Exception)
+    async def on_failure(request: Request, _: Exception) -> Response:
+        # It is raised again behind this, and counted and told of by the guard.
+        body, kind = render(FAILED, request.url.path == PAGE)
+        return Response(body, FAILED.status, media_type=kind)
+
     return Guard(
         app=app,
         access=access,
         limits=limits,
         counters=counters,
+        paths=PATHS,
         judged=(DETECT, PAGE),
         render=render,
         report=report,

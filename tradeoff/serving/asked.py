@@ -24,7 +24,7 @@ __all__ = ["job_of_form", "job_of_request", "refuse_query"]
 JSON, FORM, LINES = "application/json", "multipart/form-data", "application/x-www-form-urlencoded"
 #: What would be a key, or name one.
 _KEYS = re.compile(
-    r"(secret|integer|depth)?[-_]?(keys?|keyrings?)([-_]?(files?|hex|integers?))?|secrets?|config"
+    r"(secret|integer|depth)?[-_]?(keys?|keyrings?)([-_]?(files?|hex|integers?))?|secrets?|integers?|configs?"
 )
 #: What of a request is an option of the examiner.
 _SAID = ("fpr", "segments", "retokenize")
@@ -160,6 +160,7 @@ def _job_of_json(body: bytes, limits: Limits) -> Job:
             "text", "there is neither text nor token_ids", "send one of them, or both", "missing_argument"
         )
     _refuse_long(asked, limits)
+    _refuse_halves(asked)
     given = asked.model_dump(exclude_none=True)
     return _job_of_record(
         {name: given[name] for name in _RECORD if name in given},
@@ -185,6 +186,16 @@ def _refuse_long(asked: DetectRequest, limits: Limits) -> None:
         if value is not None and len(value) > most:
             code = f"too_many_{what.split()[0]}" if name == "text" else "too_many_tokens"
             raise Refused(too_large(code, name, f"{len(value):,}", most, what))
+
+
+def _refuse_halves(asked: DetectRequest) -> None:
+    for name, value in (("text", asked.text), ("id", asked.id)):
+        try:
+            str(value).encode()
+        except UnicodeEncodeError:
+            raise _at_fault(
+                name, f"{name} holds halves of characters (surrogates)", "send whole characters"
+            ) from None
 
 
 async def _job_of_file(form: FormData, page: bool) -> Job:
@@ -269,8 +280,7 @@ def _of_model(error: ValidationError) -> Refused:
     place = "".join(f"[{part}]" for part in first["loc"][1:] if isinstance(part, int))
     message = f"{argument}{place} is {value_of(first['input'])}"
     wanted = DetectRequest.model_fields[argument].description or ""
-    why = {"string_unicode": "it holds halves of characters"}.get(first["type"], first["msg"].lower())
-    return _at_fault(argument, f"{message}: {why}", f"send what is meant: {wanted}"[:300])
+    return _at_fault(argument, f"{message}: {first['msg'].lower()}", f"send what is meant: {wanted}"[:300])
 
 
 def _at_fault(argument: str, message: str, remedy: str, code: str = "invalid_argument") -> Refused:

@@ -48,6 +48,7 @@ class Guard:
         access: who may ask.
         limits: of a request.
         counters: of the server.
+        paths: those that there are.
         judged: paths whose POST requests are judged, which takes time.
         render: writes a refusal, for people or for programs: its body, and of what type that is.
         report: called with what goes wrong, in a line without any text.
@@ -58,6 +59,7 @@ class Guard:
     access: Access
     limits: Limits
     counters: Counters
+    paths: tuple[str, ...]
     judged: tuple[str, ...]
     render: Render
     report: Callable[[str], None]
@@ -84,7 +86,7 @@ class Guard:
         seconds = time.monotonic() - started
         self.counters.answered(scope["path"], answer.status or 0, seconds)
         if self.log is not None:
-            path = scope["path"] if scope["path"] in (*self.judged, *_OPEN, *_FOR_PEOPLE) else "another path"
+            path = scope["path"] if scope["path"] in self.paths else "another path"
             self.log(f"{scope['method'][:16]} {path} {answer.status} {seconds * 1000:.1f} ms")
 
     async def _answer(self, scope: Scope, receive: Receive, answer: _Answer) -> Refusal | None:

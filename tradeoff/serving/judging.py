@@ -211,8 +211,8 @@ def _held(text: Text | Broken) -> Text | Broken:
 
 
 def _shown(results: list[Result], texts: list[Text | Broken], job: Job) -> Iterator[str]:
-    for result in results[:_ON_A_PAGE]:
+    for number, result in enumerate(results[:_ON_A_PAGE], 1):
         text = result.text
         words = "".join(text.pieces) if isinstance(text.pieces, list) else None
         name = "your text" if job.name == STDIN else text.label
-        yield answer_html(result, words, name)
+        yield answer_html(result, words, name, number)

@@ -44,13 +44,14 @@ class Stretch(NamedTuple):
     part: int
 
 
-def answer_html(result: Result, text: str | None, name: str) -> str:
+def answer_html(result: Result, text: str | None, name: str, number: int = 1) -> str:
     """What is said of a text, as a part of a page.
 
     Args:
         result: the finding.
         text: the words as they were given; None where there were tokens alone.
         name: of the text.
+        number: of the text among those of the page, from 1.
 
     Raises:
         FileError: as `Result.words`.
@@ -61,6 +62,7 @@ def answer_html(result: Result, text: str | None, name: str) -> str:
         environment("tradeoff").get_template("answer.html"),
         "answer",
         name=name,
+        number=number,
         about=about(result),
         told=statement(result, spelled),
         found=result.detected,
