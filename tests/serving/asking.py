@@ -198,6 +198,10 @@ class Served:
     def __exit__(self, *_: object) -> None:
         self.process.kill()
         self.process.wait()
+        self._reader.join(10)
+        for stream in (self.process.stdout, self.process.stderr):
+            assert stream is not None
+            stream.close()
 
     def end(self) -> tuple[int, str]:
         """Ask it to end: its status, and all that it printed."""

@@ -26,7 +26,7 @@ def test_limits_that_let_nothing_through(how: dict, why: str) -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "texts.example", ""])
 def test_what_others_reach_has_a_token_or_is_said_to_be_open(host: str) -> None:
-    with pytest.raises(ValueError, match="can be reached by others.*TRADEOFF_SERVE_TOKEN"):
+    with pytest.raises(ValueError, match=r"can be reached by others.*TRADEOFF_SERVE_TOKEN"):
         Access(host=host)
     assert not Access(host=host, token="a-token-of-this-server").loopback
     assert not Access(host=host, open_to_all=True).loopback

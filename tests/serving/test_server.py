@@ -20,7 +20,7 @@ from tradeoff.keyed import KeyFile
 
 OPTIONS = ("--workers", "2", "--timeout", "20", "--log")
 WORDS = (
-    "The harbour was quiet when we arrived, and nobody came to meet us. We walked up to the church, where the "
+    "The harbour was quiet when we arrived, and nobody came to meet us. We walked to the church, where the "
     "door was open, and waited. Later somebody brought a lamp and a key, and asked what we wanted there."
 )
 RECORDS: list[dict[str, Any]] = [
@@ -187,6 +187,7 @@ def test_no_key_is_in_anything_that_it_says(tmp_path: Path) -> None:
     assert "listening on http://127.0.0.1:" in said
 
 
+@pytest.mark.slow
 def test_what_takes_too_long_is_ended(tmp_path: Path) -> None:
     options = ["--workers", "1", "--timeout", "0.2", "--max-tokens", "2000000", "--max-bytes", "20000000"]
     with Served(tmp_path, options) as server:

@@ -12,7 +12,7 @@ from tradeoff.display import environment, parts
 from tradeoff.errors import FileError
 from tradeoff.verdicts.pages.facts import day_and_time, facts, tests_made
 from tradeoff.verdicts.pages.quoting import spans_of
-from tradeoff.verdicts.pages.sentences import about, grade, graded, statement
+from tradeoff.verdicts.pages.sentences import grade, graded, statement
 from tradeoff.verdicts.result import Result
 from tradeoff.verdicts.spelling import numbers
 
@@ -63,7 +63,6 @@ def answer_html(result: Result, text: str | None, name: str, number: int = 1) ->
         "answer",
         name=name,
         number=number,
-        about=about(result),
         told=statement(result, spelled),
         found=result.detected,
         strength=str(grade(result)),
