@@ -110,7 +110,9 @@ def test_the_documentation_names_the_versions() -> None:
         name, lowest, tested, why = line
         documented[name] = lowest, tested, re.findall(r"^below ([\d.]+)\b", why)
     expected = {}
-    for wanted in map(Requirement, {*requirements("llm"), *requirements("documents")}):
+    for wanted in map(
+        Requirement, {*requirements("llm"), *requirements("documents"), *requirements("serve")}
+    ):
         bounds = {bound.operator: bound.version for bound in wanted.specifier}
         upper = [bounds["<"]] if "<" in bounds else []
         expected[wanted.name] = bounds[">="], locked()[spelling(wanted.name)], upper
