@@ -138,7 +138,8 @@ TABLE = {
         )
         for line in (
             "-H 'content-type: application/json' "
-            '-d \'{"text": "The harbour was quiet when we arrived, and nobody came to meet us.", "fpr": 0.001}\'',
+            '-d \'{"text": "The harbour was quiet when we arrived, and nobody came to meet us.", '
+            '"fpr": 0.001}\'',
             "-F file=@texts.jsonl -F fpr=1e-6",
         )
     },

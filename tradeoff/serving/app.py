@@ -245,13 +245,21 @@ def _body() -> dict[str, Any]:
         "required": True,
         "content": {
             "application/json": {"schema": _schema(DetectRequest)},
-            "multipart/form-data": {"schema": _schema(FileForm)},
+            "multipart/form-data": {"schema": _without_null(_schema(FileForm))},
         },
     }
 
 
 def _schema(model: type[BaseModel]) -> dict[str, Any]:
     return model.model_json_schema(ref_template="#/components/schemas/{model}")
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """That of a form, which has words alone: what is not said is left out."""
+    for told in schema["properties"].values():
+        if told.pop("default", ...) is None:
+            told |= next(one for one in told.pop("anyOf") if one != {"type": "null"})
+    return schema
 
 
 def _describe(described: dict[str, Any], locked: bool) -> None:
