@@ -56,6 +56,7 @@ class _Here:
     def __init__(self, setup: Setup):
         self._judge = Judge(setup)
         self.keys = self._judge.keys
+        self.able = True
         self.failing: Exception | None = None
         self.gate: asyncio.Event | None = None
 

@@ -84,6 +84,14 @@ def test_health(app: App) -> None:
     jsonschema.validate(answer.json(), schema_of(app, "/healthz", "get", 200))
 
 
+def test_a_server_that_can_judge_nothing_says_so() -> None:
+    app = App()
+    app.judges.able = False
+    answer = app.ask("GET", "/healthz")
+    assert (answer.status, answer.error["code"]) == (503, "unable")
+    jsonschema.validate(answer.json(), schema_of(app, "/healthz", "get", 503))
+
+
 REFUSED = [
     (b"", 400, "malformed_json", "body"),
     (b"{", 400, "malformed_json", "body"),

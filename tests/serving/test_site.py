@@ -91,11 +91,11 @@ def test_line_ends_of_forms_are_those_of_files(app: App) -> None:
 @pytest.mark.parametrize(
     ("parts", "status", "why"),
     [
-        ([], 422, "There is neither a text nor a file"),
-        ([("text", None, b"  \r\n "), ("file", "", b"")], 422, "There is neither a text nor a file"),
-        ([("text", None, b"words"), ("file", "a.txt", b"words")], 422, "A text and a file were sent"),
+        ([], 422, "Why: there is neither a text nor a file"),
+        ([("text", None, b"  \r\n "), ("file", "", b"")], 422, "Why: there is neither a text nor a file"),
+        ([("text", None, b"words"), ("file", "a.txt", b"words")], 422, "Why: a text and a file were sent"),
         ([("file", "a.pdf", b"words")], 422, "a.pdf"),
-        ([("text", None, b"words"), ("key", None, b"5")], 422, "The keys are the server"),
+        ([("text", None, b"words"), ("key", None, b"5")], 422, "Why: the keys are the server"),
     ],
 )
 def test_people_are_told_what_is_wrong(app: App, parts: list, status: int, why: str) -> None:

@@ -44,7 +44,7 @@ __all__ = ["SERVE_EXAMPLES", "serve_command"]
 SERVE_EXAMPLES = examples(
     "tradeoff serve --key-file my.key",
     "tradeoff serve --key-file keys/ --port 9000 --workers 4 --rate 60",
-    "TRADEOFF_SERVE_TOKEN=$(openssl rand -hex 32) tradeoff serve --key-file keys/ --host 0.0.0.0",
+    "tradeoff serve --key-file keys/ --host 0.0.0.0 --token-file token",
 )
 #: Packages of the extra, by the names that they are imported by.
 _PACKAGES = ("fastapi", "multipart", "prometheus_client", "python_multipart", "starlette", "uvicorn")

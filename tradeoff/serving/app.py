@@ -21,7 +21,7 @@ from tradeoff.serving.guard import Guard
 from tradeoff.serving.judging import Job, Judged
 from tradeoff.serving.limits import Access, Setup
 from tradeoff.serving.processes import FAILED, Judges
-from tradeoff.serving.refusals import Refusal, Refused
+from tradeoff.serving.refusals import Refusal, Refused, busy
 from tradeoff.serving.schema import (
     DetectAnswer,
     DetectRequest,
@@ -128,9 +128,11 @@ def make_app(
         HEALTH,
         summary="Whether the server is there",
         operation_id="health",
-        responses=_responses(Health, 421, 500),
+        responses=_responses(Health, 421, 500, 503),
     )
     async def health(_: Request) -> Response:
+        if not judges.able:
+            raise Refused(busy("no process that judges is left; restart the server", "unable"))
         return _json({"status": "ok"})
 
     @app.get(

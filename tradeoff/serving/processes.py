@@ -44,6 +44,7 @@ class Judges:
     Attributes:
         keys: what is told of the keys.
         missing: what words need and is not there, in a line each.
+        lost: how many processes could not be started again.
 
     Raises:
         ValueError: when it is entered, for keys that cannot be read or do not fit the options.
@@ -59,6 +60,7 @@ class Judges:
         self._mending: set[asyncio.Task[None]] = set()
         self.keys: list[dict[str, Any]] = []
         self.missing: list[str] = []
+        self.lost = 0
 
     def __enter__(self) -> Judges:
         try:
@@ -83,6 +85,11 @@ class Judges:
         for process in self._all:
             process.end()
         self._threads.shutdown(wait=True, cancel_futures=True)
+
+    @property
+    def able(self) -> bool:
+        """Whether there is a process left."""
+        return self.lost < len(self._all)
 
     async def judge(self, job: Job, seconds: float) -> Judged | Refusal:
         """What is found, or why nothing is, in so many seconds, waiting among them."""
@@ -121,6 +128,7 @@ class Judges:
         try:
             await asyncio.to_thread(process.restart)
         except (ValueError, EOFError, TimeoutError):
+            self.lost += 1
             self._report("a process that judges cannot be started again; restart the server")
             return
         self._free.put_nowait(process)
