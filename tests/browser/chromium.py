@@ -63,11 +63,26 @@ class Chromium:
     def open(self, path: Path, width: int, scheme: str = "light", media: str = "screen") -> None:
         """A page in a window so wide, in CSS pixels, for readers who prefer light or dark, on screen or "
         "paper."""
+        self.visit(path.resolve().as_uri(), width, scheme, media)
+
+    def visit(self, address: str, width: int, scheme: str = "light", media: str = "screen") -> None:
+        """As `open`, of an address."""
         size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
         self.call("Emulation.setDeviceMetricsOverride", **size)
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.call("Emulation.setEmulatedMedia", media=media, features=features)
-        self.call("Page.navigate", url=path.resolve().as_uri())
+        self.call("Page.navigate", url=address)
+        self._loaded()
+
+    def leaving(self, expression: str) -> None:
+        """What a script does that leads to another page, until that is there."""
+        self.value("window.isBefore = true")
+        self.value(expression)
+        while self.value("window.isBefore === true"):
+            pass
+        self._loaded()
+
+    def _loaded(self) -> None:
         while self.value("document.readyState") != "complete":
             pass
 

@@ -34,6 +34,7 @@ COMMANDS = (
     "detect",
     "generate",
     "plan",
+    "serve",
     "key",
     "key new",
     "key fingerprint",

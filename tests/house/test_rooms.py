@@ -51,7 +51,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "verdicts": (*_SCHEMES, "llm", "plotting", "texts"),
     "transformers": (*_SCHEMES, "llm", "texts", "verdicts"),
     "api": (*_SCHEMES, "curves", "llm", "texts", "verdicts", "workers"),
-    "cli": (*_SCHEMES, "api", "curves", "llm", "texts", "verdicts", "workers"),
+    "serving": (*_SCHEMES, "texts", "verdicts", "workers"),
+    "cli": (*_SCHEMES, "api", "curves", "llm", "serving", "texts", "verdicts", "workers"),
     "__init__": (*_SCHEMES, "_moved", "api", "curves", "llm", "optimal_transport", "texts", "verdicts"),
 }
 #: Packages that take seconds to import, or are of an extra, and where they may be.
@@ -66,6 +67,10 @@ HEAVY = {
     "ray": ("workers/ray_actors.py",),
     "docx": ("texts/documents.py",),
     "pypdf": ("texts/documents.py",),
+    "fastapi": ("serving",),
+    "prometheus_client": ("serving",),
+    "starlette": ("serving",),
+    "uvicorn": ("serving",),
 }
 MOST_FILES = 15
 #: A watermark has one name in every room; a command has the name of what it shows.

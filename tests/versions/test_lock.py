@@ -110,7 +110,8 @@ def test_the_documentation_names_the_versions() -> None:
         name, lowest, tested, why = line
         documented[name] = lowest, tested, re.findall(r"^below ([\d.]+)\b", why)
     expected = {}
-    for wanted in map(Requirement, {*requirements("llm"), *requirements("documents"), *requirements("ray")}):
+    extras = ("llm", "documents", "ray", "serve")
+    for wanted in map(Requirement, sorted({one for extra in extras for one in requirements(extra)})):
         bounds = {bound.operator: bound.version for bound in wanted.specifier}
         upper = [bounds["<"]] if "<" in bounds else []
         expected[wanted.name] = bounds[">="], locked()[spelling(wanted.name)], upper

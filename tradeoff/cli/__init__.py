@@ -1,4 +1,4 @@
-"""Command line: `tradeoff curve | decoys | demo | detect | generate | key | plan`, one module each.
+"""Command line: `tradeoff curve | decoys | demo | detect | generate | key | plan | serve`, one module each.
 
 Options and help are declared in modules that import no library; what a command does is imported when it runs,
 so that help and completion are there at once.
@@ -18,6 +18,7 @@ from tradeoff.cli.generate import GENERATE_EXAMPLES, generate_command
 from tradeoff.cli.help import examples
 from tradeoff.cli.key import key_app
 from tradeoff.cli.plan import PLAN_EXAMPLES, plan_command
+from tradeoff.cli.serve import SERVE_EXAMPLES, serve_command
 
 __all__ = ["app", "main"]
 
@@ -40,6 +41,7 @@ app.command("demo", epilog=DEMO_EXAMPLES)(demo_command)
 app.command("detect", epilog=DETECT_EXAMPLES)(detect_command)
 app.command("generate", epilog=GENERATE_EXAMPLES)(generate_command)
 app.command("plan", epilog=PLAN_EXAMPLES)(plan_command)
+app.command("serve", epilog=SERVE_EXAMPLES)(serve_command)
 app.add_typer(key_app, name="key")
 
 

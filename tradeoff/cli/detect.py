@@ -52,7 +52,7 @@ from tradeoff.verdicts import (
 )
 from tradeoff.workers import parse_workers
 
-__all__ = ["detect_sources"]
+__all__ = ["detect_sources", "said_by_configs", "vocabulary_of"]
 
 #: Errors of one source that are told in full: a file of the wrong kind has one on every line.
 _TOLD_ERRORS = 3
@@ -96,9 +96,9 @@ def detect_sources(
             # Before keys are read, which may be possible once only.
             check_key_files([*key_files, *configs])
             _check_alone(tokens=tokens, html=html, corpus=correction, key=key)
-        known, day = _vocabulary_of(options.tokenizer), day_of("written", written)
+        known, day = vocabulary_of(options.tokenizer), day_of("written", written)
         if configs:
-            keyring = read_configs(configs, vocabulary, _said_by_configs(options, key_files, key), known)
+            keyring = read_configs(configs, vocabulary, said_by_configs(options, key_files, key), known)
         elif vocabulary is not None:
             raise ValueError(f"--vocabulary {vocabulary} is for --config; leave it out")
         else:
@@ -189,12 +189,12 @@ def detect_sources(
             raise typer.Exit(1)
 
 
-def _vocabulary_of(tokenizer: str | None) -> Callable[[], int | None]:
+def vocabulary_of(tokenizer: str | None) -> Callable[[], int | None]:
     """What tells the vocabulary of the model whose folder a tokenizer is in."""
     return lambda: None if tokenizer is None or not Path(tokenizer).is_dir() else vocabulary_beside(tokenizer)
 
 
-def _said_by_configs(options: Options, key_files: Sequence[Path], key: str | None) -> dict[str, object]:
+def said_by_configs(options: Options, key_files: Sequence[Path], key: str | None) -> dict[str, object]:
     """The options that configurations leave no room for."""
     return {
         "--key-file": key_files,

@@ -13,7 +13,7 @@ from tradeoff.texts import Broken, Text
 from tradeoff.verdicts import TOGETHER, Examiner, ForeignConfig, Options, Result, Told
 from tradeoff.workers import Task, executor_of, in_order
 
-__all__ = ["KeysToRead", "check_key_files", "told_by_workers"]
+__all__ = ["KeysToRead", "check_files", "check_key_files", "told_by_workers"]
 
 #: Characters and tokens of a batch, but for its last text.
 _MOST_HELD = 1 << 22
@@ -82,11 +82,23 @@ def check_key_files(paths: Sequence[Path], integer: str | None = None) -> None:
             "--key is read by this process alone, and every process reads the key itself; write it to a "
             "file, for --key-file, or leave out --workers"
         )
+    check_files(paths, "write it to one, or leave out --workers")
+
+
+def check_files(paths: Iterable[Path], remedy: str) -> None:
+    """Whether keys can be read several times.
+
+    Args:
+        paths: where they are.
+        remedy: what to do where they cannot.
+
+    Raises:
+        ValueError: for what is neither a file nor a folder, such as a pipe.
+    """
     for path in paths:
         if not path.is_file() and not path.is_dir():
             raise ValueError(
-                f"--key-file {path} is no file, and every process reads the key itself; write it to one, or "
-                "leave out --workers"
+                f"--key-file {path} is no file, and every process reads the key itself; {remedy}"
             )
 
 

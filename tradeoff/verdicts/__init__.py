@@ -4,7 +4,7 @@ from tradeoff.verdicts.decoy_keys import Decoys, decoys
 from tradeoff.verdicts.examine import TOGETHER, Examiner
 from tradeoff.verdicts.foreign import ForeignConfig, vocabulary_beside
 from tradeoff.verdicts.options import Options
-from tradeoff.verdicts.pages import EvidencePage, evidence_html, pages_folders
+from tradeoff.verdicts.pages import EvidencePage, answer_html, evidence_html, pages_folders
 from tradeoff.verdicts.profiles import REMEDY, MeasuredProfile, measured_profiles
 from tradeoff.verdicts.result import Correction, Outcome, Reading, Result, Tested
 from tradeoff.verdicts.settings import Setting
@@ -44,6 +44,7 @@ __all__ = [
     "Tested",
     "Together",
     "Told",
+    "answer_html",
     "decoys",
     "evidence_html",
     "legend",

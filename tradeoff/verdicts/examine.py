@@ -66,6 +66,7 @@ class Examiner:
         warn: called with what keys, records and the options disagree about, once each.
         note: called once with what is assumed of texts that say nothing.
         seen: contexts of the texts before, which do not count again; None if every text counts by itself.
+        tokens: gives tokenizers by their names, as another examiner of the same keys has loaded them.
 
     Raises:
         ValueError: for keys that do not fit the options; FileError for a detector that cannot be read.
@@ -78,14 +79,16 @@ class Examiner:
         warn: Callable[[str], None],
         note: Callable[[str], None],
         seen: SeenContexts | None = None,
+        tokens: Callable[[str], Tokens] | None = None,
     ):
+        self._keyring = keyring
         self._options, self._warn, self._note, self._seen = options, warn, note, seen
         # Of whatever text it speaks first: every other one would say the same.
         self._noted = False
         self._warned: set[str] = set()
         self._settings = Settings(options, keyring)
         self._check_tokenizers(keyring)
-        self._tokens = lru_cache(maxsize=None)(
+        self._tokens = tokens or lru_cache(maxsize=None)(
             lambda name: Tokens(name, [one.key for one in self._settings.own if one.tokenizer == name])
         )
 
@@ -93,6 +96,23 @@ class Examiner:
     def settings(self) -> tuple[Setting, ...]:
         """What is tested of every text; its record may add one more for every key."""
         return self._settings.own
+
+    def anew(self, options: Options, warn: Callable[[str], None], note: Callable[[str], None]) -> Examiner:
+        """An examiner of the same keys that knows nothing of the texts before, and loads no tokenizer again.
+
+        Args:
+            options: of the same tokenizer.
+            warn, note: as of the class.
+
+        Raises:
+            ValueError: as of the class, and for another tokenizer.
+        """
+        if options.tokenizer != self._options.tokenizer:
+            raise ValueError(
+                f"tokenizer={options.tokenizer!r} is not {self._options.tokenizer!r}, which is loaded; make "
+                "another Examiner"
+            )
+        return Examiner(options, self._keyring, warn, note, tokens=self._tokens)
 
     def examine(self, text: Text) -> Result:
         """Judge one text.

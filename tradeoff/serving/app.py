@@ -1,0 +1,282 @@
+"""The application: its paths, and the description of its interface."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.types import ASGIApp
+
+from tradeoff.serving.asked import job_of_form, job_of_request, refuse_query
+from tradeoff.serving.counters import Counters
+from tradeoff.serving.guard import Guard
+from tradeoff.serving.judging import Job, Judged
+from tradeoff.serving.limits import Access, Setup
+from tradeoff.serving.processes import FAILED, Judges
+from tradeoff.serving.refusals import Refusal, Refused, busy
+from tradeoff.serving.schema import (
+    DetectAnswer,
+    DetectRequest,
+    ErrorAnswer,
+    FileForm,
+    Health,
+    KeysAnswer,
+)
+from tradeoff.serving.site import answer_page, form_page, refusal_page, style
+
+__all__ = ["make_app"]
+
+DETECT, KEYS, HEALTH, METRICS, PAGE, STYLE = (
+    "/v1/detect",
+    "/v1/keys",
+    "/healthz",
+    "/metrics",
+    "/",
+    "/style.css",
+)
+OPENAPI = "/openapi.json"
+PATHS = (DETECT, KEYS, HEALTH, METRICS, PAGE, STYLE, OPENAPI)
+_DESCRIPTION = (
+    "Tells whether texts carry the watermark of a key of this server, with exact p-values. The keys are the "
+    "server's: a request that names one is refused. Verdicts are those of `tradeoff detect`, and so are "
+    "their names. Nothing that is sent is kept."
+)
+#: Why a request may be refused, by status.
+_WHY = {
+    400: "The body is not JSON, or no form.",
+    401: "The token of the server is missing or wrong.",
+    404: "There is no such path.",
+    405: "The path does not take this method.",
+    408: "The body did not come in time.",
+    413: "The request asks for too much.",
+    415: "The body is neither JSON nor a form.",
+    421: "The server is not known by this name.",
+    422: "An argument is wrong, unknown, missing, or a key.",
+    429: "Too many requests came from this address; the header Retry-After tells how long to wait.",
+    500: "The server failed.",
+    503: "The server has too much to do, or the request took too long; see the header Retry-After.",
+}
+_OF_ALL, _OF_DETECT = (401, 421, 422, 500), (400, 401, 408, 413, 415, 421, 422, 429, 500, 503)
+
+
+def make_app(
+    setup: Setup,
+    access: Access,
+    judges: Judges,
+    report: Callable[[str], None],
+    log: Callable[[str], None] | None = None,
+) -> ASGIApp:
+    """The application behind its guard.
+
+    Args:
+        setup: what the judges were made with.
+        access: who may ask.
+        judges: started.
+        report: called with what goes wrong, in a line without any text.
+        log: called with a line for every request; None for none.
+    """
+    app = FastAPI(title="tradeoff", docs_url=None, redoc_url=None, openapi_url=None)
+    counters = Counters(PATHS)
+    limits, fpr = setup.limits, setup.options.fpr
+
+    async def judged(job: Job) -> Judged:
+        found = await judges.judge(job, limits.timeout)
+        if isinstance(found, Refusal):
+            raise Refused(found)
+        counters.judged(found.tokens, (one["verdict"] for one in found.results))
+        return found
+
+    @app.post(
+        DETECT,
+        summary="Judge a text or a file",
+        description="A text in words or token ids, as JSON; or a file as a form, of which all are judged.",
+        operation_id="detect",
+        responses=_responses(DetectAnswer, *_OF_DETECT),
+        openapi_extra={"requestBody": _body()},
+    )
+    async def detect(request: Request) -> Response:
+        found = await judged(await job_of_request(request, limits))
+        return _json(
+            {
+                "results": found.results,
+                "unread": found.unread,
+                "warnings": found.warnings,
+                "notes": found.notes,
+            }
+        )
+
+    @app.get(
+        KEYS,
+        summary="The keys of the server",
+        description="Fingerprints, names, days of use, and what is tested under each; no secret.",
+        operation_id="keys",
+        responses=_responses(KeysAnswer, *_OF_ALL),
+    )
+    async def keys(request: Request) -> Response:
+        refuse_query(request)
+        return _json({"keys": judges.keys})
+
+    @app.get(
+        HEALTH,
+        summary="Whether the server is there",
+        operation_id="health",
+        responses=_responses(Health, 421, 500, 503),
+    )
+    async def health(_: Request) -> Response:
+        if not judges.able:
+            raise Refused(busy("no process that judges is left; restart the server", "unable"))
+        return _json({"status": "ok"})
+
+    @app.get(
+        METRICS,
+        summary="Counts for Prometheus",
+        operation_id="metrics",
+        responses={
+            200: {
+                "description": "In Prometheus' text format.",
+                "content": {"text/plain": {"schema": {"type": "string"}}},
+            },
+            **_refusals(401, 421, 500),
+        },
+    )
+    async def metrics(_: Request) -> Response:
+        return Response(counters.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @app.get(PAGE, include_in_schema=False)
+    async def page(_: Request) -> Response:
+        return HTMLResponse(form_page(judges.keys, fpr))
+
+    @app.post(PAGE, include_in_schema=False)
+    async def answer(request: Request) -> Response:
+        found = await judged(await job_of_form(request, limits))
+        return HTMLResponse(answer_page(found, judges.keys, fpr))
+
+    @app.get(STYLE, include_in_schema=False)
+    async def style_sheet(_: Request) -> Response:
+        return Response(style(), media_type="text/css")
+
+    described = get_openapi(
+        title="tradeoff", version=_version(), description=_DESCRIPTION, routes=app.routes, tags=[]
+    )
+    _describe(described, access.token is not None)
+
+    @app.get(OPENAPI, include_in_schema=False)
+    async def openapi(_: Request) -> Response:
+        return _json(described)
+
+    def render(refusal: Refusal, people: bool) -> tuple[bytes, str]:
+        if people:
+            page = refusal_page(refusal, judges.keys if refusal.status != 401 else [], fpr)
+            return page.encode("utf-8", "replace"), "text/html; charset=utf-8"
+        return json.dumps(refusal.to_json()).encode(), "application/json"
+
+    def refused(request: Request, refusal: Refusal) -> Response:
+        counters.refused(refusal.code)
+        body, kind = render(refusal, request.url.path == PAGE)
+        return Response(body, refusal.status, refusal.headers, kind)
+
+    @app.exception_handler(Refused)
+    async def on_refused(request: Request, error: Refused) -> Response:
+        return refused(request, error.refusal)
+
+    @app.exception_handler(HTTPException)
+    async def on_http(request: Request, error: HTTPException) -> Response:
+        return refused(request, _of_http(error))
+
+    @app.exception_handler(Exception)
+    async def on_failure(request: Request, _: Exception) -> Response:
+        # It is raised again behind this, and counted and told of by the guard.
+        body, kind = render(FAILED, request.url.path == PAGE)
+        return Response(body, FAILED.status, media_type=kind)
+
+    return Guard(
+        app=app,
+        access=access,
+        limits=limits,
+        counters=counters,
+        paths=PATHS,
+        judged=(DETECT, PAGE),
+        render=render,
+        report=report,
+        log=log,
+    )
+
+
+def _of_http(error: HTTPException) -> Refusal:
+    """What routes say of paths and methods."""
+    code, argument, remedy = {
+        404: ("not_found", "path", f"ask for one of {DETECT}, {KEYS}, {HEALTH}, {METRICS} or {PAGE}"),
+        405: ("method_not_allowed", "method", "use the method that the header Allow names"),
+    }.get(error.status_code, ("malformed_request", "request", "send it again as the documentation says"))
+    message = {404: "there is no such path", 405: "the path does not take this method"}.get(
+        error.status_code, "the request cannot be read"
+    )
+    return Refusal(
+        status=error.status_code,
+        code=code,
+        argument=argument,
+        message=message,
+        remedy=remedy,
+        headers=dict(error.headers or {}),
+    )
+
+
+def _json(told: Any) -> Response:
+    # ASCII: what others wrote may hold halves of characters.
+    return Response(json.dumps(told, allow_nan=False), media_type="application/json")
+
+
+def _responses(model: type[BaseModel], *statuses: int) -> dict[int | str, dict[str, Any]]:
+    return {200: {"model": model, "description": (model.__doc__ or "").strip()}, **_refusals(*statuses)}
+
+
+def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    return {status: {"model": ErrorAnswer, "description": _WHY[status]} for status in statuses}
+
+
+def _body() -> dict[str, Any]:
+    return {
+        "required": True,
+        "content": {
+            "application/json": {"schema": _schema(DetectRequest)},
+            "multipart/form-data": {"schema": _without_null(_schema(FileForm))},
+        },
+    }
+
+
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    return model.model_json_schema(ref_template="#/components/schemas/{model}")
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """That of a form, which has words alone: what is not said is left out."""
+    for told in schema["properties"].values():
+        if told.pop("default", ...) is None:
+            told |= next(one for one in told.pop("anyOf") if one != {"type": "null"})
+    return schema
+
+
+def _describe(described: dict[str, Any], locked: bool) -> None:
+    """Add what routes do not know: the token, where there is one."""
+    if not locked:
+        return
+    described["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    for path, methods in described["paths"].items():
+        if path != HEALTH:
+            for operation in methods.values():
+                operation["security"] = [{"token": []}]
+
+
+def _version() -> str:
+    try:
+        return version("tradeoff")
+    except PackageNotFoundError:
+        return "0"

@@ -1,0 +1,78 @@
+"""What a server counts for Prometheus: no text, no key and no address is in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+__all__ = ["Counters"]
+
+#: Upper ends of the buckets of seconds.
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class Counters:
+    """Counts of one server.
+
+    Args:
+        paths: the paths that are counted by their names; all others are "other".
+    """
+
+    def __init__(self, paths: Iterable[str]):
+        self._paths = frozenset(paths)
+        self._registry = registry = CollectorRegistry()
+        self._requests = Counter(
+            "tradeoff_requests", "Requests that were answered.", ["path", "status"], registry=registry
+        )
+        self._refusals = Counter(
+            "tradeoff_refusals",
+            "Requests that were refused, by the code of the error.",
+            ["code"],
+            registry=registry,
+        )
+        self._seconds = Histogram(
+            "tradeoff_request_seconds",
+            "From the head of a request to the end of its answer.",
+            ["path"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._running = Gauge(
+            "tradeoff_requests_running", "Requests that are read, wait or are judged.", registry=registry
+        )
+        self._bytes = Counter("tradeoff_body_bytes", "Bytes of bodies that were read.", registry=registry)
+        self._tokens = Counter(
+            "tradeoff_tokens_judged", "Tokens of texts that were judged.", registry=registry
+        )
+        self._texts = Counter(
+            "tradeoff_texts_judged", "Texts that were judged, by verdict.", ["verdict"], registry=registry
+        )
+
+    def answered(self, path: str, status: int, seconds: float) -> None:
+        """One request."""
+        known = path if path in self._paths else "other"
+        self._requests.labels(known, str(status)).inc()
+        self._seconds.labels(known).observe(seconds)
+
+    def refused(self, code: str) -> None:
+        """One refusal."""
+        self._refusals.labels(code).inc()
+
+    def running(self, count: int) -> None:
+        """How many requests are at work."""
+        self._running.set(count)
+
+    def read(self, size: int) -> None:
+        """So many bytes."""
+        self._bytes.inc(size)
+
+    def judged(self, tokens: int, verdicts: Iterable[str]) -> None:
+        """Texts with so many tokens in all."""
+        self._tokens.inc(tokens)
+        for verdict in verdicts:
+            self._texts.labels(verdict).inc()
+
+    def text(self) -> bytes:
+        """All of them in Prometheus' text format."""
+        return generate_latest(self._registry)
