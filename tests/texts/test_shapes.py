@@ -43,6 +43,58 @@ SHAPES: dict[str, tuple[Any, list[tuple[str, str | None, list[int] | None]]]] = 
         {"id": "c", "choices": [{"message": {"content": "one"}, "token_ids": [5, 6], "index": 0}]},
         [("c", "one", [5, 6])],
     ),
+    "vLLM completion with token ids": (
+        {
+            "id": "cmpl-2",
+            "object": "text_completion",
+            "choices": [
+                {
+                    "index": 0,
+                    "text": "one",
+                    "token_ids": [5, 6],
+                    "prompt_token_ids": [1, 2],
+                    "logprobs": None,
+                },
+                {"index": 1, "text": "two", "token_ids": [7], "prompt_token_ids": [1, 2], "logprobs": None},
+            ],
+        },
+        [("cmpl-2/0", "one", [5, 6]), ("cmpl-2/1", "two", [7])],
+    ),
+    "vLLM chat with token ids of the prompt": (
+        {
+            "id": "c",
+            "prompt_token_ids": [1, 2],
+            "choices": [
+                {"index": 0, "message": {"role": "assistant", "content": None}, "token_ids": [5, 6]},
+            ],
+        },
+        [("c", None, [5, 6])],
+    ),
+    "OpenAI response": (
+        {
+            "id": "resp_1",
+            "object": "response",
+            "output": [
+                {"type": "reasoning", "content": [{"type": "reasoning_text", "text": "thought"}]},
+                {"type": "message", "content": [{"type": "output_text", "text": "one", "annotations": []}]},
+                {"type": "function_call", "name": "f", "arguments": "{}"},
+            ],
+        },
+        [("resp_1", "one", None)],
+    ),
+    "a line of a batch": (
+        {
+            "id": "vllm-1",
+            "custom_id": "request-1",
+            "response": {
+                "status_code": 200,
+                "request_id": "vllm-batch-1",
+                "body": {"id": "chatcmpl-3", "choices": [{"message": {"content": "one"}, "token_ids": [8]}]},
+            },
+            "error": None,
+        },
+        [("request-1", "one", [8])],
+    ),
     "vLLM RequestOutput": (
         {
             "request_id": "7",
@@ -128,9 +180,31 @@ def test_what_is_ambiguous_or_has_no_text_is_named(tmp_path: Path) -> None:
     assert "line 1 has no 'answer' and is left out" in warned[1]
 
 
+def test_what_failed_or_was_no_text_is_passed_over(tmp_path: Path) -> None:
+    """A request of a batch without an answer, and a response that is a call of a tool alone."""
+    path, warned = tmp_path / "x.jsonl", []
+    values = [
+        {"custom_id": "a", "response": None, "error": {"message": "no"}},
+        {"custom_id": "b", "response": {"status_code": 400, "body": {"error": "no"}}, "error": None},
+        {"id": "c", "output": [{"type": "function_call", "name": "f"}]},
+        {"id": "d", "text": "one"},
+    ]
+    path.write_text("".join(json.dumps(value) + "\n" for value in values))
+    (text,) = read_texts([str(path)], io.BytesIO(), warned.append)
+    assert not isinstance(text, Broken)
+    assert text.id == "d"
+    assert "line 1 has neither" in warned[0]
+    assert "nor have 2 others" in warned[0]
+
+
 @pytest.mark.parametrize(
     "value",
-    [{"choices": [{"message": {"content": 3}}]}, {"outputs": [{"token_ids": ["x"]}]}, {"output": [1.5]}],
+    [
+        {"choices": [{"message": {"content": 3}}]},
+        {"outputs": [{"token_ids": ["x"]}]},
+        {"output": [1.5]},
+        {"custom_id": "a", "response": {"body": {"completion": "b", "output": "c"}}},
+    ],
 )
 def test_what_is_no_text_is_refused(value: Any, tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"

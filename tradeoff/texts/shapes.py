@@ -5,6 +5,8 @@
 | `text`, `token_ids` | `tradeoff generate` |
 | `choices` with `message.content` or `text`, perhaps `token_ids` | OpenAI's completions, vLLM's server |
 | `outputs` with `text` and `token_ids` | vLLM's `RequestOutput` |
+| `output` with messages | OpenAI's responses |
+| any of these under `response.body`, named by `custom_id` | files of batches: OpenAI's, vLLM's `run-batch` |
 | `generated_text`, `completion`, `output`, `prediction` | pipelines of Transformers, data sets |
 | a list of integers | token ids |
 """
@@ -56,6 +58,11 @@ def _of_object(value: dict[str, Any], place: str, field: str | None) -> Iterator
         yield from _of_several(value, [_of_choice(choice) for choice in value["choices"]])
     elif isinstance(value.get("outputs"), list):
         yield from _of_several(value, [_own(output) for output in value["outputs"]])
+    elif _is_response(value):
+        yield from _of_several(value, [_of_message(item) for item in value["output"]])
+    elif isinstance(body := _at(value, "response.body"), dict):
+        named = value.get("custom_id")
+        yield from _of_object(body if named is None else body | {"id": named}, place, None)
     else:
         named = [name for name in FIELDS if isinstance(value.get(name), str | list)]
         if len(named) > 1:
@@ -76,17 +83,25 @@ def _of_several(value: dict[str, Any], parts: list[dict[str, Any]]) -> Iterator[
 def _of_choice(choice: Any) -> dict[str, Any]:
     if not isinstance(choice, dict):
         return {}
-    found = _own(choice)
-    message = choice.get("message")
-    if isinstance(message, dict) and "text" not in found:
-        content = message.get("content")
-        if isinstance(content, list):
-            # Parts, of which those that are words have a text.
-            words = [part.get("text") for part in content if isinstance(part, dict)]
-            content = "".join(word for word in words if isinstance(word, str))
-        if content is not None:
-            found["text"] = content
-    return found
+    return _of_message(choice.get("message")) | _own(choice)
+
+
+def _is_response(value: dict[str, Any]) -> bool:
+    """Whether `output` holds what a model did, message by message, and no text."""
+    items = value.get("output")
+    return isinstance(items, list) and any(isinstance(item, dict) for item in items)
+
+
+def _of_message(message: Any) -> dict[str, Any]:
+    """The words of a message; none of what is none, such as a call of a tool or what a model thought."""
+    if not isinstance(message, dict) or message.get("type", "message") != "message":
+        return {}
+    content = message.get("content")
+    if isinstance(content, list):
+        # Parts, of which those that are words have a text.
+        words = [part.get("text") for part in content if isinstance(part, dict)]
+        content = "".join(word for word in words if isinstance(word, str))
+    return {} if content is None else {"text": content}
 
 
 def _own(value: Any) -> dict[str, Any]:
