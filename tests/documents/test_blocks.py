@@ -94,8 +94,8 @@ TABLE = {
     f"OMP_NUM_THREADS=1 python -m tests.benchmarks.formats.bench_synthid --out {RESULTS}": Instead(
         "python -m tests.benchmarks.formats.bench_synthid --help", "a minute"
     ),
-    f"python -m tests.benchmarks.bench_samples --out {RESULTS}": Instead(
-        "python -m tests.benchmarks.bench_samples --help", "minutes"
+    f"python -m tests.benchmarks.serving.bench_samples --out {RESULTS}": Instead(
+        "python -m tests.benchmarks.serving.bench_samples --help", "minutes"
     ),
     f"OMP_NUM_THREADS=1 python -m tests.benchmarks.bench_workers --out {RESULTS}": Instead(
         "python -m tests.benchmarks.bench_workers --help", "minutes; test_benchmarks.py runs it small"

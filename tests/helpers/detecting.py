@@ -84,4 +84,4 @@ def flat(output: str) -> str:
 
 def without_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a machine without the extra `llm`."""
-    monkeypatch.setitem(sys.modules, "tradeoff.llm.models.loading", None)
+    monkeypatch.setitem(sys.modules, "tradeoff.llm.models.words", None)

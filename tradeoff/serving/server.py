@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import uvicorn
 
 from tradeoff.serving.app import make_app
+from tradeoff.serving.judges import Judges
 from tradeoff.serving.limits import Access, Setup
-from tradeoff.serving.processes import Judges
 
 __all__ = ["Reports", "serve"]
 

@@ -290,7 +290,7 @@ def test_texts_that_need_no_tokenizer_are_judged_without_it(
         asked.append(spec)
         raise ModelUnavailableError("the network is down")
 
-    monkeypatch.setattr("tradeoff.llm.models.loading.load_tokenizer", refused)
+    monkeypatch.setattr("tradeoff.llm.models.words.load_words", refused)
     (folder / "a.txt").write_text("the man")
     lines = [{"id": "words", "text": "the man"}, {"id": "ids", "token_ids": marked_ids(60)}]
     lines += [{"id": "empty", "text": ""}, {"text": "an ant"}]
@@ -317,9 +317,9 @@ def test_tokenizer_is_loaded_once_and_no_weights_are(folder: Path, monkeypatch: 
     loaded = []
     original = load_tokenizer
 
-    def counted(spec):
+    def counted(spec, **options):
         loaded.append(spec)
-        return original(spec)
+        return original(spec, **options)
 
     monkeypatch.setattr("tradeoff.llm.models.loading.load_tokenizer", counted)
     monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", pytest.fail)

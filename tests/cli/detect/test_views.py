@@ -159,7 +159,7 @@ def test_page_is_whole_for_a_reader_who_stops_early(options: list[str], folder: 
     path, html = lines(folder / "x.jsonl", *texts), folder / "page.html"
     # Without a tokenizer, as in `without_tokenizer`.
     script = (
-        "import sys; sys.modules['tradeoff.llm.models.loading'] = None; from tradeoff.cli import main; main()"
+        "import sys; sys.modules['tradeoff.llm.models.words'] = None; from tradeoff.cli import main; main()"
     )
     command = [sys.executable, "-c", script, "detect", str(path), "--key-file", str(folder / "key")]
     command += ["--tokens", *options]

@@ -1,6 +1,6 @@
 """How many truly random tokens at their beginning tell several texts of one prompt apart.
 
-    python -m tests.benchmarks.bench_samples [--prompts 20] [--samples 8] [--out tests/benchmarks/results]
+    python -m tests.benchmarks.serving.bench_samples [--prompts 20] [--samples 8] [--out tests/benchmarks/results]
 
 Texts of the built-in model whose first h tokens are equal are equal to their end, as the key decides from
 there: so the share of pairs with equal beginnings is counted, among texts without a watermark, for every h.
