@@ -62,7 +62,7 @@ _Report = Callable[[str], None]
 Keys: TypeAlias = "AnyKey | KeyFile | Keyring | Sequence[AnyKey | KeyFile]"
 #: Tokens at the beginning of texts that are drawn truly at random where several of one prompt are wanted:
 #: docs/sampling.md tells how many of how many are still equal.
-UNMARKED = 8
+UNMARKED = 16
 #: The look-ahead that is chosen by measuring.
 _AUTO = "auto"
 

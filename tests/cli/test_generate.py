@@ -148,11 +148,11 @@ def test_controls_reach_the_run_and_its_records(folder: Path, tiny_folder: Path)
 def test_several_texts_of_a_prompt_differ(folder: Path, tiny_folder: Path) -> None:
     result = generate(folder, tiny_folder, "--samples", "3", "--max-tokens", "30")
     assert result.exit_code == 0, result.output
-    assert "the first 8 tokens of a text are drawn truly at random" in result.output.replace("\n", " ")
+    assert "the first 16 tokens of a text are drawn truly at random" in result.output.replace("\n", " ")
     found = records(folder)
     assert [record["id"] for record in found] == [f"{i}#{j}" for i in (1, 2) for j in (1, 2, 3)]
     assert len({tuple(record["token_ids"]) for record in found}) == 6
-    assert all(record["unmarked"] >= 8 and record["run"]["unmarked"] == 8 for record in found)
+    assert all(record["unmarked"] >= 16 and record["run"]["unmarked"] == 16 for record in found)
 
 
 def test_what_the_model_sets_is_taken_and_told(folder: Path, tiny_folder: Path, tmp_path: Path) -> None:

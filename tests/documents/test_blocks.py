@@ -177,8 +177,10 @@ TABLE = {
     f"python -m tests.benchmarks.hidden_passages --texts hidden --out {RESULTS}": Instead(
         "python -m tests.benchmarks.hidden_passages --help", "minutes; test_benchmarks.py runs it small"
     ),
-    "uv pip compile pyproject.toml --extra test --extra docs --python-platform windows --python-version 3.11 "
-    "--no-annotate --upgrade -o constraints.txt": Instead("", "it would change the lock"),
+    "uv pip compile pyproject.toml --extra test --extra docs --extra quantised --python-platform windows "
+    "--python-version 3.11 --no-annotate --upgrade -o constraints.txt": Instead(
+        "", "it would change the lock"
+    ),
     **{
         f"python -m tests.versions.canary{options}": Instead(
             f"python -m tests.versions.canary{options} --help", "it makes an environment and runs all tests"

@@ -76,5 +76,5 @@ def test_of_an_error_its_kind_and_place_are_told() -> None:
         raise KeyError("the sea at night")
     except KeyError as error:
         told = place_of(error)
-    assert told.startswith("KeyError in test_processes.py, line ")
+    assert told.startswith("KeyError in test_judges.py, line ")
     assert "sea" not in told

@@ -49,7 +49,7 @@ _STDIN = "-"
 #: The only method without a watermark.
 _STANDARD = "standard"
 #: `tradeoff.api.UNMARKED`, which would be imported for the help.
-_UNMARKED = 8
+_UNMARKED = 16
 #: A text that ends before so many tokens is hardly one.
 _SHORT = 5
 _METHOD_HELP = (

@@ -30,7 +30,7 @@ from tradeoff.verdicts import ForeignConfig
 __all__ = ["Watermarked", "watermarked"]
 
 #: Tokens at the beginning of texts of one prompt that are drawn truly at random, so that they differ.
-_UNMARKED = 8
+_UNMARKED = 16
 #: What `generate` hands to the forward pass and the engine sees to itself.
 _OWN = frozenset({"attention_mask", "cache_position", "logits_to_keep", "position_ids", "use_cache"})
 _CACHES = ("cache", "past_key_values")
@@ -76,7 +76,7 @@ def watermarked(
         seed: of the true randomness; if left out drawn from PyTorch's generator, as `torch.manual_seed` set
             it.
         unmarked: tokens at the beginning that are drawn truly at random, without a watermark; if left out
-            none where all prompts differ, else 8 (docs/sampling.md).
+            none where all prompts differ, else 16 (docs/sampling.md).
         probe: whether models outside the table of verified ones are checked first.
 
     Raises:

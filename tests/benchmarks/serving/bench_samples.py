@@ -1,10 +1,10 @@
 """How many truly random tokens at their beginning tell several texts of one prompt apart.
 
-    python -m tests.benchmarks.serving.bench_samples [--prompts 20] [--samples 8] [--out tests/benchmarks/results]
+    python -m tests.benchmarks.serving.bench_samples [--prompts 20] [--samples 8] [--out FOLDER]
 
 Texts of the built-in model whose first h tokens are equal are equal to their end, as the key decides from
 there: so the share of pairs with equal beginnings is counted, among texts without a watermark, for every h.
-Then marked texts behind 8 such tokens: what share of the runs of 4 tokens of one are runs of another text of
+Then texts behind 8 such tokens: what share of the runs of 4 tokens of one are runs of another text of
 the same prompt, beside the same of texts without a watermark, which is what the key adds to their likeness.
 """
 
@@ -19,7 +19,6 @@ from rich.table import Table
 
 import tradeoff as td
 from paper_repro.measuring import OutOption, Tables
-from tradeoff.api import UNMARKED
 from tradeoff.display.console import exit_on_bad_input, stdout
 from tradeoff.keyed import Key
 from tradeoff.llm import ModelPair, load_pair
@@ -27,7 +26,7 @@ from tradeoff.texts import builtin_prompts
 
 TEMPERATURES = (0.3, 0.7, 1.0)
 BEGINNINGS = (0, 1, 2, 4, 6, 8, 12, 16)
-RUN, TOKENS = 4, 100
+RUN, TOKENS, UNMARKED = 4, 100, 8
 
 
 def texts_of(
@@ -43,6 +42,7 @@ def texts_of(
         tokens=tokens,
         temperature=temperature,
         samples=samples,
+        unmarked=UNMARKED if scheme.marks else 0,
         batch=32,
         ignore_eos=True,
         note=lambda _: None,
