@@ -268,6 +268,8 @@ def _check_passes(config: Any, passed: dict[str, Any], input_ids: torch.Tensor) 
 def _pair(model: Any, assistant: Any, config: Any, scheme: Scheme) -> ModelPair:
     """The models, with what drafts."""
     draft: Any = model
+    # What ends a text is told by the criteria, and nothing else is asked of one.
+    tokenizer: Any = None
     name = "no draft"
     if scheme.method.drafts:
         looked_up = config.prompt_lookup_num_tokens
@@ -291,7 +293,7 @@ def _pair(model: Any, assistant: Any, config: Any, scheme: Scheme) -> ModelPair:
     return ModelPair(
         draft=draft,
         target=model,
-        tokenizer=None,
+        tokenizer=tokenizer,
         draft_name=name,
         target_name=str(model.name_or_path or type(model).__name__),
         device=model.device,

@@ -267,7 +267,8 @@ def left_out_by_generate(frame: FrameType | None) -> dict[str, Any]:
 
 def decoder_only_output(sequences: torch.Tensor) -> Any:
     """What `generate` returns with `return_dict_in_generate`, of tokens alone."""
-    return GenerateDecoderOnlyOutput(sequences=sequences)
+    tokens: Any = sequences
+    return GenerateDecoderOnlyOutput(sequences=tokens)
 
 
 def generation_settings(model: PreTrainedModel) -> dict[str, Any]:
