@@ -13,6 +13,8 @@ from transformers import (
     StoppingCriteria,
     StoppingCriteriaList,
     SynthIDTextWatermarkingConfig,
+    T5Config,
+    T5ForConditionalGeneration,
     TextStreamer,
     WatermarkingConfig,
 )
@@ -329,6 +331,13 @@ def test_inputs_that_are_none(pair) -> None:
         watermarked(KEY, lookahead=0)
     with pytest.raises(ValueError, match="scheme and names"):
         watermarked(KEY, "basic", scheme=Scheme.of("basic"))
+
+
+def test_models_with_an_encoder_are_refused() -> None:
+    sizes = {"vocab_size": N, "d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_heads": 2}
+    model = T5ForConditionalGeneration(T5Config(**sizes, decoder_start_token_id=0)).eval()
+    with pytest.raises(ValueError, match="T5ForConditionalGeneration has an encoder"):
+        model.generate(**padded(), **QUIET, max_new_tokens=4, custom_generate=watermarked(KEY, "basic"))
 
 
 def test_the_seed_is_that_of_pytorch_unless_one_is_given(pair) -> None:

@@ -144,6 +144,10 @@ class Watermarked:
         frame = inspect.currentframe()
         given = left_out_by_generate(None if frame is None else frame.f_back)
         assistant = self._assistant if self._assistant is not None else given.get("assistant_model")
+        if model.config.is_encoder_decoder:
+            raise ValueError(
+                f"{type(model).__name__} has an encoder, which is not run here; use a decoder-only model"
+            )
         _check_search(generation_config)
         _check_passes(generation_config, model_kwargs, input_ids)
         config = generation_config.watermarking_config
