@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tradeoff.keyed import PAD, Prf
-from tradeoff.llm.generation.controls import TextRules
 from tradeoff.llm.models.ngram import NgramIndex
 from tradeoff.texts import Prompt
+
+if TYPE_CHECKING:
+    # Contexts are for statements that run without PyTorch, too.
+    from tradeoff.llm.generation.controls import TextRules
 
 __all__ = ["ContextWindow", "GeneratedText", "Row", "Step", "TrueRandomness", "contexts_ahead"]
 
