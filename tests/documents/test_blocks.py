@@ -97,7 +97,8 @@ TABLE = {
     f"python -m tests.benchmarks.serving.bench_samples --out {RESULTS}": Instead(
         "python -m tests.benchmarks.serving.bench_samples --help", "minutes"
     ),
-    f"OMP_NUM_THREADS=1 python -m tests.benchmarks.bench_workers --out {RESULTS}": Instead(
+    "OMP_NUM_THREADS=1 python -m tests.benchmarks.bench_workers --texts 32 --tokens 24 --repeats 3 --out "
+    f"{RESULTS}": Instead(
         "python -m tests.benchmarks.bench_workers --help", "minutes; test_benchmarks.py runs it small"
     ),
     "pip install -c constraints.txt -e '.[llm,ray]'": Instead("", "it installs what the tests have"),

@@ -34,6 +34,8 @@ from tests.benchmarks import (
     hidden_passages,
     known_tokens,
 )
+from tests.benchmarks.formats import bench_kgw, bench_synthid
+from tests.benchmarks.serving import bench_samples, bench_serve
 from tests.helpers.texts import MakePair, some_prompts
 from tradeoff.errors import FileError
 from tradeoff.llm.generation.engine import EngineSettings
@@ -263,6 +265,38 @@ def _workers(patch: pytest.MonkeyPatch, out: Path) -> None:
     bench_workers.measure("2", PairNames("a", "b"), 4, 5, 2, 3, Tables(out))
 
 
+def _kgw(patch: pytest.MonkeyPatch, out: Path) -> None:
+    rng = np.random.default_rng(0)
+    patch.setattr(bench_kgw, "RUNS", 1)
+    patch.setattr(bench_kgw, "texts_of", lambda folder, count: list(rng.integers(0, 900, (count, 200))))
+    bench_kgw.main(texts=3, out=out)
+
+
+def _synthid(patch: pytest.MonkeyPatch, out: Path) -> None:
+    patch.setattr(bench_synthid, "RUNS", 1)
+    patch.setattr(bench_synthid, "SHAPES", [(1, 60), (2, 40)])
+    bench_synthid.measure(Tables(out))
+
+
+def _samples(patch: pytest.MonkeyPatch, out: Path) -> None:
+    def few(*_: object) -> list[list[list[int]]]:
+        return [[[1, 2, 3] * 10, [1, 2, 4] * 10]] * 2
+
+    patch.setattr(bench_samples, "load_pair", lambda **_: None)
+    patch.setattr(bench_samples, "texts_of", few)
+    bench_samples.main(out=out)
+
+
+def _serve(patch: pytest.MonkeyPatch, out: Path) -> None:
+    def answered(server: object, questions: list[object]) -> tuple[dict[str, object], list[str]]:
+        told = {"requests": len(questions), "clients": 16, "tokens": 200, "errors": 0}
+        return told | {"requests_a_second": 1.0, "p50_ms": 2.0, "p99_ms": 3.0}, []
+
+    patch.setattr(bench_serve, "Served", lambda *_: nullcontext())
+    patch.setattr(bench_serve, "load", answered)
+    bench_serve.measure(4, 2, Tables(out))
+
+
 RUNS: dict[str, Run] = {
     "figure_1": _figure_1,
     "detect": _detect,
@@ -278,6 +312,10 @@ RUNS: dict[str, Run] = {
     "hidden_passages": _hidden_passages,
     "known_tokens": _known_tokens,
     "workers": _workers,
+    "kgw": _kgw,
+    "synthid": _synthid,
+    "samples": _samples,
+    "serve": _serve,
 }
 
 
