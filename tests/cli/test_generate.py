@@ -457,7 +457,7 @@ def test_every_method_runs(folder: Path, tiny_folder: Path, options: list[str]) 
         (["--logit-bias", "x"], "--logit-bias x is not ID=BIAS"),
         (["--logit-bias", "100000=1"], "logit_bias names token 100000, and the vocabulary has tokens"),
         (["--min-tokens", "-1"], "min_tokens=-1"),
-        (["--stop", ""], "stop=('',) must be strings of one character or more"),
+        (["--stop", ""], "stop=('',) must be a tuple of strings of one character or more"),
         (["--samples", "0"], "samples=0"),
         (["--unmarked", "-1"], "unmarked=-1"),
         (["--lookahead", "0"], "lookahead=0 must be at least 1"),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from transformers import (
+    LogitNormalization,
     LogitsProcessor,
     LogitsProcessorList,
     StoppingCriteria,
@@ -292,6 +293,82 @@ class Counting(LogitsProcessor):
         return scores + self.calls * (torch.arange(scores.shape[-1]) == 3)
 
 
+class Budget(LogitsProcessor):
+    """Counts its calls, and forces a token after ten of them."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return scores if self.calls <= 10 else torch.full_like(scores, -torch.inf).index_fill(1, SEVEN, 0.0)
+
+
+class FifthCall(StoppingCriteria):
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, input_ids: torch.Tensor, scores: object, **_: object) -> bool:
+        self.calls += 1
+        return self.calls >= 5
+
+
+class Rows(LogitsProcessor):
+    """A bias for every row."""
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        return scores + torch.arange(3.0)[:, None]
+
+
+SEVEN = torch.tensor([7])
+
+
+@pytest.mark.parametrize("tokens", [6, 30])
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"logits_processor": [Budget]}, "Budget says otherwise"),
+        ({"stopping_criteria": [FifthCall]}, "FifthCall says otherwise"),
+        ({"logits_processor": [Rows]}, "must not look at other rows"),
+    ],
+    ids=["budget", "calls", "rows"],
+)
+def test_rules_that_keep_a_state_are_found_out(pair, given: dict, words: str, tokens: int) -> None:
+    made = {name: [one() for one in some] for name, some in given.items()}
+    mark = watermarked(KEY, "joint-race", seed=1, assistant_model=pair.draft, probe=False)
+    with pytest.raises(ValueError, match=words):
+        by_generate(pair, mark, max_new_tokens=tokens, **made)
+
+
+def test_a_configuration_needs_no_draft(pair) -> None:
+    """Without an assistant the same watermark is written without speculation."""
+    config = SynthIDTextWatermarkingConfig(ngram_len=5, keys=list(range(1000, 1030)))
+    mark = watermarked(seed=3, probe=False)
+    texts = by_generate(pair, mark, max_new_tokens=150, watermarking_config=config)
+    key = DepthKeys(range(1000, 1030))
+    assert {source for text in mark.texts for source in text.sources} == {"b"}
+    for text in texts:
+        assert td.detect(text, Scheme.of(prf="hf-synthid"), key).log10_p < -3
+
+
+def test_normalised_scores_are_what_later_processors_see(pair) -> None:
+    """Floors of log-probabilities ban tokens only behind a normalisation."""
+
+    class Floor(LogitsProcessor):
+        def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+            return scores.masked_fill(scores < -2.5, -torch.inf)
+
+    row = ROWS[0]
+    with torch.no_grad():
+        law = torch.log_softmax(pair.target(torch.tensor([row])).logits[0, -1], -1)
+    mark = watermarked(scheme=Scheme.of("standard"), seed=5, assistant_model=pair.draft, probe=False)
+    given = [LogitNormalization(), Floor()]
+    texts = by_generate(pair, mark, [row] * 200, max_new_tokens=1, logits_processor=given)
+    allowed = set(torch.nonzero(law >= -2.5).flatten().tolist())
+    assert 0 < len(allowed) < N
+    assert {text[0] for text in texts} <= allowed
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -303,6 +380,7 @@ class Counting(LogitsProcessor):
         ({"logits_processor": LogitsProcessorList([Counting()])}, "Counting"),
         ({"prefix_allowed_tokens_fn": lambda *_: [1, 2]}, "PrefixConstrainedLogitsProcessor"),
         ({"penalty_alpha": 0.6, "top_k": 4}, "penalty_alpha"),
+        ({"prompt_lookup_num_tokens": 3}, "both draft"),
     ],
     ids=lambda one: next(iter(one)) if isinstance(one, dict) else "",
 )

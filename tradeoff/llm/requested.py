@@ -18,26 +18,33 @@ __all__ = ["Requested"]
 #: Settings of a model that are those of `Sampling` and `Controls`.
 _SAMPLED = ("temperature", "top_k", "top_p", "min_p")
 _PENALTY = "repetition_penalty"
-#: Settings of a model that change laws of tokens, and are not applied.
-_OTHERS = (
-    "bad_words_ids",
-    "begin_suppress_tokens",
-    "epsilon_cutoff",
-    "eta_cutoff",
-    "exponential_decay_length_penalty",
-    "forced_bos_token_id",
-    "forced_eos_token_id",
-    "guidance_scale",
-    "min_length",
-    "min_new_tokens",
-    "no_repeat_ngram_size",
-    "sequence_bias",
-    "stop_strings",
-    "suppress_tokens",
-    "top_h",
-    "typical_p",
-    "watermarking_config",
-)
+#: What changes nothing.
+_NEUTRAL = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0, _PENALTY: 1.0}
+#: Settings of a model that change texts and are not applied, with what changes nothing.
+_OTHERS: dict[str, Any] = {
+    "bad_words_ids": None,
+    "begin_suppress_tokens": None,
+    "diversity_penalty": 0.0,
+    "encoder_repetition_penalty": 1.0,
+    "epsilon_cutoff": 0.0,
+    "eta_cutoff": 0.0,
+    "exponential_decay_length_penalty": None,
+    "forced_bos_token_id": None,
+    "forced_eos_token_id": None,
+    "guidance_scale": 1.0,
+    "max_time": None,
+    "min_length": 0,
+    "min_new_tokens": 0,
+    "no_repeat_ngram_size": 0,
+    "num_beams": 1,
+    "penalty_alpha": 0.0,
+    "sequence_bias": None,
+    "stop_strings": None,
+    "suppress_tokens": None,
+    "top_h": None,
+    "typical_p": 1.0,
+    "watermarking_config": None,
+}
 
 
 @dataclass(frozen=True)
@@ -87,10 +94,11 @@ class Requested:
         if controls.repetition_penalty is None and _PENALTY in own:
             controls = replace(controls, repetition_penalty=own[_PENALTY])
             used[_PENALTY] = own[_PENALTY]
+        used = {name: value for name, value in used.items() if value != _NEUTRAL[name]}
         if used:
             said = ", ".join(f"{name} {value:g}" for name, value in used.items())
             tell(f"{pair.target_name} sets {said}; say otherwise to change it")
-        left = [name for name in _OTHERS if name in own]
+        left = [name for name, neutral in _OTHERS.items() if own.get(name, neutral) != neutral]
         if left:
             tell(f"not applied, of the settings of {pair.target_name}: {', '.join(left)}")
         eos = frozenset() if settings.ignore_eos else eos_ids(pair)

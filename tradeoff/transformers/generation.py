@@ -6,6 +6,7 @@ import inspect
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -29,6 +30,8 @@ from tradeoff.verdicts import ForeignConfig
 
 __all__ = ["Watermarked", "watermarked"]
 
+#: K where nobody says otherwise.
+_LOOKAHEAD = 3
 #: Tokens at the beginning of texts of one prompt that are drawn truly at random, so that they differ.
 _UNMARKED = 16
 #: What `generate` hands to the forward pass and the engine sees to itself.
@@ -50,7 +53,7 @@ def watermarked(
     context_width: int | None = None,
     assistant_model: Any = None,
     streamer: Any = None,
-    lookahead: int = 3,
+    lookahead: int | None = None,
     verify: str = "token",
     seed: int | None = None,
     unmarked: int | None = None,
@@ -71,7 +74,7 @@ def watermarked(
             several answers a prompt, which Transformers does not take together. Without one, and without
             `prompt_lookup_num_tokens`, use the method basic.
         streamer: as of `generate`, for one prompt; may as well be given there.
-        lookahead: K, draft tokens a step.
+        lookahead: K, draft tokens a step; if left out `prompt_lookup_num_tokens`, else 3.
         verify: token by token, or block.
         seed: of the true randomness; if left out drawn from PyTorch's generator, as `torch.manual_seed` set
             it.
@@ -91,8 +94,9 @@ def watermarked(
         scheme = Scheme.of(method, watermark, prf=prf, context_width=context_width)
     if seed is not None and not 0 <= seed < 1 << 63:
         raise ValueError(f"seed={seed} must be in 0 .. 2^63 - 1")
-    if lookahead < 1:
-        raise ValueError(f"lookahead={lookahead} must be at least 1 draft token a step")
+    for name, value, least in (("lookahead", lookahead, 1), ("unmarked", unmarked, 0)):
+        if value is not None and (type(value) is not int or value < least):
+            raise ValueError(f"{name}={value!r} must be a whole number of tokens, at least {least}")
     return Watermarked(
         key, scheme, assistant_model, streamer, lookahead, Verify(verify), seed, unmarked, probe
     )
@@ -111,7 +115,7 @@ class Watermarked:
         scheme: Scheme | None,
         assistant: Any,
         streamer: Any,
-        lookahead: int,
+        lookahead: int | None,
         verify: Verify,
         seed: int | None,
         unmarked: int | None,
@@ -152,17 +156,24 @@ class Watermarked:
         _check_passes(generation_config, model_kwargs, input_ids)
         config = generation_config.watermarking_config
         scheme, key = self._scheme_and_key(config, model)
-        laws = laws_of(list(logits_processor), config is not None)
+        if config is not None and assistant is None and generation_config.prompt_lookup_num_tokens is None:
+            # Nothing drafts: the same watermark without speculation.
+            prf, width = scheme.prf, scheme.context_width
+            scheme = Scheme.of("basic", scheme.method.decoder, prf=prf, context_width=width)
+        prompts, padding = _prompts(input_ids, model_kwargs.get("attention_mask"))
+        laws = laws_of(list(logits_processor), config is not None, padding)
         ending = ending_of(list(stopping_criteria))
         pair = _pair(model, assistant, generation_config, scheme)
-        prompts, padding = _prompts(input_ids, model_kwargs.get("attention_mask"))
         rows = dict(zip((one.id for one in prompts), map(tuple, input_ids.tolist()), strict=True))
-        rules = RowRules(rows, dict(zip(rows, padding, strict=True)), laws, ending)
+        rules = RowRules(rows, dict(zip(rows, padding, strict=True)), laws, ending, model.device)
         settings = self._settings(scheme, key, laws, ending, rules, prompts, input_ids.shape[1])
+        if self._lookahead is None and generation_config.prompt_lookup_num_tokens is not None:
+            settings = replace(settings, lookahead=int(generation_config.prompt_lookup_num_tokens))
         shown, whole = self._shown(given.get("streamer"), input_ids)
         engine = Engine(pair, settings, len(prompts), _warn, self._probe)
         order = {prompt.id: place for place, prompt in enumerate(prompts)}
         self.texts = sorted(engine.generate(prompts, shown), key=lambda text: order[text.prompt.id])
+        rules.check()
         if whole is not None:
             whole.end()
         sequences = _joined(input_ids, self.texts, generation_config, ending)
@@ -205,17 +216,19 @@ class Watermarked:
             method=scheme.method,
             prf=function,
             sampling=laws.sampling,
-            lookahead=self._lookahead,
+            lookahead=self._lookahead or _LOOKAHEAD,
             max_tokens=ending.length - width,
             seed=seed,
             verify=self._verify,
             rules=rules if rules.needed else None,
             unmarked=unmarked,
-            eos=ending.eos,
+            eos=frozenset(ending.eos),
         )
 
     def _shown(self, given: Any, input_ids: torch.Tensor) -> tuple[Callable[[Prompt, list[int]], None], Any]:
         """What shows tokens as they come, and the streamer behind it."""
+        if given is not None and self._streamer is not None:
+            raise ValueError("streamer was given to generate and to watermarked; pass it to one of them")
         streamer = given if self._streamer is None else self._streamer
         if streamer is None:
             return (lambda *_: None), None
@@ -261,6 +274,10 @@ def _check_passes(config: Any, passed: dict[str, Any], input_ids: torch.Tensor) 
     if positions is not None:
         usual = torch.ones_like(input_ids) if mask is None else mask.long()
         usual = (usual.cumsum(-1) - 1).clamp(min=0)
+        if positions.ndim != 2:
+            raise ValueError(
+                f"position_ids of shape {list(positions.shape)} are not known here; leave them out"
+            )
         told = positions.expand_as(usual)
         there = slice(None) if mask is None else mask.bool()
         if not torch.equal(told[there], usual[there]):
@@ -282,6 +299,8 @@ def _pair(model: Any, assistant: Any, config: Any, scheme: Scheme) -> ModelPair:
                 f"method={scheme.method.name!r} drafts tokens, and there is no assistant_model; pass one, to "
                 "watermarked(...) where generate takes none, or method='basic', or prompt_lookup_num_tokens"
             )
+        if assistant is not None and looked_up is not None:
+            raise ValueError("prompt_lookup_num_tokens and assistant_model both draft; leave one of them out")
         draft = NgramDraft(config.max_matching_ngram_size or 2) if assistant is None else assistant
         name = draft.name if assistant is None else str(assistant.name_or_path or type(assistant).__name__)
     n = int(text_config(model).vocab_size)
@@ -328,7 +347,7 @@ def _joined(input_ids: torch.Tensor, texts: list[GeneratedText], config: Any, en
     longest = max(len(text.token_ids) for text in texts)
     filling = config.pad_token_id
     if filling is None:
-        filling = min(ending.eos, default=0)
+        filling = next(iter(ending.eos), 0)
     lines = [text.token_ids + [filling] * (longest - len(text.token_ids)) for text in texts]
     return torch.cat([input_ids, torch.tensor(lines, dtype=input_ids.dtype, device=input_ids.device)], dim=1)
 

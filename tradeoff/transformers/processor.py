@@ -27,6 +27,7 @@ class _Row:
     window: ContextWindow
     tokens: int = 0
     context: bytes = b""
+    drawn: int = -1
 
 
 class WatermarkProcessor:
@@ -46,7 +47,8 @@ class WatermarkProcessor:
             generator.
         unmarked: tokens at the beginning that are drawn truly at random, so that several texts of one prompt
             differ.
-        padding: the token in front of shorter prompts, which is no part of them; None for none.
+        padding: the token in front of shorter prompts, which is no part of them, so that no prompt may begin
+            with it itself; None for none.
 
     Raises:
         ValueError: for numbers out of range, and for a watermark whose law is no point.
@@ -77,6 +79,10 @@ class WatermarkProcessor:
         self._prf: Prf = scheme.function(Key.from_environment() if key is None else key)
         self._sampling = Sampling(temperature, top_k, top_p, min_p)
         self._seed = int(torch.randint(0, (1 << 63) - 1, ())) if seed is None else seed
+        if not 0 <= self._seed < 1 << 63:
+            raise ValueError(f"seed={seed} must be in 0 .. 2^63 - 1")
+        if type(unmarked) is not int or unmarked < 0:
+            raise ValueError(f"unmarked={unmarked!r} must be a whole number of tokens, at least 0")
         self._unmarked, self._padding = unmarked, padding
         self._rows: list[_Row] = []
 
@@ -84,8 +90,9 @@ class WatermarkProcessor:
         """Scores that leave one token of every row.
 
         Args:
-            input_ids: [rows, length] prompts and texts so far; a call with one token more than the one before
-                goes on with its texts, and any other begins new ones.
+            input_ids: [rows, length] prompts and texts so far; a call with the tokens that were drawn goes on
+                with the texts of the one before, and any other begins new ones. So the rows must stay the same
+                from call to call; batches from which rows are taken are not for this.
             scores: [rows, n] logits.
         """
         lines = input_ids.tolist()
@@ -100,8 +107,9 @@ class WatermarkProcessor:
         ids = vocabulary_ids(scores.shape[-1], scores.device)
         numbers = KeyedRandomness(self._prf, contexts, masked, sources, ids)
         tokens = self._method.bonus(self._sampling.probabilities(scores), numbers)
-        for row, line, context in zip(self._rows, lines, contexts, strict=True):
-            row.ids, row.context, row.tokens = line, context.tobytes(), row.tokens + 1
+        told = zip(self._rows, lines, contexts, tokens.tolist(), strict=True)
+        for row, line, context, token in told:
+            row.ids, row.context, row.drawn, row.tokens = line, context.tobytes(), token, row.tokens + 1
         return torch.full_like(scores, -torch.inf).scatter(1, tokens[:, None].to(scores.device), 0.0)
 
     def _goes_on(self, lines: Sequence[list[int]]) -> bool:
@@ -109,6 +117,9 @@ class WatermarkProcessor:
         if len(lines) != len(self._rows) or any(
             line[:-1] != row.ids for line, row in zip(lines, self._rows, strict=True)
         ):
+            return False
+        # A row that has ended is filled up, but not all of them.
+        if not any(line[-1] == row.drawn for line, row in zip(lines, self._rows, strict=True)):
             return False
         for line, row in zip(lines, self._rows, strict=True):
             row.window.commit([line[-1]], [row.context])

@@ -186,9 +186,51 @@ def test_emitted_tokens_are_told_as_they_come(pair) -> None:
 def test_rules_of_some_rows_leave_the_others() -> None:
     logits = torch.randn(2, 3, N)
     half = TextRules((1,), (lambda ids, scores: scores + ids.shape[1],))
-    found = processed([None, half], [[[], [1], [1, 2]]] * 2, logits)
+    found = processed([None, half], [[], []], [[1, 2], [1, 2]], (), logits)
     torch.testing.assert_close(found[0], logits[0])
     torch.testing.assert_close(found[1], logits[1] + torch.tensor([1.0, 2.0, 3.0])[:, None])
+    # Behind the first two of three drafts, and behind the third.
+    later = processed([half], [[5]], [[1, 2, 3]], (), logits[:1, :2])
+    torch.testing.assert_close(later[0], logits[0, :2] + torch.tensor([4.0, 5.0])[:, None])
+
+
+def test_nothing_is_asked_behind_an_end_or_a_forbidden_draft() -> None:
+    asked: list[list[int]] = []
+
+    def ban(ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        asked.append(ids[0].tolist())
+        return scores.index_fill(1, torch.tensor([4]), -torch.inf)
+
+    logits = torch.randn(1, 3, N)
+    rules = [TextRules((9,), (ban,))]
+    processed(rules, [[]], [[4, 2]], (), logits)
+    assert asked == [[9]]
+    asked.clear()
+    processed(rules, [[]], [[2, 1]], (1,), logits)
+    assert asked == [[9], [9, 2]]
+    asked.clear()
+    processed(rules, [[]], [[1, 2]], (1,), logits[:, :1])
+    assert asked == []
+
+
+def test_a_law_without_tokens_is_told_by_its_reason(pair) -> None:
+    banned = Controls(logit_bias=dict.fromkeys(range(N), -math.inf)).rules(N, frozenset(), str)
+    settings = EngineSettings(method=JointRace(), prf=PRF, max_tokens=4, rules=banned)
+    with pytest.raises(ValueError, match="leave no token that may come next"):
+        generate(pair, settings, some_prompts(1, n=N))
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        TextRules((1,), (lambda ids, scores: scores.expand(3, -1),)),
+        TextRules((1,), (), (lambda ids, _: torch.tensor([True, False]),)),
+    ],
+)
+def test_rules_that_look_at_other_rows_are_refused(rules: TextRules) -> None:
+    ask = (lambda: rules.logits([], torch.zeros(N))) if rules.processors else (lambda: rules.end([]))
+    with pytest.raises(ValueError, match="must not look at other rows"):
+        ask()
 
 
 @pytest.mark.parametrize(
@@ -204,6 +246,12 @@ def test_rules_of_some_rows_leave_the_others() -> None:
         ({"min_tokens": -1}, "min_tokens=-1"),
         ({"min_tokens": 1.5}, "min_tokens=1.5"),
         ({"stop": "end"}, "stop='end'"),
+        ({"stop": ["end"]}, "stop=\\['end'\\] must be a tuple"),
+        ({"stop": None}, "stop=None"),
+        ({"repetition_penalty": "2"}, "repetition_penalty=2"),
+        ({"presence_penalty": None}, "presence_penalty=None"),
+        ({"logit_bias": None}, "logit_bias=None"),
+        ({"logit_bias": {1: "2"}}, "logit_bias of token 1"),
         ({"stop": ("",)}, "stop="),
     ],
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol, TypeAlias
 
@@ -27,6 +27,10 @@ Criterion: TypeAlias = Callable[[torch.Tensor, None], Any]
 _TAIL = 8
 
 
+def _called(rule: object) -> str:
+    return type(rule).__name__
+
+
 @dataclass(frozen=True)
 class TextRules:
     """What applies to one text.
@@ -35,11 +39,13 @@ class TextRules:
         before: token ids that processors and criteria see in front of the text: the prompt, as they know it.
         processors: of logits, in order; functions of their arguments alone.
         criteria: any of which ends the text.
+        device: of the token ids that criteria see.
     """
 
     before: tuple[int, ...]
     processors: tuple[Processor, ...] = ()
     criteria: tuple[Criterion, ...] = ()
+    device: torch.device | str = "cpu"
 
     def logits(self, tokens: Sequence[int], logits: torch.Tensor) -> torch.Tensor:
         """Of the position behind `tokens`: [n] -> [n]."""
@@ -47,14 +53,33 @@ class TextRules:
         scores = logits[None]
         for processor in self.processors:
             scores = processor(ids, scores)
+            if scores.shape != (1, len(logits)):
+                raise ValueError(
+                    f"{_called(processor)} gives scores of shape {list(scores.shape)} for those of one row, "
+                    f"[1, {len(logits)}]; a processor must not look at other rows"
+                )
+        if bool((scores == -torch.inf).all()):
+            raise ValueError(
+                "penalties, bans or processors leave no token that may come next; ease logit_bias, "
+                "min_tokens, or what else bans tokens"
+            )
         return scores[0]
 
-    def end(self, tokens: Sequence[int], device: torch.device | str = "cpu") -> bool:
+    def end(self, tokens: Sequence[int]) -> bool:
         """Whether the text ends with these."""
         if not self.criteria:
             return False
-        ids = self._ids(tokens, device)
-        return any(bool(torch.as_tensor(criterion(ids, None)).all()) for criterion in self.criteria)
+        ids = self._ids(tokens, self.device)
+        for criterion in self.criteria:
+            found = torch.as_tensor(criterion(ids, None))
+            if found.numel() != 1:
+                raise ValueError(
+                    f"{_called(criterion)} answers for {found.numel()} rows where it is asked about one; a "
+                    "criterion must not look at other rows"
+                )
+            if bool(found):
+                return True
+        return False
 
     def _ids(self, tokens: Sequence[int], device: torch.device | str) -> torch.Tensor:
         return torch.tensor([[*self.before, *tokens]], dtype=torch.long, device=device)
@@ -71,24 +96,41 @@ class Rules(Protocol):
 
 
 def processed(
-    rules: Sequence[TextRules | None], texts: Sequence[Sequence[Sequence[int]]], logits: torch.Tensor
+    rules: Sequence[TextRules | None],
+    texts: Sequence[Sequence[int]],
+    drafts: Sequence[Sequence[int]],
+    ends: Collection[int],
+    logits: torch.Tensor,
 ) -> torch.Tensor:
     """Logits as the rules of every row have them: [rows, m, n].
 
+    Behind a draft that ends the text, or that the rules forbid, no token is ever emitted, and the rules are
+    not asked.
+
     Args:
         rules: of every row.
-        texts: [rows][m] the tokens before every position, without the prompt.
-        logits: [rows, m, n] of the model.
+        texts: [rows] the tokens of every text so far, without the prompt.
+        drafts: [rows] tokens behind them, of which the last m - 1 lie between the positions.
+        ends: tokens that end a text.
+        logits: [rows, m, n] of the model, behind all drafts but the last m - 1, and behind each of these.
     """
     if not any(one is not None and one.processors for one in rules):
         return logits
     wide = logits if logits.dtype == torch.float64 else logits.float()
-    rows = [
-        line
-        if one is None
-        else torch.stack([one.logits(text, at) for text, at in zip(row, line, strict=True)])
-        for one, row, line in zip(rules, texts, wide, strict=True)
-    ]
+    rows = []
+    for one, text, drafted, line in zip(rules, texts, drafts, wide, strict=True):
+        if one is None:
+            rows.append(line)
+            continue
+        found: list[torch.Tensor] = []
+        known = len(drafted) - len(line) + 1
+        reached = not any(token in ends for token in drafted[:known])
+        for j, at in enumerate(line):
+            if j > 0:
+                token = drafted[known + j - 1]
+                reached = reached and token not in ends and bool(found[-1][token] > -torch.inf)
+            found.append(one.logits([*text, *drafted[: known + j]], at) if reached else at)
+        rows.append(torch.stack(found))
     return torch.stack(rows)
 
 
@@ -119,21 +161,23 @@ class Controls:
 
     def __post_init__(self) -> None:
         penalty = self.repetition_penalty
-        if penalty is not None and not 0 < penalty < math.inf:
+        if penalty is not None and not (_is_number(penalty) and 0 < penalty < math.inf):
             raise ValueError(f"repetition_penalty={penalty} must be a positive number (1 changes nothing)")
         for name in ("presence_penalty", "frequency_penalty"):
             value = asdict(self)[name]
-            if not math.isfinite(value):
-                raise ValueError(f"{name}={value} must be a number (0 changes nothing)")
+            if not (_is_number(value) and math.isfinite(value)):
+                raise ValueError(f"{name}={value!r} must be a number (0 changes nothing)")
+        if not isinstance(self.logit_bias, Mapping):
+            raise ValueError(f"logit_bias={self.logit_bias!r} must map ids of tokens to numbers")
         for token, bias in self.logit_bias.items():
             if isinstance(token, bool) or not isinstance(token, int) or token < 0:
                 raise ValueError(f"logit_bias names the token {token!r}; name tokens by their ids, from 0")
-            if not bias < math.inf:
+            if not (_is_number(bias) and bias < math.inf):
                 raise ValueError(f"logit_bias of token {token} is {bias}; pass a number, or -inf to ban it")
         if isinstance(self.min_tokens, bool) or not isinstance(self.min_tokens, int) or self.min_tokens < 0:
             raise ValueError(f"min_tokens={self.min_tokens!r} must be a whole number of at least 0")
-        if isinstance(self.stop, str) or not all(isinstance(one, str) and one for one in self.stop):
-            raise ValueError(f"stop={self.stop!r} must be strings of one character or more")
+        if not isinstance(self.stop, tuple) or not all(isinstance(one, str) and one for one in self.stop):
+            raise ValueError(f"stop={self.stop!r} must be a tuple of strings of one character or more")
 
     def __str__(self) -> str:
         """What differs from the defaults, as JSON, in one spelling."""
@@ -185,6 +229,10 @@ class _Controlled:
             processors.append(_NotYet(start + told.min_tokens, tuple(sorted(self.eos))))
         criteria = (_Stop(told.stop, start, self.decode),) if told.stop else ()
         return TextRules(prompt.token_ids, tuple(processors), criteria)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 _DEFAULTS: dict[str, Any] = asdict(Controls())

@@ -82,8 +82,8 @@ class EngineSettings:
             raise ValueError(f"max_tokens={self.max_tokens} must be at least 1")
         if not 0 <= self.seed < 1 << 63:
             raise ValueError(f"seed={self.seed} must be in 0 .. 2^63 - 1")
-        if self.unmarked < 0:
-            raise ValueError(f"unmarked={self.unmarked} must be a number of tokens, at least 0")
+        if type(self.unmarked) is not int or self.unmarked < 0:
+            raise ValueError(f"unmarked={self.unmarked!r} must be a number of tokens, at least 0")
         if 0 < self.sampling.top_k < self.method.width:
             raise ValueError(
                 f"width={self.method.width} candidates a level are more than the tokens that top_k="

@@ -138,11 +138,9 @@ class Speculator:
     def _law(self, rows: Sequence[Row], logits: torch.Tensor, drafts: np.ndarray, first: int) -> torch.Tensor:
         """Laws [rows, m, n] behind the texts and their first `first`, `first` + 1, ... drafts."""
         if self.ruled:
-            texts = [
-                [[*row.tokens, *line[: first + j]] for j in range(logits.shape[1])]
-                for row, line in zip(rows, drafts.tolist(), strict=True)
-            ]
-            logits = processed([row.rules for row in rows], texts, logits)
+            behind = [line[: first + logits.shape[1] - 1] for line in drafts.tolist()]
+            texts = [row.tokens for row in rows]
+            logits = processed([row.rules for row in rows], texts, behind, rows[0].eos, logits)
         return self.sampling.probabilities(logits)
 
     def _draft_levels(self, rows: Sequence[Row]) -> tuple[list[Level], np.ndarray]:

@@ -35,7 +35,13 @@ class BuiltinWords:
     def __call__(
         self, words: Sequence[str], *, add_special_tokens: bool = False, verbose: bool = False
     ) -> dict[str, list[list[int]]]:
-        """{"input_ids": the tokens of every text}; `verbose` is ignored, as nothing is said."""
+        """{"input_ids": the tokens of every text}; `verbose` is ignored, as nothing is said.
+
+        Raises:
+            ValueError: for a single text, which would be taken for its letters.
+        """
+        if isinstance(words, str):
+            raise ValueError("words are one text; pass a list of texts")
         found = self._tokenizer.encode_batch(list(words), add_special_tokens=add_special_tokens)
         return {"input_ids": [one.ids for one in found]}
 
