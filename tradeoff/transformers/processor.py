@@ -91,8 +91,8 @@ class WatermarkProcessor:
 
         Args:
             input_ids: [rows, length] prompts and texts so far; a call with the tokens that were drawn goes on
-                with the texts of the one before, and any other begins new ones. So the rows must stay the same
-                from call to call; batches from which rows are taken are not for this.
+                with the texts of the one before, and any other begins new ones. So the rows must stay the
+                same from call to call; batches from which rows are taken are not for this.
             scores: [rows, n] logits.
         """
         lines = input_ids.tolist()
