@@ -29,9 +29,9 @@ def off(logits: torch.Tensor, reference: torch.Tensor) -> float:
     return float((torch.log_softmax(logits, dim=-1) - reference).abs()[reference > -16].max())
 
 
-def some(case: Case, rounds: int) -> None:
+def some(case: Case, rounds: int, dtype: torch.dtype = torch.float32) -> None:
     """Rows of unequal lengths, fed, rolled back by unequal counts, and moved."""
-    model, rng, slots = tiny(case), np.random.default_rng(0), 3
+    model, rng, slots = tiny(case).to(dtype), np.random.default_rng(0), 3
     feeder = make_feeder(model, slots, N)
     assert isinstance(feeder, RecurrentFeeder)
     texts = [list(map(int, rng.integers(3, N, length))) for length in (1, 7)]
@@ -73,7 +73,8 @@ def test_ragged_rows_give_the_logits_of_full_passes(case: Case) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("case", [TOKENWISE, PIECEWISE, HYBRID], ids=str)
 def test_more_ragged_rows_give_the_logits_of_full_passes(case: Case) -> None:
-    some(case, 80)
+    """In float64: over long texts a scan and its steps round apart in float32, by 2e-3 nats of Mamba."""
+    some(case, 80, torch.float64)
 
 
 def test_what_goes_on_by_several_tokens() -> None:
