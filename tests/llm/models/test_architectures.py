@@ -170,7 +170,9 @@ def test_marked_texts_have_the_law_of_the_target(case: Case) -> None:
     """Likewise with the joint race, every text under a key of its own."""
     texts = 100 if case in RECURRENT else 400
     rows = [
-        write(case, 1, JointRace(), KeyedPrf(Key(f"key of text {text} of the tiny {case}".encode()), 2), text)[0]
+        write(
+            case, 1, JointRace(), KeyedPrf(Key(f"key of text {text} of the tiny {case}".encode()), 2), text
+        )[0]
         for text in range(texts)
     ]
     check(case, rows)
