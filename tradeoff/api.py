@@ -27,7 +27,7 @@ from tradeoff.errors import DistributionError
 from tradeoff.estimate import Estimate
 from tradeoff.keyed import PAD, Key, prf_type
 from tradeoff.scheme import Scheme, read_watermark
-from tradeoff.texts import Broken, Claims, Record, Text
+from tradeoff.texts import UNMARKED, Broken, Claims, Record, Text
 
 if TYPE_CHECKING:
     from tradeoff.curves import Curve, OperatingPoint, Setting
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from tradeoff.verdicts import CorpusResult, Decoys, Options, Result
 
 __all__ = [
-    "UNMARKED",
     "Watched",
     "curve",
     "decoys",
@@ -60,9 +59,6 @@ __all__ = [
 _Report = Callable[[str], None]
 #: Keys to look for.
 Keys: TypeAlias = "AnyKey | KeyFile | Keyring | Sequence[AnyKey | KeyFile]"
-#: Tokens at the beginning of texts that are drawn truly at random where several of one prompt are wanted:
-#: docs/sampling.md tells how many of how many are still equal.
-UNMARKED = 16
 #: The look-ahead that is chosen by measuring.
 _AUTO = "auto"
 
@@ -618,7 +614,7 @@ def generate(
         samples: texts for every prompt, named by its id and their number, as 3#1.
         unmarked: tokens at the beginning of every text that are drawn truly at random, without a watermark.
             The key alone decides about most texts, so that several of one prompt need some to differ: if left
-            out, UNMARKED of them for several samples, which is told, and none for one.
+            out, `tradeoff.texts.UNMARKED` of them for several samples, which is told, and none for one.
         batch: texts at a time; no text depends on it but for rounding.
         seed: of the true randomness.
         chat: ask in the tokenizer's chat format.

@@ -16,13 +16,14 @@ import pytest
 from typer.testing import CliRunner
 
 from tradeoff.cli import app
-from tradeoff.cli.generate import _METHOD_HELP
+from tradeoff.cli.generate import _METHOD_HELP, _UNMARKED
 from tradeoff.kernels import METHODS
 from tradeoff.keyed.blake2 import KeyedPrf
 from tradeoff.keyed.keys import Key
 from tradeoff.keyed.philox import VllmPhilox
 from tradeoff.keyed.prf import Stream
 from tradeoff.llm.models.probe import Findings
+from tradeoff.texts import UNMARKED
 from tradeoff.texts.metrics import aatps, interval, log_perplexity
 from tradeoff.texts.records import Record
 
@@ -390,6 +391,10 @@ def test_a_stopped_run_keeps_its_exit_status(
         signal.signal(signal.SIGINT, before)
     assert result.exit_code == 128 + number
     assert f"stopped: 0 of 2 texts are in {folder / 'out.jsonl'}; the same command goes on" in result.output
+
+
+def test_the_help_tells_how_many_tokens_are_unmarked() -> None:
+    assert _UNMARKED == UNMARKED
 
 
 def test_every_method_is_described() -> None:

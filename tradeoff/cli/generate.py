@@ -48,7 +48,7 @@ GENERATE_EXAMPLES = examples(
 _STDIN = "-"
 #: The only method without a watermark.
 _STANDARD = "standard"
-#: `tradeoff.api.UNMARKED`, which would be imported for the help.
+#: `tradeoff.texts.UNMARKED`, which would be imported for the help.
 _UNMARKED = 16
 #: A text that ends before so many tokens is hardly one.
 _SHORT = 5

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         per_token_time,
     )
     from tradeoff.texts.normal import Normalised, normalised
-    from tradeoff.texts.prompts import Prompt, named_prompts, prompt_hash, read_prompts, several
+    from tradeoff.texts.prompts import UNMARKED, Prompt, named_prompts, prompt_hash, read_prompts, several
     from tradeoff.texts.reading import IN_FOLDERS, STDIN, read_texts, texts_known
     from tradeoff.texts.record_files import RecordFile, check_output, read_records
     from tradeoff.texts.records import Record, Run, no_record
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "IN_FOLDERS",
     "STDIN",
+    "UNMARKED",
     "Acceptance",
     "Blocks",
     "Broken",
@@ -121,6 +122,7 @@ _HOMES = {
         "normalised",
     ),
     "texts.prompts": (
+        "UNMARKED",
         "Prompt",
         "named_prompts",
         "prompt_hash",

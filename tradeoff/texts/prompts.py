@@ -15,10 +15,13 @@ from tradeoff.errors import FileError
 from tradeoff.files import decoded, read_at_most
 from tradeoff.texts.corpus import PromptKind, builtin_prompts
 
-__all__ = ["BUILTIN_PROMPTS", "Prompt", "named_prompts", "prompt_hash", "read_prompts", "several"]
+__all__ = ["BUILTIN_PROMPTS", "UNMARKED", "Prompt", "named_prompts", "prompt_hash", "read_prompts", "several"]
 
 #: Bytes of the largest file of prompts.
 _LARGEST = 256 << 20
+#: Tokens at the beginning of texts that are drawn truly at random where several of one prompt are wanted:
+#: docs/sampling.md tells how many of how many are still equal.
+UNMARKED = 16
 #: What can be named in place of a file.
 BUILTIN_PROMPTS = tuple(f"builtin:{kind}" for kind in get_args(PromptKind))
 

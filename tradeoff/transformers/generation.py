@@ -6,7 +6,6 @@ import inspect
 import warnings
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -24,7 +23,7 @@ from tradeoff.llm import (
     text_config,
 )
 from tradeoff.scheme import Scheme
-from tradeoff.texts import Prompt
+from tradeoff.texts import UNMARKED, Prompt
 from tradeoff.transformers.translation import Ending, Laws, RowRules, ending_of, laws_of
 from tradeoff.verdicts import ForeignConfig
 
@@ -32,8 +31,6 @@ __all__ = ["Watermarked", "watermarked"]
 
 #: K where nobody says otherwise.
 _LOOKAHEAD = 3
-#: Tokens at the beginning of texts of one prompt that are drawn truly at random, so that they differ.
-_UNMARKED = 16
 #: What `generate` hands to the forward pass and the engine sees to itself.
 _OWN = frozenset({"attention_mask", "cache_position", "logits_to_keep", "position_ids", "use_cache"})
 _CACHES = ("cache", "past_key_values")
@@ -153,7 +150,7 @@ class Watermarked:
                 f"{type(model).__name__} has an encoder, which is not run here; use a decoder-only model"
             )
         _check_search(generation_config)
-        _check_passes(generation_config, model_kwargs, input_ids)
+        _check_passes(model_kwargs, input_ids)
         config = generation_config.watermarking_config
         scheme, key = self._scheme_and_key(config, model)
         if config is not None and assistant is None and generation_config.prompt_lookup_num_tokens is None:
@@ -166,9 +163,9 @@ class Watermarked:
         pair = _pair(model, assistant, generation_config, scheme)
         rows = dict(zip((one.id for one in prompts), map(tuple, input_ids.tolist()), strict=True))
         rules = RowRules(rows, dict(zip(rows, padding, strict=True)), laws, ending, model.device)
-        settings = self._settings(scheme, key, laws, ending, rules, prompts, input_ids.shape[1])
-        if self._lookahead is None and generation_config.prompt_lookup_num_tokens is not None:
-            settings = replace(settings, lookahead=int(generation_config.prompt_lookup_num_tokens))
+        told = (self._lookahead, generation_config.prompt_lookup_num_tokens, _LOOKAHEAD)
+        lookahead = next(one for one in told if one is not None)
+        settings = self._settings(scheme, key, laws, ending, rules, prompts, lookahead, input_ids.shape[1])
         shown, whole = self._shown(given.get("streamer"), input_ids)
         engine = Engine(pair, settings, len(prompts), _warn, self._probe)
         order = {prompt.id: place for place, prompt in enumerate(prompts)}
@@ -203,12 +200,13 @@ class Watermarked:
         ending: Ending,
         rules: RowRules,
         prompts: list[Prompt],
+        lookahead: int,
         width: int,
     ) -> EngineSettings:
         unmarked = self._unmarked
         if unmarked is None:
             several = any(prompt.sample for prompt in prompts)
-            unmarked = _UNMARKED if several and scheme.marks else 0
+            unmarked = UNMARKED if several and scheme.marks else 0
         seed = self._seed
         if seed is None:
             seed = int(torch.randint(0, (1 << 63) - 1, ()))
@@ -216,7 +214,7 @@ class Watermarked:
             method=scheme.method,
             prf=function,
             sampling=laws.sampling,
-            lookahead=self._lookahead or _LOOKAHEAD,
+            lookahead=lookahead,
             max_tokens=ending.length - width,
             seed=seed,
             verify=self._verify,
@@ -259,7 +257,7 @@ def _check_search(config: Any) -> None:
             raise ValueError(f"{name}={told[name]!r} is not kept with a watermark here; leave it out")
 
 
-def _check_passes(config: Any, passed: dict[str, Any], input_ids: torch.Tensor) -> None:
+def _check_passes(passed: dict[str, Any], input_ids: torch.Tensor) -> None:
     """Refuse arguments of the forward pass that the engine does not hand on."""
     for name in _CACHES:
         cache = passed.get(name)

@@ -181,10 +181,12 @@ class Replayed:
 
     def __call__(self, ids: torch.Tensor, scores: torch.Tensor | None) -> Any:
         """What the rule says."""
-        before = None if scores is None else scores.clone()
-        found = self._rule(ids, scores)
         if self._first is None:
+            before = None if scores is None else scores.clone()
+            found = self._rule(ids, scores)
             self._first = ids, before, torch.as_tensor(found).clone()
+        else:
+            found = self._rule(ids, scores)
         self._calls += 1
         # At 1, 2, 4, 8, ... calls.
         if self._calls & (self._calls - 1) == 0:
