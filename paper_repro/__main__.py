@@ -32,6 +32,7 @@ from figures.curves.figure_1_real import (
 from figures.curves.references import check_references
 from figures.experiment.names import watermark_name
 from paper_repro.experiment import print_glance, run_experiment
+from paper_repro.generate import DOCUMENTS, QUESTIONS
 from paper_repro.presets import load_preset, preset_names
 from paper_repro.report.glance import narrow
 from tradeoff.curves import PAPER_P, PAPER_Q
@@ -61,8 +62,11 @@ def run(
     positions: PositionsOption = 200,
     seeds: SeedsOption = 8,
     human: Annotated[
-        Path | None, typer.Option(help="Text without a watermark: lines, or JSON lines with `prompt`.")
+        Path | None,
+        typer.Option(help="Text without a watermark: lines, or JSON lines with `prompt` or `text`."),
     ] = None,
+    questions: Annotated[Path | None, typer.Option(help=QUESTIONS)] = None,
+    documents: Annotated[Path | None, typer.Option(help=DOCUMENTS)] = None,
 ) -> None:
     """Reproduce the paper on its own numbers and on a real model pair.
 
@@ -79,8 +83,10 @@ def run(
                 raise ValueError("--small and --paper are two sizes; choose one")
             size = "small" if small else "paper" if paper else "quick"
             names = tuple(preset or _SIZES[size])
+            files = {"questions": questions, "documents": documents}
             for name in names:
-                load_preset(name)
+                for prompts in load_preset(name, files).prompts:
+                    prompts.check_given()
             console.print(f"size {size}")
             output_folder(out)
             check_sizes(positions, seeds)
@@ -100,7 +106,10 @@ def run(
                     ),
                 ),
                 *(
-                    (f"Detection, preset {name}", lambda name=name: run_experiment(name, out, human))
+                    (
+                        f"Detection, preset {name}",
+                        lambda name=name: run_experiment(name, out, human, files=files),
+                    )
                     for name in names
                 ),
             ]

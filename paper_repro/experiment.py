@@ -9,9 +9,10 @@ tabulates again.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated
 
 import pandas as pd
@@ -19,7 +20,15 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress
 
 from paper_repro.by_workers import generate_by_workers
-from paper_repro.generate import CellTexts, experiment_function, generate_cells, print_table, tabulate
+from paper_repro.generate import (
+    DOCUMENTS,
+    QUESTIONS,
+    CellTexts,
+    experiment_function,
+    generate_cells,
+    print_table,
+    tabulate,
+)
 from paper_repro.nulls import human_chunks, null_evidence
 from paper_repro.presets import Cell, Preset, PromptSet, load_preset, preset_names
 from paper_repro.report.claims import claims
@@ -67,6 +76,7 @@ def run_experiment(
     human: Path | None = None,
     workers: int | str | None = None,
     gpus_per_worker: float | None = None,
+    files: Mapping[str, Path | None] = MappingProxyType({}),
 ) -> list[Path]:
     """Run, or finish, the experiment of a preset; the files that it wrote.
 
@@ -76,6 +86,7 @@ def run_experiment(
         human: text without a watermark, for null scores; the prose of the Python manual if left out.
         workers, gpus_per_worker: who generates, as of `tradeoff.generate`; what times are taken of, and all
             that follows, is done by this process.
+        files: of prompts, as of `load_preset`.
 
     Raises:
         FileError: for files that cannot be read or written.
@@ -83,7 +94,9 @@ def run_experiment(
     """
     if workers is None and gpus_per_worker is not None:
         raise ValueError(f"gpus_per_worker={gpus_per_worker} is for workers='ray'; pass both")
-    preset, stem = load_preset(name), Path(name).stem
+    preset, stem = load_preset(name, files), Path(name).stem
+    for prompts in preset.prompts:
+        prompts.check_given()
     cells = preset.cells()
     tested = [cell for cell in cells if cell.detect]
     if not tested:
@@ -93,7 +106,7 @@ def run_experiment(
     if workers is not None:
         generate_by_workers(preset, cells, texts_folder, pair, workers, gpus_per_worker)
     elif worthwhile(cells, texts_folder, pair.device.type):
-        generate_side_by_side(name, cells, texts_folder)
+        generate_side_by_side(name, cells, texts_folder, files)
     texts = generate_cells(preset, cells, texts_folder, pair)
     speed = tabulate(texts)
     write_table(speed, folder / "speed.csv")
@@ -119,7 +132,8 @@ def run_experiment(
         write_table(table, folder / f"{table_name}.csv")
         written.append(folder / f"{table_name}.csv")
     command = f"python -m paper_repro.experiment --preset {name}"
-    command += "".join(f" --{key} {value}" for key, value in (("human", human),) if value)
+    given = {"human": human, **files}
+    command += "".join(f" --{key} {value}" for key, value in given.items() if value)
     written.append(origin_now(name, command, tables.passages).write(folder))
     _print_claims(preset, decided)
     return [*written, *report_of(folder)]
@@ -275,8 +289,11 @@ def main(
     ] = "small",
     out: Annotated[Path, typer.Option(help="Folder for texts, tables and the report.")] = RESULTS,
     human: Annotated[
-        Path | None, typer.Option(help="Text without a watermark: lines, or JSON lines with `prompt`.")
+        Path | None,
+        typer.Option(help="Text without a watermark: lines, or JSON lines with `prompt` or `text`."),
     ] = None,
+    questions: Annotated[Path | None, typer.Option(help=QUESTIONS)] = None,
+    documents: Annotated[Path | None, typer.Option(help=DOCUMENTS)] = None,
     workers: Annotated[
         str | None,
         typer.Option(help="Generate by 4 processes, say, or by actors of a Ray cluster: ray, ray:8."),
@@ -288,7 +305,8 @@ def main(
     """Generate, detect, tabulate, draw and report."""
     with exit_on_bad_input():
         start = time.perf_counter()
-        written = run_experiment(preset, out, human, workers, gpus_per_worker)
+        files = {"questions": questions, "documents": documents}
+        written = run_experiment(preset, out, human, workers, gpus_per_worker, files)
         stdout().print(f"done in {time.perf_counter() - start:.0f} s")
         print_written(stdout(), written)
 

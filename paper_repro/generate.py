@@ -41,6 +41,9 @@ from tradeoff.texts import (
 )
 
 RESULTS = Path("paper_repro/results/texts")
+#: Of options that name files of prompts.
+QUESTIONS = "JSON lines with `prompt`, for presets that ask for questions."
+DOCUMENTS = "JSON lines with `text`, whose passages are prompts of presets that ask for documents."
 
 
 def experiment_key(seed: int) -> Key:
@@ -253,13 +256,15 @@ def main(
     prompts: Annotated[
         list[str] | None, typer.Option(help="Only these sets of prompts; into a table of their own.")
     ] = None,
+    questions: Annotated[Path | None, typer.Option(help=QUESTIONS)] = None,
+    documents: Annotated[Path | None, typer.Option(help=DOCUMENTS)] = None,
     without_ptt: Annotated[
         bool, typer.Option("--without-ptt", help="Leave out the texts generated one at a time.")
     ] = False,
 ) -> None:
     """Generate the texts of a preset with every method, and print the table."""
     with exit_on_bad_input():
-        chosen = load_preset(preset)
+        chosen = load_preset(preset, {"questions": questions, "documents": documents})
         sizes = {"texts": texts, "max_tokens": max_tokens, "lookahead": lookahead}
         given = {name: value for name, value in sizes.items() if value}
         others = {
@@ -283,6 +288,8 @@ def main(
                 )
         cells = [cell for cell in cells if not only or cell.method in only]
         cells = [cell for cell in cells if not prompts or cell.prompts.name in prompts]
+        for cell in cells:
+            cell.prompts.check_given()
         folder = output_folder(out / Path(preset).stem)
         # The methods in the order of the preset, however they were asked for.
         parts = ["table", *(dict.fromkeys(cell.prompts.name for cell in cells) if prompts else ())]

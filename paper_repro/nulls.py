@@ -22,13 +22,16 @@ def human_chunks(tokenizer: Any, length: int, source: Path | None = None) -> lis
     Args:
         tokenizer: of the models.
         length: tokens a chunk.
-        source: a text file (one paragraph a line) or JSON lines with `prompt`; the prose of the Python
-            manual if left out.
+        source: a text file (one paragraph a line) or JSON lines with `prompt` or `text`; the prose of the
+            Python manual if left out.
 
     Raises:
         FileError: if there is not enough for two chunks.
     """
-    paragraphs = human_paragraphs() if source is None else [text for _, text in read_prompts(source)]
+    if source is None:
+        paragraphs = human_paragraphs()
+    else:
+        paragraphs = [text for _, text in read_prompts(source, ("prompt", "text"))]
     ids = np.array(tokenizer("\n\n".join(paragraphs))["input_ids"], dtype=np.int64)
     chunks = [ids[i : i + length] for i in range(0, len(ids) - length + 1, length)]
     if len(chunks) < 2:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import reprlib
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, model_validator
@@ -19,9 +20,21 @@ from tradeoff.keyed import KeyedPrf, check_width
 from tradeoff.llm import Sampling
 from tradeoff.texts import read_prompts
 
-__all__ = ["LENGTHS", "Arm", "Cell", "Preset", "PromptSet", "counted_tokens", "load_preset", "preset_names"]
+__all__ = [
+    "FILES",
+    "LENGTHS",
+    "Arm",
+    "Cell",
+    "Preset",
+    "PromptSet",
+    "counted_tokens",
+    "load_preset",
+    "preset_names",
+]
 
 _FOLDER = Path(__file__).parent / "presets"
+#: Options that name a file of prompts.
+FILES = ("questions", "documents")
 #: Text lengths at which detectors are tried.
 LENGTHS = (10, 20, 30, 40, 50, 75, 100, 125, 150, 175, 200)
 #: Two to fit and two to test, in each of two halves.
@@ -79,37 +92,60 @@ class _Table(BaseModel):
 
 
 class PromptSet(_Table):
-    """Where prompts come from: a file or built-in set (`source`), or a Hugging Face dataset.
+    """Where prompts come from: a file or built-in set (`source`), a dataset, or a file that an option names.
 
     Args:
         name: in file names and tables.
         source: as `tradeoff generate --prompts` takes it.
-        dataset, config, split, field: a dataset of the Hugging Face hub and its text field; streamed.
+        option: "questions" or "documents": the option that names the file; see `load_preset`.
+        dataset, config, split: a dataset of the Hugging Face hub; streamed.
+        field: that holds the text, in a dataset or in JSON lines (there `prompt` if left out).
         words: keep only this many words of each text (0 keeps all).
+        every: take `words` words at the start of a text and at every `every`-th word after it, while there
+            are as many (0 takes the start only). First come all starts, then all second passages.
         chat: ask in the chat format of the tokenizer.
 
     Raises:
-        ValueError: unless exactly one of `source` and `dataset` is given, the latter with a field.
+        ValueError: unless exactly one of `source`, `dataset` and `option` is given, a dataset with a field.
     """
 
     name: str
     source: str = ""
+    option: str = ""
     dataset: str = ""
     config: str = ""
     split: str = "train"
     field: str = ""
-    words: int = 0
+    words: int = Field(0, ge=0)
+    every: int = Field(0, ge=0)
     chat: bool = False
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not re.fullmatch(r"[\w.-]+", self.name):
             raise ValueError(f"prompts name {self.name!r} is no file name; use letters, digits, - and _")
-        if bool(self.source) == bool(self.dataset):
-            raise ValueError(f"prompts {self.name!r} need either source or dataset")
+        if [bool(self.source), bool(self.dataset), bool(self.option)].count(True) != 1:
+            raise ValueError(f"prompts {self.name!r} need one of source, dataset and option")
+        if self.option and self.option not in FILES:
+            raise ValueError(
+                f"prompts {self.name!r}: option={self.option!r} is unknown; use {' or '.join(FILES)}"
+            )
+        if self.every and not 0 < self.words <= self.every:
+            raise ValueError(
+                f"prompts {self.name!r}: every={self.every} needs words of 1 .. {self.every}, so that no two "
+                "passages share any"
+            )
         if self.dataset and not self.field:
             raise ValueError(f"prompts {self.name!r}: name the field of {self.dataset} that holds the text")
         return self
+
+    def check_given(self) -> None:
+        """Raise ValueError if these are prompts of an option that was not given."""
+        if self.option:
+            raise ValueError(
+                f"prompts {self.name!r} do not come with the package; pass --{self.option} FILE, of JSON "
+                f'lines with "{self.field or "prompt"}"'
+            )
 
     def read(self, count: int) -> list[tuple[str, str]]:
         """The first `count` (id, prompt) pairs of different words, or all there are.
@@ -118,14 +154,28 @@ class PromptSet(_Table):
 
         Raises:
             FileError: if a file is missing or malformed.
-            ValueError: if the package `datasets` is missing.
+            ValueError: if the package `datasets` is missing, or the file of `option` was not given.
         """
+        self.check_given()
         found: dict[str, str] = {}
-        for name, text in read_prompts(self.source) if self.source else self._streamed():
-            found.setdefault(" ".join(text.split()[: self.words]) if self.words else text, name)
+        for name, text in self._passages():
+            found.setdefault(text, name)
             if len(found) == count:
                 break
         return [(name, text) for text, name in found.items()]
+
+    def _passages(self) -> Iterator[tuple[str, str]]:
+        texts = read_prompts(self.source, [self.field or "prompt"]) if self.source else self._streamed()
+        if not self.every:
+            for name, text in texts:
+                yield name, " ".join(text.split()[: self.words]) if self.words else text
+            return
+        split = {name: text.split() for name, text in texts}
+        longest = max(map(len, split.values()))
+        for number, start in enumerate(range(0, longest, self.every), 1):
+            for name, words in split.items():
+                if start + self.words <= len(words):
+                    yield f"{name}-{number}", " ".join(words[start : start + self.words])
 
     def _streamed(self) -> Iterator[tuple[str, str]]:
         try:
@@ -321,11 +371,17 @@ def preset_names() -> list[str]:
     return sorted(path.stem for path in _FOLDER.glob("*.toml"))
 
 
-def load_preset(name: str) -> Preset:
+def load_preset(name: str, files: Mapping[str, Path | None] = MappingProxyType({})) -> Preset:
     """A preset by its name, or from the path of a .toml file.
+
+    Args:
+        name: as said.
+        files: of prompts, by the options that name them (`FILES`); None is as good as left out. Prompts of
+            other options cannot be read.
 
     Raises:
         FileError: if there is none, or it is not valid; the message names the entry.
+        ValueError: for a file that the preset has no use for.
     """
     path = Path(name) if name.endswith(".toml") else _FOLDER / f"{name}.toml"
     try:
@@ -338,6 +394,18 @@ def load_preset(name: str) -> Preset:
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise FileError(f"preset {path} cannot be read ({error})") from error
     try:
-        return Preset(**data)
+        preset = Preset(**data)
     except ValueError as error:
         raise FileError(f"preset {path}: {error}") from error
+    given = {option: str(file) for option, file in files.items() if file is not None}
+    for option, file in given.items():
+        if option not in (prompts.option for prompts in preset.prompts):
+            raise ValueError(f"{option}={file} is of no use to preset={name!r}; leave it out")
+    if not given:
+        return preset
+    named = {
+        one: PromptSet(**dict(one) | {"source": given[one.option], "option": ""})
+        for one in preset.prompts
+        if one.option in given
+    }
+    return preset.model_copy(update={"prompts": tuple(named.get(one, one) for one in preset.prompts)})

@@ -11,9 +11,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
@@ -43,13 +44,19 @@ def worthwhile(cells: Sequence[Cell], folder: Path, device: str) -> bool:
     )
 
 
-def generate_side_by_side(preset: str, cells: Sequence[Cell], folder: Path) -> None:
+def generate_side_by_side(
+    preset: str,
+    cells: Sequence[Cell],
+    folder: Path,
+    files: Mapping[str, Path | None] = MappingProxyType({}),
+) -> None:
     """Generate what is missing of all cells, except the texts that times are taken of.
 
     Args:
         preset: its name, or the path of its .toml file.
         cells: of the preset.
         folder: of its texts.
+        files: of prompts, as of `load_preset`.
 
     Raises:
         RuntimeError: if a process fails; the others are stopped, and what they wrote is kept.
@@ -65,6 +72,7 @@ def generate_side_by_side(preset: str, cells: Sequence[Cell], folder: Path) -> N
             log: IO[str] = stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8"))
             command = [sys.executable, "-m", "paper_repro.generate", "--preset", preset, "--prompts", name]
             command += ["--out", str(folder.parent), "--without-ptt"]
+            command += [part for key, file in files.items() if file for part in (f"--{key}", str(file))]
             process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=log)
             stack.callback(_stop, process)
             running[name] = process, log

@@ -36,6 +36,7 @@ def test_shipped_presets_load() -> None:
         "joint",
         "joint_long",
         "llama",
+        "papers",
         "quick",
         "sequential",
         "small",
@@ -121,7 +122,7 @@ def test_cells_multiply_lookaheads_only_where_there_are_any(tmp_path: Path) -> N
         ('title = "t"', 'title = "t"\nsize = 3', "size=3 is unknown; known are title, target, .*, edits"),
         ('draft = "builtin"', 'draught = "builtin"', "models.draught='builtin' is unknown; .* draft,"),
         ("[models]", "[modles]", r"modles={.*} is unknown; known are .*\[models\], \[generation\]"),
-        ('source = "builtin:question"', "", "need either source or dataset"),
+        ('source = "builtin:question"', "", "need one of source, dataset and option"),
         ('source = "builtin:question"', 'dataset = "x"', "name the field"),
         (
             'source = "builtin:question"',
@@ -216,7 +217,7 @@ def test_mistakes_name_the_entry(tmp_path: Path, old: str, new: str, message: st
 
 
 def test_unknown_presets_list_the_known() -> None:
-    names = "blocks, builtin, gemma, joint, joint_long, llama, quick, sequential, small, transport"
+    names = "blocks, builtin, gemma, joint, joint_long, llama, papers, quick, sequential, small, transport"
     with pytest.raises(FileError, match=f"'large' does not exist; use one of {names}"):
         load_preset("large")
 

@@ -85,13 +85,14 @@ def named_prompts(prompts: str | Path | Sequence[str] | Sequence[tuple[str, str]
     return list(found.items())
 
 
-def read_prompts(source: str | Path) -> list[tuple[str, str]]:
+def read_prompts(source: str | Path, fields: Sequence[str] = ("prompt",)) -> list[tuple[str, str]]:
     """(id, prompt) pairs from a file or a built-in set.
 
     Args:
         source: "builtin:question", "builtin:continuation", a .jsonl file with `prompt` and perhaps `id` on
             every line, or any other text file with one prompt a line. Lines without an id are named by their
             number; empty lines are left out.
+        fields: what the prompt may be called in a .jsonl file; of several, the first that a line has.
 
     Raises:
         FileError: for a file that is missing, unreadable, empty or malformed, or an id that occurs twice.
@@ -114,7 +115,7 @@ def read_prompts(source: str | Path) -> list[tuple[str, str]]:
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        name, prompt = _parsed(path, number, line) if is_json else (str(number), line)
+        name, prompt = _parsed(path, number, line, fields) if is_json else (str(number), line)
         if name in found:
             raise FileError(
                 f"{path} line {number}: the id {name!r} occurs twice; ids must be unique (a line without "
@@ -126,18 +127,20 @@ def read_prompts(source: str | Path) -> list[tuple[str, str]]:
     return list(found.items())
 
 
-def _parsed(path: Path, number: int, line: str) -> tuple[str, str]:
+def _parsed(path: Path, number: int, line: str, fields: Sequence[str]) -> tuple[str, str]:
     try:
         record: Any = json.loads(line)
-        prompt = record["prompt"]
+        field = next(name for name in fields if name in record)
+        prompt = record[field]
         name = record.get("id", str(number))
         f"{name}{prompt}".encode()
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, StopIteration, KeyError, TypeError, AttributeError, RecursionError) as error:
+        possible = " or ".join(f'a "{name}"' for name in fields)
         raise FileError(
-            f'{path} line {number} is not a JSON object with a "prompt"; write '
-            '{"id": "a-1", "prompt": "..."} on every line, or use a .txt file with one prompt a line'
+            f"{path} line {number} is not a JSON object with {possible}; write "
+            f'{{"id": "a-1", "{fields[0]}": "..."}} on every line, or use a .txt file with one prompt a line'
         ) from error
     named = (isinstance(name, str) and name) or (isinstance(name, int) and not isinstance(name, bool))
     if not isinstance(prompt, str) or not prompt.strip() or not named:
-        raise FileError(f'{path} line {number}: "prompt" must be text, and "id" text or a whole number')
+        raise FileError(f'{path} line {number}: "{field}" must be text, and "id" text or a whole number')
     return str(name), prompt
