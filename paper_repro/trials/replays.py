@@ -22,7 +22,7 @@ from tradeoff.keyed import KeyedPrf, Prf
 from tradeoff.llm import ModelPair, Sampling, read_anchor, replay
 from tradeoff.texts import Prompt, Record
 
-__all__ = ["BUCKETS", "anchor_texts", "model_aware_table", "replay_texts"]
+__all__ = ["BUCKETS", "anchor_texts", "kept_entries", "model_aware_table", "replay_texts", "short"]
 
 #: Numbers of buckets that anchored texts are read in, beside tokens.
 BUCKETS = (2, 4, 16)
@@ -38,15 +38,15 @@ def replay_texts(
     """
     sampling = Sampling(texts.cell.temperature)
 
-    def run(prompt: Sequence[int], token_ids: Sequence[int]) -> dict[str, Any]:
-        found = replay(pair, texts.method, prf, sampling, prompt, token_ids)
+    def run(prompt: Sequence[int], record: Record) -> dict[str, Any]:
+        found = replay(pair, texts.method, prf, sampling, prompt, record.token_ids)
         return {
             "index": found.index.tolist(),
             "hits": found.hits.astype(int).tolist(),
-            "probability": _short(found.probability),
+            "probability": short(found.probability),
         }
 
-    return _kept(texts, prompts, count, path, "model-aware", run)
+    return kept_entries(texts, prompts, count, path, "model-aware", run)
 
 
 def anchor_texts(
@@ -59,14 +59,14 @@ def anchor_texts(
     """
     sampling = Sampling(texts.cell.temperature)
 
-    def run(prompt: Sequence[int], token_ids: Sequence[int]) -> dict[str, Any]:
-        n = pair.vocabulary_size
-        found = read_anchor(pair.draft_model, n, texts.method, prf, sampling, prompt, token_ids, BUCKETS)
+    def run(prompt: Sequence[int], record: Record) -> dict[str, Any]:
+        draft, n = pair.draft_model, pair.vocabulary_size
+        found = read_anchor(draft, n, texts.method, prf, sampling, prompt, record.token_ids, BUCKETS)
         seeds = {
-            str(m): {"hits": part.hits.astype(int).tolist(), "mass": _short(part.mass)}
+            str(m): {"hits": part.hits.astype(int).tolist(), "mass": short(part.mass)}
             for m, part in found.seeds.items()
         }
-        return {"index": found.index.tolist(), "token_mass": _short(found.token_mass), "seeds": seeds}
+        return {"index": found.index.tolist(), "token_mass": short(found.token_mass), "seeds": seeds}
 
     return [
         AnchorReading(
@@ -77,23 +77,36 @@ def anchor_texts(
                 for m, part in entry["seeds"].items()
             },
         )
-        for entry in _kept(texts, prompts, count, path, "draft-aware", run)
+        for entry in kept_entries(texts, prompts, count, path, "draft-aware", run)
     ]
 
 
-def _short(values: np.ndarray) -> list[float]:
+def short(values: np.ndarray) -> list[float]:
+    """Numbers as files of entries hold them: 7 digits."""
     return [float(f"{value:.7g}") for value in values]
 
 
-def _kept(
+def kept_entries(
     texts: CellEvidence,
     prompts: Sequence[Prompt],
     count: int,
     path: Path,
     title: str,
-    run: Callable[[Sequence[int], Sequence[int]], dict[str, Any]],
+    run: Callable[[Sequence[int], Record], dict[str, Any]],
 ) -> list[dict[str, Any]]:
-    """`run` on the first `count` texts; what `path` holds already is not run again."""
+    """What `run` says of the first `count` texts, one entry each; what `path` holds is not run again.
+
+    Args:
+        texts: of a cell.
+        prompts: of its set.
+        count: how many texts.
+        path: of a file with one JSON object a line.
+        title: what is done, for people who wait.
+        run: called with the token ids of a prompt and the record of its text.
+
+    Raises:
+        FileError: if the file holds something else or cannot be written.
+    """
     by_id = {prompt.id: prompt for prompt in prompts}
     wanted = texts.records[:count]
     done = _read(path)
@@ -102,7 +115,7 @@ def _kept(
     with Progress(*columns, console=stderr(), transient=True) as progress, _appending(path) as file:
         task = progress.add_task(f"{title}, {texts.cell.name}", total=len(missing))
         for record in missing:
-            entry = {"text": _of(record), **run(by_id[record.id].token_ids, record.token_ids)}
+            entry = {"text": _of(record), **run(by_id[record.id].token_ids, record)}
             done[_of(record)] = entry
             file.write(json.dumps(entry) + "\n")
             file.flush()

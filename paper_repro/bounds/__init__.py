@@ -1,0 +1,1 @@
+"""What theory predicts at the very positions of generated texts, beside what was measured there."""

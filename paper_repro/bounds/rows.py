@@ -1,0 +1,178 @@
+"""Predictions beside measurements: one row each, all within bounds that hold for all of them together.
+
+A row compares the mean of what was measured with the mean of the predictions at the same positions, or, as a
+"slope", how both move together from position to position: sum of (m - mean m)(x - m), whose mean is 0. Both
+are sums of martingale differences, so that their z scores are standard normal. A control does the same with a
+key, a draft or contexts that the texts do not have, and must be outside.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from paper_repro.presets import Cell
+from tradeoff.texts import Record, counted_steps
+
+__all__ = ["LEVEL", "Bound", "bound_of", "cell_bounds", "record_bounds", "table_of"]
+
+#: Chance that any row is outside if all predictions are right.
+LEVEL = 0.01
+#: A slope is asked of cells with so many positions.
+FEWEST = 1_500
+
+_Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A prediction and what was measured.
+
+    Attributes:
+        statement: what theory says: "unbiased", "acceptance", "strength", "score", "steps".
+        prompts, method, watermark, temperature, lookahead: of the cell.
+        what: "mean" or "slope".
+        control: what is wrong; empty for a prediction.
+        count: positions, or steps.
+        predicted, measured: means over them.
+        z: of their difference; of a slope that of its sum.
+    """
+
+    statement: str
+    prompts: str
+    method: str
+    watermark: str
+    temperature: float
+    lookahead: int
+    what: str
+    control: str
+    count: int
+    predicted: float
+    measured: float
+    z: float
+
+
+def record_bounds(cell: Cell, records: Sequence[Record]) -> Iterator[Bound]:
+    """What records tell by themselves: mean surprise, acceptance, tokens a step.
+
+    Args:
+        cell: whose texts they are.
+        records: measured ones, of different prompts.
+    """
+    surprise = np.concatenate([-np.array(record.log_p) for record in records])
+    entropies = np.concatenate([np.array(record.entropy) for record in records])
+    yield from _pair(_empty(cell, "unbiased"), surprise, entropies, None)
+    if not cell.lookahead:
+        return
+    told = [
+        (record.sources[i] == "d", chance)
+        for record in records
+        for i, chance in enumerate(record.efficiency or ())
+        if chance is not None
+    ]
+    if told and cell.label == cell.method:
+        accepted, chance = np.array(told, dtype=float).T
+        # Probabilities are rounded to 7 digits in records and may exceed 1 by rounding.
+        yield from _pair(_empty(cell, "acceptance"), accepted, chance, np.maximum(chance * (1 - chance), 0.0))
+    yield from _steps(cell, records)
+
+
+def _steps(cell: Cell, records: Sequence[Record]) -> Iterator[Bound]:
+    """Accepted drafts of a step, given the drafts, by the rule that was followed."""
+    found, expected = [], []
+    for record in records:
+        rule = record.by_block if record.run.verify == "block" else record.by_token
+        if rule is None:
+            return
+        counted = counted_steps(record.accepted, record.run.lookahead, record.run.max_tokens)
+        found.append(counted - 1)
+        expected.append(np.array(rule[: len(counted)]))
+    yield from _pair(_empty(cell, "steps"), np.concatenate(found), np.concatenate(expected), None)
+
+
+def cell_bounds(cell: Cell, entries: Sequence[dict[str, Any]]) -> Iterator[Bound]:
+    """What both models and the key tell, and all controls.
+
+    Args:
+        cell: whose texts they are.
+        entries: as of `read_cell`.
+    """
+
+    def joined(name: str) -> _Array:
+        # A token that the key does not give counts as no evidence.
+        values = [0.0 if value is None else value for entry in entries for value in entry[name]]
+        return np.array(values, dtype=float)
+
+    score, mean, variance = joined("score"), joined("mean"), joined("variance")
+    row = _empty(cell, "score")
+    yield from _pair(row, score, mean, variance)
+    yield _mean(replace(row, control="wrong key"), joined("wrong_key"), mean, None)
+    row = _empty(cell, "unbiased")
+    shuffled = joined("shuffled"), joined("shuffled_entropy")
+    yield _mean(replace(row, control="contexts shuffled"), *shuffled, None)
+    if (strength := joined("strength")).size:
+        row = _empty(cell, "strength")
+        yield from _pair(row, joined("ratio"), strength, None)
+        yield _mean(replace(row, control="wrong key"), joined("wrong_ratio"), strength, None)
+    if (accepted := joined("accepted")).size:
+        wrong = joined("wrong_draft")
+        row = replace(_empty(cell, "acceptance"), control="wrong draft")
+        yield _mean(row, accepted, wrong, np.maximum(wrong * (1 - wrong), 0.0))
+
+
+def table_of(bounds: Sequence[Bound], level: float = LEVEL) -> pd.DataFrame:
+    """All rows, with `holds`: whether |z| is at most `bound_of` as many predictions as there are."""
+    table = pd.DataFrame([one.__dict__ for one in bounds])
+    bound = bound_of(int((table["control"] == "").sum()), level)
+    return table.assign(bound=bound, holds=table["z"].abs() <= bound)
+
+
+def bound_of(count: int, level: float = LEVEL) -> float:
+    """What none of `count` |z| exceeds with probability 1 - `level` or more (Bonferroni)."""
+    return float(stats.norm.isf(level / 2 / count))
+
+
+def _empty(cell: Cell, statement: str) -> Bound:
+    where = cell.prompts.name, cell.label, cell.watermark, cell.temperature, cell.lookahead
+    return Bound(statement, *where, "mean", "", 0, math.nan, math.nan, math.nan)
+
+
+def _pair(row: Bound, measured: _Array, predicted: _Array, variance: _Array | None) -> Iterator[Bound]:
+    """The mean, and of many positions the slope and, as a control, that on predictions of other ones."""
+    yield _mean(row, measured, predicted, variance)
+    if len(measured) < FEWEST:
+        return
+    yield _slope(row, measured, predicted, variance)
+    elsewhere = np.roll(predicted, len(predicted) // 2)
+    others = None if variance is None else np.roll(variance, len(predicted) // 2)
+    yield _slope(replace(row, control="contexts shuffled"), measured, elsewhere, others)
+
+
+def _mean(row: Bound, measured: _Array, predicted: _Array, variance: _Array | None) -> Bound:
+    return _weighted(row, measured, predicted, variance, np.ones(len(measured)))
+
+
+def _slope(row: Bound, measured: _Array, predicted: _Array, variance: _Array | None) -> Bound:
+    return _weighted(replace(row, what="slope"), measured, predicted, variance, predicted - predicted.mean())
+
+
+def _weighted(
+    row: Bound, measured: _Array, predicted: _Array, variance: _Array | None, weights: _Array
+) -> Bound:
+    """z of the weighted sum of differences; where the variance is not known, by their squares."""
+    difference = measured - predicted
+    each = difference**2 if variance is None else variance
+    error = math.sqrt(float(weights**2 @ each))
+    return replace(
+        row,
+        count=len(measured),
+        predicted=float(predicted.mean()),
+        measured=float(measured.mean()),
+        z=float(weights @ difference) / error if error else 0.0,
+    )
