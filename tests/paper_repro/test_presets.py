@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
+from paper_repro import experiment, generate
 from paper_repro.generate import experiment_function
 from paper_repro.presets import Arm, Preset, PromptSet, counted_tokens, load_preset, preset_names
 from tradeoff.errors import FileError
@@ -237,6 +241,46 @@ def test_equal_prompts_are_read_once(tmp_path: Path) -> None:
     prompts = PromptSet(name="a", source=str(path))
     assert prompts.read(3) == [("1", "one two"), ("2", "one three"), ("4", "four")]
     assert prompts.model_copy(update={"words": 1}).read(10) == [("1", "one"), ("4", "four"), ("5", "five")]
+
+
+def test_passages_of_documents(tmp_path: Path) -> None:
+    """Whole ones only, first those at the start of every text, then those further on."""
+    path = tmp_path / "d.jsonl"
+    texts = {"a": "1 2 3 4 5 6 7 8", "b": "x y z", "c": "p q r s t"}
+    path.write_text("".join(json.dumps({"id": i, "text": text}) + "\n" for i, text in texts.items()))
+    prompts = PromptSet(name="a", source=str(path), field="text", words=2, every=3)
+    found = [("a-1", "1 2"), ("b-1", "x y"), ("c-1", "p q"), ("a-2", "4 5"), ("c-2", "s t"), ("a-3", "7 8")]
+    assert prompts.read(10) == found
+    assert prompts.read(4) == found[:4]
+    with pytest.raises(ValueError, match=r"every=3 needs words of 1 \.\. 3"):
+        PromptSet(name="a", source=str(path), words=4, every=3)
+
+
+def test_prompts_of_an_option_are_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "q.jsonl"
+    path.write_text('{"prompt": "why?"}\n')
+    preset = tmp_path / "mine.toml"
+    preset.write_text(SMALLEST.replace('source = "builtin:question"', 'option = "questions"'))
+    with pytest.raises(ValueError, match="pass --questions FILE"):
+        load_preset(str(preset)).prompts[0].read(1)
+    asked = load_preset(str(preset), {"questions": path, "documents": None})
+    assert asked.prompts[0].read(9) == [("1", "why?")]
+    # All else is as it stands in the file.
+    assert asked.arms == load_preset(str(preset)).arms
+    with pytest.raises(ValueError, match=f"documents={path} is of no use to preset="):
+        load_preset(str(preset), {"questions": path, "documents": path})
+    with pytest.raises(ValueError, match="option='answers' is unknown; use questions or documents"):
+        PromptSet(name="a", option="answers")
+
+
+@pytest.mark.parametrize("run", [experiment.main, generate.main], ids=["experiment", "generate"])
+def test_what_an_option_did_not_give_is_said_before_models_are_loaded(run, tmp_path: Path) -> None:
+    app = typer.Typer()
+    app.command()(run)
+    result = CliRunner().invoke(app, ["--preset", "papers", "--out", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "pass --questions FILE" in " ".join(result.output.split())
+    assert not list(tmp_path.rglob("*.jsonl"))
 
 
 def test_datasets_are_streamed(monkeypatch: pytest.MonkeyPatch) -> None:

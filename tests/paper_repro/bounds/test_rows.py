@@ -1,0 +1,101 @@
+"""Predictions that are right are within bounds, wrong ones are not."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from paper_repro.bounds.rows import FEWEST, Bound, bound_of, cell_bounds, table_of
+from paper_repro.presets import Cell, PromptSet
+
+CELL = Cell(PromptSet(name="a", source="builtin:question"), "one-race", "gumbel", 0.5, 3, 10, 100, True)
+N = 2 * FEWEST
+
+
+def entries(rng: np.random.Generator, gain: float = 1.0, surprise: float = 1.0) -> list[dict]:
+    """A text whose scores are exponential with the predicted mean, times `gain`."""
+    mean = rng.uniform(1.0, 3.0, N)
+    entropy = rng.uniform(0.5, 2.0, N)
+    chance = rng.uniform(0.3, 0.9, N)
+    return [
+        {
+            "score": (gain * mean * rng.exponential(size=N)).tolist(),
+            "wrong_key": rng.exponential(size=N).tolist(),
+            "mean": mean.tolist(),
+            "variance": (mean**2).tolist(),
+            "shuffled": (entropy + rng.exponential(size=N)).tolist(),
+            "shuffled_entropy": entropy.tolist(),
+            "ratio": (surprise * entropy * rng.exponential(size=N)).tolist(),
+            "wrong_ratio": [None] * N,
+            "strength": entropy.tolist(),
+            "accepted": (rng.random(N) < chance).astype(int).tolist(),
+            "efficiency": chance.tolist(),
+            "wrong_draft": (chance - 0.1).tolist(),
+        }
+    ]
+
+
+def rows(found: list[dict]) -> pd.DataFrame:
+    return table_of(list(cell_bounds(CELL, found)))
+
+
+def test_right_predictions_hold_and_controls_do_not() -> None:
+    table = rows(entries(np.random.default_rng(1)))
+    controls = table["control"] != ""
+    assert set(table["control"]) == {"", "wrong key", "contexts shuffled", "wrong draft"}
+    assert (table["holds"] == ~controls).all()
+    assert set(table.loc[~controls, "statement"]) == {"score", "strength"}
+    assert (table.loc[~controls, "what"].value_counts() == 2).all()
+
+
+@pytest.mark.parametrize(
+    ("changed", "statement"), [({"gain": 1.2}, "score"), ({"surprise": 0.85}, "strength")]
+)
+def test_wrong_predictions_do_not_hold(changed: dict[str, float], statement: str) -> None:
+    table = rows(entries(np.random.default_rng(2), **changed))
+    wrong = table[(table["control"] == "") & ~table["holds"]]
+    assert set(wrong["statement"]) == {statement}
+    assert "mean" in set(wrong["what"])
+
+
+def test_a_mean_that_is_right_by_chance_shows_in_the_slope() -> None:
+    """Scores of another position have the right mean, and do not move with the prediction."""
+    (found,) = entries(np.random.default_rng(3))
+    found["score"] = np.roll(found["score"], N // 3).tolist()
+    table = rows([found])
+    score = table[(table["statement"] == "score") & (table["control"] == "")].set_index("what")
+    assert score.loc["mean", "holds"]
+    assert not score.loc["slope", "holds"]
+
+
+def test_few_positions_have_no_slope() -> None:
+    few = [
+        {name: values[:100] for name, values in entry.items()} for entry in entries(np.random.default_rng(4))
+    ]
+    assert set(rows(few)["what"]) == {"mean"}
+
+
+def test_the_bound_holds_for_all_rows_together() -> None:
+    for count in (1, 10, 300):
+        assert count * 2 * stats.norm.sf(bound_of(count, 0.01)) == pytest.approx(0.01)
+    row = Bound("score", "a", "m", "w", 1.0, 3, "mean", "", 5, 1.0, 1.0, 0.0)
+    many = [replace(row, z=z) for z in (0.0, 3.2, -3.3)]
+    table = table_of([*many, replace(row, z=-9.0, control="wrong key")], 0.01)
+    # Of three predictions, whatever controls there are.
+    assert table["bound"].iloc[0] == bound_of(3, 0.01)
+    assert table["holds"].tolist() == [abs(z) <= bound_of(3, 0.01) for z in (0.0, 3.2, -3.3, -9.0)]
+
+
+def test_z_scores_are_standard_normal() -> None:
+    """Over many texts of exponential scores, whose variance is known."""
+    rng, found = np.random.default_rng(5), []
+    for _ in range(400):
+        (made,) = entries(rng)
+        found.append(next(iter(cell_bounds(CELL, [made]))).z)
+    assert stats.kstest(found, stats.norm.cdf).pvalue > 1e-6
+    assert math.isclose(float(np.std(found)), 1, abs_tol=0.2)
