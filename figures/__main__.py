@@ -29,6 +29,7 @@ FIGURES = {
     "rates": ("experiment.rates", "The detection experiment, from its tables."),
     "shares": ("experiment.shares", "Texts found by the number of tokens read, from their table."),
     "watermarks": ("experiment.watermarks", "The same by watermark, from their table."),
+    "bounds": ("experiment.bounds", "Predictions at the positions of texts, from their table."),
 }
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Draw a figure, or check its values.")

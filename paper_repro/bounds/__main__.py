@@ -17,10 +17,11 @@ import pandas as pd
 import typer
 
 from paper_repro.bounds.positions import read_cell, wrong_pair
-from paper_repro.bounds.rows import Bound, cell_bounds, record_bounds, table_of
+from paper_repro.bounds.rows import Bound, cell_bounds, rate_bounds, record_bounds, table_of
 from paper_repro.generate import DOCUMENTS, QUESTIONS, experiment_function, prompts_of
 from paper_repro.presets import Cell, load_preset, preset_names
 from paper_repro.trials.fixed import evidence_of
+from tradeoff.detection import default_detector
 from tradeoff.display import exit_on_bad_input, print_note, print_written, stdout
 from tradeoff.errors import FileError
 from tradeoff.files import output_folder, write_table
@@ -64,6 +65,7 @@ def measure_bounds(
         print_note(f"{missing} of {len(preset.cells())} cells have no texts yet; they are left out")
     pair, prf = load_pair(preset.target, preset.draft, dtype=preset.dtype), experiment_function(preset)
     wrong, encoded = wrong_pair(pair), prompts_of(list(there), pair)
+    predicted = _predicted(out / Path(name).stem / "predicted.csv")
     found: list[Bound] = []
     for cell, records in there.items():
         found += record_bounds(cell, records)
@@ -71,10 +73,23 @@ def measure_bounds(
         if cell.watermark != "none" and cell.verify is Verify.TOKEN:
             path = folder / f"{cell.name}.bounds.jsonl"
             read = evidence_of(cell, records, prf)
-            found += cell_bounds(
-                cell, read_cell(read, encoded[cell.prompts.name], prf, pair, wrong, texts, path)
-            )
+            entries = read_cell(read, encoded[cell.prompts.name], prf, pair, wrong, texts, path)
+            found += cell_bounds(cell, entries)
+            found += rate_bounds(cell, _of_cell(predicted, cell), entries, default_detector(read.method))
     return table_of(found)
+
+
+def _predicted(path: Path) -> pd.DataFrame:
+    """The experiment's predictions; empty where it has none, or has not been finished."""
+    return pd.read_csv(path) if path.exists() and path.stat().st_size > 1 else pd.DataFrame()
+
+
+def _of_cell(predicted: pd.DataFrame, cell: Cell) -> pd.DataFrame:
+    """Rows on a cell, of drafts that were verified one by one."""
+    if predicted.empty or cell.watermark != "gumbel":
+        return predicted.iloc[:0]
+    its = {"prompts": cell.prompts.name, "temperature": cell.temperature, "method": cell.method}
+    return predicted[(predicted[list(its)] == pd.Series(its)).all(axis=1)] if cell.detect else predicted[:0]
 
 
 def _records(folder: Path, cell: Cell) -> list[Record]:

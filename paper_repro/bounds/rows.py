@@ -18,9 +18,11 @@ import pandas as pd
 from scipy import stats
 
 from paper_repro.presets import Cell
+from paper_repro.trials.fixed import FPR
+from tradeoff.detection import Detector
 from tradeoff.texts import Record, counted_steps
 
-__all__ = ["LEVEL", "Bound", "bound_of", "cell_bounds", "record_bounds", "table_of"]
+__all__ = ["LEVEL", "Bound", "bound_of", "cell_bounds", "rate_bounds", "record_bounds", "table_of"]
 
 #: Chance that any row is outside if all predictions are right.
 LEVEL = 0.01
@@ -35,11 +37,11 @@ class Bound:
     """A prediction and what was measured.
 
     Attributes:
-        statement: what theory says: "unbiased", "acceptance", "strength", "score", "steps".
+        statement: what theory says: "unbiased", "acceptance", "strength", "score", "steps", "share found".
         prompts, method, watermark, temperature, lookahead: of the cell.
         what: "mean" or "slope".
         control: what is wrong; empty for a prediction.
-        count: positions, or steps.
+        count: positions, steps or texts.
         predicted, measured: means over them.
         z: of their difference; of a slope that of its sum.
     """
@@ -124,6 +126,42 @@ def cell_bounds(cell: Cell, entries: Sequence[dict[str, Any]]) -> Iterator[Bound
         wrong = joined("wrong_draft")
         row = replace(_empty(cell, "acceptance"), control="wrong draft")
         yield _mean(row, accepted, wrong, np.maximum(wrong * (1 - wrong), 0.0))
+
+
+def rate_bounds(
+    cell: Cell, predicted: pd.DataFrame, entries: Sequence[dict[str, Any]], detector: Detector
+) -> Iterator[Bound]:
+    """Shares of texts that are found, by length, beside what `tradeoff plan` predicts.
+
+    Both have an error: the prediction is a mean over texts, and a share is binomial. The control is the share
+    under another key of the texts that were read, beside the last prediction.
+
+    Args:
+        cell: whose texts they are.
+        predicted: the rows of the experiment's table `predicted` on it.
+        entries: as of `read_cell`.
+        detector: that the predictions are of.
+    """
+    row = _empty(cell, "share found")
+    for told in predicted.to_dict("records"):
+        yield _rate(row, cell.texts, told, told["measured"])
+        last = told
+    if not len(predicted):
+        return
+    false = [
+        sum(entry["wrong_key"]) >= detector.threshold(len(entry["wrong_key"]), FPR)
+        for entry in entries
+        if entry["wrong_key"]
+    ]
+    yield _rate(replace(row, control="wrong key"), len(false), last, float(np.mean(false)))
+
+
+def _rate(row: Bound, texts: int, told: dict[str, Any], measured: float) -> Bound:
+    # As if there were four more texts, half of them found: a share of 0 or 1 has an error too.
+    rate = (texts * told["predicted"] + 2) / (texts + 4)
+    error = math.hypot(told["predicted_error"], math.sqrt(rate * (1 - rate) / texts))
+    z = (measured - told["predicted"]) / error
+    return replace(row, count=texts, predicted=told["predicted"], measured=measured, z=z)
 
 
 def table_of(bounds: Sequence[Bound], level: float = LEVEL) -> pd.DataFrame:

@@ -16,6 +16,7 @@ import pandas as pd
 from paper_repro.presets import PromptSet
 from paper_repro.trials.fixed import FPR, CellEvidence, Trial
 from tradeoff.detection import Aaronson, Forecast, RaceScoreLaw, power, race_score_law, rate
+from tradeoff.estimate import Estimate
 from tradeoff.laws import without_rare
 from tradeoff.llm import ModelPair, Sampling, position_laws
 from tradeoff.texts import Prompt
@@ -98,10 +99,12 @@ def predicted_table(
             # Texts grow more predictable as they go on, so a length is predicted from its own tokens.
             some = [[law for at, law in text.items() if at < tokens] for text in scores]
             scored = round(float(np.mean([(one.index < tokens).sum() for one in texts.texts])))
-            predicted = Forecast.of_laws([one for one in some if one], FPR).power(scored)
+            # A text draws its positions from one kind: the rate is the mean over kinds, and has its error.
+            each = [Forecast.of_laws([one], FPR).power(scored) for one in some if one]
             rows.append(
-                _row(trial, column, scored, predicted)
+                _row(trial, column, scored, float(np.mean(each)))
                 | {"method": cell.method, "detector": trial.detector, "positions": sum(map(len, some))}
+                | {"predicted_error": Estimate.of_mean(np.array(each)).standard_error}
             )
     return pd.DataFrame(rows)
 

@@ -10,8 +10,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from paper_repro.bounds.rows import FEWEST, Bound, bound_of, cell_bounds, table_of
+from paper_repro.bounds.rows import FEWEST, Bound, bound_of, cell_bounds, rate_bounds, table_of
 from paper_repro.presets import Cell, PromptSet
+from tradeoff.detection import Aaronson
+from tradeoff.keyed import Stream
 
 CELL = Cell(PromptSet(name="a", source="builtin:question"), "one-race", "gumbel", 0.5, 3, 10, 100, True)
 N = 2 * FEWEST
@@ -78,6 +80,23 @@ def test_few_positions_have_no_slope() -> None:
         {name: values[:100] for name, values in entry.items()} for entry in entries(np.random.default_rng(4))
     ]
     assert set(rows(few)["what"]) == {"mean"}
+
+
+@pytest.mark.parametrize(("found", "holds"), [(0.83, True), (0.5, False)])
+def test_shares_found_beside_predictions(found: float, holds: bool) -> None:
+    """80% predicted with an error of 4 points, and 100 texts."""
+    cell = replace(CELL, texts=100)
+    told = pd.DataFrame([{"predicted": 0.8, "predicted_error": 0.04, "measured": found, "tokens": 50}])
+    # Ten scores under another key, far from what 1 in 100 reach.
+    entries = [{"wrong_key": [1.0] * 10}] * 24
+    prediction, control = rate_bounds(cell, told, entries, Aaronson(Stream.SHARED))
+    rate = 82 / 104
+    error = math.hypot(0.04, math.sqrt(rate * (1 - rate) / 100))
+    assert prediction.z == pytest.approx((found - 0.8) / error)
+    assert (abs(prediction.z) <= bound_of(1)) == holds
+    assert (control.control, control.measured) == ("wrong key", 0.0)
+    assert control.z < -bound_of(300)
+    assert not list(rate_bounds(cell, told.iloc[:0], entries, Aaronson(Stream.SHARED)))
 
 
 def test_the_bound_holds_for_all_rows_together() -> None:
