@@ -146,6 +146,7 @@ def tabulate(texts: dict[Cell, CellTexts]) -> pd.DataFrame:
         }
         _add(row, "aatps", aatps(records, common) if cell.lookahead else None)
         _add(row, "ptt_ms", per_token_time(found.alone) if found.alone else None)
+        row["ptt_texts"] = len(distinct_texts(found.alone))
         _add(row, "logppl", log_perplexity(records))
         _add(row, "excess_surprise", excess_surprise(records))
         plain = next((c for c in texts if _is_reference(c, cell)), None)

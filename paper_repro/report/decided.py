@@ -54,6 +54,7 @@ class Unit(Enum):
     SURPRISE = ("nats a token", 0.05, 4)
     TPR = ("of mean TPR", 0.1, 3)
     TOKENS = ("of the tokens", 0.1, 2)
+    TIME = ("of the time a token", 0.1, 2)
 
     def __init__(self, words: str, margin: float, digits: int):
         self.words, self.margin, self.digits = words, margin, digits

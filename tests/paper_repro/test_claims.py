@@ -28,6 +28,8 @@ from tradeoff.errors import FileError
 
 LENGTHS = (10, 20)
 CELL = Cell(PromptSet(name="a", source="builtin:question"), "algorithm-1", "gumbel", 0.5, 3, 125, 200, True)
+#: Of texts of which no time was taken.
+UNTIMED = {"ptt_texts": 0, "ptt_ms": math.nan, "ptt_ms_error": math.nan}
 SEEN, CONTRADICTED, UNDECIDED = Verdict.SEEN, Verdict.CONTRADICTED, Verdict.UNDECIDED
 
 
@@ -40,7 +42,7 @@ def trial(detector: str, share: float, texts: int = 400, cell: Cell = CELL, seed
 
 
 def speed(gap: float = 0.0, error: float = 0.01, surprise: float = 0.0, texts: int = 100) -> pd.DataFrame:
-    common = {"prompts": "a", "temperature": 0.5, "lookahead": 3, "texts": texts}
+    common = {"prompts": "a", "temperature": 0.5, "lookahead": 3, "texts": texts, **UNTIMED}
     return pd.DataFrame(
         [
             common
@@ -294,6 +296,7 @@ def standards(marks: int, gaps: np.ndarray, errors: np.ndarray, texts: int = 100
             "aatps_error": errors[setting, mark],
             "excess_surprise": 0.0,
             "excess_surprise_error": 0.01,
+            **UNTIMED,
         }
         for setting in range(len(gaps))
         for mark in range(marks + 1)
@@ -321,6 +324,58 @@ def test_intervals_of_aatps_cover_at_their_level() -> None:
         missed += not claim.low < 0 < claim.high
     assert stats.binom.sf(missed - 1, runs, 0.05) > ALPHA
     assert missed > 0
+
+
+def timed(times: np.ndarray, relative: float, texts: int = 30) -> pd.DataFrame:
+    """[settings, lookaheads] times of Algorithm 1; without speculation a token takes 50 ms in every setting."""
+    common = {"temperature": 0.5, "watermark": "gumbel", "texts": texts, "ptt_texts": texts}
+    untold = {
+        "aatps": math.nan,
+        "aatps_error": math.nan,
+        "excess_surprise": 0.0,
+        "excess_surprise_error": 0.0,
+    }
+    rows = [
+        {**common, **untold, "prompts": str(setting), "method": method, "lookahead": k, "ptt_ms": ms}
+        for setting, row in enumerate(times)
+        for method, k, ms in [("basic", 0, 50.0), *(("algorithm-1", k + 2, ms) for k, ms in enumerate(row))]
+    ]
+    table = pd.DataFrame(rows)
+    return table.assign(ptt_ms_error=table["ptt_ms"] * relative)
+
+
+@pytest.mark.parametrize(("ms", "verdict"), [(40.0, SEEN), (60.0, CONTRADICTED), (50.0, UNDECIDED)])
+def test_time_saved_by_speculation(ms: float, verdict: Verdict) -> None:
+    """The ratio has the variance r^2 (e^2 + e^2) for relative errors e, with one lookahead."""
+    claim = found("takes less time", [], timed(np.array([[ms]]), 0.01))
+    ratio = ms / 50
+    assert claim.verdict is verdict
+    assert claim.value == pytest.approx(1 - ratio)
+    half = 0.01 * ratio * math.sqrt(2) * stats.t.ppf(0.975, 58)
+    assert claim.high - claim.value == pytest.approx(half)
+
+
+def test_lookaheads_share_the_error_of_the_text_without_any() -> None:
+    """Three ratios of 1 to one time: variance e^2 (1/3 + 1)."""
+    claim = found("takes less time", [], timed(np.full((1, 3), 50.0), 0.01))
+    freedom = (1 / 3 + 1) ** 2 / (3 * (1 / 9) ** 2 + 1) * 29
+    half = 0.01 * math.sqrt(4 / 3) * stats.t.ppf(0.975, freedom)
+    assert claim.high == pytest.approx(half)
+
+
+def test_without_times_nothing_is_said_of_them() -> None:
+    assert not [one for one in claims([], timed(np.full((1, 1), 50.0), 0.0)) if "time" in one.words]
+
+
+def test_the_oracle_is_compared_at_the_longest_texts() -> None:
+    """At the shorter length a detector may be far from it."""
+    ars, oracle = trial("Ars-τ", 1.0), trial("oracle", 1.0)
+    ars.margins[:, 0] = -1.0
+    claim = found("reaches the oracle in texts of 20 tokens", [ars, oracle])
+    assert claim.verdict is SEEN
+    assert claim.value == 0.0
+    ars.margins[:, 1] = -1.0
+    assert found("reaches the oracle in texts", [ars, oracle]).verdict is CONTRADICTED
 
 
 @pytest.mark.parametrize("useless", [0.0, math.nan, math.inf])
