@@ -89,12 +89,12 @@ def claims(trials: Sequence[Trial], speed: pd.DataFrame) -> list[Claim]:
             _of_rates(f"{name}, to within {margin:g} of mean TPR{setting}", first, second, above=-margin)
             for setting, first, second in _matching(trials, ours, theirs)
         ]
-    for ours, theirs in ((("algorithm-1", "Ars-τ"), "oracle"), (("algorithm-1", "Bayes-MLP"), "oracle")):
-        for setting, first, second in _matching(trials, ours, (ours[0], theirs)):
+    for detector in ("Ars-τ", "Bayes-MLP"):
+        ours, bound = ("algorithm-1", detector), ("algorithm-1", "oracle")
+        for setting, first, second in _matching(trials, ours, bound):
             longest = max(set.intersection(*(set(trial.lengths) for trial in [*first, *second])))
-            name = (
-                f"{ours[1]} reaches the {theirs} in texts of {longest} tokens, to within {margin:g}{setting}"
-            )
+            length = f"in texts of {longest} tokens, to within {margin:g}"
+            name = f"{detector} reaches the oracle {length}{setting}"
             found.append(_of_rates(name, first, second, above=-margin, lengths={longest}))
     return found
 
@@ -164,9 +164,8 @@ def _times(speed: pd.DataFrame) -> list[Claim]:
     timed = speed[(speed["ptt_texts"] >= 2) & (speed["ptt_ms_error"] > 0)]
     timed = timed.assign(relative=timed["ptt_ms_error"] / timed["ptt_ms"])
     setting = ["prompts", "temperature", "watermark"]
-    plain = {
-        tuple(row[name] for name in setting): row for _, row in timed[timed["method"] == "basic"].iterrows()
-    }
+    undrafted = timed[timed["method"] == "basic"]
+    plain = {tuple(row[name] for name in setting): row for _, row in undrafted.iterrows()}
     ratios, errors, texts = [], [], []
     shared: dict[tuple, float] = {}
     for _, row in timed[timed["method"] == "algorithm-1"].iterrows():

@@ -327,7 +327,7 @@ def test_intervals_of_aatps_cover_at_their_level() -> None:
 
 
 def timed(times: np.ndarray, relative: float, texts: int = 30) -> pd.DataFrame:
-    """[settings, lookaheads] times of Algorithm 1; without speculation a token takes 50 ms in every setting."""
+    """[settings, lookaheads] times of Algorithm 1; without speculation a token takes 50 ms."""
     common = {"temperature": 0.5, "watermark": "gumbel", "texts": texts, "ptt_texts": texts}
     untold = {
         "aatps": math.nan,
