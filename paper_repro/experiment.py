@@ -83,6 +83,11 @@ def run_experiment(
     """
     if workers is None and gpus_per_worker is not None:
         raise ValueError(f"gpus_per_worker={gpus_per_worker} is for workers='ray'; pass both")
+    if gpus_per_worker is not None and gpus_per_worker > 1:
+        raise ValueError(
+            f"gpus_per_worker={gpus_per_worker} spreads a model over several GPUs, and texts are read back "
+            "here on one; use at most 1"
+        )
     preset, stem = load_preset(name), Path(name).stem
     cells = preset.cells()
     tested = [cell for cell in cells if cell.detect]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tradeoff.llm.models.loading import load_tokenizer
     from tradeoff.llm.models.ngram import NgramDraft
     from tradeoff.llm.models.pair import ModelPair, ModelUnavailableError, load_pair
+    from tradeoff.llm.models.placement import DeviceMap, input_device
     from tradeoff.llm.models.words import load_words
     from tradeoff.llm.readback.anchor import read_anchor
     from tradeoff.llm.readback.next_token import (
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     )
     from tradeoff.llm.readback.position_laws import position_laws
     from tradeoff.llm.readback.replay import Replay, replay
-    from tradeoff.llm.recipes import PairNames, SchemeRecipe
+    from tradeoff.llm.recipes import PairNames, SchemeRecipe, spread_of
     from tradeoff.llm.requested import Requested
     from tradeoff.llm.runs import Texts, generate_texts
     from tradeoff.llm.sampling import Sampling
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ContextWindow",
     "Controls",
+    "DeviceMap",
     "Engine",
     "EngineSettings",
     "GeneratedText",
@@ -74,6 +76,7 @@ __all__ = [
     "generate_sharded",
     "generate_texts",
     "has_chat_format",
+    "input_device",
     "left_out_by_generate",
     "load_pair",
     "load_pairs",
@@ -86,6 +89,7 @@ __all__ = [
     "read_records",
     "replay",
     "save_pairs",
+    "spread_of",
     "text_config",
     "vocabulary_ids",
 ]
@@ -124,6 +128,10 @@ _HOMES = {
         "ModelUnavailableError",
         "load_pair",
     ),
+    "llm.models.placement": (
+        "DeviceMap",
+        "input_device",
+    ),
     "llm.models.words": ("load_words",),
     "llm.readback.anchor": ("read_anchor",),
     "llm.readback.next_token": (
@@ -142,6 +150,7 @@ _HOMES = {
     "llm.recipes": (
         "PairNames",
         "SchemeRecipe",
+        "spread_of",
     ),
     "llm.runs": (
         "Texts",

@@ -19,6 +19,7 @@ from tradeoff.llm import (
     ModelPair,
     NgramDraft,
     decoder_only_output,
+    input_device,
     left_out_by_generate,
     text_config,
 )
@@ -162,7 +163,7 @@ class Watermarked:
         ending = ending_of(list(stopping_criteria))
         pair = _pair(model, assistant, generation_config, scheme)
         rows = dict(zip((one.id for one in prompts), map(tuple, input_ids.tolist()), strict=True))
-        rules = RowRules(rows, dict(zip(rows, padding, strict=True)), laws, ending, model.device)
+        rules = RowRules(rows, dict(zip(rows, padding, strict=True)), laws, ending, input_device(model))
         told = (self._lookahead, generation_config.prompt_lookup_num_tokens, _LOOKAHEAD)
         lookahead = next(one for one in told if one is not None)
         settings = self._settings(scheme, key, laws, ending, rules, prompts, lookahead, input_ids.shape[1])
@@ -317,7 +318,7 @@ def _pair(model: Any, assistant: Any, config: Any, scheme: Scheme) -> ModelPair:
         tokenizer=tokenizer,
         draft_name=name,
         target_name=str(model.name_or_path or type(model).__name__),
-        device=model.device,
+        device=input_device(model),
         dtype=model.dtype,
         vocabulary_size=n,
     )
