@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from tradeoff.llm.lookahead import Lookahead, best_lookahead
     from tradeoff.llm.models.builtin import builtin_target_folder
     from tradeoff.llm.models.huggingface import (
+        asked_of_generate,
         decoder_only_output,
+        generation_settings,
         has_chat_format,
         left_out_by_generate,
         text_config,
@@ -68,6 +70,7 @@ __all__ = [
     "TextRules",
     "Texts",
     "TrueRandomness",
+    "asked_of_generate",
     "best_lookahead",
     "builtin_target_folder",
     "collect_pairs",
@@ -75,6 +78,7 @@ __all__ = [
     "encode_prompts",
     "generate_sharded",
     "generate_texts",
+    "generation_settings",
     "has_chat_format",
     "input_device",
     "left_out_by_generate",
@@ -116,7 +120,9 @@ _HOMES = {
     ),
     "llm.models.builtin": ("builtin_target_folder",),
     "llm.models.huggingface": (
+        "asked_of_generate",
         "decoder_only_output",
+        "generation_settings",
         "has_chat_format",
         "left_out_by_generate",
         "text_config",

@@ -45,6 +45,7 @@ __all__ = [
     "LayeredCache",
     "PreTrainedModel",
     "PreTrainedTokenizerBase",
+    "asked_of_generate",
     "attention_mask",
     "code_in",
     "control_tokens",
@@ -262,11 +263,29 @@ def code_in(folder: Path) -> list[str]:
 def left_out_by_generate(frame: FrameType | None) -> dict[str, Any]:
     """`assistant_model` and `streamer` of the `generate` that runs in a frame: it hands them to loops of its
     own, and drops them where `custom_generate` is a callable (5.23, 5.24). Empty for another frame."""
-    if frame is None or frame.f_code.co_name != "generate":
-        return {}
-    if frame.f_globals.get("__name__") != GenerationMixin.__module__:
+    if frame is None or not _runs_generate(frame):
         return {}
     return {name: frame.f_locals.get(name) for name in ("assistant_model", "streamer")}
+
+
+def asked_of_generate(frame: FrameType | None) -> dict[str, Any] | None:
+    """What the call of the `generate` that runs in a frame sets itself: its arguments, and what the
+    GenerationConfig has that was passed, which is filled up with defaults by then. None for another frame."""
+    if frame is None or not _runs_generate(frame):
+        return None
+    config, outer = None, frame.f_back
+    # `torch.no_grad` stands around it, and has the arguments as they were given.
+    if outer is not None and outer.f_code.co_name == "decorate_context":
+        positional, named = outer.f_locals["args"], outer.f_locals["kwargs"]
+        config = named.get("generation_config", positional[2] if len(positional) > 2 else None)
+    told: dict[str, Any] = {} if config is None else config.to_dict()
+    told |= frame.f_locals.get("kwargs", {})
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def _runs_generate(frame: FrameType) -> bool:
+    module = frame.f_globals.get("__name__")
+    return frame.f_code.co_name == "generate" and module == GenerationMixin.__module__
 
 
 def decoder_only_output(sequences: torch.Tensor) -> Any:
