@@ -102,7 +102,9 @@ def run_experiment(
     if not tested:
         raise ValueError(f"preset={name!r} has no arm with detect = true; add it to the arms to be detected")
     folder, texts_folder = output_folder(out / stem), output_folder(out / "texts" / stem)
-    pair = load_pair(preset.target, preset.draft, dtype=preset.dtype)
+    # A target that takes several GPUs of a worker takes as many here.
+    spread = "auto" if gpus_per_worker is not None and gpus_per_worker > 1 else None
+    pair = load_pair(preset.target, preset.draft, dtype=preset.dtype, device_map=spread)
     if workers is not None:
         generate_by_workers(preset, cells, texts_folder, pair, workers, gpus_per_worker)
     elif worthwhile(cells, texts_folder, pair.device.type):

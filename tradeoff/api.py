@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tradeoff.detection import Detector, Forecast
     from tradeoff.kernels import Method
     from tradeoff.keyed import AnyKey, KeyFile, Keyring
-    from tradeoff.llm import Controls, ModelPair, ShardedRun, Texts
+    from tradeoff.llm import Controls, DeviceMap, ModelPair, ShardedRun, Texts
     from tradeoff.verdicts import CorpusResult, Decoys, Options, Result
 
 __all__ = [
@@ -586,6 +586,7 @@ def generate(
     output: Path | str | None = None,
     device: str | None = None,
     dtype: str | None = None,
+    device_map: DeviceMap | None = None,
     probe: bool = True,
     workers: int | str | None = None,
     gpus_per_worker: float | None = None,
@@ -625,11 +626,14 @@ def generate(
             goes on after a kill.
         device: cpu, cuda or mps; the best there is if left out.
         dtype: float32, bfloat16 or float16; by device if left out.
+        device_map: in place of device, how the target is spread over several: auto, balanced, sequential, or
+            a mapping from names of its parts to devices (`load_pair`).
         probe: check models outside the table of verified ones first.
         workers: generate in shards of whole batches: 4 by so many processes, "ray" or "ray:8" by actors of
             the Ray cluster that RAY_ADDRESS names or that runs here; 1 writes, in this process, what any
             number writes. Left out, one batch is filled up to the end.
-        gpus_per_worker: share of a GPU that an actor takes; 1, where there is any, if left out.
+        gpus_per_worker: share of a GPU that an actor takes; 1, where there is any, if left out. A whole
+            number above 1 spreads the target over so many, by device_map="auto" if no other is named.
         read_key: with workers, instead of a key, which is never sent: what reads it in every process, such as
             `functools.partial(Key.read, path)`; `Key.from_environment` if left out.
         warn, note: called with what the caller should and may want to know; if left out, warnings.
@@ -656,7 +660,13 @@ def generate(
         )
     if limit is not None and (not _is_whole(limit) or limit < 1):
         raise ValueError(f"limit={limit} must be a whole number, at least 1 prompt")
-    for name, value in (("target", target), ("draft", draft), ("device", device), ("dtype", dtype)):
+    for name, value in (
+        ("target", target),
+        ("draft", draft),
+        ("device", device),
+        ("dtype", dtype),
+        ("device_map", device_map),
+    ):
         if pair is not None and value is not None:
             raise ValueError(f"{name}={value!r} and pair are given; pair holds its models, leave {name} out")
     for name, count in (("tokens", tokens), ("batch", batch), ("seed", seed)):
@@ -678,11 +688,13 @@ def generate(
         has_chat_format,
         load_pair,
         load_tokenizer,
+        spread_of,
     )
     from tradeoff.texts import check_output, named_prompts, several
     from tradeoff.workers import executor_of
 
     tell = note or _warn
+    spread = None if workers is None else spread_of(device_map, device, workers, gpus_per_worker)
     if not _is_whole(samples) or samples < 1:
         raise ValueError(f"samples={samples!r} must be a whole number of texts, at least 1")
     requested = Requested(temperature, top_k, top_p, min_p, controls)
@@ -716,7 +728,9 @@ def generate(
         tell(f"{source} has {len(named)} prompts; using all")
     models = pair
     if models is None and workers is None:
-        models = load_pair(target or "builtin", draft or "builtin", device=device, dtype=dtype)
+        models = load_pair(
+            target or "builtin", draft or "builtin", device=device, dtype=dtype, device_map=device_map
+        )
     tokenizer = load_tokenizer(target or "builtin") if models is None else models.tokenizer
     encoded = encode_prompts(tokenizer, named, chat=chat)
     if prompts == "builtin:question" and not chat and has_chat_format(tokenizer):
@@ -727,7 +741,7 @@ def generate(
     encoded = several(encoded, samples)
     if models is None:
         assert workers is not None
-        names = PairNames(str(target or "builtin"), str(draft or "builtin"), device, dtype)
+        names = PairNames(str(target or "builtin"), str(draft or "builtin"), device, dtype, spread)
         recipe = SchemeRecipe.of(names, scheme, reader, settings, probe, requested)
         run = ShardedRun(recipe, encoded, path, batch)
         with executor_of(workers, gpus_per_worker, warn or _warn) as executor:

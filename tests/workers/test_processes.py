@@ -97,12 +97,14 @@ def test_workers_that_are_none(words) -> None:
 def test_shares_of_gpus_are_of_ray() -> None:
     with pytest.raises(ValueError, match=r"gpus_per_worker=0.5 is for workers='ray'"), executor_of(2, 0.5):
         pass
-    for share in (-0.5, 2.0, float("nan")):
+    for share in (-0.5, float("nan"), float("inf")):
         with (
-            pytest.raises(ValueError, match="over several GPUs has not been checked"),
+            pytest.raises(ValueError, match=r"a share in 0 \.\. 1, or a whole number"),
             executor_of("ray", share),
         ):
             pass
+    with pytest.raises(ValueError, match=r"a fraction above 1, .* use 1 or 2"), executor_of("ray", 1.5):
+        pass
 
 
 def test_ray_is_asked_for_by_name(monkeypatch: pytest.MonkeyPatch) -> None:

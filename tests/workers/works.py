@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["Odd", "counting", "dying_once", "environment", "failing", "pid"]
+__all__ = ["Odd", "beside", "counting", "dying_once", "environment", "failing", "pid"]
 
 
 class Odd(Exception):
@@ -41,6 +42,17 @@ def failing(kind: str) -> Iterator[None]:
 
 def environment(name: str) -> Iterator[str | None]:
     """What a variable holds."""
+    yield os.environ.get(name)
+
+
+def beside(number: int, folder: Path, others: int, name: str) -> Iterator[str | None]:
+    """What a variable holds, once so many others are at work as well: no worker does two of these."""
+    (folder / f"{number}").touch()
+    deadline = time.monotonic() + 120
+    while len(list(folder.iterdir())) <= others:
+        if time.monotonic() > deadline:
+            raise ValueError(f"others={others} are not at work")
+        time.sleep(0.02)
     yield os.environ.get(name)
 
 

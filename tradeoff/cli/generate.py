@@ -140,6 +140,13 @@ def generate_command(
     dtype: Annotated[
         str | None, typer.Option(help="float32, bfloat16 or float16. Default: by device.")
     ] = None,
+    device_map: Annotated[
+        str | None,
+        typer.Option(
+            help="Instead of --device: spread the target over all GPUs, by auto, balanced or sequential.",
+            show_default=False,
+        ),
+    ] = None,
     lookahead: Annotated[
         str,
         typer.Option(
@@ -224,7 +231,8 @@ def generate_command(
     gpus_per_worker: Annotated[
         float | None,
         typer.Option(
-            help="Share of a GPU that an actor of Ray takes, such as 0.5. Default: 1 where there is any.",
+            help="Share of a GPU that an actor of Ray takes, such as 0.5, or several GPUs that the target is "
+            "spread over, such as 2. Default: 1 where there is any.",
             show_default=False,
         ),
     ] = None,
@@ -344,6 +352,7 @@ def generate_command(
             output=output,
             device=device,
             dtype=dtype,
+            device_map=device_map,
             probe=not no_probe,
             workers=workers,
             gpus_per_worker=gpus_per_worker,

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from tradeoff.llm.lookahead import Lookahead, best_lookahead
     from tradeoff.llm.models.builtin import builtin_target_folder
     from tradeoff.llm.models.huggingface import (
+        asked_of_generate,
         decoder_only_output,
+        generation_settings,
         has_chat_format,
         left_out_by_generate,
         text_config,
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from tradeoff.llm.models.loading import load_tokenizer
     from tradeoff.llm.models.ngram import NgramDraft
     from tradeoff.llm.models.pair import ModelPair, ModelUnavailableError, load_pair
+    from tradeoff.llm.models.placement import DeviceMap, input_device
     from tradeoff.llm.models.words import load_words
     from tradeoff.llm.readback.anchor import read_anchor
     from tradeoff.llm.readback.next_token import (
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
     )
     from tradeoff.llm.readback.position_laws import position_laws
     from tradeoff.llm.readback.replay import Replay, replay
-    from tradeoff.llm.recipes import PairNames, SchemeRecipe
+    from tradeoff.llm.recipes import PairNames, SchemeRecipe, spread_of
     from tradeoff.llm.requested import Requested
     from tradeoff.llm.runs import Texts, generate_texts
     from tradeoff.llm.sampling import Sampling
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ContextWindow",
     "Controls",
+    "DeviceMap",
     "Engine",
     "EngineSettings",
     "GeneratedText",
@@ -66,6 +70,7 @@ __all__ = [
     "TextRules",
     "Texts",
     "TrueRandomness",
+    "asked_of_generate",
     "best_lookahead",
     "builtin_target_folder",
     "collect_pairs",
@@ -73,7 +78,9 @@ __all__ = [
     "encode_prompts",
     "generate_sharded",
     "generate_texts",
+    "generation_settings",
     "has_chat_format",
+    "input_device",
     "left_out_by_generate",
     "load_pair",
     "load_pairs",
@@ -86,6 +93,7 @@ __all__ = [
     "read_records",
     "replay",
     "save_pairs",
+    "spread_of",
     "text_config",
     "vocabulary_ids",
 ]
@@ -112,7 +120,9 @@ _HOMES = {
     ),
     "llm.models.builtin": ("builtin_target_folder",),
     "llm.models.huggingface": (
+        "asked_of_generate",
         "decoder_only_output",
+        "generation_settings",
         "has_chat_format",
         "left_out_by_generate",
         "text_config",
@@ -123,6 +133,10 @@ _HOMES = {
         "ModelPair",
         "ModelUnavailableError",
         "load_pair",
+    ),
+    "llm.models.placement": (
+        "DeviceMap",
+        "input_device",
     ),
     "llm.models.words": ("load_words",),
     "llm.readback.anchor": ("read_anchor",),
@@ -142,6 +156,7 @@ _HOMES = {
     "llm.recipes": (
         "PairNames",
         "SchemeRecipe",
+        "spread_of",
     ),
     "llm.runs": (
         "Texts",

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tradeoff.llm.generation.engine import EngineSettings
 from tradeoff.llm.models.pair import ModelPair, load_pair
+from tradeoff.llm.models.placement import DeviceMap, check_device_map
 from tradeoff.llm.requested import Requested
 from tradeoff.scheme import Scheme
+from tradeoff.workers import parse_workers
 
 if TYPE_CHECKING:
     from tradeoff.keyed import AnyKey
 
-__all__ = ["PairNames", "Recipe", "SchemeRecipe", "pair_of"]
+__all__ = ["PairNames", "Recipe", "SchemeRecipe", "pair_of", "spread_of"]
 
 
 @dataclass(frozen=True)
@@ -24,12 +26,14 @@ class PairNames:
     Attributes:
         target, draft: models.
         device, dtype: those of `load_pair` where None.
+        device_map: how the target is spread over devices; None for one device.
     """
 
     target: str
     draft: str
     device: str | None = None
     dtype: str | None = None
+    device_map: str | None = None
 
 
 class Recipe(Protocol):
@@ -93,6 +97,42 @@ class SchemeRecipe:
         return settings if self.requested is None else self.requested.settled(settings, pair, tell)
 
 
+def spread_of(
+    device_map: DeviceMap | None, device: str | None, workers: int | str, gpus_per_worker: float | None
+) -> str | None:
+    """How every worker spreads its target; None for one device.
+
+    Args:
+        device_map, device: as asked for; with several GPUs each, "auto" where both are None.
+        workers, gpus_per_worker: as of `tradeoff.workers.executor_of`.
+
+    Raises:
+        ValueError: as `check_device_map`; for a mapping, which names devices of one process; several GPUs and
+            one device; or processes that would each take all GPUs.
+    """
+    if device_map is None:
+        several = gpus_per_worker is not None and gpus_per_worker > 1
+        if several and device is not None:
+            raise ValueError(
+                f"device={device!r} is one device, and gpus_per_worker={gpus_per_worker} are several; leave "
+                "one of them out"
+            )
+        return "auto" if several else None
+    check_device_map(device_map, device)
+    if not isinstance(device_map, str):
+        raise ValueError(
+            f"device_map={device_map!r} names devices of one process; with workers use 'auto', 'balanced' or "
+            "'sequential'"
+        )
+    who = parse_workers(workers)
+    if not who.ray and not who.alone:
+        raise ValueError(
+            f"device_map={device_map!r} would give each of workers={workers} all GPUs; use workers='ray' "
+            "with gpus_per_worker=2, say, or workers=1"
+        )
+    return device_map
+
+
 #: The one pair of this process.
 _loaded: dict[PairNames, ModelPair] = {}
 
@@ -103,6 +143,11 @@ def pair_of(names: PairNames) -> ModelPair:
         # First, so that there is never room needed for both.
         _loaded.clear()
         _loaded[names] = load_pair(
-            names.target, names.draft, device=names.device, dtype=names.dtype, progress=False
+            names.target,
+            names.draft,
+            device=names.device,
+            dtype=names.dtype,
+            device_map=names.device_map,
+            progress=False,
         )
     return _loaded[names]

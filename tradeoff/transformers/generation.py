@@ -19,25 +19,21 @@ from tradeoff.llm import (
     ModelPair,
     NgramDraft,
     decoder_only_output,
+    input_device,
     left_out_by_generate,
     text_config,
 )
 from tradeoff.scheme import Scheme
 from tradeoff.texts import UNMARKED, Prompt
+from tradeoff.transformers.callers import Asked, check_search, lookahead_of
 from tradeoff.transformers.translation import Ending, Laws, RowRules, ending_of, laws_of
 from tradeoff.verdicts import ForeignConfig
 
 __all__ = ["Watermarked", "watermarked"]
 
-#: K where nobody says otherwise.
-_LOOKAHEAD = 3
 #: What `generate` hands to the forward pass and the engine sees to itself.
 _OWN = frozenset({"attention_mask", "cache_position", "logits_to_keep", "position_ids", "use_cache"})
 _CACHES = ("cache", "past_key_values")
-#: Outputs of a pass of the model that the engine does not keep.
-_OUTPUTS = ("output_attentions", "output_hidden_states", "output_logits", "output_scores")
-#: Settings that ask for another way to search.
-_OTHER_SEARCHES = ("assistant_early_exit", "constraints", "dola_layers", "force_words_ids", "penalty_alpha")
 
 
 def watermarked(
@@ -71,7 +67,8 @@ def watermarked(
             several answers a prompt, which Transformers does not take together. Without one, and without
             `prompt_lookup_num_tokens`, use the method basic.
         streamer: as of `generate`, for one prompt; may as well be given there.
-        lookahead: K, draft tokens a step; if left out `prompt_lookup_num_tokens`, else 3.
+        lookahead: K, draft tokens a step; if left out `num_assistant_tokens`, where the call or a
+            generation_config sets it, or `prompt_lookup_num_tokens`, else 3.
         verify: token by token, or block.
         seed: of the true randomness; if left out drawn from PyTorch's generator, as `torch.manual_seed` set
             it.
@@ -143,13 +140,15 @@ class Watermarked:
             ValueError: for what cannot be kept, by its name.
         """
         frame = inspect.currentframe()
-        given = left_out_by_generate(None if frame is None else frame.f_back)
+        caller = None if frame is None else frame.f_back
+        given = left_out_by_generate(caller)
         assistant = self._assistant if self._assistant is not None else given.get("assistant_model")
         if model.config.is_encoder_decoder:
             raise ValueError(
                 f"{type(model).__name__} has an encoder, which is not run here; use a decoder-only model"
             )
-        _check_search(generation_config)
+        asked = Asked.of(caller, model, assistant)
+        check_search(generation_config, asked)
         _check_passes(model_kwargs, input_ids)
         config = generation_config.watermarking_config
         scheme, key = self._scheme_and_key(config, model)
@@ -162,12 +161,14 @@ class Watermarked:
         ending = ending_of(list(stopping_criteria))
         pair = _pair(model, assistant, generation_config, scheme)
         rows = dict(zip((one.id for one in prompts), map(tuple, input_ids.tolist()), strict=True))
-        rules = RowRules(rows, dict(zip(rows, padding, strict=True)), laws, ending, model.device)
-        told = (self._lookahead, generation_config.prompt_lookup_num_tokens, _LOOKAHEAD)
-        lookahead = next(one for one in told if one is not None)
+        rules = RowRules(rows, dict(zip(rows, padding, strict=True)), laws, ending, input_device(model))
+        looked_up = generation_config.prompt_lookup_num_tokens
+        lookahead = lookahead_of(self._lookahead, asked, looked_up, _warn)
         settings = self._settings(scheme, key, laws, ending, rules, prompts, lookahead, input_ids.shape[1])
         shown, whole = self._shown(given.get("streamer"), input_ids)
-        engine = Engine(pair, settings, len(prompts), _warn, self._probe)
+        whole_length = ending.length if asked.longest == "max_length" else settings.max_tokens
+        longest = asked.longest, whole_length
+        engine = Engine(pair, settings, len(prompts), _warn, self._probe, longest)
         order = {prompt.id: place for place, prompt in enumerate(prompts)}
         self.texts = sorted(engine.generate(prompts, shown), key=lambda text: order[text.prompt.id])
         rules.check()
@@ -239,24 +240,6 @@ class Watermarked:
         return (lambda _, tokens: streamer.put(torch.tensor(tokens))), streamer
 
 
-def _check_search(config: Any) -> None:
-    """Refuse what is no sampling."""
-    if config.num_beams is not None and config.num_beams > 1:
-        raise ValueError(
-            f"num_beams={config.num_beams} searches for probable text, which is no draw from the model's "
-            "law: there is nothing to mark; pass num_beams=1 and do_sample=True"
-        )
-    if not config.do_sample:
-        raise ValueError(
-            "do_sample=False is greedy decoding: the text is a function of the prompt, and no choice is left "
-            "in which a watermark could hide; pass do_sample=True"
-        )
-    told = config.to_diff_dict()
-    for name in (*_OTHER_SEARCHES, *_OUTPUTS):
-        if told.get(name):
-            raise ValueError(f"{name}={told[name]!r} is not kept with a watermark here; leave it out")
-
-
 def _check_passes(passed: dict[str, Any], input_ids: torch.Tensor) -> None:
     """Refuse arguments of the forward pass that the engine does not hand on."""
     for name in _CACHES:
@@ -317,7 +300,7 @@ def _pair(model: Any, assistant: Any, config: Any, scheme: Scheme) -> ModelPair:
         tokenizer=tokenizer,
         draft_name=name,
         target_name=str(model.name_or_path or type(model).__name__),
-        device=model.device,
+        device=input_device(model),
         dtype=model.dtype,
         vocabulary_size=n,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -64,8 +65,8 @@ def executor_of(
 
     Args:
         workers: as `parse_workers` takes it; 1 is this process itself.
-        gpus_per_worker: of a Ray cluster, the share of a GPU that each takes, up to 1; None for one each
-            where the cluster has any, and none elsewhere.
+        gpus_per_worker: of a Ray cluster, the share of a GPU that each takes, up to 1, or a whole number of
+            GPUs of one node; None for one each where the cluster has any, and none elsewhere.
         report: called with a line for the user when a worker is lost.
 
     Raises:
@@ -97,8 +98,14 @@ def executor_of(
 
 
 def _check_share(gpus: float | None) -> None:
-    if gpus is not None and not 0 <= gpus <= 1:
+    if gpus is None or 0 <= gpus <= 1:
+        return
+    if not gpus >= 0 or gpus == math.inf:
         raise ValueError(
-            f"gpus_per_worker={gpus} must be in 0 .. 1: a model over several GPUs has not been checked; use "
-            "a larger card, or a smaller dtype"
+            f"gpus_per_worker={gpus} must be a share in 0 .. 1, or a whole number of GPUs such as 2"
+        )
+    if gpus != int(gpus):
+        raise ValueError(
+            f"gpus_per_worker={gpus} is a fraction above 1, and a model is spread over whole GPUs; use "
+            f"{math.floor(gpus)} or {math.ceil(gpus)}, or a share up to 1"
         )

@@ -51,11 +51,11 @@ class _Actor:
 
 
 class Actors:
-    """Actors, each with one core and a share of a GPU.
+    """Actors, each with one core and a share of a GPU, or several.
 
     Args:
         size: how many; None for as many as there is room for now.
-        gpus: share of a GPU; None for a whole one where there is any.
+        gpus: share of a GPU, or whole ones; None for one where there is any.
 
     Raises:
         ValueError: if there is no room for so many.
@@ -190,5 +190,6 @@ def _room(node: dict[str, float], gpus: float) -> int:
     cores = int(node.get("CPU", 0))
     if not gpus:
         return cores
-    # A share is never spread over two cards.
-    return min(cores, int(node.get("GPU", 0)) * int(1 / gpus + 1e-9))
+    cards = int(node.get("GPU", 0))
+    # A share is never spread over two cards, and several cards are of one node.
+    return min(cores, cards // int(gpus) if gpus > 1 else cards * int(1 / gpus + 1e-9))

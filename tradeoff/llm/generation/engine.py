@@ -126,6 +126,8 @@ class Engine:
         probe: whether models that are not known to be drawn from rightly are checked first (see
             `tradeoff.llm.models.probe`); without it the texts may be drawn from another law, and nothing
             tells.
+        longest: what the caller calls the greatest length, and what it is there; max_tokens of the settings
+            if left out.
 
     Raises:
         ValueError: for a batch below 1, more candidates a level than draft or vocabulary have, models whose
@@ -140,6 +142,7 @@ class Engine:
         batch: int = 1,
         report: Callable[[str], None] = lambda _: None,
         probe: bool = True,
+        longest: tuple[str, int] | None = None,
     ):
         if batch < 1:
             raise ValueError(f"batch={batch} must be at least 1 text")
@@ -160,6 +163,7 @@ class Engine:
             )
         self.pair, self.settings, self.batch = pair, settings, batch
         self._report = report
+        self._longest = longest or ("max_tokens", settings.max_tokens)
         self._k = settings.lookahead if settings.drafts else 0
         self._prf = settings.prf if settings.marked else None
         if self._prf is not None:
@@ -210,7 +214,7 @@ class Engine:
     def check(self, prompts: Sequence[Prompt]) -> None:
         """Raise ValueError, naming the prompt, for one that is empty, of another tokenizer, or too long for
         the context window."""
-        longest = self.settings.max_tokens
+        longest, (name, value) = self.settings.max_tokens, self._longest
         # The candidates beside the drafts lie behind the longest text; what is drafted itself is part of it.
         beside = min(self._k, longest) * (self.settings.method.width - 1)
         limits = [self.limit, *(longest_context(f.model) for f in self._feeders)]
@@ -227,9 +231,9 @@ class Engine:
             if limit is not None and needed > limit:
                 tree = f" and {beside} other candidates of a tree" if beside else ""
                 raise ValueError(
-                    f"prompt {prompt.id!r} has {len(prompt.token_ids)} tokens; with max_tokens={longest}"
+                    f"prompt {prompt.id!r} has {len(prompt.token_ids)} tokens; with {name}={value}"
                     f"{tree} that is {needed}, beyond the context window of {limit}; shorten the prompt or "
-                    "lower max_tokens"
+                    f"lower {name}"
                 )
 
     def warm_up(self, prompt: Prompt) -> None:
@@ -290,7 +294,7 @@ class Engine:
         """Start the texts in progress again, half as many at a time: they come out the same."""
         if self.batch == 1:
             raise RuntimeError(
-                "the device runs out of memory with a single text; lower max_tokens or lookahead, "
+                f"the device runs out of memory with a single text; lower {self._longest[0]} or lookahead, "
                 f"or use a smaller dtype ({failure})"
             )
         queue.extendleft(row.prompt for row in reversed(self._rows))

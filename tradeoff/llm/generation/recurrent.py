@@ -30,6 +30,7 @@ from tradeoff.llm.models.huggingface import (
     takes_positions,
     text_config,
 )
+from tradeoff.llm.models.placement import input_device
 
 __all__ = ["RecurrentFeeder", "reads_pieces"]
 
@@ -67,7 +68,7 @@ class RecurrentFeeder:
     """
 
     def __init__(self, model: PreTrainedModel, slots: int, vocabulary: int):
-        self.model, self.vocabulary = model, vocabulary
+        self.model, self.vocabulary, self.device = model, vocabulary, input_device(model)
         self.filled = np.zeros(slots, dtype=np.int64)
         self._pieces = reads_pieces(model)
         self._lines = [_Line() for _ in range(slots)]
@@ -122,7 +123,7 @@ class RecurrentFeeder:
         line.tokens = text
         least = max(read for read in [0, *line.states] if read <= start)
         line.states = {read: state for read, state in line.states.items() if read >= least}
-        index = torch.from_numpy(where[-keep:] - asked).to(self.model.device)
+        index = torch.from_numpy(where[-keep:] - asked).to(self.device)
         return torch.cat(wanted)[index]
 
     def _passes(self, base: int, start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -160,8 +161,8 @@ def _reads_pieces(model: PreTrainedModel) -> bool:
 
 def _read(model: PreTrainedModel, tokens: list[int], begin: int, keep: int, cache: Cache) -> torch.Tensor:
     """Logits after the last `keep` of tokens that stand at positions from `begin` on: [keep, columns]."""
-    ids = torch.tensor([tokens], device=model.device)
-    positions = torch.arange(begin, begin + len(tokens), device=model.device)[None]
+    ids = torch.tensor([tokens], device=input_device(model))
+    positions = torch.arange(begin, begin + len(tokens), device=ids.device)[None]
     given = positions if takes_positions(model) else None
     return next_logits(model, ids, keep, cache=cache, positions=given)[0]
 

@@ -153,7 +153,8 @@ class Speculator:
                 tokens, where = _unfed(rows, self.draft.filled)
             else:
                 tokens, where = drafts[:, -1:], _places(rows, level)[:, -1:]
-            logits = self.draft.logits(0, tokens, where, 1)
+            # Laws of both are held against each other, where those of the target are.
+            logits = self.draft.logits(0, tokens, where, 1).to(self.target.device)
             law = self._law(rows, logits, drafts, level)[:, 0]
             contexts, masked = _contexts(rows, drafts)
             randomness = self._randomness(rows, level, contexts[:, level], masked[:, level])
@@ -173,7 +174,7 @@ class Speculator:
             for row in rows
         ]
         drafted = np.array([len(tokens) for tokens in found])
-        depth, device = int(drafted.max()), law_device(self.target.model.device)
+        depth, device = int(drafted.max()), law_device(self.target.device)
         # Where one row has fewer than another, any token: it is never looked at.
         drafts = np.zeros((len(rows), depth), dtype=np.int64)
         for line, tokens in zip(drafts, found, strict=True):
@@ -316,7 +317,7 @@ class Speculator:
             cache(partial(row.randomness.at, len(row.tokens) + ahead, row.steps if blocks else 0))
             for row in rows
         ]
-        device = law_device(self.target.model.device)
+        device = law_device(self.target.device)
         return KeyedRandomness(self.prf, contexts, masked, sources, vocabulary_ids(self.vocabulary, device))
 
     def _log_probabilities(

@@ -33,6 +33,8 @@ def skinny_maps(model: nn.Module) -> list[SkinnyMap]:
         if type(module) is nn.Linear
         and module.weight.dtype == torch.float32
         and module.weight.device.type == "cpu"
+        # Those that somebody else has given a forward pass keep it.
+        and "forward" not in vars(module)
     ]
 
 

@@ -7,7 +7,7 @@ nothing is copied, except when a finished row leaves: the last row then moves in
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from tradeoff.llm.models.huggingface import (
     text_config,
     unrollable_layers,
 )
+from tradeoff.llm.models.placement import input_device
 from tradeoff.llm.models.sights import sights
 
 __all__ = ["AnyFeeder", "Feeder", "SlotCache", "make_feeder"]
@@ -45,7 +46,7 @@ class _Place:
         slots, capacity: how many slots are in use, with room for how many positions.
         first, length: the first slot of the pass, and the number of positions that it reads.
         start: where the new entries begin, if those of all rows do there.
-        row_index, positions: where each goes, if not.
+        positions: where each goes, if not, [rows, tokens].
     """
 
     slots: int = 0
@@ -53,8 +54,21 @@ class _Place:
     first: int = 0
     length: int = 0
     start: int | None = None
-    row_index: torch.Tensor | None = None
-    positions: torch.Tensor | None = None
+    positions: np.ndarray | None = None
+    _index: dict[torch.device, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
+
+    def scatter(self, positions: np.ndarray) -> None:
+        """Entries go to these positions, row by row."""
+        self.start, self.positions = None, positions
+        self._index.clear()
+
+    def index(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        """Rows and positions of the entries, on the device of a layer: layers may be on several."""
+        assert self.positions is not None
+        if device not in self._index:
+            rows = torch.arange(len(self.positions), device=device)[:, None]
+            self._index[device] = rows, torch.from_numpy(self.positions).to(device)
+        return self._index[device]
 
 
 class _SlotLayer(CacheLayer):
@@ -91,8 +105,9 @@ class _SlotLayer(CacheLayer):
             here = slice(place.start, place.start + keys.shape[2])
             held_keys[:, :, here], held_values[:, :, here] = keys, values
         else:
-            held_keys[place.row_index, :, place.positions] = keys.transpose(1, 2)
-            held_values[place.row_index, :, place.positions] = values.transpose(1, 2)
+            row, position = place.index(keys.device)
+            held_keys[row, :, position] = keys.transpose(1, 2)
+            held_values[row, :, position] = values.transpose(1, 2)
         return held_keys[:, :, : place.length], held_values[:, :, : place.length]
 
     def _empty(self, like: torch.Tensor) -> torch.Tensor:
@@ -125,14 +140,13 @@ class SlotCache(LayeredCache):
         self._slot_layers = [_SlotLayer(self._place) for _ in range(layers)]
         super().__init__(self._slot_layers)
 
-    def point(self, first: int, positions: np.ndarray, length: int, device: torch.device) -> None:
+    def point(self, first: int, positions: np.ndarray, length: int) -> None:
         """Say where the next pass writes and how far it reads.
 
         Args:
             first: its first slot; the rows of the pass are consecutive slots.
             positions: where each new entry goes, [rows, tokens].
             length: number of positions read.
-            device: of the model.
         """
         place = self._place
         place.slots = max(place.slots, first + len(positions))
@@ -141,10 +155,10 @@ class SlotCache(LayeredCache):
         place.first, place.length = first, length
         # Rows in step (a single row always is) are written as one block.
         in_step = (positions == positions[0, 0] + np.arange(positions.shape[1])).all()
-        place.start = int(positions[0, 0]) if in_step else None
-        if not in_step:
-            place.row_index = torch.arange(len(positions), device=device)[:, None]
-            place.positions = torch.from_numpy(positions).to(device)
+        if in_step:
+            place.start = int(positions[0, 0])
+        else:
+            place.scatter(positions)
 
     def move(self, source: int, target: int, length: int) -> None:
         """Copy the first `length` entries of slot `source` into slot `target`, in every layer."""
@@ -154,6 +168,8 @@ class SlotCache(LayeredCache):
 
 class Feeder:
     """One model, its slots, and how many positions of every slot are filled.
+
+    Logits are on `device`, where the model reads its ids.
 
     Args:
         model: a decoder-only model whose cache is a plain key/value cache in every layer.
@@ -177,7 +193,7 @@ class Feeder:
                 f"{type(model).__name__} uses the attention {attention_name(model)!r}, which takes no mask "
                 'for every row; load it with attn_implementation="sdpa" or "eager"'
             )
-        self.model, self.vocabulary = model, vocabulary
+        self.model, self.vocabulary, self.device = model, vocabulary, input_device(model)
         self._skinny, self._sights = skinny_maps(model), sights(model)
         self.cache = SlotCache(text_config(model).num_hidden_layers)
         self.filled = np.zeros(slots, dtype=np.int64)
@@ -206,10 +222,10 @@ class Feeder:
         Returns:
             [rows, keep, vocabulary], in the dtype of the model.
         """
-        device = self.model.device
+        device = self.device
         slots = where if slots is None else slots
         length = int(slots.max()) + 1
-        self.cache.point(first, slots, length, device)
+        self.cache.point(first, slots, length)
         if reads is None:
             reads = np.arange(length) <= where[..., None]
         lies = np.tile(np.arange(length), (len(where), 1))

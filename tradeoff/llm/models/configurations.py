@@ -18,6 +18,7 @@ from tradeoff.llm.models.huggingface import (
     text_config,
     windows,
 )
+from tradeoff.llm.models.placement import devices_of
 from tradeoff.llm.models.quantised import quantisation
 
 __all__ = ["keep_layers", "model_features", "named_lengths", "small_model"]
@@ -101,6 +102,9 @@ def model_features(model: PreTrainedModel) -> list[str]:
     quantised = quantisation(config)
     if quantised:
         found.add(f"weights {quantised}")
+    devices = devices_of(model)
+    if devices:
+        found.add(f"layers over {', '.join(devices)}")
     reach = setting(config, "max_position_embeddings")
     if any(size is not None and (reach is None or size < reach) for size in windows(model)):
         found.add("window shorter than texts")

@@ -37,12 +37,15 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.utils import logging
 
+from tradeoff.llm.models.placement import DeviceMap, input_device
+
 __all__ = [
     "Cache",
     "CacheLayer",
     "LayeredCache",
     "PreTrainedModel",
     "PreTrainedTokenizerBase",
+    "asked_of_generate",
     "attention_mask",
     "code_in",
     "control_tokens",
@@ -174,7 +177,7 @@ def read_model(
     location: str | Path,
     dtype: torch.dtype,
     revision: str | None = None,
-    device: torch.device | None = None,
+    placed: torch.device | DeviceMap | None = None,
 ) -> PreTrainedModel:
     """A causal language model in evaluation mode, all weights in `dtype` but those that are quantised.
 
@@ -182,7 +185,8 @@ def read_model(
         location: a folder with config.json and safetensors, a .gguf file (unpacked), or a Hugging Face id.
         dtype: of the weights.
         revision: branch, tag or commit on the hub.
-        device: for quantised weights, which must not be moved later; None: to be moved.
+        placed: on a device, for quantised weights, which must not be moved later, or over several; None: to
+            be moved.
 
     Raises:
         ValueError: for weights that are missing or of another shape, which Transformers would draw at random.
@@ -195,8 +199,9 @@ def read_model(
         unpacked = GgufConfig(dequantize=True)
         model, info = reader(path.parent, gguf_file=path.name, quantization_config=unpacked, **common)
     else:
-        placed = {} if device is None else {"device_map": {"": device}}
-        model, info = reader(location, revision=revision, use_safetensors=True, **placed, **common)
+        where = {"": placed} if isinstance(placed, torch.device) else placed
+        given = {} if where is None else {"device_map": where}
+        model, info = reader(location, revision=revision, use_safetensors=True, **given, **common)
     lacking = sorted(key if isinstance(key, str) else str(key[0]) for part in _LACKING for key in info[part])
     if lacking:
         raise ValueError(
@@ -258,11 +263,29 @@ def code_in(folder: Path) -> list[str]:
 def left_out_by_generate(frame: FrameType | None) -> dict[str, Any]:
     """`assistant_model` and `streamer` of the `generate` that runs in a frame: it hands them to loops of its
     own, and drops them where `custom_generate` is a callable (5.23, 5.24). Empty for another frame."""
-    if frame is None or frame.f_code.co_name != "generate":
-        return {}
-    if frame.f_globals.get("__name__") != GenerationMixin.__module__:
+    if frame is None or not _runs_generate(frame):
         return {}
     return {name: frame.f_locals.get(name) for name in ("assistant_model", "streamer")}
+
+
+def asked_of_generate(frame: FrameType | None) -> dict[str, Any] | None:
+    """What the call of the `generate` that runs in a frame sets itself: its arguments, and what the
+    GenerationConfig has that was passed, which is filled up with defaults by then. None for another frame."""
+    if frame is None or not _runs_generate(frame):
+        return None
+    config, outer = None, frame.f_back
+    # `torch.no_grad` stands around it, and has the arguments as they were given.
+    if outer is not None and outer.f_code.co_name == "decorate_context":
+        positional, named = outer.f_locals["args"], outer.f_locals["kwargs"]
+        config = named.get("generation_config", positional[2] if len(positional) > 2 else None)
+    told: dict[str, Any] = {} if config is None else config.to_dict()
+    told |= frame.f_locals.get("kwargs", {})
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def _runs_generate(frame: FrameType) -> bool:
+    module = frame.f_globals.get("__name__")
+    return frame.f_code.co_name == "generate" and module == GenerationMixin.__module__
 
 
 def decoder_only_output(sequences: torch.Tensor) -> Any:
@@ -335,14 +358,15 @@ def next_logits(
         mask: made by `attention_mask`, or one for each kind of layer; causal if None.
 
     Returns:
-        [rows, keep or K, columns of the output projection], in the dtype of the model.
+        [rows, keep or K, columns of the output projection], in the dtype of the model, where the ids are.
 
     Raises:
         ValueError: for a cache with a model that takes none under a name known here.
     """
-    return model(
+    logits: torch.Tensor = model(
         input_ids=ids, logits_to_keep=keep, **_history(model, cache, positions=positions, mask=mask)
     ).logits
+    return logits.to(ids.device)
 
 
 def final_states(model: PreTrainedModel, ids: torch.Tensor, cache: Cache | None = None) -> torch.Tensor:
@@ -424,7 +448,7 @@ def grouped_attention(model: PreTrainedModel) -> Iterator[None]:
     name stays, since families ask for it. What has not been looked at is passed on.
     """
     plain = ALL_ATTENTION_FUNCTIONS[_SDPA]
-    if model.device.type != "cpu" or plain not in (sdpa_attention_forward, _grouped_attention):
+    if input_device(model).type != "cpu" or plain not in (sdpa_attention_forward, _grouped_attention):
         yield
         return
     ALL_ATTENTION_FUNCTIONS.register(_SDPA, _grouped_attention)

@@ -28,6 +28,7 @@ from tradeoff.llm.models.huggingface import (
     read_tokenizer,
     selects_positions,
 )
+from tradeoff.llm.models.placement import DeviceMap, left_out
 from tradeoff.llm.models.quantised import check_quantisation
 
 __all__ = ["BUILTIN", "load_model", "load_tokenizer", "model_name"]
@@ -53,29 +54,44 @@ def load_model(
     role: str,
     spec: str | Path,
     revision: str | None,
-    device: torch.device,
+    device: torch.device | DeviceMap,
     dtype: torch.dtype,
     progress: bool,
 ) -> tuple[str, PreTrainedModel, PreTrainedTokenizerBase]:
     """(name, model, tokenizer) of one side of a pair, in evaluation mode and without gradients.
 
     `role` is the argument that error messages name; `spec` and `revision` are as for
-    `tradeoff.llm.load_pair`.
+    `tradeoff.llm.load_pair`; `device` may be its device_map.
 
     Raises ModelUnavailableError if it is not there, cannot be read, cannot compute logits at chosen
-    positions, or has quantised weights whose package is not installed.
+    positions, or has quantised weights whose package is not installed; or if such weights, or a GGUF file,
+    are to be spread over devices.
     """
     location, is_hub_id = _locate(role, spec, progress)
     with _loading(role, spec, is_hub_id, progress):
         tokenizer = read_tokenizer(location, revision)
         stays = not is_gguf(location) and check_quantisation(read_config(location, revision))
-        model = read_model(location, dtype, revision, device if stays else None)
+        spread = not isinstance(device, torch.device)
+        if spread and (stays or is_gguf(location)):
+            what = f"has weights that are quantised ({stays})" if stays else "is a GGUF file"
+            raise ModelUnavailableError(
+                f"{role}={str(spec)!r} {what}, which has not been checked over several devices; leave "
+                "device_map out"
+            )
+        model = read_model(location, dtype, revision, device if stays or spread else None)
     if not selects_positions(model):
         raise ModelUnavailableError(
             f"{role}={str(spec)!r} is a {type(model).__name__}, which cannot compute logits at "
             "chosen positions; use another model family, such as Llama, Qwen, Mistral or Gemma"
         )
-    return model_name(spec), moved(model.requires_grad_(False), device), tokenizer
+    missing = [] if isinstance(device, torch.device) else left_out(model, device)
+    if missing:
+        raise ModelUnavailableError(
+            f"{role}={str(spec)!r}: device_map leaves out {', '.join(missing[:3])}; name a device for every "
+            "part, or use 'auto'"
+        )
+    model.requires_grad_(False)
+    return model_name(spec), moved(model, device) if isinstance(device, torch.device) else model, tokenizer
 
 
 @contextmanager
@@ -87,6 +103,8 @@ def _loading(role: str, spec: str | Path, is_hub_id: bool, progress: bool) -> It
     try:
         with status(f"loading {role} {model_name(spec)} ...", progress and not shows_own_bars), quiet:
             yield
+    except ModelUnavailableError:
+        raise
     except Exception as error:  # the tokenizer's parser raises bare Exceptions
         needed = "tokenizer files" if role == _TOKENIZER else "config.json, safetensors and tokenizer files"
         remedy = f"pass a folder with {needed}, or a .gguf file"

@@ -27,6 +27,15 @@ from tradeoff.llm.models.jump import jump_draft
 from tradeoff.llm.models.layer_skip import parse_skip, skip_layers
 from tradeoff.llm.models.loading import load_model
 from tradeoff.llm.models.ngram import NgramDraft, parse_ngram
+from tradeoff.llm.models.placement import (
+    DeviceMap,
+    check_device_map,
+    computes_on_cuda,
+    devices_of,
+    held_tensors,
+    input_device,
+    keeps_elsewhere,
+)
 from tradeoff.llm.models.quantised import quantisation
 from tradeoff.llm.models.token_ids import forbid, token_ids
 
@@ -68,7 +77,10 @@ class TokenizerMismatchError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class ModelPair:
-    """A draft and a target in evaluation mode, on one device, in one dtype, with their tokenizer.
+    """A draft and a target in evaluation mode, in one dtype, with their tokenizer.
+
+    `device` is where ids go in, logits come out and laws are computed, of both; layers of the target may lie
+    on others (`tradeoff.llm.models.placement`).
 
     Instead of a model the draft may be an `NgramDraft`, which looks up what stood in the text before.
     `vocabulary_size` is the number n of tokens both can predict; columns of either model's logits
@@ -109,7 +121,7 @@ class ModelPair:
         return (
             f"target {self.target_name} ({_describe_size(self.target)}), "
             f"draft {self._describe_draft()}, "
-            f"{self.device}, {str(self.dtype).removeprefix('torch.')}, "
+            f"{', '.join(devices_of(self.target)) or self.device}, {str(self.dtype).removeprefix('torch.')}, "
             f"vocabulary {self.vocabulary_size}"
         )
 
@@ -132,6 +144,7 @@ def load_pair(
     *,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
+    device_map: DeviceMap | None = None,
     target_revision: str | None = None,
     draft_revision: str | None = None,
     progress: bool = True,
@@ -152,25 +165,35 @@ def load_pair(
     with must be installed.
 
     `device` defaults to cuda where there is one, else cpu; `dtype` to bfloat16 on cuda, else
-    float32. With `progress`, each step and the finished pair are shown on standard error.
+    float32. `device_map` in place of `device` spreads the target over devices, as Transformers and accelerate
+    place it: "auto", "balanced", "balanced_low_0", "sequential", or a mapping from names of its parts to
+    devices. A draft model stands where the target's input embeddings are. With `progress`, each step and the
+    finished pair are shown on standard error.
 
     Raises ModelUnavailableError if a model is not there or cannot be read, TokenizerMismatchError
     if the tokenizers differ, and ValueError for a device, dtype or layer that does not exist,
-    draft="jump" of another target than the built-in one, or layers left out of quantised weights.
+    draft="jump" of another target than the built-in one, layers left out of weights that are quantised
+    or offloaded, or a `device_map` that cannot be kept.
     """
     if draft == _JUMP and target != BUILTIN:
         raise ValueError(
             f"draft='jump' was fitted for target='builtin' and does not fit target={str(target)!r}; use a "
             "layer-skip draft of that target, such as draft='skip:1,3'"
         )
-    chosen_device = _choose_device(device)
+    if device_map is None:
+        chosen_device = _choose_device(device)
+    else:
+        check_device_map(device_map, device)
+        _check_spread_draft(draft, device_map)
+        chosen_device = torch.device("cuda" if computes_on_cuda(device_map) else "cpu")
     chosen_dtype = _choose_dtype(dtype, chosen_device)
     skipped = _skipped_layers(target, draft)
     looked_up = parse_ngram(draft) if isinstance(draft, str) else None
 
     target_name, target_model, tokenizer = load_model(
-        "target", target, target_revision, chosen_device, chosen_dtype, progress
+        "target", target, target_revision, device_map or chosen_device, chosen_dtype, progress
     )
+    chosen_device = input_device(target_model) if device_map else chosen_device
     draft_model: PreTrainedModel | NgramDraft
     if looked_up is not None:
         draft_model, draft_name = looked_up, looked_up.name
@@ -179,6 +202,7 @@ def load_pair(
         draft_name = f"{target_name} jump (layers 0,1,28,29 + fitted map)"
     elif skipped is not None:
         _check_whole(target, target_model, draft)
+        _check_at_hand(target, target_model, draft)
         draft_model = skip_layers(target_model, skipped)
         draft_name = f"{target_name} without layers {','.join(map(str, skipped))}"
     else:
@@ -228,7 +252,7 @@ def logits_at(
     The output projection is applied to the chosen positions alone: memory grows with K, not with T.
     Raises ValueError for shapes that do not fit, left padding, or positions outside a text.
     """
-    device = model.device
+    device = input_device(model)
     ids, positions = ids.to(device), positions.to(device)
     if ids.ndim != 2 or positions.ndim != 2 or ids.shape[0] != positions.shape[0]:
         raise ValueError(
@@ -286,7 +310,7 @@ def check_tokenizers(target: PreTrainedTokenizerBase, draft: PreTrainedTokenizer
 def weights_fingerprint(model: torch.nn.Module) -> str:
     """Of the first numbers of every tensor: tells models apart that were saved under one path."""
     digest = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
+    for name, tensor in held_tensors(model):
         digest.update(f"{name} {tuple(tensor.shape)}".encode())
         digest.update(tensor.flatten()[:64].float().cpu().numpy().tobytes())
     return digest.hexdigest()[:16]
@@ -306,6 +330,22 @@ def _check_whole(target: str | Path, model: PreTrainedModel, draft: str | Path) 
         raise ValueError(
             f"draft={str(draft)!r} leaves layers out of target={str(target)!r}, whose weights are quantised "
             f"({quantised}); use a draft model, or draft='ngram'"
+        )
+
+
+def _check_at_hand(target: str | Path, model: PreTrainedModel, draft: str | Path) -> None:
+    """Refuse a draft of fewer layers of weights that are fetched for every pass: it would hold copies."""
+    if keeps_elsewhere(model):
+        raise ValueError(
+            f"draft={str(draft)!r} shares the weights of target={str(target)!r}, some of which are offloaded "
+            f"({', '.join(devices_of(model))}); use a draft model, or draft='ngram', or more devices"
+        )
+
+
+def _check_spread_draft(draft: str | Path, device_map: DeviceMap) -> None:
+    if draft == _JUMP:
+        raise ValueError(
+            f"draft='jump' is for a target on one device, not device_map={device_map!r}; leave device_map out"
         )
 
 

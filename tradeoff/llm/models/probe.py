@@ -41,6 +41,7 @@ from tradeoff.llm.models.huggingface import (
     text_config,
     unrollable_layers,
 )
+from tradeoff.llm.models.placement import input_device
 from tradeoff.llm.models.quantised import quantisation
 
 __all__ = ["Findings", "findings", "probe"]
@@ -262,7 +263,7 @@ class _Asked:
     @torch.inference_mode()
     def _off(self, logits: torch.Tensor, text: np.ndarray) -> float:
         """Largest difference of the log-probabilities after the last tokens of a text from a plain pass."""
-        ids = torch.from_numpy(text)[None].to(self.model.device)
+        ids = torch.from_numpy(text)[None].to(input_device(self.model))
         return _difference(logits, next_logits(self.model, ids, len(logits))[0, :, : self._n])
 
     def _reason(self, differs: Callable[[], float]) -> str | None:
@@ -292,7 +293,7 @@ def _key(model: PreTrainedModel) -> str:
     settings = {name: str(value) for name, value in vars(text_config(model)).items()}
     settings.pop("_name_or_path", None)
     about = [_QUESTIONS, version("transformers"), version("torch"), type(model).__name__, settings]
-    about += [model_features(model), str(model.dtype), model.device.type]
+    about += [model_features(model), str(model.dtype), input_device(model).type]
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -327,7 +328,7 @@ def _limit(model: PreTrainedModel, small: _Asked, rows: bool) -> int | None:
 def _noise(model: PreTrainedModel) -> float:
     """What rounding alone does to log-probabilities: one pass against two with Transformers' own cache."""
     n = int(text_config(model).vocab_size)
-    ids = torch.from_numpy(np.random.default_rng(1).integers(3, n, (1, 12))).to(model.device)
+    ids = torch.from_numpy(np.random.default_rng(1).integers(3, n, (1, 12))).to(input_device(model))
     if unrollable_layers(model) or quantisation(text_config(model)):
         # Such a cache need not go on rightly at all, and some quantised weights read other tokens along, so
         # that differences say nothing of rounding.

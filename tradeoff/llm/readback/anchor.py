@@ -14,6 +14,7 @@ from tradeoff.keyed import Kind, Prf, check_supplied
 from tradeoff.llm.generation.vocabulary import vocabulary_ids
 from tradeoff.llm.law_device import on_law_device
 from tradeoff.llm.models.huggingface import PreTrainedModel, next_logits
+from tradeoff.llm.models.placement import input_device
 from tradeoff.llm.sampling import Sampling
 
 __all__ = ["read_anchor"]
@@ -81,8 +82,7 @@ def read_anchor(
     if len(evidence) == 0:
         nothing = Seeds(np.zeros(0, dtype=bool), np.zeros(0))
         return AnchorReading(evidence.index, np.zeros(0), dict.fromkeys(values, nothing))
-    device = next(draft.parameters()).device
-    ids = torch.tensor([[*prompt_ids, *token_ids]], device=device)
+    ids = torch.tensor([[*prompt_ids, *token_ids]], device=input_device(draft))
     logits = on_law_device(next_logits(draft, ids[:, :-1], len(token_ids))[0, :, :vocabulary_size])
     device = logits.device
     hashes = {m: prf.buckets(vocabulary_ids(vocabulary_size, device), m) for m in buckets}

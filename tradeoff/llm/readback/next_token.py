@@ -17,6 +17,7 @@ from tradeoff.files import replacing
 from tradeoff.llm.law_device import on_law_device
 from tradeoff.llm.models.huggingface import growing_cache, next_logits
 from tradeoff.llm.models.pair import ModelPair, logits_at, weights_fingerprint
+from tradeoff.llm.models.placement import input_device
 from tradeoff.texts import builtin_prompts, human_paragraphs
 
 __all__ = ["NextTokenPairs", "collect_pairs", "load_pairs", "sample_continuations", "save_pairs"]
@@ -163,7 +164,7 @@ def sample_continuations(
     Returns:
         Prompts and continuations, [texts, length + tokens].
     """
-    device = models.target.device
+    device = input_device(models.target)
     ids = torch.from_numpy(prompts).to(device)
     cache, new = growing_cache(models.target), ids
     for step in range(tokens):
