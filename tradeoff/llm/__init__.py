@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tradeoff.llm.models.ngram import NgramDraft
     from tradeoff.llm.models.pair import ModelPair, ModelUnavailableError, load_pair
     from tradeoff.llm.models.words import load_words
+    from tradeoff.llm.pieces import Pieces
     from tradeoff.llm.readback.anchor import read_anchor
     from tradeoff.llm.readback.next_token import (
         NextTokenPairs,
@@ -56,6 +57,7 @@ __all__ = [
     "NextTokenPairs",
     "NgramDraft",
     "PairNames",
+    "Pieces",
     "Prompt",
     "RecordFile",
     "Replay",
@@ -125,6 +127,7 @@ _HOMES = {
         "load_pair",
     ),
     "llm.models.words": ("load_words",),
+    "llm.pieces": ("Pieces",),
     "llm.readback.anchor": ("read_anchor",),
     "llm.readback.next_token": (
         "NextTokenPairs",

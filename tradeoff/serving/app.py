@@ -18,9 +18,10 @@ from starlette.types import ASGIApp
 from tradeoff.serving.asked import job_of_form, job_of_request, refuse_query
 from tradeoff.serving.counters import Counters
 from tradeoff.serving.guard import Guard
-from tradeoff.serving.judges import FAILED, Judges
+from tradeoff.serving.judges import Judges
 from tradeoff.serving.judging import Job, Judged
 from tradeoff.serving.limits import Access, Setup
+from tradeoff.serving.piped import FAILED
 from tradeoff.serving.refusals import Refusal, Refused, busy
 from tradeoff.serving.schema import (
     DetectAnswer,
