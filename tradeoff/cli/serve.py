@@ -208,7 +208,7 @@ def serve_command(
             wrong=print_error,
             missing=print_warning,
             log=_print_line if log else None,
-            noted=print_note,
+            noted=None if is_quiet() else print_note,
         )
         serve(
             Setup(options=options, read_keys=keys.read, limits=limits),
@@ -278,6 +278,7 @@ def _writing(options: Options, keys: KeysToRead, said: Mapping[str, Any]) -> Wri
         "dtype": said["--dtype"],
         "max_new_tokens": said["--max-new-tokens"],
         "max_samples": said["--max-samples"],
+        "progress": not is_quiet(),
     }
     if told["target"] is not None and options.tokenizer is None:
         print_note(

@@ -121,6 +121,7 @@ class Writing:
         max_new_tokens: of a text.
         max_samples: texts of a request.
         queue: requests that are written or wait to be.
+        progress: whether it is shown on standard error how models are loaded.
 
     Raises:
         ValueError: for a scheme without a watermark, or limits that let nothing through.
@@ -136,6 +137,7 @@ class Writing:
     max_new_tokens: int = 512
     max_samples: int = 4
     queue: int = 8
+    progress: bool = True
 
     def __post_init__(self) -> None:
         if not self.scheme.marks:

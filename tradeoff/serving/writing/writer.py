@@ -102,7 +102,8 @@ class Writer:
 
         self._setup, self._key = setup, setup.read_key()
         if pair is None:
-            pair = load_pair(setup.target, setup.draft, device=setup.device, dtype=setup.dtype)
+            how = {"device": setup.device, "dtype": setup.dtype}
+            pair = load_pair(setup.target, setup.draft, **how, progress=setup.progress)
         # Where somebody keeps files is nobody else's business.
         self._pair = replace(
             pair, target_name=_name_of(pair.target_name), draft_name=_name_of(pair.draft_name)
