@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.detecting import KEY, runner
-from tests.serving.asking import JSON, Served
+from tests.serving.asking import JSON, Answer, Served
 from tests.serving.test_generate import events, timeless
 from tradeoff.cli import app
 from tradeoff.keyed import Key, KeyFile
@@ -30,7 +30,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Itera
         yield server
 
 
-def ask(served: Served, **told: object):
+def ask(served: Served, **told: object) -> Answer:
     body = json.dumps({"prompt": PROMPT, "max_tokens": 60, **told}).encode()
     return served.ask("POST", "/v1/generate", JSON, body)
 
@@ -138,7 +138,9 @@ def test_what_cannot_generate_is_refused_by_name(tmp_path: Path, days: dict, opt
     assert why in done.stderr
 
 
-def test_of_several_keys_the_valid_or_the_named_one_marks(tmp_path: Path, monkeypatch) -> None:
+def test_of_several_keys_the_valid_or_the_named_one_marks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is handed to no process: what reads it is."""
     import tradeoff.serving
 
