@@ -242,7 +242,7 @@ def generate_command(
     """
     with exit_on_bad_input(quiet):
         from tradeoff.api import generate
-        from tradeoff.cli.marking import scheme_under, valid_today
+        from tradeoff.cli.writing.marking import scheme_under, valid_today
         from tradeoff.cli.workers import KeysToRead, check_key_files
         from tradeoff.kernels import method_type
         from tradeoff.keyed import prf_type

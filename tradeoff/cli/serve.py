@@ -260,7 +260,7 @@ def _refuse_alone(said: Mapping[str, object]) -> None:
 
 def _writing(options: Options, keys: KeysToRead, said: Mapping[str, Any]) -> Writing:
     """What is generated, of what options say."""
-    from tradeoff.cli.marking import writing_of
+    from tradeoff.cli.writing.marking import writing_of
 
     require_llm()
     lookahead = said["--lookahead"]
