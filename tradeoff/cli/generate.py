@@ -242,8 +242,8 @@ def generate_command(
     """
     with exit_on_bad_input(quiet):
         from tradeoff.api import generate
-        from tradeoff.cli.writing.marking import scheme_under, valid_today
         from tradeoff.cli.workers import KeysToRead, check_key_files
+        from tradeoff.cli.writing.marking import scheme_under, valid_today
         from tradeoff.kernels import method_type
         from tradeoff.keyed import prf_type
         from tradeoff.llm import Controls
