@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tradeoff.detection import Detector, Forecast
     from tradeoff.kernels import Method
     from tradeoff.keyed import AnyKey, KeyFile, Keyring
-    from tradeoff.llm import Controls, DeviceMap, ModelPair, ShardedRun, Texts
+    from tradeoff.llm import Controls, DeviceMap, ModelPair, Prompt, ShardedRun, Texts
     from tradeoff.verdicts import CorpusResult, Decoys, Options, Result
 
 __all__ = [
@@ -591,6 +591,7 @@ def generate(
     workers: int | str | None = None,
     gpus_per_worker: float | None = None,
     read_key: Callable[[], AnyKey] | None = None,
+    emitted: Callable[[Prompt, list[int]], None] | None = None,
     warn: _Report | None = None,
     note: _Report | None = None,
 ) -> Texts:
@@ -636,6 +637,8 @@ def generate(
             number above 1 spreads the target over so many, by device_map="auto" if no other is named.
         read_key: with workers, instead of a key, which is never sent: what reads it in every process, such as
             `functools.partial(Key.read, path)`; `Key.from_environment` if left out.
+        emitted: called in this process with a prompt and the token ids that its text got, round by round;
+            what it raises ends the run.
         warn, note: called with what the caller should and may want to know; if left out, warnings.
 
     Returns:
@@ -652,8 +655,8 @@ def generate(
     function = scheme.function(reader()) if reader is not None else None
     if workers is None and gpus_per_worker is not None:
         raise ValueError(f"gpus_per_worker={gpus_per_worker} is for workers='ray'; pass both")
-    if workers is not None and (pair is not None or lookahead == _AUTO):
-        what = "pair" if pair is not None else f"lookahead={lookahead!r}"
+    if workers is not None and (pair is not None or lookahead == _AUTO or emitted is not None):
+        what = "pair" if pair is not None else "emitted" if emitted else f"lookahead={lookahead!r}"
         raise ValueError(
             f"{what} is for this process alone; name the models and a number of draft tokens, or leave "
             "workers out"
@@ -756,7 +759,10 @@ def generate(
             tell(chosen.describe())
             k = chosen.best
         settings = replace(settings, lookahead=k)
-    return generate_texts(models, settings, encoded, path, batch=batch, probe=probe, report=warn or _warn)
+    report = warn or _warn
+    return generate_texts(
+        models, settings, encoded, path, batch=batch, probe=probe, report=report, emitted=emitted
+    )
 
 
 def _lookahead_of(path: Path | None) -> int | None:

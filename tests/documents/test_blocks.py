@@ -149,6 +149,7 @@ TABLE = {
         line: Instead("tradeoff serve --help", "it serves until it is ended; tests/serving asks such servers")
         for line in (
             "tradeoff serve --key-file my.key",
+            "tradeoff serve --key-file my.key --generate",
             "TRADEOFF_SERVE_TOKEN=$(openssl rand -hex 32) tradeoff serve --key-file keys/ --host 0.0.0.0",
             "tradeoff serve --key-file keys/ --host-name texts.example --proxy 127.0.0.1 --rate 60",
         )
@@ -163,6 +164,13 @@ TABLE = {
             '"fpr": 0.001}\'',
             "-F file=@texts.jsonl -F fpr=1e-6",
         )
+    },
+    **{
+        f"curl {options} http://127.0.0.1:8000/v1/generate -H 'content-type: application/json' "
+        f'-d \'{{"prompt": "The sea at night", "max_tokens": 60{more}}}\'': Instead(
+            "", "no server runs there; tests/serving asks the same"
+        )
+        for options, more in (("-s", ""), ("-sN", ', "stream": true'))
     },
     f"OMP_NUM_THREADS=1 python -m tests.benchmarks.serving.bench_serve --out {RESULTS}": Instead(
         "python -m tests.benchmarks.serving.bench_serve --help", "a minute; tests/serving runs it small"

@@ -51,7 +51,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "verdicts": (*_SCHEMES, "llm", "plotting", "texts"),
     "transformers": (*_SCHEMES, "llm", "texts", "verdicts"),
     "api": (*_SCHEMES, "curves", "llm", "texts", "verdicts", "workers"),
-    "serving": (*_SCHEMES, "texts", "verdicts", "workers"),
+    "serving": (*_SCHEMES, "api", "llm", "texts", "verdicts", "workers"),
     "cli": (*_SCHEMES, "api", "curves", "llm", "serving", "texts", "verdicts", "workers"),
     "__init__": (*_SCHEMES, "_moved", "api", "curves", "llm", "optimal_transport", "texts", "verdicts"),
 }

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from tradeoff.serving import Access, Limits, Setup
 from tradeoff.serving.app import make_app
 from tradeoff.serving.judging import Job, Judge, Judged
 from tradeoff.serving.refusals import Refusal
+from tradeoff.serving.writing.turns import Turns
 from tradeoff.verdicts import Options
 
 __all__ = ["JSON", "Answer", "App", "Served", "form", "keyring"]
@@ -75,13 +76,16 @@ class App:
     limits: Limits = field(default_factory=Limits)
     access: Access = field(default_factory=Access)
     options: Options = field(default_factory=Options)
+    turns: Turns | None = None
 
     def __post_init__(self) -> None:
         self.reports: list[str] = []
         self.lines: list[str] = []
         setup = Setup(options=self.options, read_keys=keyring, limits=self.limits)
         self.judges: Any = _Here(setup)
-        self.app = make_app(setup, self.access, self.judges, self.reports.append, self.lines.append)
+        self.app = make_app(
+            setup, self.access, self.judges, self.reports.append, self.lines.append, self.turns
+        )
 
     def ask(self, *args: Any, **how: Any) -> Answer:
         return asyncio.run(self.asked(*args, **how))
@@ -100,8 +104,17 @@ class App:
         *,
         client: str = "127.0.0.1",
         query: str = "",
+        gone: asyncio.Event | None = None,
+        heard: Callable[[bytes], None] = lambda _: None,
     ) -> Answer:
-        """One request."""
+        """One request.
+
+        Args:
+            method, path, headers, body, client, query: of it.
+            gone: set when whoever asks leaves; None to stay until the end.
+            heard: called with every part of the answer's body.
+        """
+        left = gone or asyncio.Event()
         told = {"host": "localhost", **(headers or {})}
         scope = {
             "type": "http",
@@ -118,16 +131,22 @@ class App:
             "server": ("127.0.0.1", 8000),
         }
         sent: list[dict[str, Any]] = []
-        pieces = _pieces(body)
+        pieces, whole = _pieces(body), False
 
         async def receive() -> dict[str, Any]:
+            nonlocal whole
+            if whole:
+                await left.wait()
+                return {"type": "http.disconnect"}
             piece = await anext(pieces, None)
             if piece is None:
+                whole = True
                 return {"type": "http.request", "body": b"", "more_body": False}
             return {"type": "http.request", "body": piece, "more_body": True}
 
         async def send(message: Any) -> None:
             sent.append(message)
+            heard(message.get("body", b""))
 
         await self.app(scope, receive, send)
         start = sent[0]

@@ -11,8 +11,9 @@ import pytest
 from tests.helpers.detecting import KEY
 from tradeoff.keyed import Key, KeyFile, Keyring
 from tradeoff.serving import Limits, Setup
-from tradeoff.serving.judges import FAILED, Judges, place_of
+from tradeoff.serving.judges import Judges
 from tradeoff.serving.judging import Job, Judged
+from tradeoff.serving.piped import FAILED, place_of
 from tradeoff.verdicts import Options
 
 

@@ -6,10 +6,9 @@ import json
 import math
 import shlex
 from collections.abc import Mapping, Sequence
-from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tradeoff.estimate import Estimate
-    from tradeoff.keyed import KeyFile, KeyProfile
+    from tradeoff.keyed import KeyProfile
     from tradeoff.llm import Texts
 
 __all__ = ["GENERATE_EXAMPLES", "generate_command"]
@@ -252,8 +251,9 @@ def generate_command(
     with exit_on_bad_input(quiet):
         from tradeoff.api import generate
         from tradeoff.cli.workers import KeysToRead, check_key_files
+        from tradeoff.cli.writing.marking import scheme_under, valid_today
         from tradeoff.kernels import method_type
-        from tradeoff.keyed import prf_type, watermark_of
+        from tradeoff.keyed import prf_type
         from tradeoff.llm import Controls
         from tradeoff.scheme import Scheme
 
@@ -281,7 +281,7 @@ def generate_command(
             }
             said |= {"--context-width": context_width, "--alpha": alpha}
             known = partial(_vocabulary_of, target)
-            used = _valid_today(read_configs([config], vocabulary, said, known).keys[0])
+            used = valid_today(read_configs([config], vocabulary, said, known).keys[0])
             profile = used.profile
             if method is None or method == profile.method:
                 method, alpha = profile.method, profile.alpha
@@ -292,21 +292,15 @@ def generate_command(
         elif vocabulary is not None:
             raise ValueError(f"--vocabulary {vocabulary} is for --config; leave it out")
         elif watermark != "none" and (watermark is not None or method != _STANDARD):
-            used = _valid_today(read_key(key_file, key, prf or (None if key is None else PRF_NAMES[0])))
-            profile = used.profile
-            if method is None and watermark is None:
-                method = profile.method
-            elif method is None and profile.method is not None:
+            used = valid_today(read_key(key_file, key, prf or (None if key is None else PRF_NAMES[0])))
+            if method is None and watermark is not None and used.profile.method is not None:
                 # Else `detect` would take that of the profile.
                 given["--method"] = "joint"
-            watermark = watermark or profile.watermark
-            prf = prf or profile.prf or used.default_prf
-            if prf_type(prf).key_type is used.kind:
-                watermark = watermark or watermark_of(prf, used.key)
-            context_width = profile.context_width if context_width is None else context_width
-            if alpha is None and method == profile.method:
-                alpha = profile.alpha
-        scheme = Scheme.of(method, watermark, width=width, alpha=alpha, prf=prf, context_width=context_width)
+        asks: dict[str, Any] = {"width": width, "alpha": alpha, "prf": prf, "context_width": context_width}
+        if used is None or config is not None:
+            scheme = Scheme.of(method, watermark, **asks)
+        else:
+            scheme = scheme_under(used, method, watermark, **asks)
         if secret is not None and output is not None and secret.resolve() == output.resolve():
             raise ValueError(f"{output} holds the key; write the texts to another file")
         marking = used if scheme.marks else None
@@ -479,21 +473,6 @@ def _check_read_alike(method: str, profile: KeyProfile) -> None:
             f"--method {method} draws under other streams of the key than --config says, so that its own "
             f"software would not find the text; leave --method out, which is {profile.method} then"
         )
-
-
-def _valid_today(key: KeyFile) -> KeyFile:
-    """A key that is in use.
-
-    Raises:
-        ValueError: for one whose days have not come, or are over.
-    """
-    today = date.today()
-    if not key.valid_on(today):
-        raise ValueError(
-            f"key {key.name or key.fingerprint} is valid from {key.valid_from or 'ever'} until "
-            f"{key.valid_until or 'further notice'}, and today is {today}; make a new key, or change its days"
-        )
-    return key
 
 
 def _print_summary(out: Console, texts: Texts) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -30,12 +30,14 @@ from tradeoff.display import (
     print_error,
     print_note,
     print_warning,
+    require_llm,
     stderr,
     visible,
 )
 
 if TYPE_CHECKING:
     from tradeoff.cli.workers import KeysToRead
+    from tradeoff.serving import Writing
     from tradeoff.verdicts import Options
 
 __all__ = ["SERVE_EXAMPLES", "serve_command"]
@@ -45,6 +47,7 @@ SERVE_EXAMPLES = examples(
     "tradeoff serve --key-file my.key",
     "tradeoff serve --key-file keys/ --port 9000 --workers 4 --rate 60",
     "tradeoff serve --key-file keys/ --host 0.0.0.0 --token-file token",
+    "tradeoff serve --key-file my.key --generate",
 )
 #: Packages of the extra, by the names that they are imported by.
 _PACKAGES = ("fastapi", "multipart", "prometheus_client", "python_multipart", "starlette", "uvicorn")
@@ -106,6 +109,33 @@ def serve_command(
             "--log", help="A line for every request: method, path, status, time; no address or text."
         ),
     ] = False,
+    generate: Annotated[
+        bool,
+        typer.Option(
+            "--generate", help="Generate marked text, too (POST /v1/generate), for whoever may ask."
+        ),
+    ] = False,
+    generate_key: Annotated[
+        str | None,
+        typer.Option(help="Name or fingerprint of the key that marks. Default: the only one valid today."),
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="With --generate, as of `tradeoff generate`. Default: builtin.")
+    ] = None,
+    draft: Annotated[str | None, typer.Option(help="The same.")] = None,
+    device: Annotated[str | None, typer.Option(help="The same. Default: the best there is.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="The same. Default: by device.")] = None,
+    lookahead: Annotated[str | None, typer.Option(help="Draft tokens a step, K. Default: 3.")] = None,
+    max_new_tokens: Annotated[
+        int | None, typer.Option(help="Most tokens of a generated text. Default: 512.")
+    ] = None,
+    max_samples: Annotated[
+        int | None, typer.Option(help="Most generated texts of a request. Default: 4.")
+    ] = None,
+    generate_queue: Annotated[
+        int | None,
+        typer.Option(help="Requests to generate at a time, of which one is at work. Default: 8."),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Answer over HTTP whether texts carry the watermark of a key.
@@ -113,9 +143,11 @@ def serve_command(
     POST /v1/detect takes a text, token ids or a file and answers as
     `tradeoff detect --json` prints; GET / is a page for people; GET /v1/keys
     names the keys, GET /metrics counts, /openapi.json describes it all.
+    With --generate, POST /v1/generate takes a prompt and answers with marked
+    text, by --method, --watermark and what the key's profile says.
 
     Keys stay here: they are read at the start, by every process that
-    judges, and a request that names one is refused. What is sent is judged and
+    needs one, and a request that names one is refused. What is sent is judged and
     not kept. On SIGTERM what runs is finished first.
     """
     with exit_on_bad_input(quiet):
@@ -157,11 +189,26 @@ def serve_command(
         if not access.loopback and access.token is None:
             print_warning(f"host {host} can be reached by others, and no token is asked for (--open-to-all)")
         keys = _keys(options, key_file or [], config or [], vocabulary)
+        said = {
+            "--generate-key": generate_key,
+            "--target": target,
+            "--draft": draft,
+            "--device": device,
+            "--dtype": dtype,
+            "--lookahead": lookahead,
+            "--max-new-tokens": max_new_tokens,
+            "--max-samples": max_samples,
+            "--generate-queue": generate_queue,
+        }
+        writing = _writing(options, keys, said) if generate else None
+        if not generate:
+            _refuse_alone(said)
         reports = Reports(
             started=_print_started,
             wrong=print_error,
             missing=print_warning,
             log=_print_line if log else None,
+            noted=None if is_quiet() else print_note,
         )
         serve(
             Setup(options=options, read_keys=keys.read, limits=limits),
@@ -170,6 +217,7 @@ def serve_command(
             port=port,
             workers=(os.cpu_count() or 1) if workers is None else workers,
             proxies=tuple(proxy or ()),
+            writing=writing,
         )
         if not is_quiet():
             print_note("stopped")
@@ -201,6 +249,44 @@ def _keys(
     integers = any(prf_type(prf).key_type is int for prf in options.prfs)
     asked = known() if vocabulary is None else vocabulary
     return KeysToRead(tuple(key_files), integers, None, tuple(configs), asked)
+
+
+def _refuse_alone(said: Mapping[str, object]) -> None:
+    """Refuse options of generation where nothing is generated."""
+    for name, value in said.items():
+        if value is not None:
+            raise ValueError(f"{name} {value} is for --generate; pass both, or leave {name} out")
+
+
+def _writing(options: Options, keys: KeysToRead, said: Mapping[str, Any]) -> Writing:
+    """What is generated, of what options say."""
+    from tradeoff.cli.writing.marking import writing_of
+
+    require_llm()
+    lookahead = said["--lookahead"]
+    if lookahead is not None and not lookahead.isdecimal():
+        raise ValueError(
+            f"--lookahead {lookahead} is no number of draft tokens; `tradeoff generate --lookahead auto` "
+            "tells the fastest for a pair"
+        )
+    told = {
+        "lookahead": None if lookahead is None else int(lookahead),
+        "queue": said["--generate-queue"],
+        "target": said["--target"],
+        "draft": said["--draft"],
+        "device": said["--device"],
+        "dtype": said["--dtype"],
+        "max_new_tokens": said["--max-new-tokens"],
+        "max_samples": said["--max-samples"],
+        "progress": not is_quiet(),
+    }
+    if told["target"] is not None and options.tokenizer is None:
+        print_note(
+            f"texts in words are split as the keys' profiles say; pass --tokenizer {told['target']} if they "
+            "do not name it"
+        )
+    given = {name: value for name, value in told.items() if value is not None}
+    return writing_of(options, keys, said["--generate-key"], given)
 
 
 def _token(path: Path | None) -> str | None:

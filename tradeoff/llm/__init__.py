@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tradeoff.llm.models.pair import ModelPair, ModelUnavailableError, load_pair
     from tradeoff.llm.models.placement import DeviceMap, input_device
     from tradeoff.llm.models.words import load_words
+    from tradeoff.llm.pieces import Pieces
     from tradeoff.llm.readback.anchor import read_anchor
     from tradeoff.llm.readback.next_token import (
         NextTokenPairs,
@@ -60,6 +61,7 @@ __all__ = [
     "NextTokenPairs",
     "NgramDraft",
     "PairNames",
+    "Pieces",
     "Prompt",
     "RecordFile",
     "Replay",
@@ -139,6 +141,7 @@ _HOMES = {
         "input_device",
     ),
     "llm.models.words": ("load_words",),
+    "llm.pieces": ("Pieces",),
     "llm.readback.anchor": ("read_anchor",),
     "llm.readback.next_token": (
         "NextTokenPairs",

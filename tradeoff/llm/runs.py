@@ -102,6 +102,7 @@ def generate_texts(
     title: str = "generating",
     probe: bool = True,
     report: Callable[[str], None] = print_warning,
+    emitted: Callable[[Prompt, list[int]], None] | None = None,
 ) -> Texts:
     """Generate the texts of some prompts; with a path those that it does not hold yet.
 
@@ -117,6 +118,8 @@ def generate_texts(
         title: of the progress bar.
         probe: as for `Engine`.
         report: called with a line for the user when something noteworthy happens.
+        emitted: as for `Engine.generate`, which is not warmed up then: whoever looks on waits for the first
+            token. What it raises ends the run.
 
     Raises:
         FileError: if `path` cannot be used, belongs to another run, or holds these prompts as other tokens.
@@ -130,7 +133,7 @@ def generate_texts(
         if missing:
             tell_other_batches(file.of(prompts), engine.batch, run.dtype, f"{path}", report)
         try:
-            tokens, seconds = _generate_missing(engine, file, run, missing, len(prompts), title)
+            tokens, seconds = _generate_missing(engine, file, run, missing, len(prompts), title, emitted)
             file.finish(prompts)
         except (KeyboardInterrupt, SystemExit):
             if path is not None:
@@ -159,23 +162,29 @@ def told_stopped(path: Path, done: int, total: int) -> None:
 
 
 def _generate_missing(
-    engine: Engine, file: RecordFile | HeldRecords, run: Run, missing: list[Prompt], total: int, title: str
+    engine: Engine,
+    file: RecordFile | HeldRecords,
+    run: Run,
+    missing: list[Prompt],
+    total: int,
+    title: str,
+    emitted: Callable[[Prompt, list[int]], None] | None,
 ) -> tuple[int, float]:
     """Generate and append; the number of new tokens, and the seconds they took."""
-    tokens, emitted, steps, seconds = 0, 0, 0, 0.0
+    tokens, written, steps, seconds = 0, 0, 0, 0.0
     with Progress(*RUN_COLUMNS, console=stderr(), transient=True) as progress:
         task = progress.add_task(title, total=total, completed=total - len(missing), speed="")
-        if missing:
+        if missing and emitted is None:
             engine.warm_up(missing[0])
         start = time.perf_counter()
-        for text in engine.generate(missing):
+        for text in engine.generate(missing, emitted or (lambda *_: None)):
             words = str(engine.pair.tokenizer.decode(text.token_ids, skip_special_tokens=True))
             file.append(text_record(text, run, words, engine.batch))
             tokens += len(text.token_ids)
             counted = counted_steps(text.accepted, run.lookahead, run.max_tokens)
-            emitted += int(counted.sum())
+            written += int(counted.sum())
             steps += len(counted)
             seconds = time.perf_counter() - start
-            speed = f"{tokens / seconds:.1f} tokens/s, AATPS {emitted / steps:.2f}"
+            speed = f"{tokens / seconds:.1f} tokens/s, AATPS {written / steps:.2f}"
             progress.update(task, advance=1, speed=speed)
     return tokens, seconds

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
-from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
@@ -17,20 +14,17 @@ from starlette.types import ASGIApp
 
 from tradeoff.serving.asked import job_of_form, job_of_request, refuse_query
 from tradeoff.serving.counters import Counters
+from tradeoff.serving.described import as_json, description_of, refusals, responses, schema
 from tradeoff.serving.guard import Guard
-from tradeoff.serving.judges import FAILED, Judges
+from tradeoff.serving.judges import Judges
 from tradeoff.serving.judging import Job, Judged
 from tradeoff.serving.limits import Access, Setup
+from tradeoff.serving.piped import FAILED
 from tradeoff.serving.refusals import Refusal, Refused, busy
-from tradeoff.serving.schema import (
-    DetectAnswer,
-    DetectRequest,
-    ErrorAnswer,
-    FileForm,
-    Health,
-    KeysAnswer,
-)
+from tradeoff.serving.schema import DetectAnswer, DetectRequest, FileForm, Health, KeysAnswer
 from tradeoff.serving.site import answer_page, form_page, refusal_page, style
+from tradeoff.serving.writing.route import GENERATE, add_generate
+from tradeoff.serving.writing.turns import Turns
 
 __all__ = ["make_app"]
 
@@ -49,21 +43,6 @@ _DESCRIPTION = (
     "server's: a request that names one is refused. Verdicts are those of `tradeoff detect`, and so are "
     "their names. Nothing that is sent is kept."
 )
-#: Why a request may be refused, by status.
-_WHY = {
-    400: "The body is not JSON, or no form.",
-    401: "The token of the server is missing or wrong.",
-    404: "There is no such path.",
-    405: "The path does not take this method.",
-    408: "The body did not come in time.",
-    413: "The request asks for too much.",
-    415: "The body is neither JSON nor a form.",
-    421: "The server is not known by this name.",
-    422: "An argument is wrong, unknown, missing, or a key.",
-    429: "Too many requests came from this address; the header Retry-After tells how long to wait.",
-    500: "The server failed.",
-    503: "The server has too much to do, or the request took too long; see the header Retry-After.",
-}
 _OF_ALL, _OF_DETECT = (401, 421, 422, 500), (400, 401, 408, 413, 415, 421, 422, 429, 500, 503)
 
 
@@ -73,6 +52,7 @@ def make_app(
     judges: Judges,
     report: Callable[[str], None],
     log: Callable[[str], None] | None = None,
+    turns: Turns | None = None,
 ) -> ASGIApp:
     """The application behind its guard.
 
@@ -82,9 +62,11 @@ def make_app(
         judges: started.
         report: called with what goes wrong, in a line without any text.
         log: called with a line for every request; None for none.
+        turns: entered, where texts are generated; None where they are not.
     """
     app = FastAPI(title="tradeoff", docs_url=None, redoc_url=None, openapi_url=None)
-    counters = Counters(PATHS)
+    paths = PATHS if turns is None else (*PATHS, GENERATE)
+    counters = Counters(paths)
     limits, fpr = setup.limits, setup.options.fpr
 
     async def judged(job: Job) -> Judged:
@@ -99,12 +81,12 @@ def make_app(
         summary="Judge a text or a file",
         description="A text in words or token ids, as JSON; or a file as a form, of which all are judged.",
         operation_id="detect",
-        responses=_responses(DetectAnswer, *_OF_DETECT),
+        responses=responses(DetectAnswer, *_OF_DETECT),
         openapi_extra={"requestBody": _body()},
     )
     async def detect(request: Request) -> Response:
         found = await judged(await job_of_request(request, limits))
-        return _json(
+        return as_json(
             {
                 "results": found.results,
                 "unread": found.unread,
@@ -118,22 +100,22 @@ def make_app(
         summary="The keys of the server",
         description="Fingerprints, names, days of use, and what is tested under each; no secret.",
         operation_id="keys",
-        responses=_responses(KeysAnswer, *_OF_ALL),
+        responses=responses(KeysAnswer, *_OF_ALL),
     )
     async def keys(request: Request) -> Response:
         refuse_query(request)
-        return _json({"keys": judges.keys})
+        return as_json({"keys": judges.keys})
 
     @app.get(
         HEALTH,
         summary="Whether the server is there",
         operation_id="health",
-        responses=_responses(Health, 421, 500, 503),
+        responses=responses(Health, 421, 500, 503),
     )
     async def health(_: Request) -> Response:
         if not judges.able:
             raise Refused(busy("no process that judges is left; restart the server", "unable"))
-        return _json({"status": "ok"})
+        return as_json({"status": "ok"})
 
     @app.get(
         METRICS,
@@ -144,7 +126,7 @@ def make_app(
                 "description": "In Prometheus' text format.",
                 "content": {"text/plain": {"schema": {"type": "string"}}},
             },
-            **_refusals(401, 421, 500),
+            **refusals(401, 421, 500),
         },
     )
     async def metrics(_: Request) -> Response:
@@ -163,14 +145,13 @@ def make_app(
     async def style_sheet(_: Request) -> Response:
         return Response(style(), media_type="text/css")
 
-    described = get_openapi(
-        title="tradeoff", version=_version(), description=_DESCRIPTION, routes=app.routes, tags=[]
-    )
-    _describe(described, access.token is not None)
+    if turns is not None:
+        add_generate(app, turns, limits, counters)
+    described = description_of(app, _DESCRIPTION, (HEALTH,), access.token is not None)
 
     @app.get(OPENAPI, include_in_schema=False)
     async def openapi(_: Request) -> Response:
-        return _json(described)
+        return as_json(described)
 
     def render(refusal: Refusal, people: bool) -> tuple[bytes, str]:
         if people:
@@ -189,7 +170,7 @@ def make_app(
 
     @app.exception_handler(HTTPException)
     async def on_http(request: Request, error: HTTPException) -> Response:
-        return refused(request, _of_http(error))
+        return refused(request, _of_http(error, request.url.path))
 
     @app.exception_handler(Exception)
     async def on_failure(request: Request, _: Exception) -> Response:
@@ -202,16 +183,24 @@ def make_app(
         access=access,
         limits=limits,
         counters=counters,
-        paths=PATHS,
-        judged=(DETECT, PAGE),
+        paths=paths,
+        judged=(DETECT, PAGE, GENERATE),
         render=render,
         report=report,
         log=log,
     )
 
 
-def _of_http(error: HTTPException) -> Refusal:
+def _of_http(error: HTTPException, path: str) -> Refusal:
     """What routes say of paths and methods."""
+    if error.status_code == 404 and path == GENERATE:
+        return Refusal(
+            status=404,
+            code="not_found",
+            argument="path",
+            message="this server generates no text",
+            remedy="have it started with --generate",
+        )
     code, argument, remedy = {
         404: ("not_found", "path", f"ask for one of {DETECT}, {KEYS}, {HEALTH}, {METRICS} or {PAGE}"),
         405: ("method_not_allowed", "method", "use the method that the header Allow names"),
@@ -229,31 +218,14 @@ def _of_http(error: HTTPException) -> Refusal:
     )
 
 
-def _json(told: Any) -> Response:
-    # ASCII: what others wrote may hold halves of characters.
-    return Response(json.dumps(told, allow_nan=False), media_type="application/json")
-
-
-def _responses(model: type[BaseModel], *statuses: int) -> dict[int | str, dict[str, Any]]:
-    return {200: {"model": model, "description": (model.__doc__ or "").strip()}, **_refusals(*statuses)}
-
-
-def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    return {status: {"model": ErrorAnswer, "description": _WHY[status]} for status in statuses}
-
-
 def _body() -> dict[str, Any]:
     return {
         "required": True,
         "content": {
-            "application/json": {"schema": _schema(DetectRequest)},
-            "multipart/form-data": {"schema": _without_null(_schema(FileForm))},
+            "application/json": {"schema": schema(DetectRequest)},
+            "multipart/form-data": {"schema": _without_null(schema(FileForm))},
         },
     }
-
-
-def _schema(model: type[BaseModel]) -> dict[str, Any]:
-    return model.model_json_schema(ref_template="#/components/schemas/{model}")
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
@@ -262,21 +234,3 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
         if told.pop("default", ...) is None:
             told |= next(one for one in told.pop("anyOf") if one != {"type": "null"})
     return schema
-
-
-def _describe(described: dict[str, Any], locked: bool) -> None:
-    """Add what routes do not know: the token, where there is one."""
-    if not locked:
-        return
-    described["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-    for path, methods in described["paths"].items():
-        if path != HEALTH:
-            for operation in methods.values():
-                operation["security"] = [{"token": []}]
-
-
-def _version() -> str:
-    try:
-        return version("tradeoff")
-    except PackageNotFoundError:
-        return "0"

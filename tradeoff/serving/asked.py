@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -19,9 +19,21 @@ from tradeoff.serving.refusals import Refusal, Refused, too_large, value_of
 from tradeoff.serving.schema import DetectRequest
 from tradeoff.texts import STDIN
 
-__all__ = ["job_of_form", "job_of_request", "refuse_query"]
+__all__ = [
+    "JSON",
+    "at_fault",
+    "job_of_form",
+    "job_of_request",
+    "json_of",
+    "kind_of",
+    "other_type",
+    "refuse_halves",
+    "refuse_query",
+]
 
 JSON, FORM, LINES = "application/json", "multipart/form-data", "application/x-www-form-urlencoded"
+Model = TypeVar("Model", bound=BaseModel)
+
 #: What would be a key, or name one.
 _KEYS = re.compile(
     r"(secret|integer|depth)?[-_]?(keys?|keyrings?)([-_]?(files?|hex|integers?))?|secrets?|integers?|configs?"
@@ -43,20 +55,30 @@ async def job_of_request(request: Request, limits: Limits) -> Job:
         Refused: for what it may not say.
     """
     refuse_query(request)
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = kind_of(request)
     if kind == JSON:
         return _job_of_json(await request.body(), limits)
     if kind == FORM:
         async with _Form(request, limits) as form:
             _refuse_unknown(form, ("file", *_OF_FORMS))
             return await _job_of_file(form, page=False)
-    raise Refused(
+    raise other_type(kind, f"send {JSON} with text or token_ids, or {FORM} with a file")
+
+
+def kind_of(request: Request) -> str:
+    """The type of a body, without what else is said of it."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def other_type(kind: str, remedy: str) -> Refused:
+    """Why a body of such a type is not read."""
+    return Refused(
         Refusal(
             status=415,
             code="unsupported_media_type",
             argument="content-type",
             message=f"content-type is {shown(kind)}" if kind else "there is no content-type",
-            remedy=f"send {JSON} with text or token_ids, or {FORM} with a file",
+            remedy=remedy,
         )
     )
 
@@ -68,7 +90,7 @@ async def job_of_form(request: Request, limits: Limits) -> Job:
         Refused: for what it may not say.
     """
     refuse_query(request)
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = kind_of(request)
     if kind not in (FORM, LINES):
         raise Refused(
             Refusal(
@@ -86,7 +108,7 @@ async def job_of_form(request: Request, limits: Limits) -> Job:
         file = form.get("file")
         chosen = isinstance(file, UploadFile) and bool(file.filename)
         if bool(text.strip()) == chosen:
-            raise _at_fault(
+            raise at_fault(
                 "text",
                 "a text and a file were sent" if chosen else "there is neither a text nor a file",
                 "send one of the two" if chosen else "paste a text, or choose a file",
@@ -132,6 +154,32 @@ class _Form:
 
 
 def _job_of_json(body: bytes, limits: Limits) -> Job:
+    asked = json_of(body, DetectRequest)
+    if asked.text is None and asked.token_ids is None:
+        raise at_fault(
+            "text", "there is neither text nor token_ids", "send one of them, or both", "missing_argument"
+        )
+    _refuse_long(asked, limits)
+    refuse_halves({"text": asked.text, "id": asked.id})
+    given = asked.model_dump(exclude_none=True)
+    return _job_of_record(
+        {name: given[name] for name in _RECORD if name in given},
+        {name: given[name] for name in _SAID if name in given},
+        page=False,
+    )
+
+
+def json_of(body: bytes, model: type[Model]) -> Model:
+    """What a body of JSON asks for.
+
+    Args:
+        body: all of it.
+        model: its fields, with an example.
+
+    Raises:
+        Refused: for what it may not say.
+    """
+    example = json.dumps(model.model_json_schema()["examples"][0])
     try:
         told = json.loads(body.decode("utf-8"), parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
@@ -145,28 +193,16 @@ def _job_of_json(body: bytes, limits: Limits) -> Job:
                 code="malformed_json",
                 argument="body",
                 message=f"the body is not JSON in UTF-8{where}",
-                remedy='send an object such as {"text": "..."}',
+                remedy=f"send an object such as {example}",
             )
         ) from None
     if not isinstance(told, dict):
-        raise _at_fault("body", f"the body is {value_of(told)}", 'send an object such as {"text": "..."}')
-    _refuse_unknown(told, tuple(DetectRequest.model_fields))
+        raise at_fault("body", f"the body is {value_of(told)}", f"send an object such as {example}")
+    _refuse_unknown(told, tuple(model.model_fields))
     try:
-        asked = DetectRequest.model_validate(told)
+        return model.model_validate(told)
     except ValidationError as error:
-        raise _of_model(error) from None
-    if asked.text is None and asked.token_ids is None:
-        raise _at_fault(
-            "text", "there is neither text nor token_ids", "send one of them, or both", "missing_argument"
-        )
-    _refuse_long(asked, limits)
-    _refuse_halves(asked)
-    given = asked.model_dump(exclude_none=True)
-    return _job_of_record(
-        {name: given[name] for name in _RECORD if name in given},
-        {name: given[name] for name in _SAID if name in given},
-        page=False,
-    )
+        raise _of_model(error, model) from None
 
 
 def _job_of_record(record: dict[str, Any], said: dict[str, Any], page: bool) -> Job:
@@ -188,12 +224,17 @@ def _refuse_long(asked: DetectRequest, limits: Limits) -> None:
             raise Refused(too_large(code, name, f"{len(value):,}", most, what))
 
 
-def _refuse_halves(asked: DetectRequest) -> None:
-    for name, value in (("text", asked.text), ("id", asked.id)):
+def refuse_halves(given: Mapping[str, Any]) -> None:
+    """Refuse values with halves of characters, by their names.
+
+    Raises:
+        Refused: for any.
+    """
+    for name, value in given.items():
         try:
             str(value).encode()
         except UnicodeEncodeError:
-            raise _at_fault(
+            raise at_fault(
                 name, f"{name} holds halves of characters (surrogates)", "send whole characters"
             ) from None
 
@@ -201,7 +242,7 @@ def _refuse_halves(asked: DetectRequest) -> None:
 async def _job_of_file(form: FormData, page: bool) -> Job:
     file = form.get("file")
     if not isinstance(file, UploadFile):
-        raise _at_fault(
+        raise at_fault(
             "file",
             "there is no file" if file is None else "file is words, and no file",
             "send a file with its name, as `curl -F file=@letter.txt` does",
@@ -225,7 +266,7 @@ def _name_of(given: str) -> str:
     except UnicodeEncodeError:
         usable = False
     if not usable or not name.isprintable():
-        raise _at_fault(
+        raise at_fault(
             "file",
             f"the name of the file is {shown(name)}",
             f"send one of up to {_LONGEST_NAME} bytes, all printable, with its ending, such as letter.txt",
@@ -245,11 +286,11 @@ def _said(form: FormData) -> dict[str, Any]:
             try:
                 said[name] = float(value)
             except ValueError:
-                raise _at_fault(name, f"fpr is {shown(value)}", "send a number, such as 0.01") from None
+                raise at_fault(name, f"fpr is {shown(value)}", "send a number, such as 0.01") from None
         elif value in (*_TRUE, *_FALSE):
             said[name] = value in _TRUE
         else:
-            raise _at_fault(name, f"{name} is {shown(value)}", "send true or false")
+            raise at_fault(name, f"{name} is {shown(value)}", "send true or false")
     return said
 
 
@@ -258,14 +299,14 @@ def _refuse_unknown(given: Mapping[str, Any] | Iterable[str], known: tuple[str, 
         if name in known:
             continue
         if _KEYS.fullmatch(name.lower()):
-            raise _at_fault(
+            raise at_fault(
                 name,
                 "the keys are the server's, and a request names none",
                 "leave it out, and change a key that has been sent: others may have seen it on its way",
                 "key_in_request",
             )
         # A name may be a value in the wrong place, and is shown to whoever sent it alone.
-        raise _at_fault(
+        raise at_fault(
             shown(name).strip('"'),
             "there is no such argument here",
             f"leave it out; known are {', '.join(known)}" if known else "leave it out, and send a body",
@@ -273,15 +314,18 @@ def _refuse_unknown(given: Mapping[str, Any] | Iterable[str], known: tuple[str, 
         )
 
 
-def _of_model(error: ValidationError) -> Refused:
+def _of_model(error: ValidationError, model: type[BaseModel]) -> Refused:
     """The first thing that is wrong with a value."""
     first = error.errors(include_url=False, include_context=False)[0]
     argument = str(first["loc"][0]) if first["loc"] else "body"
+    wanted = f"send what is meant: {model.model_fields[argument].description or ''}"[:300]
+    if first["type"] == "missing":
+        return at_fault(argument, f"there is no {argument}", wanted, "missing_argument")
     place = "".join(f"[{part}]" for part in first["loc"][1:] if isinstance(part, int))
     message = f"{argument}{place} is {value_of(first['input'])}"
-    wanted = DetectRequest.model_fields[argument].description or ""
-    return _at_fault(argument, f"{message}: {first['msg'].lower()}", f"send what is meant: {wanted}"[:300])
+    return at_fault(argument, f"{message}: {first['msg'].lower()}", wanted)
 
 
-def _at_fault(argument: str, message: str, remedy: str, code: str = "invalid_argument") -> Refused:
+def at_fault(argument: str, message: str, remedy: str, code: str = "invalid_argument") -> Refused:
+    """Why a request is refused that asks for what it may not."""
     return Refused(Refusal(status=422, code=code, argument=argument, message=message, remedy=remedy))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -10,6 +10,9 @@ __all__ = ["Counters"]
 
 #: Upper ends of the buckets of seconds.
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+#: The same of generation, which takes longer.
+_LONGER = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 
 
 class Counters:
@@ -48,6 +51,35 @@ class Counters:
         self._texts = Counter(
             "tradeoff_texts_judged", "Texts that were judged, by verdict.", ["verdict"], registry=registry
         )
+
+    def generating(self, writing: Callable[[], int], waiting: Callable[[], int]) -> None:
+        """Count generations, too.
+
+        Args:
+            writing, waiting: how many are at work, and how many wait, whenever that is asked for.
+        """
+        registry = self._registry
+        self._generations = Counter(
+            "tradeoff_generations", "Generations that are over, by how.", ["outcome"], registry=registry
+        )
+        self._new_tokens = Counter("tradeoff_tokens_generated", "Tokens generated.", registry=registry)
+        self._generation_seconds = Histogram(
+            "tradeoff_generation_seconds",
+            "From the turn of a generation to its end.",
+            buckets=_LONGER,
+            registry=registry,
+        )
+        for name, what, count in (
+            ("running", "Generations at work.", writing),
+            ("waiting", "Generations that wait for their turn.", waiting),
+        ):
+            Gauge(f"tradeoff_generations_{name}", what, registry=registry).set_function(count)
+
+    def generated(self, outcome: str, tokens: int, seconds: float) -> None:
+        """One generation that is over, in which texts got so many tokens."""
+        self._generations.labels(outcome).inc()
+        self._new_tokens.inc(tokens)
+        self._generation_seconds.observe(seconds)
 
     def answered(self, path: str, status: int, seconds: float) -> None:
         """One request."""

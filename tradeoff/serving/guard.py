@@ -14,8 +14,8 @@ from typing import TypeAlias
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tradeoff.serving.counters import Counters
-from tradeoff.serving.judges import FAILED, place_of
 from tradeoff.serving.limits import Access, Limits, is_loopback
+from tradeoff.serving.piped import FAILED, place_of
 from tradeoff.serving.rates import Rates, client_of
 from tradeoff.serving.refusals import Refusal, busy, too_large
 

@@ -3,34 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
-import os
-import signal
 import time
-import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
-from tradeoff.display import hide_announcements
 from tradeoff.serving.judging import Job, Judge, Judged
 from tradeoff.serving.limits import Setup
+from tradeoff.serving.piped import FAILED, Failure, Process, at_work, silent
 from tradeoff.serving.refusals import Refusal, busy
-from tradeoff.workers import one_thread_each
 
-__all__ = ["FAILED", "Judges", "place_of"]
+__all__ = ["Judges"]
 
 #: Seconds in which a process must be ready.
 _READY = 120.0
-#: What is said where a process fails; why stands in the log.
-FAILED = Refusal(
-    status=500,
-    code="internal_error",
-    message="the server failed at this request",
-    remedy="ask again; if it fails again, tell whoever runs the server",
-)
 
 
 class Judges:
@@ -54,8 +41,8 @@ class Judges:
         if count < 1:
             raise ValueError(f"workers={count} must be at least 1; as many as there are cores is good")
         self._report = report
-        self._all = [_Process(setup) for _ in range(count)]
-        self._free: asyncio.Queue[_Process] | None = None
+        self._all = [Process(_work, setup, _READY) for _ in range(count)]
+        self._free: asyncio.Queue[Process] | None = None
         self._threads = ThreadPoolExecutor(count)
         self._mending: set[asyncio.Task[None]] = set()
         self.keys: list[dict[str, Any]] = []
@@ -117,12 +104,12 @@ class Judges:
             mending = asyncio.create_task(self._mend(process))
             self._mending.add(mending)
             mending.add_done_callback(self._mending.discard)
-        if isinstance(answer, _Failure):
+        if isinstance(answer, Failure):
             self._report(f"a request failed: {answer.place}")
             return FAILED
         return answer
 
-    async def _mend(self, process: _Process) -> None:
+    async def _mend(self, process: Process) -> None:
         """Start a process again, and give it work once it is ready."""
         assert self._free is not None
         try:
@@ -134,114 +121,16 @@ class Judges:
         self._free.put_nowait(process)
 
 
-class _Failure:
-    """Stands for an answer where there is an error that should not be.
-
-    Attributes:
-        place: its kind, and where it was raised; nothing of what it says, which may quote a text.
-    """
-
-    def __init__(self, error: BaseException):
-        self.place = place_of(error)
-
-
-class _Process:
-    """One process, and the pipe to it."""
-
-    def __init__(self, setup: Setup):
-        self._setup = setup
-        self._pipe: Connection | None = None
-        self._process: Any = None
-        self.keys: list[dict[str, Any]] | None = None
-
-    @property
-    def alive(self) -> bool:
-        return self._pipe is not None
-
-    def start(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_work, args=(theirs, self._setup), daemon=True)
-        with one_thread_each():
-            self._process.start()
-        theirs.close()
-
-    def wait(self) -> tuple[list[dict[str, Any]], list[str]]:
-        """Until it is ready: what it tells of the keys, and what is missing.
-
-        Raises:
-            ValueError: if it cannot be, with why, or has other keys than before.
-        """
-        told = self._receive(_READY)
-        if isinstance(told, str):
-            self.end()
-            raise ValueError(told)
-        if self.keys is not None and told[0] != self.keys:
-            self.end()
-            raise ValueError("the key files have changed; restart the server")
-        return told
-
-    def restart(self) -> None:
-        self.start()
-        self.wait()
-
-    def ask(self, job: Job, seconds: float) -> Any:
-        """The answer to a job.
-
-        Raises:
-            TimeoutError: if there is none in time; the process is ended.
-            EOFError: if the process has died.
-        """
-        assert self._pipe is not None
-        try:
-            self._pipe.send(job)
-        except OSError as error:
-            self.end()
-            raise EOFError from error
-        return self._receive(seconds)
-
-    def _receive(self, seconds: float) -> Any:
-        assert self._pipe is not None
-        try:
-            if not self._pipe.poll(max(0.0, seconds)):
-                self.end()
-                raise TimeoutError
-            return self._pipe.recv()
-        except (EOFError, ConnectionError):
-            self.end()
-            raise EOFError from None
-
-    def end(self) -> None:
-        if self._process is not None and self._process.pid is not None:
-            self._process.kill()
-            self._process.join()
-        if self._pipe is not None:
-            self._pipe.close()
-        self._pipe = self._process = None
-
-
-def place_of(error: BaseException) -> str:
-    """Of an error its kind, and where it was raised: not its message, which may quote a text."""
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
-    return f"{type(error).__name__}{where}"
-
-
 def _work(pipe: Connection, setup: Setup) -> None:
-    """What a process does until its pipe ends: what signals say to a whole group is the server's business."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    hide_announcements()
+    """What a process does until its pipe ends."""
+    at_work()
     try:
         judge = Judge(setup)
         missing = judge.warm()
     except (ValueError, RuntimeError, OSError) as error:
         pipe.send(str(error))
         return
-    # Whatever a library prints from here on may quote a text.
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (1, 2):
-        os.dup2(nowhere, stream)
+    silent()
     pipe.send((judge.keys, missing))
     while True:
         try:
@@ -251,5 +140,5 @@ def _work(pipe: Connection, setup: Setup) -> None:
         try:
             answer: Any = judge.judge(job)
         except Exception as error:
-            answer = _Failure(error)
+            answer = Failure(error)
         pipe.send(answer)

@@ -6,10 +6,11 @@ import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tradeoff.keyed import Keyring
+from tradeoff.keyed import KeyFile, Keyring
+from tradeoff.scheme import Scheme
 from tradeoff.verdicts import Options
 
-__all__ = ["Access", "Limits", "Setup", "is_loopback"]
+__all__ = ["Access", "Limits", "Setup", "Writing", "is_loopback"]
 
 #: The shortest token that is no word.
 _SHORTEST_TOKEN = 16
@@ -106,6 +107,47 @@ class Setup:
     options: Options
     read_keys: Callable[[], Keyring]
     limits: Limits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Writing:
+    """What the process that generates is started with, and how much one may ask it for. No key is in it.
+
+    Args:
+        scheme: how to watermark.
+        read_key: reads the key that marks; a function that can be pickled, or a method of what can.
+        target, draft, device, dtype: as of `tradeoff.llm.load_pair`.
+        lookahead: K, draft tokens a step.
+        max_new_tokens: of a text.
+        max_samples: texts of a request.
+        queue: requests that are written or wait to be.
+        progress: whether it is shown on standard error how models are loaded.
+
+    Raises:
+        ValueError: for a scheme without a watermark, or limits that let nothing through.
+    """
+
+    scheme: Scheme
+    read_key: Callable[[], KeyFile]
+    target: str = "builtin"
+    draft: str = "builtin"
+    device: str | None = None
+    dtype: str | None = None
+    lookahead: int = 3
+    max_new_tokens: int = 512
+    max_samples: int = 4
+    queue: int = 8
+    progress: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.scheme.marks:
+            raise ValueError(
+                f"scheme={self.scheme.label!r} writes no watermark, and a server marks its texts; leave the "
+                "method out, or name another"
+            )
+        for name in ("lookahead", "max_new_tokens", "max_samples", "queue"):
+            if (value := getattr(self, name)) < 1:
+                raise ValueError(f"{name}={value} lets nothing through; pass 1 or more")
 
 
 def is_loopback(host: str) -> bool:

@@ -6,7 +6,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["DetectAnswer", "DetectRequest", "ErrorAnswer", "FileForm", "Health", "KeysAnswer"]
+__all__ = [
+    "DetectAnswer",
+    "DetectRequest",
+    "ErrorAnswer",
+    "FileForm",
+    "GenerateAnswer",
+    "GenerateRequest",
+    "Health",
+    "KeysAnswer",
+    "PieceTold",
+]
 
 #: What 64 bits hold.
 _MOST_ID = (1 << 63) - 1
@@ -89,6 +99,85 @@ class FileForm(_Strict):
         str | None,
         Field(description="Field of JSON objects, or column, that has the text, such as data.answer."),
     ] = None
+
+
+class GenerateRequest(_Strict):
+    """A prompt, and how it is to be continued. What is left out is as of `tradeoff generate`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"prompt": "The sea at night", "max_tokens": 60, "stream": True}]}
+    )
+
+    prompt: Annotated[str, Field(min_length=1, description="Words that the text continues, or answers.")]
+    max_tokens: Annotated[
+        int | None,
+        Field(ge=1, description="Longest text, in tokens. Left out, 200, or as many as the server lets."),
+    ] = None
+    temperature: Annotated[
+        float | None, Field(gt=0, description="Of sampling. Left out, the model's own, else 1.")
+    ] = None
+    top_k: Annotated[
+        int | None, Field(ge=0, le=_MOST_ID, description="Keep the k most probable tokens; 0 keeps all.")
+    ] = None
+    top_p: Annotated[
+        float | None, Field(gt=0, le=1, description="Keep the most probable tokens up to this mass.")
+    ] = None
+    min_p: Annotated[
+        float | None,
+        Field(ge=0, le=1, description="Keep tokens at least this times as probable as the first."),
+    ] = None
+    stop: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=200)]],
+        Field(max_length=8, description="The text ends with the token that completes one of these."),
+    ] = []
+    min_tokens: Annotated[int, Field(ge=0, le=_MOST_ID, description="No end of text before so many.")] = 0
+    samples: Annotated[
+        int,
+        Field(
+            ge=1,
+            description="Texts of the prompt. Of several the first tokens are drawn without the key, or they "
+            "would be one text.",
+        ),
+    ] = 1
+    seed: Annotated[
+        int, Field(ge=0, le=_MOST_ID, description="Of what is drawn truly at random, and not by the key.")
+    ] = 0
+    chat: Annotated[bool, Field(description="Ask in the chat format of the model.")] = False
+    stream: Annotated[bool, Field(description="Answer with events, as rounds end.")] = False
+
+
+class TextWritten(BaseModel):
+    """A text with its record, as `tradeoff generate` writes it; /v1/detect takes text, token_ids and run."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    id: Annotated[str, Field(description="1; of several texts 1#1, 1#2 and so on.")]
+    text: str
+    token_ids: list[int]
+    finish: Annotated[
+        Literal["eos", "length", "stop"],
+        Field(description="By what it ended: the model, its length, a string."),
+    ]
+    run: Annotated[dict[str, Any], Field(description="Settings of the run; of the key its fingerprint.")]
+
+
+class GenerateAnswer(_Strict):
+    """The texts of a prompt."""
+
+    results: list[TextWritten]
+    warnings: Annotated[list[str], Field(description="What to know of the texts.")]
+    notes: Annotated[list[str], Field(description="What the model's own settings and samples came to.")]
+
+
+class PieceTold(_Strict):
+    """What a text got in a round: data of an event without a name. The last event is `end`, with what is
+    answered without a stream, or `error`, with what is answered to a request that is refused."""
+
+    sample: Annotated[int, Field(description="Which of several texts, from 0.")]
+    text: Annotated[
+        str, Field(description="Whole words; of tokens that do not end one, it comes with later ones.")
+    ]
+    token_ids: list[int]
 
 
 class Segment(_Strict):

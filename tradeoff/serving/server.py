@@ -5,14 +5,15 @@ from __future__ import annotations
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import uvicorn
 
 from tradeoff.serving.app import make_app
 from tradeoff.serving.judges import Judges
-from tradeoff.serving.limits import Access, Setup
+from tradeoff.serving.limits import Access, Setup, Writing
+from tradeoff.serving.writing.turns import Turns
 
 __all__ = ["Reports", "serve"]
 
@@ -31,12 +32,14 @@ class Reports:
         wrong: called with what goes wrong.
         missing: called with what words need and is not there.
         log: called for every request; None for none.
+        noted: called with what there is to say of the models that generate; None for nobody.
     """
 
     started: Callable[[str], None]
     wrong: Callable[[str], None]
     missing: Callable[[str], None]
     log: Callable[[str], None] | None = None
+    noted: Callable[[str], None] | None = None
 
 
 def serve(
@@ -47,6 +50,7 @@ def serve(
     port: int = 8000,
     workers: int = 1,
     proxies: tuple[str, ...] = (),
+    writing: Writing | None = None,
 ) -> None:
     """Answer requests until SIGTERM or SIGINT comes; what runs then is finished first.
 
@@ -57,14 +61,31 @@ def serve(
         port: to listen at; 0 is any that is free.
         workers: processes that judge.
         proxies: addresses of proxies, whose word on a client's address is taken.
+        writing: what is generated, in one more process; None for nothing.
 
     Raises:
-        ValueError: for keys that cannot be read, or an address where nothing can listen.
+        ValueError: for keys or models that cannot be had, an address where nothing can listen, or more texts
+            in line than requests.
+        RuntimeError: for the same of models.
     """
-    with _listening(access.host, port) as listener, Judges(setup, workers, reports.wrong) as judges:
+    limits = setup.limits
+    if writing is not None and writing.queue >= limits.queue:
+        raise ValueError(
+            f"generate_queue={writing.queue} leaves nothing of queue={limits.queue} for texts to be judged; "
+            f"pass less than {limits.queue}"
+        )
+    generation = nullcontext() if writing is None else Turns(writing, limits.timeout, reports.wrong)
+    with (
+        _listening(access.host, port) as listener,
+        Judges(setup, workers, reports.wrong) as judges,
+        generation as turns,
+    ):
         for message in judges.missing:
             reports.missing(message)
-        app = make_app(setup, access, judges, reports.wrong, reports.log)
+        if turns is not None and reports.noted is not None:
+            for message in turns.notes:
+                reports.noted(message)
+        app = make_app(setup, access, judges, reports.wrong, reports.log, turns)
         server = _Server(_config(app, setup, proxies), lambda: reports.started(_url(access.host, listener)))
         with _left_alone():
             server.run(sockets=[listener])
