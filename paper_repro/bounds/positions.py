@@ -31,8 +31,7 @@ from tradeoff.detection import (
 from tradeoff.kernels import KeyedRandomness, Method
 from tradeoff.keyed import Key, KeyedPrf
 from tradeoff.laws import draft_acceptance, entropy, residual, without_rare
-from tradeoff.llm import ModelPair, Sampling, position_laws
-from tradeoff.llm.models import skip_layers
+from tradeoff.llm import ModelPair, Sampling, position_laws, skip_layers
 from tradeoff.texts import Prompt, Record
 
 __all__ = ["WRONG_KEY", "read_cell", "wrong_pair"]

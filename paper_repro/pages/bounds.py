@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pandas as pd
 
 from paper_repro.bounds.rows import FEWEST, LEVEL
-from paper_repro.pages.formats import markdown_table, number
-from paper_repro.pages.measured import run_measured_at
-from paper_repro.pages.tables import experiment_table, require
+from paper_repro.pages.parts.formats import markdown_table, number
+from paper_repro.pages.parts.measured import run_measured_at
+from paper_repro.pages.parts.tables import experiment_table, require
 from paper_repro.presets import load_preset
 
 __all__ = ["values"]

@@ -7,9 +7,9 @@ import pandas as pd
 from paper_repro.level.__main__ import NOMINAL, POSTERIOR
 from paper_repro.level.human import KINDS
 from paper_repro.level.statistics import UNTRAINED
-from paper_repro.pages.formats import listed, markdown_table, number, percent, percent_between
-from paper_repro.pages.measured import figure_table, measured_at
-from paper_repro.pages.tables import one_row, require
+from paper_repro.pages.parts.formats import listed, markdown_table, number, percent, percent_between
+from paper_repro.pages.parts.measured import figure_table, measured_at
+from paper_repro.pages.parts.tables import one_row, require
 
 __all__ = ["values"]
 

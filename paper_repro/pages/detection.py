@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from paper_repro.pages.formats import (
+from paper_repro.pages.parts.formats import (
     EDIT_WORDS,
     at_most,
     between,
@@ -19,8 +19,8 @@ from paper_repro.pages.formats import (
     percent_between,
     plus_minus,
 )
-from paper_repro.pages.measured import benchmark_table, measured_at, run_measured_at
-from paper_repro.pages.tables import claim, claims, experiment_table, one_row, require, said
+from paper_repro.pages.parts.measured import benchmark_table, measured_at, run_measured_at
+from paper_repro.pages.parts.tables import claim, claims, experiment_table, one_row, require, said
 from paper_repro.presets import load_preset
 from paper_repro.report.decided import Claim, Verdict
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 import pandas as pd
 
 from paper_repro.edits import FPR, KEYS, KINDS, MIN_HASH, PARAPHRASED, TEMPERATURES, TOKENS, WIDTHS, Edit
-from paper_repro.pages.formats import EDIT_WORDS, between, listed, markdown_table, number, percent
-from paper_repro.pages.measured import figure_table, measured_at
-from paper_repro.pages.tables import one_row, require
+from paper_repro.pages.parts.formats import EDIT_WORDS, between, listed, markdown_table, number, percent
+from paper_repro.pages.parts.measured import figure_table, measured_at
+from paper_repro.pages.parts.tables import one_row, require
 from tradeoff.keyed import KeyedPrf
 
 __all__ = ["values"]

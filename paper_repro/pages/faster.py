@@ -7,15 +7,15 @@ import math
 import pandas as pd
 from scipy import stats
 
-from paper_repro.pages.formats import between, markdown_table, number, plus_minus
-from paper_repro.pages.measured import (
+from paper_repro.pages.parts.formats import between, markdown_table, number, plus_minus
+from paper_repro.pages.parts.measured import (
     benchmark_table,
     bound_of_largest,
     figure_table,
     measured_at,
     run_measured_at,
 )
-from paper_repro.pages.tables import experiment_table, one_row, require
+from paper_repro.pages.parts.tables import experiment_table, one_row, require
 from tradeoff.kernels import METHODS, Verify
 
 __all__ = ["values"]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pandas as pd
 
-from paper_repro.pages.formats import between, markdown_table, number, percent, plus_minus
-from paper_repro.pages.measured import (
+from paper_repro.pages.parts.formats import between, markdown_table, number, percent, plus_minus
+from paper_repro.pages.parts.measured import (
     benchmark_table,
     bound_of_largest,
     figure_table,
     measured_at,
     run_measured_at,
 )
-from paper_repro.pages.tables import experiment_table, one_row, require
+from paper_repro.pages.parts.tables import experiment_table, one_row, require
 from paper_repro.trials.paired import at_telling_lengths
 
 __all__ = ["values"]

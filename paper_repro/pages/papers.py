@@ -6,9 +6,9 @@ from collections import Counter
 
 import pandas as pd
 
-from paper_repro.pages.formats import between, listed, markdown_table, plus_minus
-from paper_repro.pages.measured import run_measured_at
-from paper_repro.pages.tables import claims, experiment_table, one_row, require
+from paper_repro.pages.parts.formats import between, listed, markdown_table, plus_minus
+from paper_repro.pages.parts.measured import run_measured_at
+from paper_repro.pages.parts.tables import claims, experiment_table, one_row, require
 from paper_repro.presets import load_preset
 from paper_repro.report.decided import Claim, Verdict
 

@@ -7,15 +7,15 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from paper_repro.pages.formats import markdown_table, number, percent, plus_minus
-from paper_repro.pages.measured import (
+from paper_repro.pages.parts.formats import markdown_table, number, percent, plus_minus
+from paper_repro.pages.parts.measured import (
     agreement,
     benchmark_table,
     benchmark_was_run,
     measured_at,
     run_measured_at,
 )
-from paper_repro.pages.tables import experiment_table, one_row, require
+from paper_repro.pages.parts.tables import experiment_table, one_row, require
 
 __all__ = ["values"]
 

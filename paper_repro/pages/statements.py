@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from paper_repro.pages.formats import markdown_table, number, plus_minus
-from paper_repro.pages.measured import run_measured_at
-from paper_repro.pages.tables import one_row, require, statement_table, summary_note
+from paper_repro.pages.parts.formats import markdown_table, number, plus_minus
+from paper_repro.pages.parts.measured import run_measured_at
+from paper_repro.pages.parts.tables import one_row, require, statement_table, summary_note
 
 __all__ = ["STATEMENTS", "Named", "values"]
 

@@ -12,7 +12,7 @@ from figures.anchored.growth import ANCHORS
 from figures.anchored.growth import DELTA as GROWTH_DELTA
 from figures.anchored.stopping import DELTA as STOPPING_DELTA
 from figures.anchored.stopping import worst_walk
-from paper_repro.pages.formats import (
+from paper_repro.pages.parts.formats import (
     at_most,
     listed,
     markdown_table,
@@ -21,8 +21,8 @@ from paper_repro.pages.formats import (
     percent_between,
     plus_minus,
 )
-from paper_repro.pages.measured import run_measured_at
-from paper_repro.pages.tables import experiment_table, one_row, require, said, statement_table
+from paper_repro.pages.parts.measured import run_measured_at
+from paper_repro.pages.parts.tables import experiment_table, one_row, require, said, statement_table
 from tradeoff.anchored import anchored_growth, best_e_value, log_anchored
 
 __all__ = ["values"]

@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pandas as pd
 
-from paper_repro.pages.formats import markdown_table, number, percent, plus_minus
-from paper_repro.pages.measured import figure_table, run_measured_at
-from paper_repro.pages.tables import one_row, require
+from paper_repro.pages.parts.formats import markdown_table, number, percent, plus_minus
+from paper_repro.pages.parts.measured import figure_table, run_measured_at
+from paper_repro.pages.parts.tables import one_row, require
 from tradeoff.curves import DEFAULT_SEEDS, PAPER_P, PAPER_Q, Setting, curve
 from tradeoff.decoders import SynthID
 from tradeoff.laws import entropy, overlap

@@ -7,9 +7,22 @@ import pandas as pd
 
 from figures.transport.gaps import CROSSINGS
 from figures.transport.tilt import ALPHA, HEAD
-from paper_repro.pages.formats import listed, markdown_table, number, percent, percent_between, plus_minus
-from paper_repro.pages.measured import agreement, benchmark_table, figure_table, measured_at, run_measured_at
-from paper_repro.pages.tables import experiment_table, one_row, require, statement_table
+from paper_repro.pages.parts.formats import (
+    listed,
+    markdown_table,
+    number,
+    percent,
+    percent_between,
+    plus_minus,
+)
+from paper_repro.pages.parts.measured import (
+    agreement,
+    benchmark_table,
+    figure_table,
+    measured_at,
+    run_measured_at,
+)
+from paper_repro.pages.parts.tables import experiment_table, one_row, require, statement_table
 from tradeoff.curves import PAPER_P, PAPER_Q, Setting
 from tradeoff.decoders import heavy_water
 from tradeoff.laws import entropy, overlap

@@ -33,7 +33,7 @@ from scipy import stats
 
 import tradeoff as td
 from paper_repro.measuring import OutOption, Tables, chosen
-from paper_repro.pages.formats import between, percent_between
+from paper_repro.pages.parts.formats import between, percent_between
 from tradeoff.detection import rate
 from tradeoff.display import exit_on_bad_input, stderr, stdout
 from tradeoff.files import output_folder

@@ -31,7 +31,7 @@ from scipy.special import log_softmax
 
 import tradeoff as td
 from paper_repro.measuring import OutOption, Tables, chosen
-from paper_repro.pages.formats import number, percent_between
+from paper_repro.pages.parts.formats import number, percent_between
 from tradeoff.detection import (
     Aaronson,
     Detector,

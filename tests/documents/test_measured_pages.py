@@ -15,8 +15,9 @@ import pandas as pd
 import pytest
 from scipy import optimize, sparse, stats
 
-from paper_repro.pages import faster, measured, tables, transport
+from paper_repro.pages import faster, transport
 from paper_repro.pages.__main__ import rendered
+from paper_repro.pages.parts import measured, tables
 from tradeoff.curves import PAPER_P, PAPER_Q, Setting, curve
 from tradeoff.decoders import SynthID, heavy_water
 from tradeoff.laws import entropy, overlap

@@ -16,9 +16,10 @@ import typer
 from scipy import stats
 
 import paper_repro.pages.__main__ as pages
-from paper_repro.pages import detection, statements, stopping, tables
-from paper_repro.pages.formats import at_most, between, markdown_table, number, percent, plus_minus
-from paper_repro.pages.tables import claim, claims, one_row, require, said
+from paper_repro.pages import detection, statements, stopping
+from paper_repro.pages.parts import tables
+from paper_repro.pages.parts.formats import at_most, between, markdown_table, number, percent, plus_minus
+from paper_repro.pages.parts.tables import claim, claims, one_row, require, said
 from paper_repro.report.decided import Claim, Unit, write_claims
 from sims.statements import STATEMENTS
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from paper_repro.pages.tables import one_row
+from paper_repro.pages.parts.tables import one_row
 from tests.documents.blocks import parse
 
 ROOT = Path(__file__).parents[2]

@@ -16,8 +16,8 @@ import torch
 
 import tradeoff as td
 from paper_repro.measuring import Tables, seconds_of, spread_of
-from paper_repro.pages import measured
 from paper_repro.pages.__main__ import rendered
+from paper_repro.pages.parts import measured
 from tests.benchmarks import (
     bench_detect,
     bench_drafts,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         left_out_by_generate,
         text_config,
     )
+    from tradeoff.llm.models.layer_skip import skip_layers
     from tradeoff.llm.models.loading import load_tokenizer
     from tradeoff.llm.models.ngram import NgramDraft
     from tradeoff.llm.models.pair import ModelPair, ModelUnavailableError, load_pair
@@ -95,6 +96,7 @@ __all__ = [
     "read_records",
     "replay",
     "save_pairs",
+    "skip_layers",
     "spread_of",
     "text_config",
     "vocabulary_ids",
@@ -129,6 +131,7 @@ _HOMES = {
         "left_out_by_generate",
         "text_config",
     ),
+    "llm.models.layer_skip": ("skip_layers",),
     "llm.models.loading": ("load_tokenizer",),
     "llm.models.ngram": ("NgramDraft",),
     "llm.models.pair": (

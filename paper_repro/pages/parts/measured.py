@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 from scipy import stats
 
-from paper_repro.pages.tables import require
+from paper_repro.pages.parts.tables import require
 from paper_repro.presets import load_preset, preset_names
 
 __all__ = [
@@ -23,7 +23,7 @@ __all__ = [
 
 #: When and with what something was measured; empty where it is not known.
 ENVIRONMENT = ("date", "python", "pytorch", "transformers", "cores")
-_ROOT = Path(__file__).parents[2]
+_ROOT = Path(__file__).parents[3]
 _FIGURES = _ROOT / "docs" / "results" / "tables"
 _BENCHMARKS = _ROOT / "tests" / "benchmarks" / "results"
 

@@ -22,7 +22,7 @@ __all__ = [
     "summary_note",
 ]
 
-_ROOT = Path(__file__).parents[2]
+_ROOT = Path(__file__).parents[3]
 _EXPERIMENTS = _ROOT / "paper_repro" / "results"
 _STATEMENTS = _ROOT / "sims" / "results"
 

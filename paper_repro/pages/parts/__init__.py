@@ -1,0 +1,1 @@
+"""What pages are made of: numbers in words, committed tables, and when they were measured."""
