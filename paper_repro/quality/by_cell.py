@@ -2,8 +2,8 @@
 
 A cell is compared with the target alone on the same prompts at one temperature, all texts cut to one length;
 texts that end before are left out together with what they would be compared with. Units are prompts, or
-fives of prompts for what concerns several texts: texts under one key are independent as far as their contexts
-differ (see `tradeoff.texts.metrics`).
+fives of prompts for what concerns several texts. Errors take units as independent, which texts under one key
+are as far as their contexts differ (see `tradeoff.texts.metrics`).
 """
 
 from __future__ import annotations
@@ -64,19 +64,16 @@ def quality_row(runs: Sequence[Ids], reference: Sequence[Ids] | None, tokens: in
         Columns texts, tokens, pairs, and those of `MEASURES`. What too few texts tell is empty.
     """
     whole = [_cut(run, tokens) for run in runs]
-    against = [_cut(run, tokens) for run in reference] if reference is not None else None
     row: dict[str, object] = {"texts": sum(map(len, whole)), "tokens": tokens}
-    both = None
-    if against is not None:
-        both = [_common(*pair) for pair in zip(whole, against, strict=True)]
-        row["pairs"] = sum(len(first) for first, _ in both)
+    if reference is None:
+        for name in MEASURES:
+            row |= estimated(name, _values(name, whole))
+        return row
+    pairs = [_common(run, _cut(other, tokens)) for run, other in zip(whole, reference, strict=True)]
+    first, second = [one for one, _ in pairs], [other for _, other in pairs]
+    row["pairs"] = sum(map(len, first))
     for name in MEASURES:
-        row |= estimated(
-            name,
-            _values(name, whole),
-            both and _values(name, [first for first, _ in both]),
-            both and _values(name, [second for _, second in both]),
-        )
+        row |= estimated(name, _values(name, whole), _values(name, first), _values(name, second))
     return row
 
 
@@ -153,16 +150,18 @@ def _common(first: Ids, second: Ids) -> tuple[Ids, Ids]:
 
 
 def _values(name: str, runs: Sequence[Ids]) -> dict[object, float]:
-    """A measure by unit: means over runs."""
+    """A measure by unit: prompts, of which the mean over runs is taken, or fives of every run."""
+    if name in _OF_FIVE:
+        return {
+            (number, place): _OF_FIVE[name](five)
+            for number, run in enumerate(runs)
+            for place, five in enumerate(_fives(list(run.values())))
+        }
     found: dict[object, list[float]] = {}
     for run in runs:
-        if name in _OF_ONE:
-            for prompt, ids in run.items():
-                found.setdefault(prompt, []).append(_OF_ONE[name](ids))
-        else:
-            for number, five in enumerate(_fives(list(run.values()))):
-                found.setdefault(number, []).append(_OF_FIVE[name](five))
-    return {unit: float(np.mean(values)) for unit, values in found.items()}
+        for prompt, ids in run.items():
+            found.setdefault(prompt, []).append(_OF_ONE[name](ids))
+    return {prompt: float(np.mean(values)) for prompt, values in found.items()}
 
 
 def _fives(texts: Sequence[tuple[int, ...]]) -> list[Sequence[tuple[int, ...]]]:
