@@ -2,9 +2,9 @@
 
     python -m paper_repro.quality --texts FOLDER [--out docs/results/tables]
 
-The built-in target, with its fast draft, writes several texts of every prompt without a watermark, with the joint race and with the
-joint tournament. They are kept in FOLDER, and a run that was stopped goes on there. Everything is seeded.
-Tables:
+The built-in target, with its fast draft, writes several texts of every prompt: without a watermark, with the
+joint race and with the joint tournament. They are kept in FOLDER, and a run that was stopped goes on there.
+Everything is seeded. Tables:
 
     self_bleu   how like each other the texts of one prompt are, by scheme and by what tells them apart:
                 seeds, keys, nothing but one key, or one key behind beginnings without a mark
@@ -38,9 +38,9 @@ __all__ = ["answer_rows", "cells", "quality_rows", "self_bleu_rows"]
 
 TEMPERATURE = 0.7
 #: Prompts of each kind, texts of each, and their tokens.
-PROMPTS, TEXTS, TOKENS = 3, 4, 40
+PROMPTS, TEXTS, TOKENS = 3, 4, 32
 #: Of questions with known answers: texts of each, and their tokens.
-ANSWERS, ANSWER_TOKENS = 2, 12
+ANSWERS, ANSWER_TOKENS = 1, 12
 FACTS = "facts"
 #: The fast draft of the built-in target: what is written has the target's law with any.
 _DRAFT = "jump"
@@ -50,11 +50,13 @@ _MARKED = (Way.KEYS, Way.ONE_KEY, Way.UNMARKED)
 
 def cells() -> list[Cell]:
     """All that is written: every text under its own seed or key, and of open prompts also under one key."""
-    known = Source(FACTS, [(name, prompt) for name, prompt, _ in builtin_answers()], True, ignore_eos=False)
+    known = Source(
+        FACTS, tuple((name, prompt) for name, prompt, _ in builtin_answers()), True, ignore_eos=False
+    )
     found = [Cell(known, *scheme, _apart(scheme), ANSWERS, ANSWER_TOKENS, TEMPERATURE) for scheme in SCHEMES]
     sources = [
-        Source("question", builtin_prompts("question")[:PROMPTS], True),
-        Source("continuation", builtin_prompts("continuation")[:PROMPTS], False),
+        Source("question", tuple(builtin_prompts("question")[:PROMPTS]), True),
+        Source("continuation", tuple(builtin_prompts("continuation")[:PROMPTS]), False),
     ]
     found += [
         Cell(source, *scheme, way, TEXTS, TOKENS, TEMPERATURE)

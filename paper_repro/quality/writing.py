@@ -42,7 +42,7 @@ class Source:
     """
 
     name: str
-    prompts: Sequence[tuple[str, str]]
+    prompts: tuple[tuple[str, str], ...]
     chat: bool
     ignore_eos: bool = True
 
