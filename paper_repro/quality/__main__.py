@@ -37,8 +37,8 @@ from tradeoff.texts import builtin_answers, builtin_prompts
 __all__ = ["answer_rows", "cells", "quality_rows", "self_bleu_rows"]
 
 TEMPERATURE = 0.7
-#: Prompts of each kind, texts of each, and their tokens.
-PROMPTS, TEXTS, TOKENS = 3, 4, 32
+#: Open questions, texts of each, and their tokens.
+PROMPTS, TEXTS, TOKENS = 6, 3, 24
 #: Of questions with known answers: texts of each, and their tokens.
 ANSWERS, ANSWER_TOKENS = 1, 12
 FACTS = "facts"
@@ -54,13 +54,9 @@ def cells() -> list[Cell]:
         FACTS, tuple((name, prompt) for name, prompt, _ in builtin_answers()), True, ignore_eos=False
     )
     found = [Cell(known, *scheme, _apart(scheme), ANSWERS, ANSWER_TOKENS, TEMPERATURE) for scheme in SCHEMES]
-    sources = [
-        Source("question", tuple(builtin_prompts("question")[:PROMPTS]), True),
-        Source("continuation", tuple(builtin_prompts("continuation")[:PROMPTS]), False),
-    ]
+    questions = Source("question", tuple(builtin_prompts("question")[:PROMPTS]), True)
     found += [
-        Cell(source, *scheme, way, TEXTS, TOKENS, TEMPERATURE)
-        for source in sources
+        Cell(questions, *scheme, way, TEXTS, TOKENS, TEMPERATURE)
         for scheme in SCHEMES
         for way in ((Way.SEEDS,) if scheme == _PLAIN else _MARKED)
     ]
