@@ -18,10 +18,10 @@ from tradeoff.keyed import KeyedPrf
 from tradeoff.llm import ModelPair
 from tradeoff.texts import UNMARKED
 
-TOKENS, VOCABULARY = 8, 16
+TOKENS, VOCABULARY = 8, 300
 SOURCE = Source("tiny", (("a", "the man"), ("b", "an ant")), False)
-#: 780 pairs of texts, of which one in 256 or more have equal contexts at their beginning.
-MARKED = Cell(SOURCE, "joint-race", "gumbel", Way.ONE_KEY, 40, TOKENS, 1.0)
+#: So cold that some of its pairs of texts begin with the same tokens.
+MARKED = Cell(SOURCE, "joint-race", "gumbel", Way.ONE_KEY, 20, TOKENS, 0.3)
 WIDTH = KeyedPrf.context_width
 
 
