@@ -31,6 +31,7 @@ from paper_repro.generate import (
 )
 from paper_repro.nulls import human_chunks, null_evidence
 from paper_repro.presets import Cell, Preset, PromptSet, load_preset, preset_names
+from paper_repro.quality.by_cell import quality_table
 from paper_repro.report.claims import claims
 from paper_repro.report.compare import watermark_claims, watermark_table
 from paper_repro.report.decided import Claim, Verdict, read_claims, write_claims
@@ -126,6 +127,7 @@ def run_experiment(
         "sequential": sequential_table(tables.sequential),
         "sequential_shares": share_table(tables.sequential),
         "watermarks": watermark_table(tables.sequential),
+        "quality": quality_table(texts),
     }
     decided = [*claims(trials, speed), *watermark_claims(named["watermarks"])]
     write_claims(decided, folder / "claims.csv")

@@ -33,6 +33,7 @@ PAGES: tuple[str, ...] = (
     "faster",
     "speed",
     "calibration",
+    "quality",
 )
 _ROOT = Path(__file__).parents[2]
 _TEMPLATES = _ROOT / "paper_repro" / "templates" / "pages"

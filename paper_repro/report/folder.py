@@ -29,6 +29,7 @@ __all__ = ["decidable", "left_out", "read_table", "report_of"]
 #: Sections of a run that says itself too small for comparisons.
 _OF_ANY_SIZE = ("claims", "detection", "efficiency", "settings")
 _TABLES = ("tpr", "power", "paired", "predicted", "edits", "model_aware", "sequential", "watermarks")
+_QUALITY = "quality"
 _FORMATS = (".png", ".svg")
 _FIGURE_1 = "figure_1"
 
@@ -49,6 +50,9 @@ def report_of(folder: Path) -> list[Path]:
     origin = Origin.read(folder)
     preset = load_preset(origin.preset)
     tables = {name: read_table(folder, name) for name in _TABLES}
+    # Runs of an earlier version did not measure it.
+    measured = (folder / f"{_QUALITY}.csv").exists()
+    tables[_QUALITY] = read_table(folder, _QUALITY) if measured else pd.DataFrame()
     speed = read_table(folder, "speed")
     decided = read_claims(folder / "claims.csv")
     opening, written = _figure_1(folder)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from figures.experiment.names import watermark_name
 from paper_repro.presets import Preset, counted_tokens
+from paper_repro.quality.shown import quality_section
 from paper_repro.report.decided import MARGINS, Claim
 from paper_repro.report.page import Section
 from paper_repro.report.pictures import pictures_named
@@ -319,6 +320,7 @@ def sections(
                 "method. The table of this section has the numbers.",
             ),
         ),
+        quality_section(tables["quality"]),
         Section(
             "Power planning",
             "power",

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from paper_repro import experiment
 from paper_repro.presets import Cell, PromptSet, load_preset
+from paper_repro.quality.by_cell import MEASURES
 from paper_repro.report.origin import Origin
 from tests.helpers.support import ALPHA
 from tradeoff.llm.generation import engine
@@ -247,6 +248,23 @@ def test_every_detector_has_a_roc_curve_from_corner_to_corner(results: Path) -> 
             assert (curve["tpr"].diff().dropna() >= 0).all()
             assert curve["fpr"].iloc[[0, -1]].tolist() == [0, 1]
             assert curve["tpr"].iloc[-1] == 1
+
+
+def test_quality_is_told_of_every_cell_beside_the_target_alone(results: Path) -> None:
+    """Also of what is not tested for a watermark; the target alone has nothing beside it."""
+    quality, speed = (pd.read_csv(results / f"{name}.csv") for name in ("quality", "speed"))
+    labels = ["prompts", "temperature", "watermark", "method", "lookahead"]
+    pd.testing.assert_frame_equal(quality[labels], speed[labels])
+    plain = (quality["watermark"] == "none") & (quality["method"] == "basic")
+    assert plain.sum() == 2
+    assert (quality["tokens"] == 40).all()
+    assert (quality["pairs"].isna() == plain).all()
+    assert (quality.loc[~plain, "pairs"] == 6).all()
+    for name in MEASURES:
+        assert quality[name].notna().all()
+        assert (quality[f"{name}_difference"].isna() == plain).all()
+    report = (results / "report.html").read_text(encoding="utf-8")
+    assert "Schemes are compared with the target alone on the same prompts" in report
 
 
 def test_the_report_stands_alone_and_states_claims(results: Path) -> None:

@@ -8,7 +8,13 @@ from tradeoff._lazy import lazy
 
 if TYPE_CHECKING:
     from tradeoff.texts._record_model import fault_of_log_p
-    from tradeoff.texts.corpus import PromptKind, builtin_prompts, human_paragraphs, prose_of
+    from tradeoff.texts.corpus import (
+        PromptKind,
+        builtin_answers,
+        builtin_prompts,
+        human_paragraphs,
+        prose_of,
+    )
     from tradeoff.texts.edits import delete, insert, paste_into, substitute, truncate
     from tradeoff.texts.json_texts import Broken, Claims, Text, not_utf8, texts_of_json, texts_of_lines
     from tradeoff.texts.metrics import (
@@ -49,6 +55,7 @@ __all__ = [
     "aatps",
     "acceptance",
     "blocks",
+    "builtin_answers",
     "builtin_prompts",
     "check_output",
     "counted_steps",
@@ -84,6 +91,7 @@ _HOMES = {
     "texts._record_model": ("fault_of_log_p",),
     "texts.corpus": (
         "PromptKind",
+        "builtin_answers",
         "builtin_prompts",
         "human_paragraphs",
         "prose_of",

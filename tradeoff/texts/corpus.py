@@ -13,7 +13,7 @@ from importlib.resources import files
 from pydoc_data.topics import topics
 from typing import Literal, get_args
 
-__all__ = ["PromptKind", "builtin_prompts", "human_paragraphs", "prose_of"]
+__all__ = ["PromptKind", "builtin_answers", "builtin_prompts", "human_paragraphs", "prose_of"]
 
 #: What a built-in prompt is: a question to answer, or prose to go on with.
 PromptKind = Literal["question", "continuation"]
@@ -60,6 +60,14 @@ def builtin_prompts(kind: PromptKind = "question") -> list[tuple[str, str]]:
     lines = (files("tradeoff") / "data" / "prompts.jsonl").read_text(encoding="utf-8").splitlines()
     records = [json.loads(line) for line in lines]
     return [(record["id"], record["prompt"]) for record in records if record["kind"] == kind]
+
+
+def builtin_answers() -> list[tuple[str, str, tuple[str, ...]]]:
+    """The 40 built-in (id, prompt, accepted answers), in order: questions whose answers are short and known
+    (a-001 ...), meant for a chat format."""
+    lines = (files("tradeoff") / "data" / "answers.jsonl").read_text(encoding="utf-8").splitlines()
+    records = [json.loads(line) for line in lines]
+    return [(record["id"], record["prompt"], tuple(record["answers"])) for record in records]
 
 
 def _is_evenly_indented(block: str) -> bool:

@@ -1,0 +1,1 @@
+"""What texts lose beyond LOGPPL, if anything: repetition, diversity, answers that are right."""
