@@ -38,9 +38,9 @@ __all__ = ["answer_rows", "cells", "quality_rows", "self_bleu_rows"]
 
 TEMPERATURE = 0.7
 #: Open questions, texts of each, and their tokens.
-PROMPTS, TEXTS, TOKENS = 6, 3, 24
+PROMPTS, TEXTS, TOKENS = 10, 4, 48
 #: Of questions with known answers: texts of each, and their tokens.
-ANSWERS, ANSWER_TOKENS = 1, 12
+ANSWERS, ANSWER_TOKENS = 4, 12
 FACTS = "facts"
 #: The fast draft of the built-in target: what is written has the target's law with any.
 _DRAFT = "jump"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -79,9 +80,9 @@ def quality_row(runs: Sequence[Ids], reference: Sequence[Ids] | None, tokens: in
 
 def estimated(
     name: str,
-    values: Mapping[object, float],
-    first: Mapping[object, float] | None = None,
-    second: Mapping[object, float] | None = None,
+    values: Mapping[Any, float],
+    first: Mapping[Any, float] | None = None,
+    second: Mapping[Any, float] | None = None,
 ) -> dict[str, object]:
     """Columns NAME, NAME_error, NAME_difference, NAME_low and NAME_high (95%, Student's t).
 

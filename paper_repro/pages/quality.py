@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from figures.experiment.names import watermark_name
-from paper_repro.pages.formats import (
+from paper_repro.pages.parts.formats import (
     between,
     listed,
     markdown_table,
@@ -14,8 +14,8 @@ from paper_repro.pages.formats import (
     percent_between,
     plus_minus,
 )
-from paper_repro.pages.measured import figure_table, measured_at
-from paper_repro.pages.tables import one_row, require
+from paper_repro.pages.parts.measured import figure_table, measured_at
+from paper_repro.pages.parts.tables import one_row, require
 from paper_repro.quality.by_cell import FIVE, MEASURES
 from paper_repro.quality.writing import Way
 from tradeoff.keyed import KeyedPrf
