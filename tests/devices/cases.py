@@ -9,11 +9,45 @@ from typing import Any
 import numpy as np
 import torch
 
-from tradeoff.decoders import Decoder, Identity, parse_decoder
-from tradeoff.kernels import METHODS, KeyedRandomness, Method, Verify, block, check_verify, expected_accepted, settle_block
+from tradeoff.decoders import Decoder, is_degenerate, parse_decoder
+from tradeoff.kernels import (
+    Algorithm1,
+    Basic,
+    DualKey,
+    JointRace,
+    JointRaceMarked,
+    JointRaceTree,
+    JointTournament,
+    JointTransport,
+    KeepEfficiency,
+    KeepStrength,
+    KeyedRandomness,
+    Method,
+    OneRace,
+    OneRaceTree,
+    SingleKey,
+    Standard,
+    TargetOnly,
+    TwoKeys,
+    block,
+    expected_accepted,
+    settle_block,
+)
 from tradeoff.keyed import Key, KeyedPrf, Prf, Stream
 
-__all__ = ["DECODERS", "METHODS_OF_ALL", "PRF", "Calls", "calls_of_decoder", "calls_of_method", "laws", "randomness"]
+__all__ = [
+    "CONTEXTS",
+    "DECODERS",
+    "METHODS_OF_ALL",
+    "PRF",
+    "ROWS",
+    "Calls",
+    "N",
+    "calls_of_decoder",
+    "calls_of_method",
+    "laws",
+    "randomness",
+]
 
 ROWS, N = 3, 24
 PRF = KeyedPrf(Key(b"the key of the simulated device"), 2)
@@ -49,19 +83,27 @@ DECODERS: list[Decoder] = [
 ]
 
 
-def _methods() -> list[Method]:
-    found = []
-    for kind in METHODS.values():
-        if kind.unmarked:
-            found.append(kind.make(Identity()))
-        for decoder in DECODERS:
-            if kind.carries(decoder):
-                found.append(kind.make(decoder, 3) if kind.tree else kind.make(decoder))
-    return found
-
-
-#: Every kernel with every watermark that it carries.
-METHODS_OF_ALL = _methods()
+#: Every kernel, and once more where what it does depends on the watermark.
+METHODS_OF_ALL: list[Method] = [
+    Basic(parse_decoder("gumbel")),
+    Standard(),
+    KeepStrength(parse_decoder("gumbel")),
+    KeepStrength(parse_decoder("kgw:2")),
+    KeepEfficiency(parse_decoder("gumbel")),
+    TargetOnly(parse_decoder("dipmark:0.4")),
+    TwoKeys(parse_decoder("synthid:3")),
+    DualKey(),
+    Algorithm1(parse_decoder("completed:synthid:3")),
+    SingleKey(),
+    OneRace(),
+    OneRaceTree(width=3),
+    JointRace(),
+    JointRaceTree(width=3),
+    JointRaceMarked(),
+    JointTournament(parse_decoder("synthid:3")),
+    JointTournament(parse_decoder("completed:synthid:3")),
+    JointTransport(parse_decoder("simplexwater:4")),
+]
 
 
 def laws(seed: int) -> np.ndarray:
@@ -71,10 +113,10 @@ def laws(seed: int) -> np.ndarray:
     return weights / weights.sum(axis=-1, keepdims=True)
 
 
-def randomness(device: torch.device, prf: Prf | None = PRF) -> KeyedRandomness:
-    """Numbers on a device: the same at every call."""
+def randomness(device: torch.device | None, prf: Prf | None = PRF) -> KeyedRandomness:
+    """Numbers on a device, or NumPy's for None: the same at every call."""
     sources = [cache(partial(np.random.default_rng, [7, row])) for row in range(ROWS)]
-    ids = torch.from_numpy(np.arange(N)).to(device)
+    ids = np.arange(N) if device is None else torch.from_numpy(np.arange(N)).to(device)
     return KeyedRandomness(prf, CONTEXTS, MASKED, sources, ids)
 
 
@@ -87,26 +129,33 @@ def calls_of_decoder(decoder: Decoder, device: torch.device) -> Calls:
         return decoder(p[rows], decoder.take(numbers.zeta(Stream.DRAFT, decoder), rows))
 
     calls: Calls = {"law": lambda: decoder(p, numbers.zeta(Stream.DRAFT, decoder)), "law of rows": taken}
-    if decoder.degenerate:
-        calls["token"] = lambda: decoder.token(p, numbers.zeta(Stream.DRAFT, decoder))  # type: ignore[attr-defined]
+    if is_degenerate(decoder):
+        calls["token"] = lambda: decoder.token(p, numbers.zeta(Stream.DRAFT, decoder))
     return calls
 
 
 def calls_of_method(method: Method, device: torch.device) -> Calls:
     """Every column of a kernel, what the engine asks of it beside them, and blocks of two drafts."""
     p, q = (torch.from_numpy(laws(seed)).to(device) for seed in (1, 2))
-    # A token that Q has and P has less of, so that it may be rejected.
-    draft = torch.from_numpy((laws(2) - laws(1)).argmax(axis=-1)).to(device)
+    if not method.drafts:
+        return {"bonus": lambda: method.bonus(p, randomness(device))}
+    # As its numbers have it: kernels trust that the draft token is theirs. In NumPy, which nothing simulates.
+    drawn = method.draft(laws(2), randomness(None))
+    draft = torch.from_numpy(drawn).to(device)
 
     def fresh() -> KeyedRandomness:
         return randomness(device)
+
+    def of_some_rows() -> Any:
+        # As in the engine, whose numbers drew the draft before.
+        numbers = fresh()
+        method.draft(q, numbers)
+        return tuple(method.after_rejection(p[:1], q[:1], draft[:1], numbers.take(np.array([0]))))
 
     calls: Calls = {
         "bonus": lambda: method.bonus(p, fresh()),
         "efficiency": lambda: method.efficiency(p, q),
     }
-    if not method.drafts:
-        return calls
     calls |= {
         "draft": lambda: method.draft(q, fresh()),
         "candidates": lambda: method.candidates(q, fresh()),
@@ -115,20 +164,24 @@ def calls_of_method(method: Method, device: torch.device) -> Calls:
         "replacement": lambda: method.replacement(p, q, draft, fresh()),
         "after rejection": lambda: tuple(method.after_rejection(p, q, draft, fresh())),
         "verdict": lambda: tuple(method(p, q, draft, fresh())),
-        "of some rows": lambda: method.after_rejection(
-            p[:1], q[:1], draft[:1], fresh().take(np.array([0]))
-        ).token,
+        "of some rows": of_some_rows,
     }
     if method.full_efficiency:
-        check_verify(method, Verify.BLOCK)
         depth = torch.from_numpy(np.array([2, 1, 2])).to(device)
         targets, drafted, drafts = [p, q], [q, p], [draft, draft]
         calls |= {
             "block": lambda: tuple(block(targets, drafted, drafts, depth).chances),
             "measures of a block": lambda: tuple(block(targets, drafted, drafts, depth).targets),
-            "accepted of a block": lambda: settle_block(
-                method, block(targets, drafted, drafts, depth).targets, drafted, drafts, [fresh(), fresh()], depth
-            ).accepted,
+            "accepted of a block": lambda: (
+                settle_block(
+                    method,
+                    block(targets, drafted, drafts, depth).targets,
+                    drafted,
+                    drafts,
+                    [fresh(), fresh()],
+                    depth,
+                ).accepted
+            ),
             "expected of a block": lambda: tuple(expected_accepted(targets, drafted, drafts, depth)),
         }
     return calls

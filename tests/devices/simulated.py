@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from unittest.mock import patch
 
 import numpy as np
+import pytest
 import torch
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
@@ -24,10 +25,24 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
-__all__ = ["CUDA", "WAITS", "MixedDevices", "Played", "ReadBack", "fake_device", "on_device", "played_device"]
+__all__ = [
+    "CUDA",
+    "WAITS",
+    "MixedDevices",
+    "Played",
+    "ReadBack",
+    "fake_device",
+    "needs_simulation",
+    "on_device",
+    "played_device",
+]
 
 CUDA = torch.device("cuda:0")
 _aten = torch.ops.aten
+#: Earlier versions ask for a driver where a fake tensor is moved.
+needs_simulation = pytest.mark.skipif(
+    not hasattr(torch._C, "_ensureCUDADeviceGuardSet"), reason="PyTorch simulates CUDA from 2.10 on"
+)
 
 
 class ReadBack(RuntimeError):
