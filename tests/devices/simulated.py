@@ -208,8 +208,14 @@ def fake_device(answers: bool | None = None) -> Iterator[None]:
 def played_device() -> Iterator[None]:
     """Tensors on CUDA are played while the context lasts."""
     # Whoever names the device wakes its driver first.
-    with patch.object(torch.cuda, "_lazy_init"), _Playing(), _WithoutGuards():
-        yield
+    before = torch._C._only_lift_cpu_tensors()
+    # Numbers become a tensor on the host, which is then moved.
+    torch._C._set_only_lift_cpu_tensors(True)
+    try:
+        with patch.object(torch.cuda, "_lazy_init"), _Playing(), _WithoutGuards():
+            yield
+    finally:
+        torch._C._set_only_lift_cpu_tensors(before)
 
 
 def on_device(values: np.ndarray) -> torch.Tensor:
