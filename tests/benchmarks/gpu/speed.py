@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import torch
 from torch.profiler import ProfilerActivity, profile
 
 from tests.benchmarks import bench_engine, bench_round
