@@ -208,6 +208,9 @@ def fake_device(answers: bool | None = None) -> Iterator[None]:
 def played_device() -> Iterator[None]:
     """Tensors on CUDA are played while the context lasts."""
     # Whoever names the device wakes its driver first.
+    if torch.cuda.is_available():
+        # Else PyTorch would take the driver for awake, in this process for good.
+        torch.cuda.init()
     before = torch._C._only_lift_cpu_tensors()
     # Numbers become a tensor on the host, which is then moved.
     torch._C._set_only_lift_cpu_tensors(True)
