@@ -37,22 +37,31 @@ from tradeoff.texts.corpus import builtin_prompts
 
 READ = "weights of these passes, read alone"
 ROUND = "a round"
+#: Of the models.
+PASSES = ("passes of the target", "passes of the draft")
+
+
+def seconds_at(device: torch.device) -> float:
+    """The time now, on a GPU when all that was asked of it is done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
 
 
 @contextmanager
-def watched(method: Method, target: object, batch: int) -> Iterator[dict[str, list[float]]]:
+def watched(method: Method, target: Any, batch: int) -> Iterator[dict[str, list[float]]]:
     """Seconds of the parts of rounds of full batches, call by call."""
     times: dict[str, list[float]] = defaultdict(list)
-    inside = [False]
+    inside, device = [False], target.device
 
     def timed(owner: Any, name: str, part: Callable[..., str]) -> Any:
         plain = getattr(owner, name)
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            start = time.perf_counter()
+            start = seconds_at(device)
             found = plain(*args, **kwargs)
             if inside[0]:
-                times[part(*args)].append(time.perf_counter() - start)
+                times[part(*args)].append(seconds_at(device) - start)
             return found
 
         return patch.object(owner, name, call)
@@ -60,20 +69,20 @@ def watched(method: Method, target: object, batch: int) -> Iterator[dict[str, li
     plain_round = Speculator.round
 
     def timed_round(self: Speculator, rows: Sequence[Row]) -> None:
-        inside[0], start = len(rows) == batch, time.perf_counter()
+        inside[0], start = len(rows) == batch, seconds_at(device)
         plain_round(self, rows)
         if inside[0]:
-            times[ROUND].append(time.perf_counter() - start)
+            times[ROUND].append(seconds_at(device) - start)
         inside[0] = False
 
-    def model(self: Feeder, *_: object) -> str:
-        return "passes of the target" if self.model is target else "passes of the draft"
+    def passes_of(self: Feeder, *_: object) -> str:
+        return PASSES[0] if self.model is target else PASSES[1]
 
     kind = type(method)
     with ExitStack() as stack:
         for context in (
             patch.object(Speculator, "round", timed_round),
-            timed(Feeder, "logits", model),
+            timed(Feeder, "logits", passes_of),
             timed(Sampling, "probabilities", lambda *_: "laws, in float64"),
             timed(kind, "candidates", lambda *_: "drafts from their laws"),
             timed(Speculator, "_verdicts", lambda *_: "verdicts"),

@@ -254,7 +254,10 @@ class _Counts:
     start: int
 
     def __call__(self, ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        counts = torch.bincount(ids[0, self.start :], minlength=scores.shape[-1]).to(scores.dtype)
+        there = ids[:, self.start :]
+        # Not by `bincount`: a device would have to be waited for to know the largest id.
+        counts = torch.zeros_like(scores, dtype=torch.long).scatter_add(1, there, torch.ones_like(there))
+        counts = counts.to(scores.dtype)
         return scores - self.presence * counts.sign() - self.frequency * counts
 
 
