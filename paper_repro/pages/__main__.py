@@ -33,6 +33,8 @@ PAGES: tuple[str, ...] = (
     "faster",
     "speed",
     "calibration",
+    "papers",
+    "bounds",
     "quality",
 )
 _ROOT = Path(__file__).parents[2]

@@ -11,6 +11,7 @@ from tests.documents.blocks import BlockError, Instead, names_of, parse, run_pag
 ROOT = Path(__file__).parents[2]
 CONTINUE = "tradeoff generate --key-file my.key --prompts builtin:continuation"
 RESULTS = "tests/benchmarks/results"
+FILES = "--questions questions.jsonl --documents documents.jsonl"
 #: What is run in place of a line, from the line as it stands.
 TABLE = {
     "pip install -c constraints.txt -e '.[llm]' && python -m paper_repro": Instead(
@@ -27,6 +28,15 @@ TABLE = {
             "hours; tests/paper_repro runs a small preset",
         )
         for preset in ("small", "sequential", "transport", "joint")
+    },
+    **{
+        f"{command} --preset papers {FILES}{human}": Instead(
+            f"{command} --help", "hours, on files of the reader; tests/paper_repro runs small ones"
+        )
+        for command, human in (
+            ("python -m paper_repro.experiment", " --human documents.jsonl"),
+            ("python -m paper_repro.bounds", ""),
+        )
     },
     "python -m paper_repro.edits --texts edited --out docs/results/tables": Instead(
         "python -m paper_repro.edits --help", "two hours"
