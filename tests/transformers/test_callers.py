@@ -91,14 +91,20 @@ def test_two_that_say_otherwise(pair: ModelPair, where: str) -> None:
         write(pair, num_assistant_tokens=2.5)
 
 
-def test_schedules(pair: ModelPair, used: list[int]) -> None:
-    """Refused where they are asked for, told where a file has them."""
-    write(pair, num_assistant_tokens_schedule="constant", num_assistant_tokens=4)
-    with pytest.raises(ValueError, match="num_assistant_tokens_schedule='heuristic' of generate is not kept"):
-        write(pair, num_assistant_tokens_schedule="heuristic")
-    pair.draft_model.generation_config.num_assistant_tokens_schedule = "heuristic"
+@pytest.mark.parametrize(
+    ("name", "changing", "constant"),
+    [("num_assistant_tokens_schedule", "heuristic", "constant"), ("assistant_confidence_threshold", 0.6, 0)],
+)
+def test_what_would_change_k_from_step_to_step(
+    pair: ModelPair, used: list[int], name: str, changing: object, constant: object
+) -> None:
+    """Refused where it is asked for, told where a file has it."""
+    write(pair, **{name: constant}, num_assistant_tokens=4)
+    with pytest.raises(ValueError, match=f"{name}={changing!r} of generate is not kept: .*pass {constant!r}"):
+        write(pair, **{name: changing})
+    setattr(pair.draft_model.generation_config, name, changing)
     with pytest.warns(
-        UserWarning, match="'heuristic' of the assistant's generation_config is not kept: K is"
+        UserWarning, match=f"{changing!r} of the assistant's generation_config is not kept: K is"
     ):
         write(pair)
     assert used == [4, 3]

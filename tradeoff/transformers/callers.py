@@ -13,7 +13,12 @@ __all__ = ["Asked", "check_search", "lookahead_of"]
 
 #: K where nobody says otherwise.
 _LOOKAHEAD = 3
-_COUNT, _SCHEDULE, _CONSTANT = "num_assistant_tokens", "num_assistant_tokens_schedule", "constant"
+_COUNT = "num_assistant_tokens"
+#: What would let K change from step to step, and the values with which it does not; the first is told.
+_CHANGING: dict[str, tuple[Any, ...]] = {
+    "num_assistant_tokens_schedule": ("constant",),
+    "assistant_confidence_threshold": (0, None),
+}
 #: Outputs of a pass of the model that the engine does not keep.
 _OUTPUTS = ("output_attentions", "output_hidden_states", "output_logits", "output_scores")
 #: Settings that ask for another way to search.
@@ -118,18 +123,19 @@ def lookahead_of(told: int | None, asked: Asked, looked_up: int | None, tell: Ca
 
     Raises:
         ValueError: for a `num_assistant_tokens` that is no number of tokens or another one than `told`, and
-            for a schedule in the call by which it changes.
+            for a schedule or a threshold in the call by which it changes.
     """
     if looked_up is not None:
         return looked_up if told is None else told
-    schedule = asked.first(_SCHEDULE)
-    if schedule is not None and schedule[1] != _CONSTANT:
-        words = f"{_SCHEDULE}={schedule[1]!r} of {schedule[0]} is not kept"
-        if _SCHEDULE in asked.call:
-            raise ValueError(
-                f"{words}: K is the same in every step here; pass {_CONSTANT!r}, or leave it out"
-            )
-        tell(f"{words}: K is the same in every step")
+    for name, constant in _CHANGING.items():
+        changing = asked.first(name)
+        if changing is not None and changing[1] not in constant:
+            words = f"{name}={changing[1]!r} of {changing[0]} is not kept"
+            if name in asked.call:
+                raise ValueError(
+                    f"{words}: K is the same in every step here; pass {constant[0]!r}, or leave it out"
+                )
+            tell(f"{words}: K is the same in every step")
     found = asked.first(_COUNT)
     if found is None:
         return _LOOKAHEAD if told is None else told
