@@ -33,7 +33,7 @@ __all__ = ["measure_bounds"]
 
 RESULTS = Path("paper_repro/results")
 #: Texts of a cell that are read back.
-TEXTS = 24
+TEXTS = 16
 
 
 def measure_bounds(
