@@ -13,11 +13,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated
 
+import numpy as np
 import pandas as pd
 import typer
 
 from paper_repro.bounds.positions import read_cell, wrong_pair
-from paper_repro.bounds.rows import Bound, cell_bounds, rate_bounds, record_bounds, table_of
+from paper_repro.bounds.rows import Bound, cell_bounds, fresh_positions, rate_bounds, record_bounds, table_of
 from paper_repro.generate import DOCUMENTS, QUESTIONS, experiment_function, prompts_of
 from paper_repro.presets import Cell, load_preset, preset_names
 from paper_repro.trials.fixed import evidence_of
@@ -68,20 +69,33 @@ def measure_bounds(
     predicted = _predicted(out / Path(name).stem / "predicted.csv")
     found: list[Bound] = []
     for cell, records in there.items():
-        found += record_bounds(cell, records)
+        read = evidence_of(cell, records, prf)
+        marked = cell.watermark != "none"
+        every = [np.ones(len(record.token_ids), dtype=bool) for record in records]
+        fresh = fresh_positions(read.texts, records) if marked else every
+        found += record_bounds(cell, records, fresh)
         # The law of a token of a block depends on the tokens after it.
-        if cell.watermark != "none" and cell.verify is Verify.TOKEN:
+        if marked and cell.verify is Verify.TOKEN:
             path = folder / f"{cell.name}.bounds.jsonl"
-            read = evidence_of(cell, records, prf)
             entries = read_cell(read, encoded[cell.prompts.name], prf, pair, wrong, texts, path)
-            found += cell_bounds(cell, entries)
-            found += rate_bounds(cell, _of_cell(predicted, cell), entries, default_detector(read.method))
+            count = [counts[one.index] for counts, one in zip(fresh, read.texts, strict=True)]
+            found += cell_bounds(cell, entries, count[: len(entries)])
+            its, detector = _of_cell(predicted, cell), default_detector(read.method)
+            found += rate_bounds(cell, len(records), its, entries, detector)
     return table_of(found)
 
 
 def _predicted(path: Path) -> pd.DataFrame:
     """The experiment's predictions; empty where it has none, or has not been finished."""
-    return pd.read_csv(path) if path.exists() and path.stat().st_size > 1 else pd.DataFrame()
+    if not path.exists() or path.stat().st_size <= 1:
+        return pd.DataFrame()
+    table = pd.read_csv(path)
+    if missing := [name for name in ("lookahead", "predicted_error") if name not in table]:
+        raise FileError(
+            f"{path} has no column {missing[0]}, which tables of today have; run "
+            "python -m paper_repro.experiment again"
+        )
+    return table
 
 
 def _of_cell(predicted: pd.DataFrame, cell: Cell) -> pd.DataFrame:
@@ -89,6 +103,7 @@ def _of_cell(predicted: pd.DataFrame, cell: Cell) -> pd.DataFrame:
     if predicted.empty or cell.watermark != "gumbel":
         return predicted.iloc[:0]
     its = {"prompts": cell.prompts.name, "temperature": cell.temperature, "method": cell.method}
+    its |= {"lookahead": cell.lookahead}
     return predicted[(predicted[list(its)] == pd.Series(its)).all(axis=1)] if cell.detect else predicted[:0]
 
 

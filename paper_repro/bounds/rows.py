@@ -1,5 +1,7 @@
 """Predictions beside measurements: one row each, all within bounds that hold for all of them together.
 
+Positions that an earlier text tells something of are left out (`fresh_positions`).
+
 A row compares the mean of what was measured with the mean of the predictions at the same positions, or, as a
 "slope", how both move together from position to position: sum of (m - mean m)(x - m), whose mean is 0. Both
 are sums of martingale differences, so that their z scores are standard normal. A control does the same with a
@@ -19,10 +21,19 @@ from scipy import stats
 
 from paper_repro.presets import Cell
 from paper_repro.trials.fixed import FPR
-from tradeoff.detection import Detector
+from tradeoff.detection import Detector, Evidence
 from tradeoff.texts import Record, counted_steps
 
-__all__ = ["LEVEL", "Bound", "bound_of", "cell_bounds", "rate_bounds", "record_bounds", "table_of"]
+__all__ = [
+    "LEVEL",
+    "Bound",
+    "bound_of",
+    "cell_bounds",
+    "fresh_positions",
+    "rate_bounds",
+    "record_bounds",
+    "table_of",
+]
 
 #: Chance that any row is outside if all predictions are right.
 LEVEL = 0.01
@@ -60,56 +71,88 @@ class Bound:
     z: float
 
 
-def record_bounds(cell: Cell, records: Sequence[Record]) -> Iterator[Bound]:
+def fresh_positions(texts: Sequence[Evidence], records: Sequence[Record]) -> list[_Array]:
+    """Positions that no earlier text says anything of: [tokens] booleans, a text each.
+
+    Texts have one key, so that a context which a key acts on draws the same numbers in all of them. Only in
+    the first is what they draw uncorrelated with all before; where a key does not act, it always is.
+
+    Args:
+        texts: under the key that wrote them, in order.
+        records: of the same.
+    """
+    seen: set[bytes] = set()
+    found = []
+    for evidence, record in zip(texts, records, strict=True):
+        contexts = [context.tobytes() for context in evidence.contexts]
+        fresh = np.ones(len(record.token_ids), dtype=bool)
+        fresh[evidence.index] = [context not in seen for context in contexts]
+        seen.update(contexts)
+        found.append(fresh)
+    return found
+
+
+def record_bounds(cell: Cell, records: Sequence[Record], fresh: Sequence[_Array]) -> Iterator[Bound]:
     """What records tell by themselves: mean surprise, acceptance, tokens a step.
 
     Args:
         cell: whose texts they are.
         records: measured ones, of different prompts.
+        fresh: their positions that count, as of `fresh_positions`.
     """
-    surprise = np.concatenate([-np.array(record.log_p) for record in records])
-    entropies = np.concatenate([np.array(record.entropy) for record in records])
+    surprise = np.concatenate([-np.array(r.log_p)[f] for r, f in zip(records, fresh, strict=True)])
+    entropies = np.concatenate([np.array(r.entropy)[f] for r, f in zip(records, fresh, strict=True)])
     yield from _pair(_empty(cell, "unbiased"), surprise, entropies, None)
     if not cell.lookahead:
         return
     told = [
         (record.sources[i] == "d", chance)
-        for record in records
+        for record, counts in zip(records, fresh, strict=True)
         for i, chance in enumerate(record.efficiency or ())
-        if chance is not None
+        if chance is not None and counts[i]
     ]
     if told and cell.label == cell.method:
         accepted, chance = np.array(told, dtype=float).T
         # Probabilities are rounded to 7 digits in records and may exceed 1 by rounding.
         yield from _pair(_empty(cell, "acceptance"), accepted, chance, np.maximum(chance * (1 - chance), 0.0))
-    yield from _steps(cell, records)
+    yield from _steps(cell, records, fresh)
 
 
-def _steps(cell: Cell, records: Sequence[Record]) -> Iterator[Bound]:
+def _steps(cell: Cell, records: Sequence[Record], fresh: Sequence[_Array]) -> Iterator[Bound]:
     """Accepted drafts of a step, given the drafts, by the rule that was followed."""
     found, expected = [], []
-    for record in records:
+    for record, counts in zip(records, fresh, strict=True):
         rule = record.by_block if record.run.verify == "block" else record.by_token
         if rule is None:
             return
         counted = counted_steps(record.accepted, record.run.lookahead, record.run.max_tokens)
-        found.append(counted - 1)
-        expected.append(np.array(rule[: len(counted)]))
+        ends = np.cumsum(counted)
+        steps = zip(ends - counted, ends, strict=True)
+        whole = np.array([counts[start:end].all() for start, end in steps], dtype=bool)
+        found.append(counted[whole] - 1)
+        expected.append(np.array(rule[: len(counted)])[whole])
     yield from _pair(_empty(cell, "steps"), np.concatenate(found), np.concatenate(expected), None)
 
 
-def cell_bounds(cell: Cell, entries: Sequence[dict[str, Any]]) -> Iterator[Bound]:
+def cell_bounds(cell: Cell, entries: Sequence[dict[str, Any]], fresh: Sequence[_Array]) -> Iterator[Bound]:
     """What both models and the key tell, and all controls.
 
     Args:
         cell: whose texts they are.
         entries: as of `read_cell`.
+        fresh: which of their positions count, [t] booleans a text: `fresh_positions` at those.
     """
 
     def joined(name: str) -> _Array:
-        # A token that the key does not give counts as no evidence.
-        values = [0.0 if value is None else value for entry in entries for value in entry[name]]
-        return np.array(values, dtype=float)
+        parts = [np.zeros(0)]
+        for entry, counts in zip(entries, fresh, strict=True):
+            # A token that the key does not give counts as no evidence.
+            values = np.array([0.0 if value is None else value for value in entry[name]], dtype=float)
+            if len(values):
+                only_verified = len(values) != len(counts)
+                kept = counts[np.array(entry["verified"], dtype=bool)] if only_verified else counts
+                parts.append(values[kept])
+        return np.concatenate(parts)
 
     score, mean, variance = joined("score"), joined("mean"), joined("variance")
     row = _empty(cell, "score")
@@ -129,7 +172,7 @@ def cell_bounds(cell: Cell, entries: Sequence[dict[str, Any]]) -> Iterator[Bound
 
 
 def rate_bounds(
-    cell: Cell, predicted: pd.DataFrame, entries: Sequence[dict[str, Any]], detector: Detector
+    cell: Cell, texts: int, predicted: pd.DataFrame, entries: Sequence[dict[str, Any]], detector: Detector
 ) -> Iterator[Bound]:
     """Shares of texts that are found, by length, beside what `tradeoff plan` predicts.
 
@@ -138,13 +181,14 @@ def rate_bounds(
 
     Args:
         cell: whose texts they are.
+        texts: how many there are.
         predicted: the rows of the experiment's table `predicted` on it.
         entries: as of `read_cell`.
         detector: that the predictions are of.
     """
     row = _empty(cell, "share found")
     for told in predicted.to_dict("records"):
-        yield _rate(row, cell.texts, told, told["measured"])
+        yield _rate(row, texts, told, told["measured"])
         last = told
     if not len(predicted):
         return
@@ -206,11 +250,11 @@ def _weighted(
     """z of the weighted sum of differences; where the variance is not known, by their squares."""
     difference = measured - predicted
     each = difference**2 if variance is None else variance
-    error = math.sqrt(float(weights**2 @ each))
+    error, total = math.sqrt(float(weights**2 @ each)), float(weights @ difference)
     return replace(
         row,
         count=len(measured),
         predicted=float(predicted.mean()),
         measured=float(measured.mean()),
-        z=float(weights @ difference) / error if error else 0.0,
+        z=total / error if error else math.copysign(math.inf, total) if total else 0.0,
     )

@@ -103,7 +103,8 @@ def predicted_table(
             each = [Forecast.of_laws([one], FPR).power(scored) for one in some if one]
             rows.append(
                 _row(trial, column, scored, float(np.mean(each)))
-                | {"method": cell.method, "detector": trial.detector, "positions": sum(map(len, some))}
+                | {"method": cell.method, "lookahead": cell.lookahead}
+                | {"detector": trial.detector, "positions": sum(map(len, some))}
                 | {"predicted_error": Estimate.of_mean(np.array(each)).standard_error}
             )
     return pd.DataFrame(rows)

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from paper_repro.pages import measured
+from paper_repro.pages.parts import measured
 from tests.benchmarks import bench_round
 from tests.benchmarks.gpu import __main__ as gpu
 from tests.benchmarks.gpu import numbers, speed
@@ -117,7 +117,16 @@ def test_a_suite_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     answer = SimpleNamespace(returncode=1, stdout="E\n1 failed, 2 passed in 1.0s\n", stderr="")
     monkeypatch.setattr(gpu.subprocess, "run", lambda *_, **__: answer)
     with pytest.raises(RuntimeError, match="1 failed, 2 passed"):
-        gpu.suite()
+        gpu.suite("cpu")
+
+
+def test_a_suite_that_runs_nothing_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With every test skipped pytest is content, and nothing has been measured."""
+    answer = SimpleNamespace(returncode=0, stdout="36 skipped in 1.0s\n", stderr="")
+    monkeypatch.setattr(gpu.subprocess, "run", lambda *_, **__: answer)
+    assert gpu.suite("cpu") == {"passed": 0, "skipped": 36}
+    with pytest.raises(RuntimeError, match="no test ran on cuda: 36 skipped"):
+        gpu.suite("cuda")
 
 
 def test_numbers_that_differ_are_counted() -> None:

@@ -170,7 +170,7 @@ def make_app(
 
     @app.exception_handler(HTTPException)
     async def on_http(request: Request, error: HTTPException) -> Response:
-        return refused(request, _of_http(error, request.url.path))
+        return refused(request, _of_http(error, request.url.path, turns is not None))
 
     @app.exception_handler(Exception)
     async def on_failure(request: Request, _: Exception) -> Response:
@@ -191,7 +191,7 @@ def make_app(
     )
 
 
-def _of_http(error: HTTPException, path: str) -> Refusal:
+def _of_http(error: HTTPException, path: str, generates: bool) -> Refusal:
     """What routes say of paths and methods."""
     if error.status_code == 404 and path == GENERATE:
         return Refusal(
@@ -201,8 +201,9 @@ def _of_http(error: HTTPException, path: str) -> Refusal:
             message="this server generates no text",
             remedy="have it started with --generate",
         )
+    paths = (DETECT, KEYS, HEALTH, METRICS, *([GENERATE] if generates else []))
     code, argument, remedy = {
-        404: ("not_found", "path", f"ask for one of {DETECT}, {KEYS}, {HEALTH}, {METRICS} or {PAGE}"),
+        404: ("not_found", "path", f"ask for one of {', '.join(paths)} or {PAGE}"),
         405: ("method_not_allowed", "method", "use the method that the header Allow names"),
     }.get(error.status_code, ("malformed_request", "request", "send it again as the documentation says"))
     message = {404: "there is no such path", 405: "the path does not take this method"}.get(

@@ -79,7 +79,9 @@ class Counters:
         """One generation that is over, in which texts got so many tokens."""
         self._generations.labels(outcome).inc()
         self._new_tokens.inc(tokens)
-        self._generation_seconds.observe(seconds)
+        # One that had no turn took no time of the models.
+        if seconds:
+            self._generation_seconds.observe(seconds)
 
     def answered(self, path: str, status: int, seconds: float) -> None:
         """One request."""

@@ -7,7 +7,7 @@ import os
 import signal
 import traceback
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -71,9 +71,14 @@ class Process:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=self._work, args=(theirs, self._setup), daemon=True)
-        with nullcontext() if self._alone else one_thread_each():
-            self._process.start()
-        theirs.close()
+        try:
+            with nullcontext() if self._alone else one_thread_each():
+                self._process.start()
+        except BaseException:
+            self.end()
+            raise
+        finally:
+            theirs.close()
 
     def wait(self) -> Any:
         """Until it is ready: what it tells, the keys first.
@@ -111,35 +116,46 @@ class Process:
         Raises:
             EOFError: if the process has died.
         """
-        pipe = self._pipe
-        if pipe is None:
+        if self._pipe is None:
             raise EOFError
         try:
-            pipe.send(job)
+            self._pipe.send(job)
         except OSError as error:
             self.end()
             raise EOFError from error
 
+    def mention(self, job: Any) -> None:
+        """Send it something while another thread waits for what it sends: if it has died, that one hears."""
+        pipe = self._pipe
+        if pipe is not None:
+            with suppress(OSError):
+                pipe.send(job)
+
     def receive(self, seconds: float) -> Any:
         """What it sends next (raises as `ask`)."""
-        assert self._pipe is not None
+        if self._pipe is None:
+            raise EOFError
         try:
             if not self._pipe.poll(max(0.0, seconds)):
                 self.end()
                 raise TimeoutError
             return self._pipe.recv()
-        except (EOFError, ConnectionError):
+        except TimeoutError:
+            raise
+        except (EOFError, OSError):
             self.end()
             raise EOFError from None
 
     def end(self) -> None:
         """End it at once."""
-        if self._process is not None and self._process.pid is not None:
-            self._process.kill()
-            self._process.join()
-        if self._pipe is not None:
-            self._pipe.close()
-        self._pipe = self._process = None
+        # Taken first: another thread may end it as well.
+        process, self._process = self._process, None
+        pipe, self._pipe = self._pipe, None
+        if process is not None and process.pid is not None:
+            process.kill()
+            process.join()
+        if pipe is not None:
+            pipe.close()
 
 
 def at_work() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tradeoff.display import shown, visible
 
-__all__ = ["RETRY_AFTER", "Refusal", "Refused", "busy", "of_error", "too_large", "value_of"]
+__all__ = ["RETRY_AFTER", "Refusal", "Refused", "busy", "of_error", "too_large", "too_slow", "value_of"]
 
 #: Seconds after which somebody who was turned away may ask again.
 RETRY_AFTER = 1
@@ -89,6 +89,16 @@ def busy(message: str, code: str = "busy") -> Refusal:
         message=message,
         remedy="ask again later",
         headers={"retry-after": str(RETRY_AFTER)},
+    )
+
+
+def too_slow(seconds: float) -> Refusal:
+    """That of a text of which no round ended in time: asking again would take as long."""
+    return Refusal(
+        status=503,
+        code="timeout",
+        message=f"no round ended within {seconds:g} seconds",
+        remedy="send a shorter prompt, or have the server started with a longer --timeout",
     )
 
 

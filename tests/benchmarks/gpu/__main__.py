@@ -98,7 +98,7 @@ def measure(told: Settings, out: Path) -> int:
     if pair.device.type != "cuda":
         console.print(f"no GPU: figures are of {settings['device']}, and are not figures of a GPU")
     steps = [
-        Step("suite", {"named": _NAMED}, suite),
+        Step("suite", {"named": _NAMED}, lambda: suite(pair.device.type)),
         *numbers.steps_of(pair.device),
         *speed.steps_of(pair, told.methods, told.batches, told.tokens, results),
     ]
@@ -127,11 +127,14 @@ def name_of(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
-def suite() -> dict[str, object]:
-    """Columns passed, skipped, failed of the tests that name the device.
+def suite(device: str) -> dict[str, object]:
+    """Columns passed and skipped of the tests that name a GPU.
+
+    Args:
+        device: what is measured; where it is no GPU all of them may be skipped.
 
     Raises:
-        RuntimeError: if some failed, or none was found.
+        RuntimeError: if some failed, none was found, or all were skipped on a GPU.
     """
     command = [sys.executable, "-m", "pytest", "-n0", "-q", "-k", _NAMED, *_TESTS]
     told = subprocess.run(command, capture_output=True, text=True)
@@ -139,6 +142,8 @@ def suite() -> dict[str, object]:
     if told.returncode:
         raise RuntimeError(last or told.stderr.strip())
     counts = {name: int(count) for count, name in re.findall(r"(\d+) (passed|skipped)", last)}
+    if device != "cpu" and not counts.get("passed"):
+        raise RuntimeError(f"no test ran on {device}: {last}; see why with pytest -rs -k {_NAMED!r}")
     return {"passed": counts.get("passed", 0), "skipped": counts.get("skipped", 0)}
 
 

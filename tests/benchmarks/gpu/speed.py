@@ -111,8 +111,15 @@ def acceptance_of(pair: ModelPair, method: Method, batch: int, tokens: int) -> d
         "verified": verified,
         "accepted": accepted,
         "expected": expected,
-        "z": (accepted - expected) / math.sqrt(variance) if variance > 0 else 0.0,
+        "z": _z(accepted - expected, variance),
     }
+
+
+def _z(difference: float, variance: float) -> float:
+    """Infinite where something differs that cannot."""
+    if variance > 0:
+        return difference / math.sqrt(variance)
+    return math.copysign(math.inf, difference) if difference else 0.0
 
 
 def _profile(pair: ModelPair, batch: int, out: Path) -> Callable[[], dict[str, object]]:

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from tradeoff.serving.limits import Writing
 from tradeoff.serving.piped import FAILED, Failure, Process, place_of
-from tradeoff.serving.refusals import Refusal, Refused, busy
+from tradeoff.serving.refusals import Refusal, Refused, busy, too_slow
 from tradeoff.serving.writing.writer import Piece, Stopped, Wish, Written, work
 
 __all__ = ["Turn", "Turns"]
@@ -164,14 +164,14 @@ class Turns:
     async def _write(self, turn: Turn, wish: Wish) -> None:
         """Written to its end, or until whoever asked leaves: then the process is told, and heard out."""
         started = time.monotonic()
-        turn._leave = self._stop
+        turn._leave = lambda: self._process.mention(None)
         try:
             self._process.tell(wish)
             while isinstance(answer := await self._heard(), Piece):
                 turn.tell(answer)
         except TimeoutError:
             self._report("a text took too long, and its process was ended")
-            answer = busy(f"no round ended within {self._seconds:g} seconds", "timeout")
+            answer = too_slow(self._seconds)
         except EOFError:
             self._report("a process that generated a text died")
             answer = FAILED
@@ -190,18 +190,12 @@ class Turns:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, self._process.receive, self._seconds)
 
-    def _stop(self) -> None:
-        # If it has died, that is heard where it is waited for.
-        if self._process.alive:
-            try:
-                self._process.tell(None)
-            except EOFError:
-                return
-
     async def _mend(self) -> None:
+        # By the thread that hears it: the end of the server kills the process, and so ends the wait for it.
         try:
-            await asyncio.to_thread(self._process.restart)
-        except (ValueError, EOFError, TimeoutError):
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._process.restart)
+            self._lost = False
+        except (ValueError, EOFError, OSError):
             self._lost = True
             self._report("the process that generates cannot be started again; restart the server")
 
