@@ -413,6 +413,8 @@ def test_a_round_that_does_not_end_is_ended_with_its_process(opened: Callable[..
     serving.writer.gate.clear()
     *_, (name, told) = events(serving.run(lambda: serving.asked(stream=True)))
     assert (name, told["error"]["code"]) == ("error", "timeout")
+    # Asked again it would take as long.
+    assert "shorter prompt" in told["error"]["remedy"]
     assert serving.app.reports == ["a text took too long, and its process was ended"]
     serving.writer.gate.set()
     assert serving.post().status == 200
@@ -435,13 +437,45 @@ def test_an_error_that_nobody_foresaw_says_nothing_of_the_text(serving: Serving,
 
 
 def test_a_process_that_dies_is_replaced(serving: Serving) -> None:
-    serving.writer.error = EOFError()
-    answer = serving.post(stream=True)
-    assert events(answer)[-1][1]["error"]["code"] == "internal_error"
+    async def story() -> list[Answer]:
+        serving.writer.error = EOFError()
+        broken = await serving.asked(stream=True)
+        serving.writer.error = None
+        # Who asks meanwhile waits until there is another.
+        return [broken, await serving.asked()]
+
+    broken, whole = serving.run(story)
+    assert events(broken)[-1][1]["error"]["code"] == "internal_error"
     assert serving.app.reports == ["a process that generated a text died"]
-    serving.writer.error = None
-    assert serving.post().status == 200
+    assert whole.status == 200
     assert serving.process.starts == 2
+
+
+def test_a_server_that_was_given_up_comes_back(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the first process cannot be started, and that for the next in line can."""
+    start, failures = serving.process.start, [OSError("no memory")]
+
+    def started() -> None:
+        if failures:
+            raise failures.pop()
+        start()
+
+    monkeypatch.setattr(serving.process, "start", started)
+
+    async def story() -> list[Answer]:
+        serving.writer.error = EOFError()
+        held = [asyncio.create_task(serving.asked(stream=number == 0)) for number in range(2)]
+        found = await asyncio.gather(*held)
+        serving.writer.error = None
+        while serving.turns._tasks:
+            await asyncio.sleep(0.005)
+        return [*found, await serving.asked()]
+
+    first, second, third = serving.run(story)
+    assert events(first)[-1][1]["error"]["code"] == "internal_error"
+    assert second.status == 500
+    assert third.status == 200
+    assert "cannot be started again" in "".join(serving.app.reports)
 
 
 def test_a_key_whose_days_are_over_marks_nothing_more(opened: Callable[..., Serving]) -> None:
