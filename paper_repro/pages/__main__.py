@@ -34,7 +34,6 @@ PAGES: tuple[str, ...] = (
     "speed",
     "calibration",
     "papers",
-    "bounds",
     "quality",
 )
 _ROOT = Path(__file__).parents[2]

@@ -29,15 +29,9 @@ TABLE = {
         )
         for preset in ("small", "sequential", "transport", "joint")
     },
-    **{
-        f"{command} --preset papers {FILES}{human}": Instead(
-            f"{command} --help", "hours, on files of the reader; tests/paper_repro runs small ones"
-        )
-        for command, human in (
-            ("python -m paper_repro.experiment", " --human documents.jsonl"),
-            ("python -m paper_repro.bounds", ""),
-        )
-    },
+    f"python -m paper_repro.experiment --preset papers {FILES} --human documents.jsonl": Instead(
+        "python -m paper_repro.experiment --help", "hours, on files of the reader"
+    ),
     "python -m paper_repro.edits --texts edited --out docs/results/tables": Instead(
         "python -m paper_repro.edits --help", "two hours"
     ),
