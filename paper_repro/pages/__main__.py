@@ -34,7 +34,6 @@ PAGES: tuple[str, ...] = (
     "speed",
     "calibration",
     "papers",
-    "quality",
 )
 _ROOT = Path(__file__).parents[2]
 _TEMPLATES = _ROOT / "paper_repro" / "templates" / "pages"

@@ -35,9 +35,6 @@ TABLE = {
     "python -m paper_repro.edits --texts edited --out docs/results/tables": Instead(
         "python -m paper_repro.edits --help", "two hours"
     ),
-    "python -m paper_repro.quality --texts quality --out docs/results/tables": Instead(
-        "python -m paper_repro.quality --help", "minutes"
-    ),
     "python -m paper_repro.level --out FOLDER --texts 40 20 10 --keys 200 50 25": Instead(
         "python -m paper_repro.level --out FOLDER --texts 1 1 1 --keys 2 1 1 --only gumbel", "twenty minutes"
     ),
