@@ -78,6 +78,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "sequential_0.7": lambda: draw_shares(_table("sequential", "sequential_shares"), 0.7),
     "sequential_1": lambda: draw_shares(_table("sequential", "sequential_shares"), 1.0),
     "tpr_small": lambda: draw_tpr(_table("small", "tpr"), "both"),
+    "tpr_papers": lambda: draw_tpr(_table("papers", "tpr"), "both"),
     "transport_completed": _transport("transport_completed"),
     "transport_curves": _transport("transport_curves"),
     "transport_gaps": lambda: gaps._gap_figure(gaps.compute(9)),
