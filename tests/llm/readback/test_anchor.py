@@ -158,6 +158,7 @@ class FixedLaw(torch.nn.Module):
 
     def __init__(self, law: np.ndarray):
         super().__init__()
+        self.device = torch.device("cpu")
         self.logits = torch.nn.Parameter(torch.from_numpy(np.log(law)))
 
     def forward(self, input_ids: torch.Tensor, logits_to_keep: int, use_cache: bool) -> SimpleNamespace:
