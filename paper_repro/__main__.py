@@ -85,8 +85,7 @@ def run(
             names = tuple(preset or _SIZES[size])
             files = {"questions": questions, "documents": documents}
             for name in names:
-                for prompts in load_preset(name, files).prompts:
-                    prompts.check_given()
+                load_preset(name, files).check_given()
             console.print(f"size {size}")
             output_folder(out)
             check_sizes(positions, seeds)

@@ -12,7 +12,7 @@ from pathlib import Path
 from paper_repro.generate import cell_settings, prompts_of
 from paper_repro.presets import Cell, Preset
 from tradeoff.display import print_warning
-from tradeoff.llm import EngineSettings, ModelPair, PairNames, ShardedRun, generate_sharded
+from tradeoff.llm import EngineSettings, ModelPair, PairNames, ShardedRun, generate_sharded, spread_of
 from tradeoff.workers import executor_of
 
 __all__ = ["CellRecipe", "generate_by_workers"]
@@ -24,17 +24,20 @@ class CellRecipe:
 
     Attributes:
         preset, cell: what to generate.
+        device_map: how a worker spreads its target over devices; None for one device.
         probe: as of `tradeoff.llm.Engine`.
     """
 
     preset: Preset
     cell: Cell
+    device_map: str | None = None
     probe: bool = True
 
     @property
     def names(self) -> PairNames:
         """The models of the preset."""
-        return PairNames(self.preset.target, self.preset.draft, dtype=self.preset.dtype)
+        preset = self.preset
+        return PairNames(preset.target, preset.draft, dtype=preset.dtype, device_map=self.device_map)
 
     def settings(self, pair: ModelPair, tell: Callable[[str], None] = lambda _: None) -> EngineSettings:
         """Those of measured texts."""
@@ -61,9 +64,10 @@ def generate_by_workers(
         FileError, ValueError, WorkersError: as `tradeoff.llm.generate_sharded`.
     """
     prompts = prompts_of(cells, pair)
+    spread = spread_of(None, None, workers, gpus_per_worker)
     runs = [
         ShardedRun(
-            CellRecipe(preset, cell),
+            CellRecipe(preset, cell, spread),
             prompts[cell.prompts.name][: cell.texts],
             folder / f"{cell.name}.jsonl",
             preset.batch,

@@ -59,7 +59,7 @@ from tradeoff.detection import AnchorReading
 from tradeoff.display import Words, exit_on_bad_input, print_written, stderr, stdout
 from tradeoff.files import output_folder, write_table
 from tradeoff.keyed import KeyedPrf
-from tradeoff.llm import ModelPair, encode_prompts, load_pair
+from tradeoff.llm import ModelPair, encode_prompts, load_pair, spread_of
 from tradeoff.texts import Prompt
 
 __all__ = ["print_glance", "run_experiment"]
@@ -96,15 +96,14 @@ def run_experiment(
     if workers is None and gpus_per_worker is not None:
         raise ValueError(f"gpus_per_worker={gpus_per_worker} is for workers='ray'; pass both")
     preset, stem = load_preset(name, files), Path(name).stem
-    for prompts in preset.prompts:
-        prompts.check_given()
+    preset.check_given()
     cells = preset.cells()
     tested = [cell for cell in cells if cell.detect]
     if not tested:
         raise ValueError(f"preset={name!r} has no arm with detect = true; add it to the arms to be detected")
     folder, texts_folder = output_folder(out / stem), output_folder(out / "texts" / stem)
     # A target that takes several GPUs of a worker takes as many here.
-    spread = "auto" if gpus_per_worker is not None and gpus_per_worker > 1 else None
+    spread = None if workers is None else spread_of(None, None, workers, gpus_per_worker)
     pair = load_pair(preset.target, preset.draft, dtype=preset.dtype, device_map=spread)
     if workers is not None:
         generate_by_workers(preset, cells, texts_folder, pair, workers, gpus_per_worker)

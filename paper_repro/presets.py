@@ -339,6 +339,11 @@ class Preset(_Table):
                 "apart; set detect = true for one of them"
             )
 
+    def check_given(self) -> None:
+        """Raise ValueError if prompts are those of an option that was not given."""
+        for prompts in self.prompts:
+            prompts.check_given()
+
     def cells(self) -> list[Cell]:
         """Every combination that is generated; methods without speculation once, not once a lookahead."""
         return [

@@ -56,8 +56,7 @@ def measure_bounds(
         ValueError: for prompts whose file was not given.
     """
     preset, folder = load_preset(name, files), out / "texts" / Path(name).stem
-    for prompts in preset.prompts:
-        prompts.check_given()
+    preset.check_given()
     there = {cell: _records(folder, cell) for cell in preset.cells()}
     there = {cell: records for cell, records in there.items() if records}
     if not there:

@@ -25,8 +25,7 @@ from tradeoff.detection import (
     Evidence,
     SumOfKeys,
     default_detector,
-    expected_race_score,
-    race_score_variance,
+    race_score_law,
 )
 from tradeoff.kernels import KeyedRandomness, Method
 from tradeoff.keyed import Key, KeyedPrf
@@ -42,7 +41,7 @@ WRONG_KEY = Key(b"a key that wrote none of the texts")
 LEAST = 1e-7
 #: Simulated scores a position, where they have no formula.
 DRAWS = 48
-#: Methods whose formulas of mean and variance are those of `expected_race_score`.
+#: Methods whose formulas of mean and variance are those of `race_score_law`.
 _EXACT = (
     "basic",
     "keep-strength",
@@ -233,17 +232,13 @@ def _exact_moments(
         stream = None
     else:
         return None
+    law = race_score_law("basic", p) if q is None else race_score_law(method.name, p, q, stream)
     if q is not None:
-        return (
-            float(expected_race_score(method.name, p, q, stream)),
-            float(race_score_variance(method.name, p, q, stream)),
-        )
-    bonus = method.detection.bonus
-    drawn = float(expected_race_score("basic", p)), float(race_score_variance("basic", p))
+        return law.mean, law.variance
     if stream is None:
         # The number under the other key is independent of the token: Exp(1).
-        return drawn[0] + 1, drawn[1] + 1
-    return drawn if bonus is stream else (1.0, 1.0)
+        return law.mean + 1, law.variance + 1
+    return (law.mean, law.variance) if method.detection.bonus is stream else (1.0, 1.0)
 
 
 def _at(laws: np.ndarray, tokens: np.ndarray) -> np.ndarray:

@@ -39,6 +39,8 @@ __all__ = [
 LEVEL = 0.01
 #: A slope is asked of cells with so many positions.
 FEWEST = 1_500
+#: What entries tell only of positions where a draft was verified.
+_VERIFIED = ("accepted", "efficiency", "wrong_draft")
 
 _Array = np.ndarray
 
@@ -149,9 +151,8 @@ def cell_bounds(cell: Cell, entries: Sequence[dict[str, Any]], fresh: Sequence[_
             # A token that the key does not give counts as no evidence.
             values = np.array([0.0 if value is None else value for value in entry[name]], dtype=float)
             if len(values):
-                only_verified = len(values) != len(counts)
-                kept = counts[np.array(entry["verified"], dtype=bool)] if only_verified else counts
-                parts.append(values[kept])
+                drafted = np.array(entry["verified"], dtype=bool)
+                parts.append(values[counts[drafted] if name in _VERIFIED else counts])
         return np.concatenate(parts)
 
     score, mean, variance = joined("score"), joined("mean"), joined("variance")

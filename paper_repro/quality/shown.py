@@ -9,6 +9,7 @@ import pandas as pd
 from figures.experiment.names import watermark_name
 from paper_repro.quality.by_cell import FIVE, MEASURES
 from paper_repro.report.page import Section
+from paper_repro.report.wording import labels, with_interval
 
 __all__ = ["quality_section", "quality_words"]
 
@@ -22,7 +23,6 @@ _HEADINGS = {
     "distinct_2_five": (f"distinct-2 of {FIVE} texts", 3),
     "self_bleu_five": (f"self-BLEU of {FIVE} texts", 2),
 }
-_LABELS = ("prompts", "watermark", "temperature", "method", "lookahead")
 #: Of differences that are named in words.
 _NAMED = 3
 
@@ -79,9 +79,7 @@ def _told(row: dict, name: str) -> str:
 def _rows(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for row in table.to_dict("records"):
-        shown = {("drafts a step" if name == "lookahead" else name): row[name] for name in _LABELS}
-        shown |= {"watermark": watermark_name(str(row["watermark"])), "texts": row["texts"]}
-        shown["tokens a text"] = row["tokens"]
+        shown = labels(row) | {"texts": row["texts"], "tokens a text": row["tokens"]}
         for name, (heading, digits) in _HEADINGS.items():
             shown[heading] = _value(row, name, digits)
             told = _is_told(row, name)
@@ -104,5 +102,5 @@ def _value(row: dict, name: str, digits: int) -> str:
 
 
 def _difference(row: dict, name: str, digits: int) -> str:
-    value, low, high = (f"{row[f'{name}_{end}']:+.{digits}f}" for end in ("difference", "low", "high"))
-    return f"{value} ({low} to {high})"
+    value, low, high = (row[f"{name}_{end}"] for end in ("difference", "low", "high"))
+    return with_interval(value, low, high, f"+.{digits}f")

@@ -14,20 +14,12 @@ from paper_repro.quality.shown import quality_section
 from paper_repro.report.decided import MARGINS, Claim
 from paper_repro.report.page import Section
 from paper_repro.report.pictures import pictures_named
+from paper_repro.report.wording import labels, with_interval
 from paper_repro.trials.fixed import FPR
 from paper_repro.trials.paired import at_telling_lengths
 
 __all__ = ["sections"]
 
-#: Columns that many tables begin with, as they are headed.
-_LABELS = {
-    "prompts": "prompts",
-    "watermark": "watermark",
-    "temperature": "temperature",
-    "method": "method",
-    "lookahead": "drafts a step",
-    "detector": "detector",
-}
 #: Of the table of efficiency: a value, or one with its standard error, and the digits that are shown.
 _SPEED = (
     ("texts", "texts", 0),
@@ -48,20 +40,8 @@ _SPEED = (
 )
 
 
-def _labels(row: Mapping[str, object]) -> dict[str, object]:
-    """Of a row, the columns that say which texts it is of."""
-    found = {shown: row[name] for name, shown in _LABELS.items() if name in row}
-    if "watermark" in found:
-        found["watermark"] = watermark_name(str(found["watermark"]))
-    return found
-
-
 def _records(table: pd.DataFrame) -> list[dict]:
     return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
-
-
-def _with_interval(value: float, low: float, high: float, form: str = ".3f") -> str:
-    return f"{value:{form}} ({low:{form}} to {high:{form}})"
 
 
 def _detection_table(tpr: pd.DataFrame) -> pd.DataFrame:
@@ -72,7 +52,7 @@ def _detection_table(tpr: pd.DataFrame) -> pd.DataFrame:
     rows = []
     keys = ["watermark", "temperature", "method", "lookahead", "detector"]
     for key, part in pooled.groupby(keys, sort=False):
-        row = _labels(dict(zip(keys, key, strict=True)))
+        row = labels(dict(zip(keys, key, strict=True)))
         at = part.set_index("tokens")
         row["texts"] = int(at["texts"].max())
         for n in shown:
@@ -80,10 +60,10 @@ def _detection_table(tpr: pd.DataFrame) -> pd.DataFrame:
             heading = f"TPR at {n} tokens (95% interval)"
             row[heading] = ""
             if n in at.index:
-                row[heading] = _with_interval(*(at.loc[n][name] for name in ("tpr", "tpr_low", "tpr_high")))
+                row[heading] = with_interval(*(at.loc[n][name] for name in ("tpr", "tpr_low", "tpr_high")))
         last = at.loc[at.index.max()]
         row["mean score a token"] = last["mean_score"]
-        row["FPR on human text (95% interval)"] = _with_interval(
+        row["FPR on human text (95% interval)"] = with_interval(
             last["fpr"], last["fpr_low"], last["fpr_high"], form=".4f"
         )
         row["of so many tokens"] = int(at.index.max())
@@ -96,7 +76,7 @@ def _speed_rows(speed: pd.DataFrame) -> pd.DataFrame:
     """One row a set of prompts and scheme; what nothing was measured of is left out."""
     rows = []
     for row in _records(speed):
-        shown = _labels(row)
+        shown = labels(row)
         for name, heading, digits in _SPEED:
             words = ""
             if pd.notna(row.get(name)):
@@ -113,11 +93,11 @@ def _rate_rows(table: pd.DataFrame) -> pd.DataFrame:
     """Predicted and measured rates."""
     rows = []
     for row in _records(table):
-        shown = _labels(row) | {"tokens": row["tokens"], "tokens that count": row["scored"]}
+        shown = labels(row) | {"tokens": row["tokens"], "tokens that count": row["scored"]}
         if "positions" in row:
             shown["positions that laws were read at"] = row["positions"]
         shown["predicted TPR"] = f"{row['predicted']:.3f}"
-        shown["measured TPR (95% interval)"] = _with_interval(row["measured"], row["low"], row["high"])
+        shown["measured TPR (95% interval)"] = with_interval(row["measured"], row["low"], row["high"])
         rows.append(shown)
     return pd.DataFrame(rows)
 
@@ -126,12 +106,12 @@ def _edit_rows(table: pd.DataFrame) -> pd.DataFrame:
     """One row a detector and edit."""
     return pd.DataFrame(
         [
-            _labels(row)
+            labels(row)
             | {
                 "edit": row["edit"],
                 "share of the tokens": f"{row['share']:.0%}",
                 "texts": row["texts"],
-                "TPR (95% interval)": _with_interval(row["tpr"], row["tpr_low"], row["tpr_high"]),
+                "TPR (95% interval)": with_interval(row["tpr"], row["tpr_low"], row["tpr_high"]),
                 "FPR of the threshold": f"{row['fpr']:g}",
             }
             for row in _records(table)
@@ -143,11 +123,11 @@ def _model_aware_rows(table: pd.DataFrame) -> pd.DataFrame:
     """One row a scheme and length."""
     return pd.DataFrame(
         [
-            _labels(row)
+            labels(row)
             | {
                 "tokens": row["tokens"],
                 "texts": row["texts"],
-                "TPR (95% interval)": _with_interval(row["tpr"], row["tpr_low"], row["tpr_high"]),
+                "TPR (95% interval)": with_interval(row["tpr"], row["tpr_low"], row["tpr_high"]),
                 "share of tokens that the key alone gives": f"{row['hits']:.3f}",
             }
             for row in _records(table)
@@ -169,7 +149,7 @@ def _sequential_rows(table: pd.DataFrame) -> pd.DataFrame:
             fewer = f"{row['reduction']:.0%} ({low:.0%} to {high:.0%}) than {row['baseline']}"
         median, low, high = tokens(row["median"], row["median_low"], row["median_high"])
         rows.append(
-            _labels(row)
+            labels(row)
             | {
                 "test": row["test"],
                 "kind": row["kind"],
@@ -192,7 +172,7 @@ def _watermark_rows(table: pd.DataFrame) -> pd.DataFrame:
         if pd.notna(row.get("fewer")):
             fewer = f"{row['fewer']:.0%} ({row['fewer_low']:.0%} to {row['fewer_high']:.0%})"
         rows.append(
-            _labels(row)
+            labels(row)
             | {
                 "test": row["test"],
                 "kind": row["kind"],
@@ -212,7 +192,7 @@ def _paired_rows(table: pd.DataFrame) -> pd.DataFrame:
     for row in _records(at_telling_lengths(table)):
         difference, low, high = (f"{row[name]:+.3f}" for name in ("difference", "low", "high"))
         rows.append(
-            _labels(row)
+            labels(row)
             | {
                 "against": f"{row['against']}, {row['against_detector']}",
                 "tokens": row["tokens"],

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+from paper_repro import by_workers
 from paper_repro.by_workers import CellRecipe, generate_by_workers
 from paper_repro.experiment import run_experiment
 from paper_repro.generate import experiment_key, generate_cells
@@ -44,6 +46,18 @@ def test_recipes_of_cells_are_sent_without_their_key(preset: Path) -> None:
     assert experiment_key(loaded.seed).secret not in payload
     pair = load_pair(loaded.target, loaded.draft, dtype=loaded.dtype, progress=False)
     assert unpacked(payload)[0].settings(pair) == recipe.settings(pair)
+
+
+def test_workers_with_several_gpus_spread_the_target_over_them(
+    preset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded, told = load_preset(str(preset)), []
+    pair = load_pair(loaded.target, loaded.draft, dtype=loaded.dtype, progress=False)
+    monkeypatch.setattr(by_workers, "executor_of", lambda *_: nullcontext())
+    monkeypatch.setattr(by_workers, "generate_sharded", lambda _, runs, __: told.append(runs))
+    for gpus in (None, 0.5, 2):
+        generate_by_workers(loaded, loaded.cells(), tmp_path, pair, "ray", gpus)
+    assert [{run.recipe.names.device_map for run in runs} for runs in told] == [{None}, {None}, {"auto"}]
 
 
 def test_shares_of_gpus_need_workers(preset: Path, tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def _parsed(path: Path, number: int, line: str, fields: Sequence[str]) -> tuple[
         prompt = record[field]
         name = record.get("id", str(number))
         f"{name}{prompt}".encode()
-    except (ValueError, StopIteration, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, StopIteration, TypeError, AttributeError, RecursionError) as error:
         possible = " or ".join(f'a "{name}"' for name in fields)
         raise FileError(
             f"{path} line {number} is not a JSON object with {possible}; write "
