@@ -38,6 +38,7 @@ _STATEMENTS = {
     "strength": "strength",
     "score": "mean score",
     "share found": "share found",
+    "share given texts": "share, given texts",
 }
 _PREDICTION, _CONTROL = Look(COLORS["blue"], "none", "o"), Look(COLORS["vermilion"], "none", "x")
 #: z scores are drawn in proportion up to here, and by their logarithm beyond.
@@ -87,6 +88,7 @@ def _shares(axes: Axes, table: pd.DataFrame) -> None:
     looks = {
         "acceptance": Look(COLORS["blue"], "none", "o"),
         "share found": Look(COLORS["green"], "none", "^", filled=False),
+        "share given texts": Look(COLORS["purple"], "none", "s", filled=False),
     }
     axes.plot([0, 1], [0, 1], color=COLORS["grey"], lw=0.8)
     for name, look in looks.items():

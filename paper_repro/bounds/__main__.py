@@ -17,8 +17,16 @@ import numpy as np
 import pandas as pd
 import typer
 
-from paper_repro.bounds.positions import read_cell, wrong_pair
-from paper_repro.bounds.rows import Bound, cell_bounds, fresh_positions, rate_bounds, record_bounds, table_of
+from paper_repro.bounds.positions import read_cell, wrong_function, wrong_pair
+from paper_repro.bounds.rows import (
+    Bound,
+    cell_bounds,
+    fresh_positions,
+    own_rate_bounds,
+    rate_bounds,
+    record_bounds,
+    table_of,
+)
 from paper_repro.generate import DOCUMENTS, QUESTIONS, experiment_function, prompts_of
 from paper_repro.presets import Cell, load_preset, preset_names
 from paper_repro.trials.fixed import evidence_of
@@ -80,7 +88,9 @@ def measure_bounds(
             count = [counts[one.index] for counts, one in zip(fresh, read.texts, strict=True)]
             found += cell_bounds(cell, entries, count[: len(entries)])
             its, detector = _of_cell(predicted, cell), default_detector(read.method)
-            found += rate_bounds(cell, len(records), its, entries, detector)
+            found += rate_bounds(cell, its, read.texts, detector, wrong_function(prf))
+            if cell.method == "basic" and cell.watermark == "gumbel":
+                found += own_rate_bounds(cell, records, read.texts, detector)
     return table_of(found)
 
 

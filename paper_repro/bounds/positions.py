@@ -33,10 +33,10 @@ from tradeoff.laws import draft_acceptance, entropy, residual, without_rare
 from tradeoff.llm import ModelPair, Sampling, position_laws, skip_layers
 from tradeoff.texts import Prompt, Record
 
-__all__ = ["WRONG_KEY", "read_cell", "wrong_pair"]
+__all__ = ["read_cell", "wrong_function", "wrong_pair"]
 
 #: A key that wrote none of the texts.
-WRONG_KEY = Key(b"a key that wrote none of the texts")
+_WRONG_KEY = Key(b"a key that wrote none of the texts")
 #: Tokens that are rarer in both laws are left out of expected scores, and the laws normalised.
 LEAST = 1e-7
 #: Simulated scores a position, where they have no formula.
@@ -60,6 +60,11 @@ def wrong_pair(pair: ModelPair) -> ModelPair:
     """The pair with a draft that wrote none of the texts: the target without every sixth layer."""
     layers = range(1, pair.target.config.num_hidden_layers, 6)
     return replace(pair, draft=skip_layers(pair.target, layers), draft_name="every sixth layer left out")
+
+
+def wrong_function(prf: KeyedPrf) -> KeyedPrf:
+    """The function under a key that wrote none of the texts."""
+    return KeyedPrf(_WRONG_KEY, prf.context_width)
 
 
 def read_cell(
@@ -113,7 +118,7 @@ class _Reader:
         p, q = position_laws(self.pair, self.sampling, prompt, record.token_ids, index)
         assert record.overlap is not None
         verified = np.array([record.overlap[at] is not None for at in index], dtype=bool)
-        other = evidence.under(self._wrong_prf)
+        other = evidence.under(wrong_function(self.prf))
         detector = default_detector(self.method)
         mean, variance = self._scores(detector, p, q, verified, record)
         shuffled = np.roll(p, len(p) // 2, axis=0)
@@ -164,16 +169,12 @@ class _Reader:
         if chance is not None and verified.any():
             predicted[verified] = chance(p[verified], q[verified])
         found = {}
-        for name, prf in (("ratio", self.prf), ("wrong_ratio", self._wrong_prf)):
+        for name, prf in (("ratio", self.prf), ("wrong_ratio", wrong_function(self.prf))):
             given_key = self._given_key(prf, evidence, p, q, verified)
             at = _at(p, evidence.tokens)
             with np.errstate(divide="ignore"):
                 found[name] = [None if np.isinf(r) else float(f"{r:.7g}") for r in np.log(given_key / at)]
         return {**found, "strength": short(predicted)}
-
-    @property
-    def _wrong_prf(self) -> KeyedPrf:
-        return KeyedPrf(WRONG_KEY, self.prf.context_width)
 
     def _given_key(
         self, prf: KeyedPrf, evidence: Evidence, p: np.ndarray, q: np.ndarray, verified: np.ndarray

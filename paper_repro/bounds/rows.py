@@ -11,6 +11,7 @@ key, a draft or contexts that the texts do not have, and must be outside.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,17 +20,20 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from paper_repro.presets import Cell
+from paper_repro.presets import LENGTHS, Cell
 from paper_repro.trials.fixed import FPR
 from tradeoff.detection import Detector, Evidence
+from tradeoff.keyed import Prf
 from tradeoff.texts import Record, counted_steps
 
 __all__ = [
     "LEVEL",
     "Bound",
+    "alike",
     "bound_of",
     "cell_bounds",
     "fresh_positions",
+    "own_rate_bounds",
     "rate_bounds",
     "record_bounds",
     "table_of",
@@ -39,6 +43,8 @@ __all__ = [
 LEVEL = 0.01
 #: A slope is asked of cells with so many positions.
 FEWEST = 1_500
+#: Simulated sums a text.
+_DRAWS = 4_000
 #: What entries tell only of positions where a draft was verified.
 _VERIFIED = ("accepted", "efficiency", "wrong_draft")
 
@@ -50,7 +56,8 @@ class Bound:
     """A prediction and what was measured.
 
     Attributes:
-        statement: what theory says: "unbiased", "acceptance", "strength", "score", "steps", "share found".
+        statement: what theory says: "unbiased", "acceptance", "strength", "score", "steps", "share found",
+            "share given texts".
         prompts, method, watermark, temperature, lookahead: of the cell.
         what: "mean" or "slope".
         control: what is wrong; empty for a prediction.
@@ -173,38 +180,89 @@ def cell_bounds(cell: Cell, entries: Sequence[dict[str, Any]], fresh: Sequence[_
 
 
 def rate_bounds(
-    cell: Cell, texts: int, predicted: pd.DataFrame, entries: Sequence[dict[str, Any]], detector: Detector
+    cell: Cell, predicted: pd.DataFrame, texts: Sequence[Evidence], detector: Detector, wrong: Prf
 ) -> Iterator[Bound]:
     """Shares of texts that are found, by length, beside what `tradeoff plan` predicts.
 
-    Both have an error: the prediction is a mean over texts, and a share is binomial. The control is the share
-    under another key of the texts that were read, beside the last prediction.
+    Both have an error: the prediction is a mean over texts, and a share is binomial, but for contexts in
+    common (`alike`). The control is the share under another key, beside the last prediction.
 
     Args:
         cell: whose texts they are.
-        texts: how many there are.
         predicted: the rows of the experiment's table `predicted` on it.
-        entries: as of `read_cell`.
+        texts: all of them, under the key that wrote them.
         detector: that the predictions are of.
+        wrong: the function under another key.
     """
     row = _empty(cell, "share found")
     for told in predicted.to_dict("records"):
-        yield _rate(row, texts, told, told["measured"])
-        last = told
-    if not len(predicted):
-        return
-    false = [
-        sum(entry["wrong_key"]) >= detector.threshold(len(entry["wrong_key"]), FPR)
-        for entry in entries
-        if entry["wrong_key"]
-    ]
-    yield _rate(replace(row, control="wrong key"), len(false), last, float(np.mean(false)))
+        yield _rate(row, len(texts), told, told["measured"], alike(texts, told["tokens"]))
+    if len(predicted):
+        found = [_found(text.under(wrong), detector) for text in texts]
+        yield _rate(replace(row, control="wrong key"), len(texts), told, float(np.mean(found)), alike(texts))
 
 
-def _rate(row: Bound, texts: int, told: dict[str, Any], measured: float) -> Bound:
+def own_rate_bounds(
+    cell: Cell, records: Sequence[Record], texts: Sequence[Evidence], detector: Detector
+) -> Iterator[Bound]:
+    """Shares of texts that Aaronson's test finds, by length, given the texts.
+
+    Without speculation the score of a token of probability p is -log(1 - V^p), V uniform, whichever token has
+    won, so that a text tells the law of its sum: of its own positions and not, as `tradeoff plan` has it, of
+    as many drawn from them.
+
+    Args:
+        cell: with Gumbel-max and without speculation.
+        records: in the order of the texts.
+        texts: all of them, under the key that wrote them.
+        detector: Aaronson's.
+    """
+    rng = np.random.default_rng(len(texts))
+    lengths = [tokens for tokens in LENGTHS if tokens <= cell.max_tokens]
+    found, chance = np.zeros((2, len(lengths), len(texts)))
+    for i, (record, text) in enumerate(zip(records, texts, strict=True)):
+        p = np.exp(np.minimum(np.array(record.log_p)[text.index], 0.0))
+        drawn = np.cumsum(-np.log(-np.expm1(p * np.log(rng.random((_DRAWS, len(p)))))), axis=1)
+        scores = np.cumsum(detector.contributions(text))
+        for row, tokens in enumerate(lengths):
+            if scored := int((text.index < tokens).sum()):
+                threshold = detector.threshold(scored, FPR)
+                found[row, i] = scores[scored - 1] >= threshold
+                chance[row, i] = (drawn[:, scored - 1] >= threshold).mean()
+    for row, tokens in enumerate(lengths):
+        variance = chance[row] * (1 - chance[row]) * alike(texts, tokens)
+        yield _mean(_empty(cell, "share given texts"), found[row], chance[row], variance)
+
+
+def _found(text: Evidence, detector: Detector) -> bool:
+    scores = detector.contributions(text)
+    return bool(scores.size) and float(scores.sum()) >= detector.threshold(scores.size, FPR)
+
+
+def alike(texts: Sequence[Evidence], tokens: int | None = None) -> float:
+    """The variance of a share of texts, over that of as many independent ones: at least 1.
+
+    A context in common draws the same numbers, so that two sums are correlated by at most the share of
+    contexts that they have in common, were all scores as variable, and verdicts no more than sums.
+
+    Args:
+        texts: under one key.
+        tokens: how many of each are read; all if None.
+    """
+    weight: Counter[bytes] = Counter()
+    some = [text.contexts[: None if tokens is None else (text.index < tokens).sum()] for text in texts]
+    some = [contexts for contexts in some if len(contexts)]
+    for contexts in some:
+        for context in contexts:
+            weight[context.tobytes()] += len(contexts) ** -0.5
+    # A text's own contexts are different, and have 1 together; all beyond are products of two texts'.
+    return sum(value**2 for value in weight.values()) / len(some) if some else 1.0
+
+
+def _rate(row: Bound, texts: int, told: dict[str, Any], measured: float, wider: float) -> Bound:
     # As if there were four more texts, half of them found: a share of 0 or 1 has an error too.
     rate = (texts * told["predicted"] + 2) / (texts + 4)
-    error = math.hypot(told["predicted_error"], math.sqrt(rate * (1 - rate) / texts))
+    error = math.hypot(told["predicted_error"], math.sqrt(rate * (1 - rate) / texts * wider))
     z = (measured - told["predicted"]) / error
     return replace(row, count=texts, predicted=told["predicted"], measured=measured, z=z)
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from tradeoff.detection import Detector, Evidence
 from tradeoff.kernels import KeyedRandomness, Method
-from tradeoff.keyed import Key, KeyedPrf
+from tradeoff.keyed import Key, KeyedPrf, Kind
 
 __all__ = ["simulated_scores"]
 
@@ -33,6 +33,10 @@ def simulated_scores(
     Returns:
         [draws] independent scores.
     """
+    if Kind.SIDE_INFORMATION in method.decoder.needs:
+        # Scores of transports are looked up by the column of a law.
+        p, q = _by_id(p, ids), None if q is None else _by_id(q, ids)
+        ids = np.arange(len(p))
     prf = KeyedPrf(Key(rng.bytes(32)))
     # One number a context would do, were their width not that of the function.
     contexts = rng.integers(1 << 31, size=(draws, prf.context_width))
@@ -51,3 +55,10 @@ def simulated_scores(
     texts = np.concatenate([contexts, ids[token][:, None]], axis=1)
     evidence, _ = Evidence.of_texts(list(texts), prf)
     return detector.contributions(evidence)
+
+
+def _by_id(law: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """The law with a column for every id up to the largest."""
+    whole = np.zeros(int(ids.max()) + 1)
+    whole[ids] = law
+    return whole

@@ -34,6 +34,8 @@ PAGES: tuple[str, ...] = (
     "speed",
     "calibration",
     "papers",
+    "bounds",
+    "quality",
 )
 _ROOT = Path(__file__).parents[2]
 _TEMPLATES = _ROOT / "paper_repro" / "templates" / "pages"

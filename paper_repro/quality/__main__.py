@@ -38,7 +38,7 @@ __all__ = ["answer_rows", "cells", "quality_rows", "self_bleu_rows"]
 
 TEMPERATURE = 0.7
 #: Open questions, texts of each, and their tokens.
-PROMPTS, TEXTS, TOKENS = 10, 4, 48
+PROMPTS, TEXTS, TOKENS = 30, 4, 48
 #: Of questions with known answers: texts of each, and their tokens.
 ANSWERS, ANSWER_TOKENS = 4, 12
 FACTS = "facts"

@@ -32,6 +32,12 @@ TABLE = {
     f"python -m paper_repro.experiment --preset papers {FILES} --human documents.jsonl": Instead(
         "python -m paper_repro.experiment --help", "hours, on files of the reader"
     ),
+    f"python -m paper_repro.bounds --preset papers {FILES}": Instead(
+        "python -m paper_repro.bounds --help", "an hour, on texts of the line above"
+    ),
+    "python -m paper_repro.quality --texts quality --out docs/results/tables": Instead(
+        "python -m paper_repro.quality --help", "half an hour; tests/paper_repro/quality runs it small"
+    ),
     "python -m paper_repro.edits --texts edited --out docs/results/tables": Instead(
         "python -m paper_repro.edits --help", "two hours"
     ),

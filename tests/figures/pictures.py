@@ -14,6 +14,7 @@ import pandas as pd
 from figures.anchored import growth, stopping
 from figures.curves import distortion, figure_1, figure_1_real, transport_curves
 from figures.curves.panels import draw_planes
+from figures.experiment.bounds import draw_bounds
 from figures.experiment.rates import draw_edits, draw_power, draw_roc, draw_steps, draw_tpr
 from figures.experiment.shares import draw_shares
 from figures.experiment.watermarks import draw_watermarks
@@ -79,6 +80,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "sequential_1": lambda: draw_shares(_table("sequential", "sequential_shares"), 1.0),
     "tpr_small": lambda: draw_tpr(_table("small", "tpr"), "both"),
     "tpr_papers": lambda: draw_tpr(_table("papers", "tpr"), "both"),
+    "bounds": lambda: draw_bounds(_table("papers", "bounds")),
     "transport_completed": _transport("transport_completed"),
     "transport_curves": _transport("transport_curves"),
     "transport_gaps": lambda: gaps._gap_figure(gaps.compute(9)),

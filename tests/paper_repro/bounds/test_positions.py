@@ -12,11 +12,12 @@ from paper_repro.presets import Cell, PromptSet
 from paper_repro.trials.fixed import evidence_of
 from tests.helpers.support import ALPHA
 from tests.helpers.tiny import VOCABULARY
-from tradeoff.decoders import GumbelMax, SynthID, parse_decoder
+from tradeoff.decoders import GumbelMax, SynthID, parse_decoder, simplex_water
 from tradeoff.detection import default_detector, expected_race_score, race_score_variance
 from tradeoff.kernels import make_method
 from tradeoff.keyed import Key, KeyedPrf
 from tradeoff.llm import EngineSettings, Sampling, encode_prompts, generate_texts
+from tradeoff.optimal_transport import seeded_table
 
 P = np.array([0.4, 0.3, 0.2, 0.1])
 Q = np.array([0.1, 0.5, 0.15, 0.25])
@@ -42,6 +43,21 @@ def test_simulated_bonus_tokens_win_one_round() -> None:
     ones = drawn == drawn.max()
     chance = 0.5 + (1 - (P**2).sum()) / 4
     assert stats.binomtest(int(ones.sum()), len(ones), chance).pvalue > ALPHA
+
+
+@pytest.mark.parametrize("ids", [np.arange(4), np.array([2, 9, 11, 40])])
+def test_simulated_tokens_of_a_transport_score_what_its_plan_gives(ids: np.ndarray) -> None:
+    """Whatever ids its tokens have: the mean score is that of the optimal coupling, sum of pi f."""
+    decoder = simplex_water(6)
+    method = make_method("basic", decoder)
+    whole = np.zeros(ids.max() + 1)
+    whole[ids] = P
+    tokens, plan = decoder.plan(whole)
+    # All ids are words of the code, which no key draws.
+    scores = decoder.scores.rows(tokens, seeded_table(0))
+    expected = float((plan.laws * scores).sum(axis=0).mean())
+    drawn = simulated_scores(method, default_detector(method), P, None, ids, 20_000, np.random.default_rng(3))
+    assert stats.binomtest(int(drawn.sum()), len(drawn), expected).pvalue > ALPHA
 
 
 @pytest.fixture(scope="module")

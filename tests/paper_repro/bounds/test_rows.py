@@ -14,9 +14,11 @@ from scipy import stats
 from paper_repro.bounds.rows import (
     FEWEST,
     Bound,
+    alike,
     bound_of,
     cell_bounds,
     fresh_positions,
+    own_rate_bounds,
     rate_bounds,
     table_of,
 )
@@ -93,20 +95,78 @@ def test_few_positions_have_no_slope() -> None:
     assert set(rows(few)["what"]) == {"mean"}
 
 
+PRF, WRONG = (KeyedPrf(Key(bytes([i] * 16)), 2) for i in (1, 2))
+
+
 @pytest.mark.parametrize(("found", "holds"), [(0.83, True), (0.5, False)])
 def test_shares_found_beside_predictions(found: float, holds: bool) -> None:
-    """80% predicted with an error of 4 points, and 100 texts."""
+    """80% predicted with an error of 4 points, and 100 texts, which are random: no context is shared."""
     told = pd.DataFrame([{"predicted": 0.8, "predicted_error": 0.04, "measured": found, "tokens": 50}])
-    # Ten scores under another key, far from what 1 in 100 reach.
-    entries = [{"wrong_key": [1.0] * 10}] * 24
-    prediction, control = rate_bounds(CELL, 100, told, entries, Aaronson(Stream.SHARED))
+    rng, detector = np.random.default_rng(8), Aaronson(Stream.SHARED)
+    texts = [Evidence(rng.integers(1 << 30, size=60), PRF) for _ in range(100)]
+    prediction, control = rate_bounds(CELL, told, texts, detector, WRONG)
     rate = 82 / 104
     error = math.hypot(0.04, math.sqrt(rate * (1 - rate) / 100))
     assert prediction.z == pytest.approx((found - 0.8) / error)
     assert (abs(prediction.z) <= bound_of(1)) == holds
-    assert (control.control, control.measured) == ("wrong key", 0.0)
+    # None of these texts was written by a key.
+    assert (control.control, control.count) == ("wrong key", 100)
+    assert stats.binom.sf(round(100 * control.measured) - 1, 100, 0.01) > 1e-6
     assert control.z < -bound_of(300)
-    assert not list(rate_bounds(CELL, 100, told.iloc[:0], entries, Aaronson(Stream.SHARED)))
+    assert not list(rate_bounds(CELL, told.iloc[:0], texts, detector, WRONG))
+
+
+def test_shares_given_texts_know_every_position() -> None:
+    """Half of the tokens are certain and half have probability e^-2: sums of ten of each, not of twenty draws
+    from both, whose variance is larger."""
+    rng, detector = np.random.default_rng(11), Aaronson(Stream.SHARED)
+    p = np.tile([1.0, math.exp(-2)], 11)
+    scores = -np.log(-np.expm1(p[2:] * np.log(rng.random((40_000, 20)))))
+    expected = (scores.sum(axis=1) >= detector.threshold(20, 0.01)).mean()
+    texts = [Evidence(rng.integers(1 << 30, size=22), PRF) for _ in range(30)]
+    records = [SimpleNamespace(log_p=np.log(p).tolist())] * 30
+    cell = replace(CELL, method="basic", lookahead=0, max_tokens=30)
+    last = list(own_rate_bounds(cell, records, texts, detector))[-1]
+    assert (last.statement, last.count) == ("share given texts", 30)
+    assert abs(last.predicted - expected) < 5 * math.sqrt(0.25 / 40_000 + 0.25 / 30 / 4_000)
+    # The texts are random, so that 1 in 100 is found.
+    error = math.sqrt(expected * (1 - expected) / 30)
+    assert last.z == pytest.approx((last.measured - expected) / error, rel=0.05)
+    assert last.z < -5
+
+
+def test_contexts_in_common_widen_the_error_of_a_share() -> None:
+    rng = np.random.default_rng(9)
+    ids = [rng.integers(1 << 30, size=22) for _ in range(6)]
+    different = [Evidence(one, PRF) for one in ids]
+    assert alike(different) == pytest.approx(1)
+    # Six equal texts are worth one.
+    assert alike([different[0]] * 6) == pytest.approx(6)
+    # Of 20 contexts the first 10 are common to two texts: a correlation of 1/2.
+    half = [Evidence(np.concatenate([ids[0][:11], one[:11]]), PRF) for one in ids[1:3]]
+    assert alike(half) == pytest.approx(1.5)
+    assert alike(half, 12) == pytest.approx(2)
+    # A text without a context that counts is correlated with none.
+    assert alike([*half, Evidence(ids[3][:2], PRF)]) == pytest.approx(1.5)
+    assert alike([Evidence(ids[3][:2], PRF)]) == 1
+
+
+def test_verdicts_are_no_more_correlated_than_alike_says() -> None:
+    """Groups of four texts with half their contexts in common, under many keys: the variance of the share
+    that is found is at most that of independent texts times `alike`, and larger than without it."""
+    rng, detector = np.random.default_rng(10), Aaronson(Stream.SHARED)
+    common = rng.integers(1 << 30, size=11)
+    ids = [np.concatenate([common, rng.integers(1 << 30, size=11)]) for _ in range(4)]
+    wider = alike([Evidence(one, PRF) for one in ids])
+    assert wider == pytest.approx(2.5)
+    threshold = detector.threshold(20, 0.3)
+    keys = [KeyedPrf(Key(rng.bytes(16)), 2) for _ in range(1500)]
+    found = np.array(
+        [[detector.contributions(Evidence(one, key)).sum() >= threshold for one in ids] for key in keys]
+    )
+    alone = 0.3 * 0.7 / len(ids)
+    variance = float(found.mean(axis=1).var())
+    assert 1.2 * alone < variance <= wider * alone
 
 
 def test_what_must_not_happen_refutes() -> None:
