@@ -223,8 +223,11 @@ SLOW = {
     "docs/formats/synthid.md",
     "docs/generating.md",
     "docs/p-values.md",
+    "docs/quickstart.md",
+    "docs/sampling.md",
     "docs/stopping-at-any-time.md",
     "docs/theory/biased.md",
+    "docs/transformers.md",
     "docs/workers.md",
     "docs/your-own-models.md",
     *(

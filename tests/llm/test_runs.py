@@ -177,6 +177,7 @@ def test_out_of_memory_halves_the_batch_and_says_so(
     assert ids[0] == ids[1]
 
 
+@pytest.mark.slow
 def test_sigkill_at_a_random_moment(tiny_folder: Path, tmp_path: Path) -> None:
     """A process killed without warning, and the same command again: the file of an undisturbed run."""
     key = tmp_path / "key"

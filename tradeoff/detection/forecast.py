@@ -70,8 +70,9 @@ class Forecast:
 
     Args:
         profiles: for every kind of text, [k] probabilities under the model of the tokens it generates;
-            a text draws its tokens' probabilities from one profile. Texts differ in entropy, so one profile
-            a text, not one for all, predicts their rate.
+            a text draws its tokens' probabilities from one profile, one by one, which spreads sums more
+            than the positions of one text do: high rates are told a little low. Texts differ in entropy, so
+            one profile a text, not one for all, predicts their rate.
         fpr: false-positive rate of the test.
 
     Raises:
