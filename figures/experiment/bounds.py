@@ -34,9 +34,11 @@ __all__ = ["draw", "draw_bounds", "draw_bounds_figure"]
 _STATEMENTS = {
     "unbiased": "mean surprise",
     "acceptance": "acceptance",
-    "steps": "tokens a step",
+    "steps": "accepted a step",
+    "key gives token": "key gives token",
     "strength": "strength",
     "score": "mean score",
+    "simulated score": "simulated score",
     "share found": "share found",
     "share given texts": "share, given texts",
 }

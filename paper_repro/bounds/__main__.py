@@ -86,11 +86,18 @@ def measure_bounds(
             path = folder / f"{cell.name}.bounds.jsonl"
             entries = read_cell(read, encoded[cell.prompts.name], prf, pair, wrong, texts, path)
             count = [counts[one.index] for counts, one in zip(fresh, read.texts, strict=True)]
-            found += cell_bounds(cell, entries, count[: len(entries)])
-            its, detector = _of_cell(predicted, cell), default_detector(read.method)
-            found += rate_bounds(cell, its, read.texts, detector, wrong_function(prf))
-            if cell.method == "basic" and cell.watermark == "gumbel":
-                found += own_rate_bounds(cell, records, read.texts, detector)
+            found += cell_bounds(cell, entries, count[: len(entries)], read.method)
+            its, detector, other = (
+                _of_cell(predicted, cell),
+                default_detector(read.method),
+                wrong_function(prf),
+            )
+            # Predictions are from the laws of the first texts without speculation.
+            found += rate_bounds(cell, its, read.texts[preset.laws :], detector, other)
+            if (cell.method, cell.watermark) == ("basic", "gumbel"):
+                found += own_rate_bounds(cell, records, read.texts, detector, other)
+    if not found:
+        raise FileError(f"the texts in {folder} are too short: no position has a whole context before it")
     return table_of(found)
 
 

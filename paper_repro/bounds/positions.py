@@ -33,7 +33,7 @@ from tradeoff.laws import draft_acceptance, entropy, residual, without_rare
 from tradeoff.llm import ModelPair, Sampling, position_laws, skip_layers
 from tradeoff.texts import Prompt, Record
 
-__all__ = ["read_cell", "wrong_function", "wrong_pair"]
+__all__ = ["has_formula", "read_cell", "wrong_function", "wrong_pair"]
 
 #: A key that wrote none of the texts.
 _WRONG_KEY = Key(b"a key that wrote none of the texts")
@@ -60,6 +60,11 @@ def wrong_pair(pair: ModelPair) -> ModelPair:
     """The pair with a draft that wrote none of the texts: the target without every sixth layer."""
     layers = range(1, pair.target.config.num_hidden_layers, 6)
     return replace(pair, draft=skip_layers(pair.target, layers), draft_name="every sixth layer left out")
+
+
+def has_formula(method: Method) -> bool:
+    """Whether mean and variance of what its default detector reads are formulas, not simulated."""
+    return method.decoder == GumbelMax() and method.name in _EXACT
 
 
 def wrong_function(prf: KeyedPrf) -> KeyedPrf:
@@ -225,7 +230,7 @@ def _exact_moments(
     method: Method, detector: Detector, p: np.ndarray, q: np.ndarray | None
 ) -> tuple[float, float] | None:
     """Mean and variance of the score at one position; None where they have no formula."""
-    if method.decoder != GumbelMax() or method.name not in _EXACT:
+    if not has_formula(method):
         return None
     if isinstance(detector, Aaronson):
         stream = detector.stream

@@ -53,7 +53,7 @@ def values() -> dict[str, object]:
         "width": KeyedPrf.context_width,
         "five": FIVE,
         **_likeness(likeness),
-        **_quality(quality),
+        **_quality(quality, int(one_row(likeness, **_PLAIN)["texts_a_prompt"])),
         **_answers(answers),
     }
 
@@ -90,7 +90,8 @@ def _likeness(table: pd.DataFrame) -> dict[str, object]:
     by_way = {way: table[table["apart_by"] == way] for way in (Way.KEYS, Way.ONE_KEY, Way.UNMARKED)}
     one_key, beginnings = by_way[Way.ONE_KEY], by_way[Way.UNMARKED]
     keys = by_way[Way.KEYS]
-    require((keys["self_bleu_low"] <= 0).all(), "no likeness is seen under different keys")
+    apart = (keys["self_bleu_low"] > 0) | (keys["self_bleu_high"] < 0)
+    require(not apart.any(), "no difference is seen under different keys")
     require((one_key["equal"] > plain["equal"]).all(), "under one key more texts are equal")
     require(beginnings["self_bleu"].max() < one_key["self_bleu"].min(), "unmarked beginnings help")
     head = [
@@ -113,8 +114,8 @@ def _likeness(table: pd.DataFrame) -> dict[str, object]:
     }
 
 
-def _quality(table: pd.DataFrame) -> dict[str, object]:
-    """Of texts of different prompts."""
+def _quality(table: pd.DataFrame, runs: int) -> dict[str, object]:
+    """Of texts of different prompts, each in so many runs."""
     head, rows = ["measure"], [[heading] for heading, _ in _SHOWN.values()]
     for scheme in _rows(table):
         plain = scheme["watermark"] == _PLAIN["watermark"]
@@ -125,22 +126,19 @@ def _quality(table: pd.DataFrame) -> dict[str, object]:
     marked = table[table["watermark"] != _PLAIN["watermark"]]
     single, five = _apart(marked, _OF_ONE), _apart(marked, _OF_FIVE)
     require(not any(single), "no difference of single texts leaves 0 out")
+    require(not any(five), "none of several texts of different prompts does either")
     race = one_row(table, method="joint-race")
-    require(race["self_bleu_five_low"] > 0, "texts of different prompts are more alike under the race")
-    require(race["distinct_2_five_high"] < 0, "and have fewer different pairs together")
-    tournament = one_row(table, method="joint-tournament")
-    require(tournament["self_bleu_five_low"] <= 0, "of the tournament's this is not seen")
     # Of the larger experiment: every method, with fewer texts of the rarer ones.
     of_papers = experiment_table(_RUN, "quality")
     of_papers = _apart(of_papers[of_papers["watermark"] != _PLAIN["watermark"]], _OF_ONE)
-    require(sum(of_papers) < len(of_papers) / 10, "about as many as chance makes")
+    require(sum(of_papers) < len(of_papers) / 20, "no more than chance makes")
     return {
         "quality": markdown_table(head, rows),
         "single": len(single),
-        "five_apart": sum(five),
         "five_differences": len(five),
         "five_likeness": _difference(race, "self_bleu_five", 1),
-        "five_distinct": _difference(race, "distinct_2_five", 3),
+        "fives": int(one_row(table, **_PLAIN)["texts"]) // FIVE // runs,
+        "runs": runs,
         "papers_differences": len(of_papers),
         "papers_apart": sum(of_papers),
     }
@@ -167,6 +165,7 @@ def _answers(table: pd.DataFrame) -> dict[str, object]:
         rows.append(told)
     plain = one_row(table, **_PLAIN)
     marked = table[table["watermark"] != _PLAIN["watermark"]]
+    half = 100 * float((marked["right_high"] - marked["right_low"]).max()) / 2
     require(
         ((marked["right_low"] <= 0) & (marked["right_high"] >= 0)).all(), "no loss of right answers was seen"
     )
@@ -178,5 +177,6 @@ def _answers(table: pd.DataFrame) -> dict[str, object]:
         "answer_texts": int(plain["texts_a_question"]),
         "answer_tokens": int(plain["tokens"]),
         "right_plain": percent(plain["right"]),
-        "right_widest": number(100 * float((marked["right_high"] - marked["right_low"]).max()) / 2, 0),
+        # Twice the standard error is seen half of the time; four times in five takes 0.84 errors more.
+        "right_seen": number(half * (1.96 + 0.84) / 1.96, 0),
     }

@@ -151,18 +151,17 @@ def _common(first: Ids, second: Ids) -> tuple[Ids, Ids]:
 
 
 def _values(name: str, runs: Sequence[Ids]) -> dict[object, float]:
-    """A measure by unit: prompts, of which the mean over runs is taken, or fives of every run."""
-    if name in _OF_FIVE:
-        return {
-            (number, place): _OF_FIVE[name](five)
-            for number, run in enumerate(runs)
-            for place, five in enumerate(_fives(list(run.values())))
-        }
+    """A measure by unit, prompts or fives of them, of which the mean over runs is taken."""
     found: dict[object, list[float]] = {}
     for run in runs:
-        for prompt, ids in run.items():
-            found.setdefault(prompt, []).append(_OF_ONE[name](ids))
-    return {prompt: float(np.mean(values)) for prompt, values in found.items()}
+        units: dict[object, float]
+        if name in _OF_FIVE:
+            units = {place: _OF_FIVE[name](five) for place, five in enumerate(_fives(list(run.values())))}
+        else:
+            units = {prompt: _OF_ONE[name](ids) for prompt, ids in run.items()}
+        for unit, value in units.items():
+            found.setdefault(unit, []).append(value)
+    return {unit: float(np.mean(values)) for unit, values in found.items()}
 
 
 def _fives(texts: Sequence[tuple[int, ...]]) -> list[Sequence[tuple[int, ...]]]:

@@ -34,7 +34,7 @@ METHODS = {
     "two-keys": "sum of both keys",
 }
 #: Of a text.
-POSITIONS = 12
+POSITIONS = 50
 #: Tokens that are rarer in both laws are left out, and the laws normalised.
 LEAST = 1e-6
 

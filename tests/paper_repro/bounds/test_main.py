@@ -46,7 +46,7 @@ verify = ["block"]
 def _run(main, *arguments: str) -> str:
     app = typer.Typer()
     app.command()(main)
-    result = runner.invoke(app, list(arguments))
+    result = runner.invoke(app, list(arguments), catch_exceptions=False)
     assert result.exit_code in (0, 1), result.output
     return " ".join(result.output.split())
 
@@ -70,7 +70,8 @@ def test_a_row_for_every_statement_and_control(written: tuple[Path, list[str]]) 
     predictions, controls = table[table["control"] == ""], table[table["control"] != ""]
     found = {(row.statement, row.method, row.watermark) for row in predictions.itertuples()}
     assert {("unbiased", "basic", "none"), ("acceptance", "standard", "none")} <= found
-    assert {("score", "joint-race", "gumbel"), ("strength", "basic", "gumbel")} <= found
+    assert {("score", "joint-race", "gumbel"), ("key gives token", "joint-race", "gumbel")} <= found
+    assert ("share given texts", "basic", "gumbel") in found
     assert ("steps", "joint-race, blocks", "gumbel") in found
     # The law of a token of a block is not that of one position.
     assert not {name for name, method, _ in found if method == "joint-race, blocks"} & {"score", "acceptance"}

@@ -59,13 +59,17 @@ def test_fives_share_no_text() -> None:
 
 
 def test_further_runs_are_further_texts_of_their_prompts() -> None:
-    """A prompt is one unit, by the mean of its texts; fives of different runs are units each."""
-    first, second = drawn(5, 12, 1), drawn(5, 12, 2)
+    """A prompt is one unit, by the mean of its texts, and so are five prompts."""
+    first, second = drawn(10, 12, 1), drawn(10, 12, 2)
     row = quality_row([first, second], None, 12)
     means = [(distinct(first[name], 1) + distinct(second[name], 1)) / 2 for name in first]
-    assert row["distinct_1_error"] == pytest.approx(np.std(means, ddof=1) / math.sqrt(5))
-    fives = [self_bleu(list(run.values())) for run in (first, second)]
+    assert row["distinct_1_error"] == pytest.approx(np.std(means, ddof=1) / math.sqrt(10))
+    fives = [
+        np.mean([self_bleu(list(run.values())[part]) for run in (first, second)])
+        for part in (slice(0, 5), slice(5, 10))
+    ]
     assert row["self_bleu_five"] == pytest.approx(np.mean(fives))
+    assert row["self_bleu_five_error"] == pytest.approx(abs(fives[0] - fives[1]) / 2)
 
 
 def test_short_texts_are_left_out_with_their_pairs() -> None:
