@@ -82,8 +82,7 @@ def values() -> dict[str, object]:
         "nearest": number(float(controls["z"].abs().min()), 1),
         "statements": markdown_table(
             [
-                "what is predicted",
-                "where from",
+                "what is predicted, and where that is from",
                 "rows",
                 "mean z",
                 r"largest \|z\|",
@@ -114,8 +113,7 @@ def _by_statement(predictions: pd.DataFrame, controls: pd.DataFrame) -> Iterator
     for name, (what, source) in _STATEMENTS.items():
         rows, wrong = (part[part["statement"] == name] for part in (predictions, controls))
         yield [
-            what,
-            source,
+            f"**{what}**: {source}",
             f"{len(rows)}",
             number(float(rows["z"].mean()), 2),
             number(float(rows["z"].abs().max()), 2),
