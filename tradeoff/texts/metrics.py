@@ -137,7 +137,7 @@ def counted_steps(accepted: Sequence[int], lookahead: int, max_tokens: int) -> n
         lookahead: K.
         max_tokens: longest text.
     """
-    sizes = np.array(accepted) + 1
+    sizes = np.array(accepted, dtype=np.int64) + 1
     return sizes[np.cumsum(sizes) - sizes <= max(max_tokens - lookahead, 0)]
 
 
