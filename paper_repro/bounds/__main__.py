@@ -73,7 +73,7 @@ def measure_bounds(
         print_note(f"{missing} of {len(preset.cells())} cells have no texts yet; they are left out")
     pair, prf = load_pair(preset.target, preset.draft, dtype=preset.dtype), experiment_function(preset)
     wrong, encoded = wrong_pair(pair), prompts_of(list(there), pair)
-    predicted = _predicted(out / Path(name).stem / "predicted.csv")
+    predicted, other = _predicted(out / Path(name).stem / "predicted.csv"), wrong_function(prf)
     found: list[Bound] = []
     for cell, records in there.items():
         read = evidence_of(cell, records, prf)
@@ -87,11 +87,7 @@ def measure_bounds(
             entries = read_cell(read, encoded[cell.prompts.name], prf, pair, wrong, texts, path)
             count = [counts[one.index] for counts, one in zip(fresh, read.texts, strict=True)]
             found += cell_bounds(cell, entries, count[: len(entries)], read.method)
-            its, detector, other = (
-                _of_cell(predicted, cell),
-                default_detector(read.method),
-                wrong_function(prf),
-            )
+            its, detector = _of_cell(predicted, cell), default_detector(read.method)
             # Predictions are from the laws of the first texts without speculation.
             found += rate_bounds(cell, its, read.texts[preset.laws :], detector, other)
             if (cell.method, cell.watermark) == ("basic", "gumbel"):

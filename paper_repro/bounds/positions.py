@@ -232,12 +232,8 @@ def _exact_moments(
     """Mean and variance of the score at one position; None where they have no formula."""
     if not has_formula(method):
         return None
-    if isinstance(detector, Aaronson):
-        stream = detector.stream
-    elif isinstance(detector, SumOfKeys):
-        stream = None
-    else:
-        return None
+    assert isinstance(detector, Aaronson | SumOfKeys)
+    stream = detector.stream if isinstance(detector, Aaronson) else None
     law = race_score_law("basic", p) if q is None else race_score_law(method.name, p, q, stream)
     if q is not None:
         return law.mean, law.variance

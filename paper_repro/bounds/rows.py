@@ -24,7 +24,7 @@ from scipy import stats
 
 from paper_repro.bounds.positions import has_formula
 from paper_repro.presets import LENGTHS, Cell
-from paper_repro.trials.fixed import Limits
+from paper_repro.trials.fixed import Limits, score_sums
 from tradeoff.decoders import is_degenerate
 from tradeoff.detection import Detector, Evidence
 from tradeoff.kernels import Method
@@ -242,21 +242,22 @@ def own_rate_bounds(
         wrong: the function under another key.
     """
     lengths = [tokens for tokens in LENGTHS if tokens <= cell.max_tokens]
+    if not lengths:
+        return
     limit, row = Limits(detector), _empty(cell, "share given texts")
     chance = np.array([_own_chances(*one, limit, lengths) for one in zip(records, texts, strict=True)]).T
     found = _found(texts, detector, limit, lengths)
-    others = _found([text.under(wrong) for text in texts], detector, limit, lengths[-1:])
-    rows = [*zip(lengths, found, chance, strict=True), *zip(lengths[-1:], others, chance[-1:], strict=True)]
-    for number, (tokens, verdicts, expected) in enumerate(rows):
-        error = math.sqrt(sum_variance(expected * (1 - expected), texts, tokens))
-        yield replace(
-            row,
-            control="wrong key" if number == len(lengths) else "",
-            count=len(texts),
-            predicted=float(expected.mean()),
-            measured=float(verdicts.mean()),
-            z=_ratio(float((verdicts - expected).sum()), error),
-        )
+    for tokens, verdicts, expected in zip(lengths, found, chance, strict=True):
+        yield _given(row, verdicts, expected, texts, tokens)
+    (others,) = _found([text.under(wrong) for text in texts], detector, limit, lengths[-1:])
+    yield _given(replace(row, control="wrong key"), others, chance[-1], texts, lengths[-1])
+
+
+def _given(row: Bound, verdicts: _Array, expected: _Array, texts: Sequence[Evidence], tokens: int) -> Bound:
+    error = math.sqrt(sum_variance(expected * (1 - expected), texts, tokens))
+    predicted, measured = float(expected.mean()), float(verdicts.mean())
+    z = _ratio(float((verdicts - expected).sum()), error)
+    return replace(row, count=len(texts), predicted=predicted, measured=measured, z=z)
 
 
 def _own_chances(record: Record, text: Evidence, limit: Limits, lengths: Sequence[int]) -> _Array:
@@ -271,12 +272,8 @@ def _own_chances(record: Record, text: Evidence, limit: Limits, lengths: Sequenc
 
 def _found(texts: Sequence[Evidence], detector: Detector, limit: Limits, lengths: Sequence[int]) -> _Array:
     """Whether texts are found by so many of their tokens: [lengths, texts] booleans."""
-    found = np.zeros((len(lengths), len(texts)), dtype=bool)
-    for i, text in enumerate(texts):
-        sums = np.concatenate([[0.0], np.cumsum(detector.contributions(text))])
-        counts = np.searchsorted(text.index, lengths)
-        found[:, i] = sums[counts] >= limit(counts)
-    return found
+    sums, counts, _ = score_sums(detector, texts, lengths)
+    return (sums >= limit(counts)).T
 
 
 def sum_variance(variances: _Array, texts: Sequence[Evidence], tokens: int) -> float:

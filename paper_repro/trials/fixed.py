@@ -55,6 +55,7 @@ __all__ = [
     "fit_detectors",
     "fit_folds",
     "roc_table",
+    "score_sums",
     "tpr_table",
     "try_detectors",
 ]
@@ -247,8 +248,8 @@ def _try(
     roc_tokens: int,
 ) -> Trial:
     lengths, limit = texts.lengths, Limits(detector)
-    sums, counts, scores = _sums(detector, tested, lengths)
-    null_sums, null_counts, _ = _sums(detector, nulls, lengths)
+    sums, counts, scores = score_sums(detector, tested, lengths)
+    null_sums, null_counts, _ = score_sums(detector, nulls, lengths)
 
     def log_p(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
         if roc_tokens not in lengths:
@@ -284,8 +285,8 @@ class Limits:
         return np.vectorize(self._known.__getitem__, otypes=[float])(counts)
 
 
-def _sums(
-    detector: Detector, texts: Sequence[Evidence], lengths: tuple[int, ...]
+def score_sums(
+    detector: Detector, texts: Sequence[Evidence], lengths: Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Sums of scores and numbers of scored tokens of the first n tokens, [texts, lengths]; mean score."""
     sums = np.zeros((len(texts), len(lengths)))
